@@ -1,0 +1,49 @@
+# `make run` and `make test` prepare .venv by themselves: about two minutes and 2.6 GB, once.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test lint fix lock clean
+
+run: .venv/installed
+	$(BIN)/mnist-lab lr-sweep $(ARGS)
+
+test: lint
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+fix: .venv/installed
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+# Keeps every version that still fits; `make lock ARGS=--upgrade` moves them to the newest.
+lock: .venv/installed
+	$(BIN)/uv pip compile pyproject.toml --group dev --output-file requirements.lock --quiet \
+	  --universal --python-version 3.10 --fork-strategy requires-python \
+	  --generate-hashes --custom-compile-command "make lock" $(ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps, so that a changed setting in pyproject.toml does not download TensorFlow again.
+.venv/installed: .venv/locked pyproject.toml
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
+	  echo "mnist-lab needs Python 3.10 to 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1): try 'make run PYTHON=python3.11'" >&2; exit 1; }
+	@command -v cc >/dev/null || { \
+	  echo "HpBandSter needs netifaces, which is compiled on installing: install a C compiler (no 'cc' on the PATH)" >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null || { \
+	  echo "HpBandSter needs netifaces, which is compiled on installing: install the headers of $(PYTHON) (python3-dev)" >&2; exit 1; }
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	@touch $@

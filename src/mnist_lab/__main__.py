@@ -1,0 +1,6 @@
+"""`python -m mnist_lab` is `mnist-lab`."""
+
+from mnist_lab.cli import entrypoint
+
+if __name__ == "__main__":
+    entrypoint()

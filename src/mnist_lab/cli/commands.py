@@ -1,0 +1,227 @@
+"""The subcommands: each turns its words into one call and its result into words.
+
+What only some commands need is imported inside them: `--help` and `status` answer at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from mnist_lab import __version__
+from mnist_lab.cli.options import (
+    Values,
+    epochs_option,
+    output_options,
+    repeats_option,
+    training_options,
+)
+
+if TYPE_CHECKING:
+    from mnist_lab.study import Options
+
+_RUN_DIR = click.argument("run_dir", type=click.Path(path_type=Path))
+_SPACE = click.option(
+    "--space",
+    type=click.Path(path_type=Path),
+    help="Search space in ConfigSpace's JSON. [default: the exercise sheet's]",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="mnist-lab")
+def mnist_lab() -> None:
+    """Experiments with a small CNN on MNIST.
+
+    \b
+    mnist-lab lr-sweep                    which learning rate?
+    mnist-lab filter-sweep                which filter size?
+    mnist-lab random-search --iters 50    which configuration?
+    mnist-lab test --config results/random-search/best.json
+                                          how good is it really?
+
+    The same command again continues a run that was interrupted.
+    """
+
+
+@mnist_lab.command("lr-sweep")
+@click.option(
+    "--values",
+    type=Values(float),
+    default="0.1,0.01,0.001,0.0001",
+    show_default=True,
+    help="Learning rates.",
+)
+@epochs_option(12)
+@repeats_option
+@training_options
+def lr_sweep(values: list[float], epochs: int, repeats: int, **options: Any) -> None:
+    """Train with several learning rates and compare."""
+    from mnist_lab import study
+
+    run, show = _with(options)
+    show(study.lr_sweep(values, epochs=epochs, repeats=repeats, **run), "mnist-lab filter-sweep")
+
+
+@mnist_lab.command("filter-sweep")
+@click.option(
+    "--values", type=Values(int), default="1,3,5,7", show_default=True, help="Filter sizes."
+)
+@epochs_option(12)
+@repeats_option
+@training_options
+def filter_sweep(values: list[int], epochs: int, repeats: int, **options: Any) -> None:
+    """Train with several filter sizes and compare error and time."""
+    from mnist_lab import study
+
+    run, show = _with(options)
+    show(
+        study.filter_sweep(values, epochs=epochs, repeats=repeats, **run),
+        "mnist-lab random-search --iters 50",
+    )
+
+
+@mnist_lab.command("random-search")
+@click.option("--iters", type=int, required=True, help="Configurations; a later call may raise it.")
+@epochs_option(6)
+@_SPACE
+@training_options
+def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -> None:
+    """Train configurations drawn at random from a search space."""
+    from mnist_lab import study
+
+    run, show = _with(options)
+    result = study.random_search(iters=iters, epochs=epochs, space=space, **run)
+    show(result, f"mnist-lab test --config {result.path / 'best.json'}")
+
+
+@mnist_lab.command("test")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The configuration: the best.json of a search.",
+)
+@click.option("--epochs", type=int, help="Epochs of each training. [default: the configuration's]")
+@click.option(
+    "--fit-on",
+    type=click.Choice(["train+valid", "train"]),
+    default="train+valid",
+    show_default=True,
+    help="The images to train on.",
+)
+@repeats_option
+@training_options
+def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options: Any) -> None:
+    """Retrain a configuration and score the test images, once per repeat."""
+    from mnist_lab import study
+    from mnist_lab.config import TrainConfig, check, read_train_config
+
+    chosen = read_train_config(config)
+    if epochs is not None:
+        chosen = check(TrainConfig, chosen.model_dump() | {"epochs": epochs}, source="--epochs")
+    run, show = _with(options)
+    result = study.test(chosen, repeats=repeats, fit_on=fit_on, **run)
+    show(result, f"mnist-lab status {result.path}")
+
+
+@mnist_lab.command("train")
+@click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Step size.")
+@click.option("--batch-size", type=int, default=128, show_default=True, help="Images per step.")
+@click.option(
+    "--num-filters", type=int, default=16, show_default=True, help="Filters per convolution."
+)
+@click.option(
+    "--filter-size", type=int, default=3, show_default=True, help="Side of a filter in pixels."
+)
+@epochs_option(12)
+@training_options
+def train(
+    learning_rate: float,
+    batch_size: int,
+    num_filters: int,
+    filter_size: int,
+    epochs: int,
+    **options: Any,
+) -> None:
+    """Train one configuration and keep the model."""
+    from mnist_lab import study
+    from mnist_lab.config import TrainConfig, check
+
+    values = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "num_filters": num_filters,
+        "filter_size": filter_size,
+        "epochs": epochs,
+    }
+    run, show = _with(options)
+    result = study.train(check(TrainConfig, values, source="the command"), **run)
+    show(result, "mnist-lab random-search --iters 50")
+
+
+@mnist_lab.command("status")
+@_RUN_DIR
+@output_options
+def status(run_dir: Path, **output: Any) -> None:
+    """Tell what is done, running, failed and left, and the best so far."""
+    from mnist_lab.cli import show
+
+    show.status(run_dir, **output)
+
+
+@mnist_lab.command("plot")
+@_RUN_DIR
+@output_options
+def plot(run_dir: Path, **output: Any) -> None:
+    """Draw the figures again, from the records alone."""
+    from mnist_lab import study
+    from mnist_lab.cli import show
+
+    show.files(study.draw(study.load_run(run_dir)), **output)
+
+
+@mnist_lab.command("space")
+@_SPACE
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results/space"),
+    show_default=True,
+    help="Folder for the figure.",
+)
+@output_options
+def space(space: Path | None, out: Path, **output: Any) -> None:
+    """Show how the search space samples, as a table and a figure."""
+    from mnist_lab.cli import show
+
+    show.space(space, out, **output)
+
+
+@mnist_lab.command("doctor")
+@output_options
+def doctor(**output: Any) -> None:
+    """Tell what this machine offers and what is missing."""
+    from mnist_lab.cli import show
+
+    show.doctor(**output)
+
+
+def _with(options: dict[str, Any]) -> tuple[Options, Any]:
+    """The options of a study, and the function that shows its result."""
+    from functools import partial
+
+    from mnist_lab.cli import show
+
+    output = {name: options.pop(name) for name in ("as_json", "no_color")}
+    quiet = options.pop("quiet")
+    if options["workers"] == "auto":
+        options["workers"] = None
+    if options["out"] is None:
+        del options["out"]
+    options["watch"] = show.watcher(no_color=output["no_color"], quiet=quiet)
+    if options["dry_run"]:
+        return cast("Options", options), lambda run, _: show.plan(run, **output)
+    return cast("Options", options), partial(show.outcome, **output)

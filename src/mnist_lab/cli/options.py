@@ -1,0 +1,159 @@
+"""The options that commands share, and the types of their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mnist_lab.config import read_settings_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+AnyCommand = TypeVar("AnyCommand", bound="Callable[..., Any]")
+
+
+class Values(click.ParamType):
+    """Numbers separated by commas.
+
+    Args:
+        kind: what each of them is.
+    """
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self._kind = kind
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[float]:
+        """The numbers in `value`, which a settings file gives as a list."""
+        words = value.split(",") if isinstance(value, str) else value
+        try:
+            return [self._kind(word) for word in words]
+        except (TypeError, ValueError):
+            what = "whole numbers" if self._kind is int else "numbers"
+            self.fail(f"{value!r} is not a list of {what} such as 1,3", param, ctx)
+
+
+class Workers(click.ParamType):
+    """`auto`, or a number of workers."""
+
+    name = "auto|N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """The number, or the word `auto`: click does not call this for None."""
+        if value == "auto":
+            return "auto"
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither auto nor a whole number", param, ctx)
+
+
+def _read_settings(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        legal = {
+            param.name
+            for param in ctx.command.params
+            if param.name is not None and param.expose_value
+        }
+        ctx.default_map = read_settings_file(path, legal)
+
+
+_OUTPUT_OPTIONS = (
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    click.option("--no-color", is_flag=True, help="Print without colours (so does NO_COLOR)."),
+    click.option(
+        "--debug", is_flag=True, expose_value=False, help="Show a traceback with an error."
+    ),
+)
+
+_TRAINING_OPTIONS = (
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        help="Run directory. [default: results/<command>]",
+    ),
+    click.option(
+        "--data",
+        metavar="PATH|sample",
+        help="MNIST as .npz or a folder of IDX files; sample: the 5,000 digits that come along. "
+        "[default: MNIST_LAB_DATA, Keras' cache, the download, the sample]",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "gpu"]),
+        default="auto",
+        show_default=True,
+        help="Where to train.",
+    ),
+    click.option(
+        "--workers",
+        type=Workers(),
+        default="auto",
+        show_default=True,
+        help="Trainings at the same time; auto: one per core, or per GPU.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        show_default=True,
+        help="bfloat16 is faster where the processor has it (mnist-lab doctor tells).",
+    ),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="All randomness comes from it."
+    ),
+    click.option(
+        "--settings",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_read_settings,
+        help="TOML file of options, such as configs/lr-sweep.toml; an option given here wins.",
+    ),
+    click.option("--fresh", is_flag=True, help="Set an older run aside and start anew."),
+    click.option("--dry-run", is_flag=True, help="Check, and say what would be trained."),
+    click.option("--quiet", is_flag=True, help="Show no progress."),
+)
+
+
+def output_options(command: AnyCommand) -> AnyCommand:
+    """Add the options about what a command prints."""
+    return _add(_OUTPUT_OPTIONS, command)
+
+
+def training_options(command: AnyCommand) -> AnyCommand:
+    """Add the options of every command that trains."""
+    return _add((*_TRAINING_OPTIONS, *_OUTPUT_OPTIONS), command)
+
+
+def repeats_option(command: AnyCommand) -> AnyCommand:
+    """Add `--repeats`."""
+    repeats = click.option(
+        "--repeats",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Trainings of each configuration, from different seeds.",
+    )
+    return repeats(command)
+
+
+def epochs_option(default: int) -> Callable[[AnyCommand], AnyCommand]:
+    """Add `--epochs` with its default."""
+    return click.option(
+        "--epochs", type=int, default=default, show_default=True, help="Epochs of each training."
+    )
+
+
+def _add(options: tuple[Callable[[AnyCommand], AnyCommand], ...], command: AnyCommand) -> AnyCommand:
+    for option in reversed(options):
+        command = option(command)
+    return command

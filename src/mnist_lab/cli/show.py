@@ -1,0 +1,316 @@
+"""Results as words: tables for people, one JSON object for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mnist_lab import curves
+from mnist_lab.config import VARIED
+from mnist_lab.progress import LiveTable, Lines, Silent, Watcher, duration
+from mnist_lab.rundir import RunDir, RunInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnist_lab.curves import SummaryRow
+    from mnist_lab.records import Trial
+    from mnist_lab.study import Run
+
+# A search is shown by its best; all of it is in curves.json.
+MOST_ROWS = 10
+
+
+def watcher(*, no_color: bool, quiet: bool) -> Watcher:
+    """Who shows the progress, on standard error."""
+    if quiet:
+        return Silent()
+    console = Console(stderr=True, no_color=no_color or None)
+    return LiveTable(console) if console.is_terminal else Lines(console)
+
+
+def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> None:
+    """Show the end of a study: a table, what was found, the files, the next command."""
+    from mnist_lab.study.results import write_results  # noqa: PLC0415 - numpy, only after a study
+
+    written = write_results(run)
+    if as_json:
+        _print_json(_summary(run.path, run.info, run.trials) | {"files": [str(p) for p in written]})
+        return
+    say = _console(no_color=no_color).print
+    if run.found:
+        say(f"{run.found} of {len(run.trials)} trials were done before", markup=False)
+    say(_table(run.info, run.trials))
+    for line in _conclusions(run.info, run.trials):
+        say(line, markup=False)
+    say(f"{duration(run.info.spent_s)} in all; wrote", markup=False)
+    for path in written:
+        say(f"  {path}", markup=False)
+    say(f"next: {next_command}", markup=False)
+
+
+def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
+    """Show what a study would train."""
+    from mnist_lab.study.proposing import plan as configurations  # noqa: PLC0415
+
+    settings = run.info.settings
+    planned = configurations(settings)
+    n_epochs = sum(config.epochs for config in planned)
+    if as_json:
+        _print_json(
+            {
+                "out": str(run.path),
+                "settings": settings.model_dump(mode="json"),
+                "data": run.info.data,
+                "configurations": [config.model_dump(mode="json") for config in planned],
+                "done": run.found,
+            }
+        )
+        return
+    say = _console(no_color=no_color).print
+    table = Table("configuration", "trainings")
+    for config in dict.fromkeys(planned):
+        table.add_row(curves.describe(config), str(planned.count(config)))
+    say(table)
+    say(
+        f"would train {len(planned)} times, {n_epochs} epochs in all, on {run.info.data['name']}; "
+        f"{run.found} are done in {run.path}",
+        markup=False,
+    )
+
+
+def status(path: Path, *, as_json: bool, no_color: bool) -> None:
+    """Show how a run stands."""
+    run_dir = RunDir(path)
+    info, trials = run_dir.read_info(), run_dir.read_trials()
+    writer = run_dir.writer()
+    # A run that was killed could not say so.
+    state = "interrupted" if info.state == "running" and writer is None else info.state
+    info_now = _summary(path, info, trials) | {"state": state, "writer": writer}
+    if as_json:
+        _print_json(info_now)
+        return
+    say = _console(no_color=no_color).print
+    say(_table(info, trials))
+    counts = info_now["trials"]
+    say(
+        f"{path}: {state}; {counts['complete']} of {counts['planned']} trials complete, "
+        f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left",
+        markup=False,
+    )
+    for line in _conclusions(info, trials):
+        say(line, markup=False)
+    if writer is not None:
+        say(f"{writer} is writing it", markup=False)
+    elif state != "complete":
+        say(f"continue: {info.command}", markup=False)
+
+
+def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
+    """Show which files were written."""
+    if as_json:
+        _print_json({"files": [str(path) for path in written]})
+        return
+    for path in written:
+        _console(no_color=no_color).print(f"wrote {path}", markup=False)
+
+
+def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> None:
+    """Show how a search space samples, and draw it."""
+    from mnist_lab import space as spaces  # noqa: PLC0415 - ConfigSpace takes a second to import
+    from mnist_lab.study.results import draw_space, sampled  # noqa: PLC0415
+
+    chosen = spaces.default_space() if path is None else spaces.read_space(path)
+    hyperparameters = sampled(spaces.to_dict(chosen))
+    rows = [_quantiles(one) for one in hyperparameters]
+    name = "the exercise sheet's space" if path is None else path.name
+    written = draw_space(hyperparameters, name, out)
+    if as_json:
+        _print_json({"hyperparameters": rows, "files": [str(p) for p in written]})
+        return
+    say = _console(no_color=no_color).print
+    table = Table("hyperparameter", "scale", "range", "10 %", "median", "90 %", "five draws")
+    for row, one in zip(rows, hyperparameters, strict=True):
+        bounds = ", ".join(map(_number, one.choices)) or f"{one.lower:g} to {one.upper:g}"
+        shares = [_number(row[key]) if key in row else "–" for key in ("p10", "median", "p90")]
+        table.add_row(
+            one.name, one.scale, bounds, *shares, ", ".join(_number(v) for v in one.draws[:5])
+        )
+    say(table)
+    if any(one.scale == "log" for one in hyperparameters):
+        say(
+            "log: the logarithm of the value is uniform, so each doubling is equally likely; "
+            "it does not mean powers of two"
+        )
+    files(written, as_json=False, no_color=no_color)
+
+
+def doctor(*, as_json: bool, no_color: bool) -> None:
+    """Show what this machine offers and what is missing."""
+    from mnist_lab import data, machine  # noqa: PLC0415 - numpy and psutil, only here
+
+    found = machine.describe() | {
+        "bfloat16": machine.has_bfloat16(),
+        "gpus": machine.usable_gpus(),
+        "free_disk_gib": machine.free_disk_gib(Path.cwd()),
+        "data": data.locate() or "none yet: Keras' MNIST is downloaded when it is needed",
+        "versions": machine.versions(),
+    }
+    if as_json:
+        _print_json(found)
+        return
+    say = _console(no_color=no_color).print
+    table = Table(show_header=False)
+    versions = found.pop("versions")
+    for name, value in found.items():
+        table.add_row(name.replace("_", " "), escape(_yes_no(value)))
+    table.add_row("versions", escape(", ".join(f"{n} {v}" for n, v in versions.items())))
+    say(table)
+    missing = [name for name, version in versions.items() if version == machine.NOT_INSTALLED]
+    say(f"missing: {', '.join(missing)}; install them" if missing else "ready to train")
+
+
+def _yes_no(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "unknown"}[value]
+    return str(value)
+
+
+def _quantiles(one: curves.SampledHyperparameter) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": one.name, "scale": one.scale}
+    if one.choices:
+        return row | {"choices": list(one.choices)}
+    ordered = sorted(one.draws)
+    shares = {"p10": 0.1, "median": 0.5, "p90": 0.9}
+    picked = {name: ordered[int(share * len(ordered))] for name, share in shares.items()}
+    return row | {"lower": one.lower, "upper": one.upper} | picked
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
+    """The run as one JSON object."""
+    best = curves.best_trial(trials)
+    states = [trial.state for trial in trials]
+    planned = info.settings.n_trainings
+    return {
+        "out": str(path),
+        "experiment": info.settings.experiment,
+        "state": info.state,
+        "data": info.data["name"],
+        "trials": {
+            "planned": planned,
+            "complete": states.count("complete"),
+            "running": states.count("running"),
+            "failed": states.count("failed"),
+            "left": planned - states.count("complete") - states.count("failed"),
+        },
+        "configurations": [
+            {
+                "configuration": row.configuration.model_dump(mode="json"),
+                "n": len(row.errors),
+                "valid_error": row.error.mean if row.error else None,
+                "valid_error_sd": row.error.sd if row.error else None,
+                "epoch_s": row.seconds_per_epoch,
+            }
+            for row in curves.summary(trials, VARIED.get(info.settings.experiment))
+        ],
+        "best": None
+        if best is None
+        else {
+            "valid_error": best.valid_error,
+            "configuration": best.configuration.model_dump(mode="json"),
+        },
+        "test": _test(trials),
+    }
+
+
+def _test(trials: list[Trial]) -> dict[str, Any] | None:
+    scores = [trial.test for trial in trials if trial.test is not None]
+    result = curves.confusion(scores)
+    if result.error is None or result.interval is None:
+        return None
+    return {
+        "test_error": result.error.mean,
+        "interval_95": list(result.interval),
+        "repeats": list(result.errors),
+    }
+
+
+def _table(info: RunInfo, trials: list[Trial]) -> Table:
+    rows = curves.summary(trials, VARIED.get(info.settings.experiment))
+    shown = rows
+    if info.settings.space is not None:
+        shown = sorted(rows, key=lambda row: row.error.mean if row.error else 1.0)[:MOST_ROWS]
+    table = Table(caption_justify="left")
+    table.add_column("configuration")
+    for name in ("n", "validation error", "s/epoch"):
+        table.add_column(name, justify="right")
+    table.add_column("notes")
+    for row in shown:
+        speed = row.seconds_per_epoch
+        table.add_row(
+            curves.describe(row.configuration),
+            str(len(row.errors)),
+            "–" if row.error is None else curves.percent(row.error.mean, row.error.sd),
+            "–" if speed is None else f"{speed:.2f}",
+            _notes(row),
+        )
+    if len(shown) < len(rows):
+        table.caption = f"the best {len(shown)} of {len(rows)}; all are in curves.json"
+    return table
+
+
+def _notes(row: SummaryRow) -> str:
+    counts = row.tally._asdict()
+    words = [f"{n} {fate}" for fate, n in counts.items() if n and fate != "complete"]
+    return ", ".join(words)
+
+
+def _conclusions(info: RunInfo, trials: list[Trial]) -> list[str]:
+    settings = info.settings
+    lines = [f"note: {info.data['notice']}"] if info.data["notice"] else []
+    scores = [trial.test for trial in trials if trial.test is not None]
+    if scores:
+        result = curves.confusion(scores)
+        if result.error is not None and result.interval is not None:
+            low, high = (curves.percent(bound) for bound in result.interval)
+            lines.append(
+                f"test error {curves.percent(result.error.mean, result.error.sd)}, "
+                f"95 % interval {low} to {high} "
+                f"({result.n_images:,} test images, n = {result.error.n}, "
+                f"trained on {settings.fit_on})"
+            )
+            errors = enumerate(result.class_errors)
+            lines.append(
+                "by digit: "
+                + ", ".join(f"{d}: {curves.percent(e)}" for d, e in errors if e is not None)
+            )
+        return lines
+    rows = [row for row in curves.summary(trials, VARIED.get(settings.experiment)) if row.error]
+    if len(rows) > 1:
+        best = min(rows, key=lambda row: row.error.mean if row.error else 1.0)
+        assert best.error is not None  # noqa: S101 - rows were chosen so
+        lines.append(
+            f"best: {curves.describe(best.configuration)}, validation error "
+            f"{curves.percent(best.error.mean, best.error.sd)} (n = {best.error.n})"
+        )
+    return lines
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _console(*, no_color: bool) -> Console:
+    # Wide when nobody looks: a log file has no edge to wrap at.
+    width = None if sys.stdout.isatty() else 160
+    return Console(no_color=no_color or None, width=width, highlight=False)

@@ -1,0 +1,223 @@
+"""What one training is and what one study is; reading them from TOML and JSON, refusing the rest.
+
+A value that crosses a file is a frozen pydantic model: unknown keys, wrong types and values out of
+range raise a :class:`~mnist_lab.errors.SettingsError` of one line that names the key and the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mnist_lab.errors import SettingsError, nearest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+Experiment = Literal["lr-sweep", "filter-sweep", "random-search", "test", "train"]
+Precision = Literal["float32", "bfloat16"]
+Device = Literal["auto", "cpu", "gpu"]
+FitOn = Literal["train+valid", "train"]
+
+
+# The hyperparameter that a sweep varies.
+VARIED = {"lr-sweep": "learning_rate", "filter-sweep": "filter_size"}
+
+
+class Frozen(BaseModel):
+    """A value that is checked once, when it is made, and never changes afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+LearningRate = Annotated[float, Field(gt=0, description="a finite number above 0")]
+BatchSize = Annotated[int, Field(ge=1, description="a whole number of images, at least 1")]
+NumFilters = Annotated[
+    int, Field(ge=1, le=1024, description="a whole number, 1 to 1024")
+]
+# 28 is the side of the image: a larger filter would only see padding. Even sizes are legal: SAME
+# padding then puts the odd row and column at the bottom and the right.
+FilterSize = Annotated[int, Field(ge=1, le=28, description="a whole number of pixels, 1 to 28")]
+Epochs = Annotated[int, Field(ge=1, description="a whole number, at least 1")]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="an integer, 0 or more")]
+
+
+class TrainConfig(Frozen):
+    """The configuration of one training: the hyperparameters and the number of epochs.
+
+    The defaults are the exercise sheet's network; with them it has 104,250 parameters.
+    """
+
+    learning_rate: LearningRate = 0.1
+    batch_size: BatchSize = 128
+    num_filters: NumFilters = 16
+    filter_size: FilterSize = 3
+    epochs: Epochs = 12
+
+
+def forward_multiplications(config: TrainConfig) -> int:
+    """Multiplications of one forward pass of one image; what a training costs grows with it.
+
+    SAME padding keeps 28x28 pixels in the first convolution and 14x14 in the second; 7x7 pixels of
+    each filter reach the 128 hidden units.
+    """
+    filters, area = config.num_filters, config.filter_size**2
+    return 28**2 * area * filters + 14**2 * area * filters**2 + 7**2 * filters * 128 + 128 * 10
+
+
+class StudySettings(Frozen):
+    """Everything that decides the results of a study, and nothing else.
+
+    A run directory continues only if these agree with what `run.json` holds (`iters` may grow).
+    Workers, output folder and verbosity are absent because they change no number.
+    """
+
+    experiment: Experiment
+    # The configuration that is trained, or that the varied hyperparameter is put into.
+    base: TrainConfig
+    # Sweeps: the values of the one hyperparameter that varies.
+    values: tuple[float, ...] | tuple[int, ...] | None = None
+    repeats: Annotated[int, Field(ge=1, description="trainings of each, at least 1")] = 1
+    # Searches: how many configurations, and the ConfigSpace search space as its own JSON.
+    iters: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="how many configurations, at least 1"
+    )
+    space: dict[str, Any] | None = None
+    # Test: what the final training sees.
+    fit_on: FitOn = "train"
+    seed: Seed = 0
+    precision: Precision = "float32"
+    device: Literal["cpu", "gpu"] = "cpu"
+
+    @property
+    def n_trainings(self) -> int:
+        """How many trials the study has."""
+        return self.iters or len(self.values or (None,)) * self.repeats
+
+
+AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)
+
+
+def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> AnyFrozen:
+    """`values` as a `model`.
+
+    Args:
+        model: the frozen model to build.
+        values: keys and values as read.
+        source: what the person calls the place they came from (a file, an option).
+
+    Raises:
+        SettingsError: an unknown or missing key, a wrong type, a value out of range; the first
+            problem is named, with the value received.
+    """
+    try:
+        # Sequences arrive as lists from JSON and TOML; only JSON mode lets them become tuples.
+        return model.model_validate_json(json.dumps(values))
+    except ValidationError as problem:
+        raise _settings_error(problem.errors()[0], model, source) from None
+    except (TypeError, ValueError) as problem:
+        raise SettingsError(
+            f"{source} holds plain values", received=problem, next_step="correct it"
+        ) from None
+
+
+def read_train_config(path: Path) -> TrainConfig:
+    """The configuration in a JSON file such as `best.json`: all five keys, and no other.
+
+    Raises:
+        SettingsError: the file is missing, unreadable, not a JSON object, lacks a key or has one
+            too many, or a value is out of range.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise SettingsError(
+            "a configuration is a readable JSON file",
+            received=f"{path} ({_reason(problem)})",
+            next_step="give the best.json of a search",
+        ) from None
+    except (json.JSONDecodeError, RecursionError) as problem:
+        raise SettingsError(
+            "a configuration is a JSON object",
+            received=f"{path}, which is not JSON ({problem})",
+            next_step="give the best.json of a search",
+        ) from None
+    if not isinstance(values, dict):
+        raise SettingsError(
+            "a configuration is a JSON object",
+            received=f"{path}, which holds a {type(values).__name__}",
+            next_step="give the best.json of a search",
+        )
+    for key in TrainConfig.model_fields:
+        if key not in values:
+            raise SettingsError(
+                f"a configuration has the keys {', '.join(TrainConfig.model_fields)}",
+                received=f"{path} without {key!r}",
+                next_step=f"add {key!r}",
+            )
+    return check(TrainConfig, values, source=str(path))
+
+
+def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
+    """The options in a TOML settings file, keyed as on the command line (dashes allowed).
+
+    Args:
+        path: the file.
+        legal: the option names that the command knows, with underscores.
+
+    Raises:
+        SettingsError: the file is missing, not TOML, or has a key that the command does not know.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as problem:
+        raise SettingsError(
+            "a settings file is a readable TOML file",
+            received=f"{path} ({_reason(problem)})",
+            next_step="give a file such as configs/lr-sweep.toml",
+        ) from None
+    except tomllib.TOMLDecodeError as problem:
+        raise SettingsError(
+            "a settings file is TOML", received=f"{path} ({problem})", next_step="correct it"
+        ) from None
+    options = {key.replace("-", "_"): value for key, value in values.items()}
+    for key in options:
+        if key not in legal:
+            raise SettingsError(
+                f"every key of {path} is an option of the command",
+                received=repr(key),
+                next_step=nearest(key, legal),
+            )
+    return options
+
+
+def _reason(problem: Exception) -> str:
+    return getattr(problem, "strerror", None) or str(problem)
+
+
+def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> SettingsError:
+    path = ".".join(str(part) for part in detail["loc"])
+    key = str(detail["loc"][0]) if detail["loc"] else ""
+    if detail["type"] == "extra_forbidden":
+        return SettingsError(
+            f"{source} has only keys that mnist-lab knows",
+            received=repr(path),
+            next_step=nearest(path, model.model_fields),
+        )
+    if detail["type"] == "missing":
+        return SettingsError(f"{source} has the key {path!r}", next_step=f"add {path!r}")
+    field = model.model_fields.get(key)
+    rule = f"{path} is {field.description}" if field and field.description else detail["msg"]
+    return SettingsError(
+        f"in {source}, {rule}", received=repr(detail["input"]), next_step=f"correct {path!r}"
+    )

@@ -1,0 +1,217 @@
+"""HpBandSter's dispatcher, made dependable.
+
+HpBandSter 0.7.4 hands jobs to workers over Pyro4, but a thread of it that meets an error ends in
+silence and the study waits for ever; a worker's death is noticed at the next ping and its job is
+given up. Here every thread reports its failure, a lost worker's trial is handed out again, and the
+workers report each epoch.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import Pyro4
+import Pyro4.errors
+from hpbandster.core import dispatcher as hpbandster_dispatcher
+from hpbandster.core.dispatcher import Job
+
+from mnist_lab.records import Epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mnist_lab.records import HpBandSterId
+
+# How often a trial whose worker died, or whose training raised, is tried in all.
+MAX_ATTEMPTS = 3
+# A worker announces itself; this only bounds how long one whose announcement was lost stays unseen.
+DISCOVERY_INTERVAL_S = 5
+
+
+class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpBandSter is untyped
+    """Hands jobs to workers and takes their epochs and results.
+
+    Args:
+        new_result_callback: called with each finished HpBandSter `Job`.
+        queue_callback: called with the number of workers whenever it changes.
+        on_start: called with (id, worker name, attempt) when a worker takes a trial.
+        on_epoch: called with (id, epoch) when a worker finished an epoch.
+        run_id: of the HpBandSter run.
+        host: the address to listen on.
+        nameserver: address of the nameserver.
+        nameserver_port: its port.
+    """
+
+    def __init__(
+        self,
+        *,
+        new_result_callback: Callable[[Job], None],
+        queue_callback: Callable[[int], None],
+        on_start: Callable[[HpBandSterId, str, int], None],
+        on_epoch: Callable[[HpBandSterId, Epoch], None],
+        run_id: str,
+        host: str,
+        nameserver: str,
+        nameserver_port: int,
+    ) -> None:
+        super().__init__(
+            new_result_callback,
+            queue_callback=queue_callback,
+            run_id=run_id,
+            ping_interval=DISCOVERY_INTERVAL_S,
+            nameserver=nameserver,
+            nameserver_port=nameserver_port,
+            host=host,
+        )
+        self.failure: BaseException | None = None
+        self._on_start = on_start
+        self._on_epoch = on_epoch
+        self._attempts: dict[HpBandSterId, int] = {}
+        self._lost: dict[str, str] = {}
+        # Registered here, not in the thread: whoever has a dispatcher can reach it and shut it down.
+        self.pyro_daemon = Pyro4.Daemon(host=host)
+        with self._nameserver() as names:
+            names.register(self.pyro_id, self.pyro_daemon.register(self, self.pyro_id))
+
+    def run(self) -> None:
+        """Serve until :meth:`shutdown`; the body of HpBandSter's dispatcher thread."""
+        threads = [
+            threading.Thread(target=target, name=target.__name__, daemon=True)
+            for target in (self.discover_workers, self.job_runner)
+        ]
+        for thread in threads:
+            thread.start()
+        with self._reporting_failure():
+            self.pyro_daemon.requestLoop(lambda: not self.shutdown_all_threads)
+        for thread in threads:
+            thread.join()
+
+    def shutdown(self, shutdown_workers: bool = False) -> None:  # noqa: FBT001, FBT002 - HpBandSter's
+        """End all threads; `shutdown_workers` asks the workers to end too."""
+        if shutdown_workers:
+            self.shutdown_all_workers()
+        with self.runner_cond:
+            self.shutdown_all_threads = True
+            self.runner_cond.notify_all()
+            self.discover_cond.notify_all()
+        self.pyro_daemon.shutdown()
+        self.pyro_daemon.close()
+
+    def discover_workers(self) -> None:
+        """Adopt workers that registered with the nameserver, whenever one announces itself."""
+        with self._reporting_failure():
+            while not self.shutdown_all_threads:
+                with self._nameserver() as names:
+                    found = names.list(prefix=f"hpbandster.run_{self.run_id}.worker.")
+                with self.discover_cond:
+                    new = {
+                        name: hpbandster_dispatcher.Worker(name, uri)
+                        for name, uri in found.items()
+                        if name not in self.worker_pool and name not in self._lost
+                    }
+                    self.worker_pool.update(new)
+                    self.idle_workers.update(new)
+                    self.runner_cond.notify_all()
+                if new:
+                    self._tell_queue()
+                with self.discover_cond:
+                    if not self.shutdown_all_threads:
+                        self.discover_cond.wait(self.ping_interval)
+
+    def job_runner(self) -> None:
+        """Hand waiting jobs to idle workers."""
+        with self._reporting_failure():
+            while True:
+                with self.runner_cond:
+                    self.runner_cond.wait_for(
+                        lambda: self.shutdown_all_threads
+                        or (not self.waiting_jobs.empty() and self.idle_workers)
+                    )
+                    if self.shutdown_all_threads:
+                        return
+                    job, name = self.waiting_jobs.get(), self.idle_workers.pop()
+                    worker = self.worker_pool[name]
+                    worker.runs_job = job.id
+                    job.worker_name = name
+                    job.time_it("started")
+                    self.running_jobs[job.id] = job
+                    self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
+                self._on_start(job.id, name, self._attempts[job.id])
+                try:
+                    worker.proxy.start_computation(self, job.id, **job.kwargs)
+                except Pyro4.errors.CommunicationError:
+                    self.worker_lost(name, "could not be reached")
+
+    def worker_lost(self, name: str, reason: str) -> None:
+        """Forget a worker that died; its trial is handed out again, or recorded as failed.
+
+        Args:
+            name: the worker's, as registered with the nameserver.
+            reason: why, for the record ("killed by signal 9 (SIGKILL)").
+        """
+        with self.runner_cond:
+            self._lost[name] = reason
+            worker = self.worker_pool.pop(name, None)
+            self.idle_workers.discard(name)
+        if worker is None:
+            return
+        self._tell_queue()
+        if worker.runs_job is not None:
+            failure = {"result": None, "exception": f"its worker {reason}"}
+            self.register_result(worker.runs_job, failure)
+
+    def is_known(self, name: str) -> bool:
+        """Whether a worker of this name ever registered."""
+        with self.runner_cond:
+            return name in self.worker_pool or name in self._lost
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
+    def register_epoch(self, id: HpBandSterId, epoch: dict[str, Any]) -> None:  # noqa: A002 - as HpBandSter
+        """Take the record of an epoch from a worker; it is on the disk when this returns."""
+        with self._reporting_failure():
+            self._on_epoch(tuple(id), Epoch.model_validate(epoch))
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]
+    @Pyro4.callback  # type: ignore[untyped-decorator]
+    @Pyro4.oneway  # type: ignore[untyped-decorator]
+    def register_result(self, id: HpBandSterId, result: dict[str, Any]) -> None:  # noqa: A002 - as HpBandSter
+        """Take the result of a trial; one that failed is tried again while attempts are left."""
+        with self._reporting_failure():
+            job = self._end_of(tuple(id))
+            if job is None:
+                return
+            if result["exception"] is not None and self._attempts[job.id] < MAX_ATTEMPTS:
+                self.submit_job(job.id, **job.kwargs)
+                return
+            job.time_it("finished")
+            job.result, job.exception = result["result"], result["exception"]
+            self.new_result_callback(job)
+
+    def _end_of(self, job_id: HpBandSterId) -> Job | None:
+        """Take a job from the running ones and free its worker; None for one nobody waits for."""
+        with self.runner_cond:
+            job = self.running_jobs.pop(job_id, None)
+            if job is not None and job.worker_name in self.worker_pool:
+                worker = self.worker_pool[job.worker_name]
+                worker.runs_job = None
+                self.idle_workers.add(job.worker_name)
+                self.runner_cond.notify_all()
+            return job
+
+    def _nameserver(self) -> Any:
+        return Pyro4.locateNS(host=self.nameserver, port=self.nameserver_port)
+
+    def _tell_queue(self) -> None:
+        # Without the lock: the master may hold its own and want ours.
+        self.queue_callback(self.number_of_workers())
+
+    @contextmanager
+    def _reporting_failure(self) -> Iterator[None]:
+        """Keep what ends a thread, for the study to end with, instead of letting it end alone."""
+        try:
+            yield
+        except Exception as failure:  # noqa: BLE001 - whatever it is, somebody must hear of it
+            if not self.shutdown_all_threads and self.failure is None:
+                self.failure = failure

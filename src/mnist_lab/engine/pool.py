@@ -1,0 +1,138 @@
+"""The worker processes of this machine: started, watched, started again, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from mnist_lab.errors import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnist_lab.engine.worker import Orders
+
+# After SIGTERM a worker has nothing to save: its epochs are in the journal already.
+PATIENCE_S = 5.0
+
+
+class Place(NamedTuple):
+    """What one worker gets: threads to compute with, and a GPU by number, if it has one."""
+
+    n_threads: int = 1
+    gpu: int | None = None
+
+
+class _Process(NamedTuple):
+    place: Place
+    process: subprocess.Popen[str]
+    output: IO[str]
+    name: str
+
+
+class Pool:
+    """Worker processes, one for each place.
+
+    Args:
+        orders: what each is told.
+        is_known: whether the worker of this name ever registered.
+    """
+
+    def __init__(self, orders: Orders, *, is_known: Callable[[str], bool]) -> None:
+        self._orders = orders
+        self._is_known = is_known
+        self._processes: list[_Process] = []
+
+    def start(self, places: Sequence[Place]) -> None:
+        """Start a worker at each place; they are ready seconds later."""
+        self._processes.extend(self._start(place) for place in places)
+
+    def replace_dead(self) -> list[tuple[str, str]]:
+        """Start each dead worker again.
+
+        Returns:
+            The dead ones' names, and why each died.
+
+        Raises:
+            StudyError: one died before it was ready, and so would the next.
+        """
+        dead = []
+        for index, worker in enumerate(self._processes):
+            code = worker.process.poll()
+            if code is None:
+                continue
+            reason, last_words = _reason(code), _last_line(worker.output)
+            worker.output.close()
+            if not self._is_known(worker.name):
+                raise StudyError(last_words or f"a worker starts: it {reason}")
+            dead.append((worker.name, reason + (f": {last_words}" if code > 0 else "")))
+            self._processes[index] = self._start(worker.place)
+        return dead
+
+    def stop(self) -> None:
+        """End all workers, and wait until they are gone."""
+        for worker in self._processes:
+            worker.process.terminate()
+        for worker in self._processes:
+            try:
+                worker.process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            if worker.process.stdin is not None:
+                worker.process.stdin.close()
+            worker.output.close()
+        self._processes.clear()
+
+    def _start(self, place: Place) -> _Process:
+        output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed when its process ended
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "mnist_lab.engine.worker"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=os.environ | _environment(place),
+            text=True,
+            # A Ctrl-C at the terminal is for the parent, which decides what it means.
+            start_new_session=True,
+        )
+        assert process.stdin is not None  # noqa: S101 - it was asked for above
+        try:
+            process.stdin.write(self._orders.model_dump_json() + "\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died already, and is found dead at the next look
+        prefix = f"hpbandster.run_{self._orders.run_id}.worker"
+        return _Process(place, process, output, f"{prefix}.{socket.gethostname()}.{process.pid}")
+
+
+def _environment(place: Place) -> dict[str, str]:
+    """Settings that TensorFlow reads when it is imported."""
+    values = {
+        "TF_NUM_INTRAOP_THREADS": str(place.n_threads),
+        "TF_NUM_INTEROP_THREADS": "1",
+        "OMP_NUM_THREADS": str(place.n_threads),
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+    }
+    if place.gpu is not None:
+        values["CUDA_VISIBLE_DEVICES"] = str(place.gpu)
+    return values
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    number = -code
+    hint = ", perhaps out of memory" if number == signal.SIGKILL else ""
+    return f"was killed by signal {number} ({signal.Signals(number).name}{hint})"
+
+
+def _last_line(output: IO[str]) -> str:
+    output.seek(0)
+    lines = output.read().strip().splitlines()
+    return lines[-1] if lines else ""

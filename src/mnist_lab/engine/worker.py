@@ -1,0 +1,134 @@
+"""A worker process: loads what it trains with once, then trains one trial after the other.
+
+Run as `python -m mnist_lab.engine.worker`; the first line of its standard input tells it what to do
+(:class:`Orders`). The input stays open while its parent lives: at its end the worker ends too, so
+none is left behind, however the parent died.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import logging
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import Pyro4
+from hpbandster.core import worker as hpbandster_worker
+
+from mnist_lab.config import Frozen
+from mnist_lab.errors import ExitCode, LabError
+from mnist_lab.records import Proposed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from mnist_lab.config import TrainConfig
+    from mnist_lab.records import Epoch, HpBandSterId, Outcome
+
+    Train = Callable[[TrainConfig, int], Generator[Epoch, None, tuple[Outcome, bytes | None]]]
+
+
+class Orders(Frozen):
+    """What a worker is told when it starts.
+
+    `trainer` names a function as `module:function`; called with `arguments` it returns the function
+    that trains one trial (`mnist_lab.training.open_trainer` is the real one).
+    """
+
+    trainer: str
+    arguments: dict[str, Any]
+    run_id: str
+    host: str
+    nameserver: str
+    nameserver_port: int
+
+
+class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is untyped
+    """HpBandSter's worker, training with `train` and reporting each epoch.
+
+    Args:
+        train: trains one trial.
+        orders: where the nameserver is, and under which run to register.
+    """
+
+    def __init__(self, train: Train, orders: Orders) -> None:
+        super().__init__(
+            orders.run_id,
+            nameserver=orders.nameserver,
+            nameserver_port=orders.nameserver_port,
+            host=orders.host,
+            logger=logging.getLogger("hpbandster"),
+        )
+        self._train = train
+        self._dispatcher: Any = None
+
+    def serve(self) -> None:
+        """Register, announce, and take jobs until the process ends.
+
+        HpBandSter announces before it registers, and may then wait a minute to be found.
+        """
+        self.pyro_daemon = Pyro4.Daemon(host=self.host)
+        uri = self.pyro_daemon.register(self, self.worker_id)
+        with Pyro4.locateNS(host=self.nameserver, port=self.nameserver_port) as names:
+            names.register(self.worker_id, uri)
+            dispatcher = names.lookup(f"hpbandster.run_{self.run_id}.dispatcher")
+        with Pyro4.Proxy(dispatcher) as proxy:
+            proxy.trigger_discover_worker()
+        self.pyro_daemon.requestLoop()
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
+    @Pyro4.oneway  # type: ignore[untyped-decorator]
+    def start_computation(self, callback: Any, id: HpBandSterId, **kwargs: Any) -> None:  # noqa: A002 - as HpBandSter
+        """Train a trial; `callback` is the dispatcher, which takes its epochs and its result."""
+        self._dispatcher = callback
+        super().start_computation(callback, id, **kwargs)
+
+    def compute(self, config_id: HpBandSterId, trial: str, **_: Any) -> dict[str, Any]:
+        """Train `trial`, a :class:`~mnist_lab.records.Proposed` as JSON.
+
+        Returns:
+            HpBandSter's `{"loss": ..., "info": ...}`, with the outcome as JSON and the model, if it
+            is kept, in base64.
+        """
+        proposed = Proposed.model_validate_json(trial)
+        steps = self._train(proposed.configuration, proposed.seed)
+        while True:
+            try:
+                epoch = next(steps)
+            except StopIteration as end:
+                outcome, model = end.value
+                break
+            self._dispatcher.register_epoch(config_id, epoch.model_dump())
+        return {
+            "loss": outcome.loss,
+            "info": {
+                "outcome": outcome.model_dump_json(),
+                "model": base64.b64encode(model).decode() if model else None,
+            },
+        }
+
+
+def main() -> int:
+    """Read the orders, load the trainer, serve."""
+    orders = Orders.model_validate_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        module, function = orders.trainer.split(":")
+        train = getattr(importlib.import_module(module), function)(**orders.arguments)
+    except LabError as problem:
+        sys.stderr.write(f"{problem}\n")
+        return problem.exit_code
+    Worker(train, orders).serve()
+    return ExitCode.DONE
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(ExitCode.TERMINATED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

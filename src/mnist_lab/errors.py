@@ -1,0 +1,90 @@
+"""The exception tree and the exit codes: how every failure is named to a person and to a script.
+
+Every error that a user can cause or meet is a :class:`LabError`. Its text is one line with three
+parts: the rule, the value received, the next step. Anything else that escapes is a defect of ours.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ExitCode(IntEnum):
+    """What the process returns to the shell; scripts rely on these numbers."""
+
+    DONE = 0
+    FAILED = 1  # no trial succeeded, data unusable, disk full, ...
+    USAGE = 2  # the command line or the settings are wrong; nothing was started
+    DEFECT = 3  # an error of mnist-lab itself, with a traceback
+    TIME_LIMIT = 75  # stopped at a time limit: run again to continue (EX_TEMPFAIL of sysexits.h)
+    INTERRUPTED = 130  # 128 + SIGINT
+    TERMINATED = 143  # 128 + SIGTERM
+
+
+class LabError(Exception):
+    """An expected failure.
+
+    Args:
+        rule: what must hold, as a statement ("the learning rate is above 0 and at most 10").
+        received: the offending value, shown as it was received; leave it out if there is none.
+        next_step: what the person can do now ("give --learning-rate 0.1").
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+
+    def __init__(self, rule: str, *, received: object = None, next_step: str = "") -> None:
+        text = rule
+        if received is not None:
+            text += f": got {received}"
+        if next_step:
+            text += f"; {next_step}"
+        super().__init__(" ".join(text.split()))
+        self.rule = rule
+        self.received = received
+        self.next_step = next_step
+
+
+class SettingsError(LabError):
+    """A command line, a settings file or a configuration that cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class DataError(LabError):
+    """The data set is missing, damaged or of another kind."""
+
+
+class RunDirError(LabError):
+    """A run directory that cannot be read, written or continued."""
+
+
+class DeviceError(LabError):
+    """The device asked for is not there."""
+
+
+class StudyError(LabError):
+    """A study that cannot go on: no worker starts, no trial succeeds, the engine died."""
+
+
+class Interrupted(LabError):
+    """Ctrl-C; what is finished is kept."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+class Terminated(LabError):
+    """SIGTERM or SIGHUP; what is finished is kept."""
+
+    exit_code = ExitCode.TERMINATED
+
+
+def nearest(word: str, legal: Iterable[str]) -> str:
+    """The legal word that `word` most resembles, as ``"did you mean 'x'?"``, or all of them."""
+    choices = sorted(legal)
+    close = get_close_matches(word, choices, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(choices)}"

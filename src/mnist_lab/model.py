@@ -1,0 +1,81 @@
+"""The Keras CNN of one configuration: the exercise sheet's scaled-down LeNet.
+
+Two convolutions (stride 1, padding SAME), each followed by 2x2 max pooling of stride 2 and ReLU, a
+fully connected layer of 128 units with ReLU, and a 10-way softmax. Max pooling and ReLU commute, so
+pooling first gives the same numbers with a quarter of the ReLU work.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+
+from mnist_lab.data import IMAGE_SIDE, N_CLASSES
+
+if TYPE_CHECKING:
+    from mnist_lab.config import Precision, TrainConfig
+
+N_HIDDEN = 128
+LOGITS = "logits"
+
+
+def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float32") -> keras.Model:
+    """The network with freshly drawn weights (Glorot uniform, Keras' default; biases zero).
+
+    The model maps images `(n, 28, 28, 1)`, float32 in [0, 1], to class probabilities `(n, 10)`,
+    float32. It needs nothing of this package to be loaded again.
+
+    Args:
+        config: `num_filters` and `filter_size` shape the network.
+        seed: decides the initial weights.
+        precision: `bfloat16` computes in bfloat16 and keeps the weights in float32 (Keras' policy
+            `mixed_bfloat16`); the softmax is float32 in both cases.
+    """
+    dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    seeds = iter(np.random.SeedSequence(seed).generate_state(4))
+
+    def kernel() -> keras.initializers.Initializer:
+        # Keras keeps seeds in 32 bits, signed on some devices.
+        return keras.initializers.GlorotUniform(seed=int(next(seeds)) >> 1)
+
+    layers = keras.layers
+    images = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="images")
+    flow = images
+    for number in (1, 2):
+        flow = layers.Conv2D(
+            config.num_filters,
+            config.filter_size,
+            padding="same",
+            kernel_initializer=kernel(),
+            dtype=dtype,
+            name=f"convolution_{number}",
+        )(flow)
+        flow = layers.MaxPooling2D(2, dtype=dtype, name=f"pooling_{number}")(flow)
+        flow = layers.Activation("relu", dtype=dtype, name=f"relu_{number}")(flow)
+    flow = layers.Flatten(dtype=dtype, name="flatten")(flow)
+    flow = layers.Dense(
+        N_HIDDEN, activation="relu", kernel_initializer=kernel(), dtype=dtype, name="hidden"
+    )(flow)
+    flow = layers.Dense(N_CLASSES, kernel_initializer=kernel(), dtype=dtype, name=LOGITS)(flow)
+    probabilities = layers.Softmax(dtype="float32", name="probabilities")(flow)
+    return keras.Model(images, probabilities, name="scaled_down_lenet")
+
+
+def logits_of(model: keras.Model) -> keras.Model:
+    """The same network, weights shared, ending before the softmax: what the loss is computed on."""
+    return keras.Model(model.input, model.get_layer(LOGITS).output)
+
+
+def to_bytes(model: keras.Model) -> bytes:
+    """The content of a `.keras` file, which :func:`keras.models.load_model` opens."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()

@@ -1,0 +1,289 @@
+"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from mnist_lab.curves import describe, percent
+from mnist_lab.records import EpochDone, Event, Failed, Finished, Proposed, Started
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console, RenderableType
+
+    from mnist_lab.config import TrainConfig
+    from mnist_lab.records import Epoch, Trial
+
+
+class Watcher(Protocol):
+    """Somebody who follows a study; called from several threads, one at a time."""
+
+    def begin(self, title: str, n_trainings: int, trials: Sequence[Trial]) -> None:
+        """A study starts, or continues with these trials."""
+
+    def update(self, event: Event) -> None:
+        """Something happened; it is in the journal already."""
+
+    def tick(self) -> None:
+        """Called about ten times a second from the main thread."""
+
+    def end(self) -> None:
+        """The study ended, however it did."""
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def begin(self, title: str, n_trainings: int, trials: Sequence[Trial]) -> None:
+        """Nothing to show."""
+
+    def update(self, event: Event) -> None:
+        """Nothing to show."""
+
+    def tick(self) -> None:
+        """Nothing to show."""
+
+    def end(self) -> None:
+        """Nothing to show."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: `48 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+@dataclass
+class _Running:
+    """A trial that a worker trains now."""
+
+    proposed: Proposed
+    since: float
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """Mean over the epochs without the first, which compiles; over the first if alone."""
+        durations = [epoch.duration_s for epoch in self.epochs]
+        usable = durations[1:] or durations
+        return sum(usable) / len(usable) if usable else None
+
+    def seconds_left(self, now: float) -> float | None:
+        """An estimate from its own speed; None before its first epoch."""
+        speed = self.seconds_per_epoch
+        if speed is None:
+            return None
+        spent = now - self.since
+        n_left = self.proposed.configuration.epochs - len(self.epochs)
+        return max(n_left * speed - spent, 0.0)
+
+
+class _Board:
+    """The state that both views draw: who runs, what is done, the best so far, the time left."""
+
+    def __init__(self, n_trainings: int, trials: Sequence[Trial]) -> None:
+        self.n_trainings = n_trainings
+        self.start = self.first_start = time.monotonic()
+        self.running: dict[int, _Running] = {}
+        self.proposed: dict[int, Proposed] = {}
+        self.n_done = self.n_failed = self.n_done_before = 0
+        self.best: tuple[float, TrainConfig] | None = None
+        for trial in trials:
+            if trial.state in {"complete", "failed"}:
+                self.n_done_before += 1
+                self._count(trial.state == "failed")
+                self._consider(trial.valid_error, trial.configuration)
+
+    def update(self, event: Event) -> None:
+        """Follow one event."""
+        if isinstance(event, Proposed):
+            self.proposed[event.trial] = event
+        elif isinstance(event, Started):
+            if not self.running and self.n_done == self.n_done_before:
+                self.first_start = time.monotonic()  # the workers' own start is paid once
+            if event.trial in self.proposed:
+                self.running[event.trial] = _Running(self.proposed[event.trial], time.monotonic())
+        elif isinstance(event, EpochDone):
+            running = self.running[event.trial]
+            running.epochs.append(event.epoch)
+            running.since = time.monotonic()
+        else:
+            running = self.running.pop(event.trial)
+            self._count(isinstance(event, Failed))
+            if running.epochs and isinstance(event, Finished):
+                error = running.epochs[-1].valid_error
+                self._consider(error, running.proposed.configuration)
+
+    def seconds_left(self) -> float | None:
+        """An estimate from what this session finished; None before its first trial."""
+        n_finished = self.n_done - self.n_done_before
+        if n_finished == 0:
+            return None
+        spent = time.monotonic() - self.first_start
+        return spent / n_finished * (self.n_trainings - self.n_done)
+
+    def _count(self, failed: bool) -> None:  # noqa: FBT001 - private, one meaning
+        self.n_done += 1
+        self.n_failed += failed
+
+    def _consider(self, error: float | None, configuration: TrainConfig) -> None:
+        if error is not None and (self.best is None or error < self.best[0]):
+            self.best = (error, configuration)
+
+
+class Lines:
+    """Plain lines, one for each epoch and each result: for log files and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._board = _Board(0, ())
+
+    def begin(self, title: str, n_trainings: int, trials: Sequence[Trial]) -> None:
+        """Say what starts."""
+        self._board = _Board(n_trainings, trials)
+        self._board.proposed |= _proposals(trials)
+        self._say(title)
+
+    def update(self, event: Event) -> None:
+        """Say what happened."""
+        running = self._board.running.get(event.trial)
+        self._board.update(event)
+        name = f"trial {event.trial}"
+        if isinstance(event, Started):
+            again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+            config = self._board.proposed[event.trial].configuration
+            self._say(f"{name} starts{again}: {describe(config)}")
+        elif isinstance(event, EpochDone) and running is not None:
+            n_epochs = running.proposed.configuration.epochs
+            self._say(
+                f"{name} epoch {event.epoch.epoch}/{n_epochs}: "
+                f"{_error(running.epochs)}, {event.epoch.duration_s:.1f} s"
+            )
+        elif isinstance(event, Finished | Failed):
+            board = self._board
+            left = board.seconds_left()
+            rest = f", about {duration(left)} left" if left and board.n_done < board.n_trainings else ""
+            state = "failed" if isinstance(event, Failed) else "done"
+            why = f" ({event.reason})" if event.reason else ""
+            self._say(f"{name} {state}{why}; {board.n_done} of {board.n_trainings} trials{rest}")
+
+    def tick(self) -> None:
+        """Lines come with their events."""
+
+    def end(self) -> None:
+        """Nothing stays open."""
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class LiveTable:
+    """A table on the terminal: one row for each running trial, and a line for the whole."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+
+        self._board = _Board(0, ())
+        self._title = ""
+        self._lock = threading.Lock()
+        self._drawn = 0.0
+        # Redrawn by `tick`, not by a thread of rich's: the cores belong to the workers.
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def begin(self, title: str, n_trainings: int, trials: Sequence[Trial]) -> None:
+        """Open the table."""
+        self._title = title
+        self._board = _Board(n_trainings, trials)
+        self._board.proposed |= _proposals(trials)
+        self._live.start()
+        self.tick()
+
+    def update(self, event: Event) -> None:
+        """Follow one event; it is drawn at the next tick."""
+        with self._lock:
+            self._board.update(event)
+
+    def tick(self) -> None:
+        """Redraw, four times a second at most."""
+        now = time.monotonic()
+        if now - self._drawn < 0.25:  # noqa: PLR2004 - see above
+            return
+        self._drawn = now
+        with self._lock:
+            table = self._draw(now)
+        self._live.update(table, refresh=True)
+
+    def end(self) -> None:
+        """Take the table away; the summary follows."""
+        self._live.stop()
+
+    def _draw(self, now: float) -> RenderableType:
+        from rich.table import Table  # noqa: PLC0415
+
+        board = self._board
+        table = Table(title=self._title, title_justify="left", caption_justify="left")
+        for name in ("trial", "configuration"):
+            table.add_column(name)
+        for name in ("epoch", "error", "s/epoch", "time left"):
+            table.add_column(name, justify="right")
+        for number, running in sorted(board.running.items()):
+            epochs, speed = running.epochs, running.seconds_per_epoch
+            left = running.seconds_left(now)
+            table.add_row(
+                str(number),
+                describe(running.proposed.configuration),
+                f"{len(epochs)}/{running.proposed.configuration.epochs}",
+                _error(epochs),
+                "–" if speed is None else f"{speed:.2f}",
+                "–" if left is None else duration(left),
+            )
+        table.caption = self._caption(now)
+        return table
+
+    def _caption(self, now: float) -> str:
+        board = self._board
+        parts = [f"{board.n_done} of {board.n_trainings} trials done"]
+        if board.n_failed:
+            parts.append(f"{board.n_failed} failed")
+        if not board.running and board.n_done < board.n_trainings:
+            parts.append("workers are starting")
+        if board.best is not None:
+            parts.append(f"best {percent(board.best[0])} ({describe(board.best[1])})")
+        parts.append(f"{duration(now - board.start)} so far")
+        left = board.seconds_left()
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        return " · ".join(parts)
+
+
+def _error(epochs: list[Epoch]) -> str:
+    """The last epoch's validation error, or its training error where nothing validates."""
+    if not epochs:
+        return "–"
+    last = epochs[-1]
+    if last.valid_error is None:
+        return f"training error {percent(last.train_error)}"
+    return f"validation error {percent(last.valid_error)}"
+
+
+def _proposals(trials: Sequence[Trial]) -> dict[int, Proposed]:
+    """The trials' proposals again: one that continues is not proposed a second time."""
+    return {
+        trial.trial: Proposed(
+            time="",
+            trial=trial.trial,
+            id=trial.id,
+            configuration=trial.configuration,
+            seed=trial.seed,
+            repeat=trial.repeat,
+        )
+        for trial in trials
+    }

@@ -1,0 +1,192 @@
+"""What was measured: epochs, trials, studies; their JSON, with every unit stated once, here.
+
+Units: errors are fractions between 0 and 1 (error = 1 - accuracy), losses are mean cross-entropies
+in nats per image, times ending in `_s` are seconds, other times are RFC 3339 in UTC. No record holds
+NaN: a number that does not exist is null, and the trial's `reason` says why.
+
+The journal is a sequence of events; :func:`fold` turns them into trials, and everything that is
+shown or written elsewhere is made from those trials.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from mnist_lab.config import Frozen, TrainConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# 1: the first version.
+FORMAT_VERSION = 1
+
+# HpBandSter's id of a configuration: (iteration, stage it was sampled in, running index).
+HpBandSterId = tuple[int, int, int]
+State = Literal["waiting", "running", "complete", "failed"]
+
+
+def now() -> str:
+    """The current time, RFC 3339 in UTC to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Epoch(Frozen):
+    """One pass over the training images, and the validation after it.
+
+    `train_loss` and `train_error` are means over the epoch's steps, taken while the weights change
+    (as Keras reports them), so they lag behind the validation; `duration_s` covers both parts.
+    """
+
+    epoch: Annotated[int, Field(ge=1)]
+    train_loss: float | None
+    train_error: float
+    valid_loss: float | None
+    valid_error: float | None
+    duration_s: float
+
+
+class TestScore(Frozen):
+    """The one look at the test images: `confusion[true digit][predicted digit]` counts images."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    test_error: float
+    test_loss: float | None
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class Proposed(Frozen):
+    """A configuration that the study decided to train."""
+
+    event: Literal["proposed"] = "proposed"
+    time: str
+    trial: Annotated[int, Field(ge=1)]
+    id: HpBandSterId
+    configuration: TrainConfig
+    seed: int
+    repeat: int | None = None
+
+
+class Started(Frozen):
+    """A worker took a trial; epochs after `from_epoch` that an earlier attempt made are void."""
+
+    event: Literal["started"] = "started"
+    time: str
+    trial: int
+    worker: str
+    attempt: int
+    from_epoch: int = 0
+
+
+class EpochDone(Frozen):
+    """A trial finished an epoch."""
+
+    event: Literal["epoch"] = "epoch"
+    time: str
+    trial: int
+    epoch: Epoch
+
+
+class Outcome(Frozen):
+    """What came of a training; divergence is a result too.
+
+    `loss` is what HpBandSter minimises: the last epoch's validation error, or its training error
+    where no image validates. `reason` says why a number is null.
+    """
+
+    loss: float
+    diverged: bool = False
+    reason: str | None = None
+    test: TestScore | None = None
+
+
+class Finished(Outcome):
+    """A trial was trained for its budget of epochs."""
+
+    event: Literal["finished"] = "finished"
+    time: str
+    trial: int
+    budget: int
+
+
+class Failed(Frozen):
+    """A trial could not be trained, after every attempt."""
+
+    event: Literal["failed"] = "failed"
+    time: str
+    trial: int
+    budget: int
+    reason: str
+
+
+Event = Annotated[
+    Proposed | Started | EpochDone | Finished | Failed, Field(discriminator="event")
+]
+EVENT: TypeAdapter[Any] = TypeAdapter(Event)
+
+
+class Trial(Frozen):
+    """One configuration trained from one seed: an entry of `curves.json`."""
+
+    trial: int
+    id: HpBandSterId
+    configuration: TrainConfig
+    seed: int
+    repeat: int | None
+    state: State
+    diverged: bool
+    reason: str | None
+    # When it was started and ended last.
+    started: str | None
+    ended: str | None
+    worker: str | None
+    epochs: tuple[Epoch, ...]
+    test: TestScore | None
+
+    @property
+    def valid_error(self) -> float | None:
+        """The validation error after the last epoch; None without one."""
+        return self.epochs[-1].valid_error if self.epochs else None
+
+
+def fold(events: Iterable[Event]) -> list[Trial]:
+    """The trials that a journal's events describe, in the order of their proposal.
+
+    Raises:
+        KeyError: an event names a trial that was never proposed.
+    """
+    trials: dict[int, Trial] = {}
+    for event in events:
+        if isinstance(event, Proposed):
+            trials[event.trial] = Trial(
+                **event.model_dump(exclude={"event", "time", "configuration"}),
+                configuration=event.configuration,
+                state="waiting",
+                diverged=False,
+                reason=None,
+                started=None,
+                ended=None,
+                worker=None,
+                epochs=(),
+                test=None,
+            )
+        else:
+            trial = trials[event.trial]
+            trials[event.trial] = trial.model_copy(update=_change(trial, event))
+    return list(trials.values())
+
+
+def _change(trial: Trial, event: Started | EpochDone | Finished | Failed) -> dict[str, Any]:
+    if isinstance(event, Started):
+        kept = trial.epochs[: event.from_epoch]
+        started = event.time if trial.started is None or not kept else trial.started
+        return {"state": "running", "worker": event.worker, "epochs": kept, "started": started}
+    if isinstance(event, EpochDone):
+        return {"epochs": (*trial.epochs, event.epoch)}
+    end = {"ended": event.time, "reason": event.reason}
+    if isinstance(event, Failed):
+        return {"state": "failed", **end}
+    return {"state": "complete", "diverged": event.diverged, "test": event.test, **end}

@@ -1,0 +1,32 @@
+"""Each experiment as one call: what to propose, where to record it, what to draw from it.
+
+The command line calls these functions, and so does a notebook. All take the same :class:`Options`,
+raise a :class:`~mnist_lab.errors.LabError` whose text says what to do, and return a :class:`Run`.
+The same call again continues a run that was interrupted, and returns at once when all is done.
+"""
+
+from mnist_lab.study.experiments import (
+    FILTER_SIZES,
+    LEARNING_RATES,
+    filter_sweep,
+    lr_sweep,
+    random_search,
+    test,
+    train,
+)
+from mnist_lab.study.results import draw
+from mnist_lab.study.session import Options, Run, load_run
+
+__all__ = [
+    "FILTER_SIZES",
+    "LEARNING_RATES",
+    "Options",
+    "Run",
+    "draw",
+    "filter_sweep",
+    "load_run",
+    "lr_sweep",
+    "random_search",
+    "test",
+    "train",
+]

@@ -1,0 +1,119 @@
+"""The experiments: which configurations each one trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.config import VARIED, TrainConfig, check
+from mnist_lab.errors import SettingsError
+from mnist_lab.study.session import Options, Run, run_study
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from typing_extensions import Unpack
+
+    from mnist_lab.config import FitOn
+
+# The values of the exercise sheet.
+LEARNING_RATES = (0.1, 0.01, 0.001, 0.0001)
+FILTER_SIZES = (1, 3, 5, 7)
+
+
+def lr_sweep(
+    values: Sequence[float] = LEARNING_RATES,
+    *,
+    epochs: int = 12,
+    repeats: int = 1,
+    **options: Unpack[Options],
+) -> Run:
+    """Train the base configuration with each learning rate.
+
+    Args:
+        values: learning rates, each above 0.
+        epochs: of each training.
+        repeats: trainings of each value, from different seeds.
+        **options: see :class:`Options`.
+    """
+    return _sweep("lr-sweep", [float(value) for value in values], epochs, repeats, options)
+
+
+def filter_sweep(
+    values: Sequence[int] = FILTER_SIZES,
+    *,
+    epochs: int = 12,
+    repeats: int = 1,
+    **options: Unpack[Options],
+) -> Run:
+    """Train the base configuration with each filter size.
+
+    Args:
+        values: filter sizes in pixels, 1 to 28; even ones are legal with SAME padding.
+        epochs: of each training.
+        repeats: trainings of each value, from different seeds.
+        **options: see :class:`Options`.
+    """
+    return _sweep("filter-sweep", list(values), epochs, repeats, options)
+
+
+def random_search(
+    *, iters: int, epochs: int = 6, space: Path | None = None, **options: Unpack[Options]
+) -> Run:
+    """Train configurations drawn from a search space.
+
+    Args:
+        iters: how many configurations; a later call may raise it.
+        epochs: of each training.
+        space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
+        **options: see :class:`Options`.
+    """
+    from mnist_lab import space as spaces  # noqa: PLC0415 - ConfigSpace takes a second to import
+
+    chosen = spaces.default_space() if space is None else spaces.read_space(space)
+    settings = {"base": {"epochs": epochs}, "iters": iters, "space": spaces.to_dict(chosen)}
+    return run_study("random-search", settings, options)
+
+
+def test(
+    config: TrainConfig,
+    *,
+    repeats: int = 1,
+    fit_on: FitOn = "train+valid",
+    **options: Unpack[Options],
+) -> Run:
+    """Retrain a configuration, and score the test images once per repeat.
+
+    Args:
+        config: the configuration, with its epochs.
+        repeats: trainings from different seeds.
+        fit_on: `train+valid` uses all training images; `train` leaves the validation images out.
+        **options: see :class:`Options`.
+    """
+    settings = {"base": config.model_dump(), "repeats": repeats, "fit_on": fit_on}
+    return run_study("test", settings, options)
+
+
+def train(config: TrainConfig, **options: Unpack[Options]) -> Run:
+    """Train one configuration, and keep the model.
+
+    Args:
+        config: the configuration.
+        **options: see :class:`Options`.
+    """
+    return run_study("train", {"base": config.model_dump()}, options)
+
+
+def _sweep(
+    experiment: str, values: list[Any], epochs: int, repeats: int, options: Options
+) -> Run:
+    if not values or len(set(values)) < len(values):
+        raise SettingsError(
+            "a sweep has values, and each once",
+            received=values,
+            next_step="name each once; --repeats trains each several times",
+        )
+    for value in values:
+        check(TrainConfig, {VARIED[experiment]: value, "epochs": epochs}, source="a sweep")
+    settings = {"base": {"epochs": epochs}, "values": values, "repeats": repeats}
+    return run_study(experiment, settings, options)

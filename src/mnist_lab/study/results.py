@@ -1,0 +1,154 @@
+"""What a study leaves behind: the figures, the best configuration, the test result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab import __version__, curves
+from mnist_lab.config import VARIED
+from mnist_lab.records import now
+from mnist_lab.rundir import RunDir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from mnist_lab.plots import Caption
+    from mnist_lab.records import Trial
+    from mnist_lab.study.session import Run
+
+# Draws behind the figure of a search space: enough for a smooth histogram, half a second.
+N_DRAWS = 10_000
+
+
+def write_results(run: Run) -> list[Path]:
+    """Write everything that follows from the records, and name it."""
+    run_dir = RunDir(run.path)
+    written = [run_dir.run, run_dir.journal, run_dir.curves]
+    best = curves.best_trial(run.trials)
+    if run.info.settings.space is not None:
+        if best is not None:
+            run_dir.write_best(best.configuration)
+            written.append(run_dir.best)
+        written.append(run_dir.hpbandster)
+    if run.info.settings.experiment == "test":
+        run_dir.write_test(test_result(run.trials))
+        written.append(run_dir.test)
+    if run_dir.model.exists():
+        written.append(run_dir.model)
+    return written + draw(run)
+
+
+def draw(run: Run) -> list[Path]:
+    """Draw the figures of a run from its records alone.
+
+    Returns:
+        The files, a PNG and an SVG for each figure.
+    """
+    from mnist_lab import plots  # noqa: PLC0415 - matplotlib, only to draw
+
+    run_dir = RunDir(run.path)
+    return [
+        run_dir.write_figure(name, suffix, content)
+        for name, figure in _figures(run).items()
+        for suffix, content in plots.save(figure).items()
+    ]
+
+
+def draw_space(
+    hyperparameters: Sequence[curves.SampledHyperparameter], name: str, out: Path
+) -> list[Path]:
+    """Draw a search space into the folder `out`; `name` says whose it is."""
+    from mnist_lab import plots  # noqa: PLC0415 - matplotlib, only to draw
+
+    run_dir = RunDir(out)
+    run_dir.create()
+    caption = plots.Caption(
+        data_name=name, notice="", n=f"{N_DRAWS:,} draws", date=now()[:10], version=__version__
+    )
+    content = plots.save(plots.search_space(hyperparameters, caption))
+    return [
+        run_dir.write_figure("search_space", suffix, image) for suffix, image in content.items()
+    ]
+
+
+def test_result(trials: list[Trial]) -> dict[str, Any]:
+    """`test.json`: the test error with its 95 % interval, each repeat, the confusion matrix.
+
+    With one repeat the interval is Wilson's, for the images; with several it is Student's, for the
+    mean over seeds, and each repeat has Wilson's beside it.
+    """
+    scored = [(trial, trial.test) for trial in trials if trial.test is not None]
+    together = curves.confusion([score for _, score in scored])
+    repeats = []
+    for trial, score in scored:
+        alone = curves.confusion([score])
+        repeats.append(
+            {
+                "trial": trial.trial,
+                "seed": trial.seed,
+                "test_error": score.test_error,
+                "interval_95": alone.interval,
+                "test_loss": score.test_loss,
+            }
+        )
+    return {
+        "configuration": trials[0].configuration.model_dump(mode="json"),
+        "n_images": together.n_images,
+        "test_error": together.error.mean if together.error else None,
+        "test_error_sd": together.error.sd if together.error else None,
+        "interval_95": together.interval,
+        "repeats": repeats,
+        "class_errors": together.class_errors,
+        "confusion": together.matrix,
+    }
+
+
+def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:
+    """A search space, given as ConfigSpace's JSON object, with what it samples."""
+    from mnist_lab import space as spaces  # noqa: PLC0415 - ConfigSpace takes a second to import
+
+    chosen = spaces.from_dict(space)
+    draws = spaces.draws(chosen, N_DRAWS)
+    return [
+        curves.SampledHyperparameter(**one._asdict(), draws=draws[one.name])
+        for one in spaces.describe(chosen)
+    ]
+
+
+def _figures(run: Run) -> dict[str, Figure]:
+    from mnist_lab import plots  # noqa: PLC0415 - matplotlib, only to draw
+
+    settings, trials, caption = run.info.settings, run.trials, _caption(run)
+    figures: dict[str, Figure] = {}
+    if settings.space is not None:
+        figures["incumbent"] = plots.incumbent(curves.incumbents(trials), caption)
+        figures["search_space"] = plots.search_space(sampled(settings.space), caption)
+    elif settings.experiment == "test":
+        scores = [trial.test for trial in trials if trial.test is not None]
+        figures["confusion"] = plots.confusion(curves.confusion(scores), caption)
+    else:
+        varied = VARIED.get(settings.experiment, "learning_rate")
+        figures["learning_curves"] = plots.learning_curves(
+            curves.learning_curves(trials, varied), caption
+        )
+    if settings.experiment == "filter-sweep":
+        figures["filter_cost"] = plots.filter_cost(curves.filter_costs(trials), caption)
+    return figures
+
+
+def _caption(run: Run) -> Caption:
+    from mnist_lab import plots  # noqa: PLC0415 - matplotlib, only to draw
+
+    settings = run.info.settings
+    n_trials = sum(trial.ended is not None for trial in run.trials)
+    counted = f"{n_trials} trainings" if settings.space else f"n = {settings.repeats}"
+    return plots.Caption(
+        data_name=run.info.data["name"],
+        notice=run.info.data["notice"],
+        n=counted,
+        date=run.info.started[:10],
+        version=__version__,
+    )

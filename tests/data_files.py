@@ -1,0 +1,67 @@
+"""Builders of the files that data sets come in, written apart from the code that reads them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Arrays = dict[str, "NDArray[Any]"]
+
+IDX_NAMES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+def make_arrays(n_train: int = 24, n_test: int = 6, seed: int = 0) -> Arrays:
+    """Random images (n, 28, 28) uint8 and labels (n,) uint8, by their npz keys."""
+    rng = np.random.default_rng(seed)
+    return {
+        "x_train": rng.integers(0, 256, (n_train, 28, 28), dtype=np.uint8),
+        "y_train": rng.integers(0, 10, n_train, dtype=np.uint8),
+        "x_test": rng.integers(0, 256, (n_test, 28, 28), dtype=np.uint8),
+        "y_test": rng.integers(0, 10, n_test, dtype=np.uint8),
+    }
+
+
+def idx_bytes(array: NDArray[Any]) -> bytes:
+    """The array as an uncompressed IDX file of bytes."""
+    axes = b"".join(int(length).to_bytes(4, "big") for length in array.shape)
+    return b"\x00\x00\x08" + bytes([array.ndim]) + axes + array.astype(np.uint8).tobytes()
+
+
+def md5s(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    """The MD5 of each array's IDX file, by the file's name."""
+    return {
+        name: hashlib.md5(idx_bytes(arrays[key]), usedforsecurity=False).hexdigest()
+        for key, name in IDX_NAMES.items()
+    }
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any]) -> Path:
+    """Write an .npz, compressed."""
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def write_idx(
+    folder: Path, arrays: Mapping[str, NDArray[Any]], *, packed: bool = False, dot: bool = False
+) -> Path:
+    """Write a folder of the four IDX files, gzipped or not, as "-idx3-" or as ".idx3-"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, array in arrays.items():
+        name = IDX_NAMES[key].replace("-idx", ".idx") if dot else IDX_NAMES[key]
+        body = idx_bytes(array)
+        (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(body) if packed else body)
+    return folder
