@@ -36,14 +36,18 @@ clean:
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# setuptools goes first: what has no wheel is built with the locked one, not the newest of the day.
 .venv/locked: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
-	  echo "mnist-lab needs Python 3.10 to 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1): try 'make run PYTHON=python3.11'" >&2; exit 1; }
-	@command -v cc >/dev/null || { \
-	  echo "HpBandSter needs netifaces, which is compiled on installing: install a C compiler (no 'cc' on the PATH)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null || { \
+	  echo "mnist-lab needs Python 3.10 to 3.13, and $(PYTHON) is" \
+	    "$$(command -v $(PYTHON) >/dev/null && $(PYTHON) -V 2>&1 || echo missing): try make run PYTHON=python3.11" >&2; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
+	  echo "HpBandSter needs netifaces, which is compiled on installing: install a C compiler (no cc or gcc on the PATH)" >&2; exit 1; }
 	@$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null || { \
 	  echo "HpBandSter needs netifaces, which is compiled on installing: install the headers of $(PYTHON) (python3-dev)" >&2; exit 1; }
 	rm -rf .venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock
+	sed -nE '/^setuptools==/,/[^\\]$$/p' requirements.lock > .venv/build.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement .venv/build.txt
+	$(BIN)/pip install --quiet --no-build-isolation --use-pep517 --require-hashes --requirement requirements.lock
 	@touch $@

@@ -509,6 +509,10 @@ BAD = {
         patched(lambda raw: raw.replace(b"'shape': (24, 28, 28)", b"'shape': ((((((((((((")),
         r"whole.*a\.npz \(.*; get or save",
     ),
+    "npz, type not Python": (
+        patched(lambda raw: raw.replace(b"'|u1'", b"'(,)'")),
+        r"whole.*invalid syntax.*; get or save",
+    ),
     "npz, more images than any machine holds": (zipped(HUGE), "whole.*allocate"),
     "npz, empty": (
         lambda tmp, _: write_npz(tmp / "a.npz", {}),

@@ -42,9 +42,7 @@ class Frozen(BaseModel):
 
 LearningRate = Annotated[float, Field(gt=0, description="a finite number above 0")]
 BatchSize = Annotated[int, Field(ge=1, description="a whole number of images, at least 1")]
-NumFilters = Annotated[
-    int, Field(ge=1, le=1024, description="a whole number, 1 to 1024")
-]
+NumFilters = Annotated[int, Field(ge=1, le=1024, description="a whole number, 1 to 1024")]
 # 28 is the side of the image: a larger filter would only see padding. Even sizes are legal: SAME
 # padding then puts the odd row and column at the bottom and the right.
 FilterSize = Annotated[int, Field(ge=1, le=28, description="a whole number of pixels, 1 to 28")]

@@ -219,7 +219,7 @@ def _download_or_sample(target: Path, *, url: str, timeout_s: float, quiet: bool
 
 def _download(target: Path, *, url: str, timeout_s: float, progress: _Progress | None) -> Dataset:
     """Fetch MNIST into `target`: there whole and checked, or not at all."""
-    import pooch  # noqa: PLC0415 - only this road needs it
+    import pooch  # only this road needs it
 
     fetch = pooch.HTTPDownloader(progress or False, chunk_size=2**16, timeout=timeout_s)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,9 @@ def listed_gpus() -> int:
     if tool is None:
         return 0
     try:
-        answer = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603
+        answer = subprocess.run(  # noqa: S603 - the driver's own tool, found on the PATH
+            [tool, "-L"], capture_output=True, text=True, timeout=20, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return 0
     return sum(line.startswith("GPU ") for line in answer.stdout.splitlines())
@@ -93,13 +95,7 @@ def free_disk_gib(path: Path) -> float:
 
 def versions() -> dict[str, str]:
     """Package to version, for the record of a run; Python's own included."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = NOT_INSTALLED
-    return found
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
 
 
 def describe() -> dict[str, Any]:
@@ -111,3 +107,10 @@ def describe() -> dict[str, Any]:
         "cores": len(usable_cores()),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return NOT_INSTALLED

@@ -53,12 +53,11 @@ class Silent:
 
 def duration(seconds: float) -> str:
     """Seconds as a person reads them: `48 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 @dataclass
@@ -94,11 +93,10 @@ class _Board:
         self.start = self.first_start = time.monotonic()
         self.running: dict[int, _Running] = {}
         self.proposed: dict[int, Proposed] = {}
-        self.n_done = self.n_failed = self.n_done_before = 0
+        self.n_done = self.n_failed = self.n_epochs = 0
         self.best: tuple[float, TrainConfig] | None = None
         for trial in trials:
             if trial.state in {"complete", "failed"}:
-                self.n_done_before += 1
                 self._count(trial.state == "failed")
                 self._consider(trial.valid_error, trial.configuration)
 
@@ -107,11 +105,12 @@ class _Board:
         if isinstance(event, Proposed):
             self.proposed[event.trial] = event
         elif isinstance(event, Started):
-            if not self.running and self.n_done == self.n_done_before:
+            if not self.n_epochs and not self.running:
                 self.first_start = time.monotonic()  # the workers' own start is paid once
             if event.trial in self.proposed:
                 self.running[event.trial] = _Running(self.proposed[event.trial], time.monotonic())
         elif isinstance(event, EpochDone):
+            self.n_epochs += 1
             running = self.running[event.trial]
             running.epochs.append(event.epoch)
             running.since = time.monotonic()
@@ -123,12 +122,14 @@ class _Board:
                 self._consider(error, running.proposed.configuration)
 
     def seconds_left(self) -> float | None:
-        """An estimate from what this session finished; None before its first trial."""
-        n_finished = self.n_done - self.n_done_before
-        if n_finished == 0:
+        """An estimate from the epochs that this session finished; None before the first."""
+        if self.n_epochs == 0:
             return None
-        spent = time.monotonic() - self.first_start
-        return spent / n_finished * (self.n_trainings - self.n_done)
+        # All trials of a study have the same budget.
+        budget = next(iter(self.proposed.values())).configuration.epochs
+        n_left = (self.n_trainings - self.n_done) * budget
+        n_left -= sum(len(running.epochs) for running in self.running.values())
+        return (time.monotonic() - self.first_start) / self.n_epochs * n_left
 
     def _count(self, failed: bool) -> None:  # noqa: FBT001 - private, one meaning
         self.n_done += 1
@@ -170,7 +171,11 @@ class Lines:
         elif isinstance(event, Finished | Failed):
             board = self._board
             left = board.seconds_left()
-            rest = f", about {duration(left)} left" if left and board.n_done < board.n_trainings else ""
+            rest = (
+                f", about {duration(left)} left"
+                if left and board.n_done < board.n_trainings
+                else ""
+            )
             state = "failed" if isinstance(event, Failed) else "done"
             why = f" ({event.reason})" if event.reason else ""
             self._say(f"{name} {state}{why}; {board.n_done} of {board.n_trainings} trials{rest}")
@@ -189,7 +194,7 @@ class LiveTable:
     """A table on the terminal: one row for each running trial, and a line for the whole."""
 
     def __init__(self, console: Console) -> None:
-        from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+        from rich.live import Live  # only a terminal needs it
 
         self._board = _Board(0, ())
         self._title = ""
@@ -226,7 +231,7 @@ class LiveTable:
         self._live.stop()
 
     def _draw(self, now: float) -> RenderableType:
-        from rich.table import Table  # noqa: PLC0415
+        from rich.table import Table
 
         board = self._board
         table = Table(title=self._title, title_justify="left", caption_justify="left")

@@ -1,8 +1,8 @@
 """What was measured: epochs, trials, studies; their JSON, with every unit stated once, here.
 
-Units: errors are fractions between 0 and 1 (error = 1 - accuracy), losses are mean cross-entropies
-in nats per image, times ending in `_s` are seconds, other times are RFC 3339 in UTC. No record holds
-NaN: a number that does not exist is null, and the trial's `reason` says why.
+Units: errors are fractions between 0 and 1 (error = 1 - accuracy), losses are mean
+cross-entropies in nats per image, times ending in `_s` are seconds, other times are RFC 3339 in
+UTC. No record holds NaN: a number that does not exist is null, and the trial's `reason` says why.
 
 The journal is a sequence of events; :func:`fold` turns them into trials, and everything that is
 shown or written elsewhere is made from those trials.
@@ -122,9 +122,7 @@ class Failed(Frozen):
     reason: str
 
 
-Event = Annotated[
-    Proposed | Started | EpochDone | Finished | Failed, Field(discriminator="event")
-]
+Event = Annotated[Proposed | Started | EpochDone | Finished | Failed, Field(discriminator="event")]
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
 

@@ -14,7 +14,6 @@ import socket
 import time
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
@@ -26,6 +25,7 @@ from mnist_lab.records import EVENT, FORMAT_VERSION, Event, Trial, fold, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 RunState = Literal["running", "complete", "stopped", "failed"]
 
@@ -150,14 +150,12 @@ class RunDir:
         return self._lock.with_suffix(".json")
 
     def _lock_holder(self) -> str:
-        for _ in range(20):  # the holder writes its name just after taking the lock
-            try:
-                holder = json.loads(self._holder_file().read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                time.sleep(0.05)
-            else:
-                return f"process {holder['pid']} on {holder['host']}"
-        return "another process"
+        time.sleep(0.1)  # the holder writes its name just after taking the lock
+        try:
+            holder = json.loads(self._holder_file().read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return "another process"
+        return f"process {holder['pid']} on {holder['host']}"
 
     def set_aside(self) -> Path:
         """Rename the folder to a free name that tells when; nothing is deleted.
@@ -176,12 +174,13 @@ class RunDir:
         """`run.json`.
 
         Raises:
-            RunDirError: there is none, it is damaged, or its format version is unknown.
+            SettingsError: there is none.
+            RunDirError: it is damaged, or its format version is unknown.
         """
         try:
             text = self.run.read_text(encoding="utf-8")
         except OSError:
-            raise RunDirError(
+            raise SettingsError(
                 "a run directory holds a run.json",
                 received=str(self.path),
                 next_step="give the folder that a command wrote, such as results/lr-sweep",
@@ -418,8 +417,6 @@ def _hpbandster_result(trial: Trial) -> list[Any]:
 
 def _timestamp(when: str | None) -> float:
     """Seconds since 1970 of an RFC 3339 time, as HpBandSter writes its times."""
-    from datetime import datetime
-
     return datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() if when else 0.0
 
 

@@ -1,7 +1,7 @@
 """The search space: what it holds, its JSON, what it samples.
 
-`log=True` means that the logarithm of the value is uniform: each doubling is equally likely. It does
-not mean powers of two: 22 filters and a batch size of 95 are ordinary draws.
+`log=True` means that the logarithm of the value is uniform: each doubling is equally likely. It
+does not mean powers of two: 22 filters and a batch size of 95 are ordinary draws.
 """
 
 from __future__ import annotations

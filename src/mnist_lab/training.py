@@ -252,7 +252,7 @@ def use_device(device: Device) -> str:
         tf.config.set_visible_devices([], "GPU")
         return "/CPU:0"
     for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.experimental.set_memory_growth(gpu, enable=True)
     return "/GPU:0"
 
 
@@ -295,7 +295,10 @@ def _compile_epoch(
             outputs = tf.cast(logits(_scaled(pixels), training=True), tf.float32)
             losses, n_right, _ = _loss_and_right(outputs, labels)
             loss = tf.reduce_mean(losses)
-        optimizer.apply(tape.gradient(loss, weights), weights)
+        # Not `optimizer.apply`: it adds up gradients over devices with a custom gradient, which
+        # TensorFlow registers for ever, and with it the whole graph of each trial.
+        for gradient, weight in zip(tape.gradient(loss, weights), weights, strict=True):
+            optimizer.update_step(gradient, weight, optimizer.learning_rate)
         return tf.reduce_sum(losses), n_right
 
     @tf.function(reduce_retracing=True)
@@ -319,9 +322,7 @@ def _compile_epoch(
             return start + batch_size, loss + more_loss, n_right + more_right
 
         # One step at a time: with several, TensorFlow may run them out of order.
-        start, loss, n_right = tf.while_loop(
-            go_on, one_step, (0, 0.0, 0), parallel_iterations=1
-        )
+        start, loss, n_right = tf.while_loop(go_on, one_step, (0, 0.0, 0), parallel_iterations=1)
         if n_full < n_images:
             more_loss, more_right = take(n_full, n_images - n_full)
             start = start + (n_images - n_full)
@@ -335,9 +336,7 @@ def _compile_evaluation(logits: keras.Model) -> Any:
     """A compiled function: (pixels, labels) -> (sum of losses, number right, predicted `(n,)`)."""
 
     @tf.function(reduce_retracing=True)
-    def evaluate(
-        pixels: tf.Tensor, labels: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def evaluate(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         n_images = pixels.shape[0]
         n_full = n_images // EVALUATION_BATCH * EVALUATION_BATCH
         predictions = tf.TensorArray(tf.int32, size=n_images // EVALUATION_BATCH)
@@ -357,8 +356,11 @@ def _compile_evaluation(logits: keras.Model) -> Any:
                 tf.slice(pixels, [start, 0, 0], [EVALUATION_BATCH, -1, -1]),
                 tf.slice(labels, [start], [EVALUATION_BATCH]),
             )
-            return number + 1, loss + more_loss, n_right + more_right, predicted.write(
-                number, classes
+            return (
+                number + 1,
+                loss + more_loss,
+                n_right + more_right,
+                predicted.write(number, classes),
             )
 
         _, loss, n_right, predictions = tf.while_loop(

@@ -44,7 +44,9 @@ def main(arguments: Sequence[str]) -> int:
         return ExitCode.DONE
     except Exception:  # noqa: BLE001 - the boundary: what is unforeseen is our defect
         traceback.print_exc()
-        sys.stderr.write("mnist-lab: this is a defect of mnist-lab; please report the lines above\n")
+        sys.stderr.write(
+            "mnist-lab: this is a defect of mnist-lab; please report the lines above\n"
+        )
         return ExitCode.DEFECT
     return ExitCode.DONE
 

@@ -33,7 +33,7 @@ _SPACE = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="mnist-lab")
 def mnist_lab() -> None:
-    """Experiments with a small CNN on MNIST.
+    r"""Experiments with a small CNN on MNIST.
 
     \b
     mnist-lab lr-sweep                    which learning rate?

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 AnyCommand = TypeVar("AnyCommand", bound="Callable[..., Any]")
 
 
-class Values(click.ParamType):
+class Values(click.ParamType[list[float]]):
     """Numbers separated by commas.
 
     Args:
@@ -24,7 +24,7 @@ class Values(click.ParamType):
 
     name = "numbers"
 
-    def __init__(self, kind: type[int] | type[float]) -> None:
+    def __init__(self, kind: type[int | float]) -> None:
         self._kind = kind
 
     def convert(
@@ -39,7 +39,7 @@ class Values(click.ParamType):
             self.fail(f"{value!r} is not a list of {what} such as 1,3", param, ctx)
 
 
-class Workers(click.ParamType):
+class Workers(click.ParamType["int | str"]):
     """`auto`, or a number of workers."""
 
     name = "auto|N"
@@ -58,11 +58,7 @@ class Workers(click.ParamType):
 
 def _read_settings(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is not None:
-        legal = {
-            param.name
-            for param in ctx.command.params
-            if param.name is not None and param.expose_value
-        }
+        legal = {param.name for param in ctx.command.params if param.expose_value}
         ctx.default_map = read_settings_file(path, legal)
 
 
@@ -153,7 +149,9 @@ def epochs_option(default: int) -> Callable[[AnyCommand], AnyCommand]:
     )
 
 
-def _add(options: tuple[Callable[[AnyCommand], AnyCommand], ...], command: AnyCommand) -> AnyCommand:
+def _add(
+    options: tuple[Callable[[AnyCommand], AnyCommand], ...], command: AnyCommand
+) -> AnyCommand:
     for option in reversed(options):
         command = option(command)
     return command

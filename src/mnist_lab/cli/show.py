@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mnist_lab import curves
 from mnist_lab.config import VARIED
-from mnist_lab.progress import LiveTable, Lines, Silent, Watcher, duration
+from mnist_lab.progress import Lines, LiveTable, Silent, Watcher, duration
 from mnist_lab.rundir import RunDir, RunInfo
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def watcher(*, no_color: bool, quiet: bool) -> Watcher:
 
 def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> None:
     """Show the end of a study: a table, what was found, the files, the next command."""
-    from mnist_lab.study.results import write_results  # noqa: PLC0415 - numpy, only after a study
+    from mnist_lab.study.results import write_results  # numpy, only after a study
 
     written = write_results(run)
     if as_json:
@@ -57,7 +57,7 @@ def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> No
 
 def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     """Show what a study would train."""
-    from mnist_lab.study.proposing import plan as configurations  # noqa: PLC0415
+    from mnist_lab.study.proposing import plan as configurations
 
     settings = run.info.settings
     planned = configurations(settings)
@@ -123,8 +123,8 @@ def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
 
 def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> None:
     """Show how a search space samples, and draw it."""
-    from mnist_lab import space as spaces  # noqa: PLC0415 - ConfigSpace takes a second to import
-    from mnist_lab.study.results import draw_space, sampled  # noqa: PLC0415
+    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
+    from mnist_lab.study.results import draw_space, sampled
 
     chosen = spaces.default_space() if path is None else spaces.read_space(path)
     hyperparameters = sampled(spaces.to_dict(chosen))
@@ -153,7 +153,7 @@ def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> Non
 
 def doctor(*, as_json: bool, no_color: bool) -> None:
     """Show what this machine offers and what is missing."""
-    from mnist_lab import data, machine  # noqa: PLC0415 - numpy and psutil, only here
+    from mnist_lab import data, machine  # numpy and psutil, only here
 
     found = machine.describe() | {
         "bfloat16": machine.has_bfloat16(),

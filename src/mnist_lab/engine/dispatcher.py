@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import Pyro4
 import Pyro4.errors
 from hpbandster.core import dispatcher as hpbandster_dispatcher
-from hpbandster.core.dispatcher import Job
 
 from mnist_lab.records import Epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hpbandster.core.dispatcher import Job
 
     from mnist_lab.records import HpBandSterId
 
@@ -70,7 +71,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         self._on_epoch = on_epoch
         self._attempts: dict[HpBandSterId, int] = {}
         self._lost: dict[str, str] = {}
-        # Registered here, not in the thread: whoever has a dispatcher can reach it and shut it down.
+        # Registered here and not in the thread, so that it can be reached and shut down at once.
         self.pyro_daemon = Pyro4.Daemon(host=host)
         with self._nameserver() as names:
             names.register(self.pyro_id, self.pyro_daemon.register(self, self.pyro_id))
@@ -126,8 +127,10 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             while True:
                 with self.runner_cond:
                     self.runner_cond.wait_for(
-                        lambda: self.shutdown_all_threads
-                        or (not self.waiting_jobs.empty() and self.idle_workers)
+                        lambda: (
+                            self.shutdown_all_threads
+                            or (not self.waiting_jobs.empty() and self.idle_workers)
+                        )
                     )
                     if self.shutdown_all_threads:
                         return
@@ -171,7 +174,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
     def register_epoch(self, id: HpBandSterId, epoch: dict[str, Any]) -> None:  # noqa: A002 - as HpBandSter
         """Take the record of an epoch from a worker; it is on the disk when this returns."""
         with self._reporting_failure():
-            self._on_epoch(tuple(id), Epoch.model_validate(epoch))
+            self._on_epoch(_as_id(id), Epoch.model_validate(epoch))
 
     @Pyro4.expose  # type: ignore[untyped-decorator]
     @Pyro4.callback  # type: ignore[untyped-decorator]
@@ -179,7 +182,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
     def register_result(self, id: HpBandSterId, result: dict[str, Any]) -> None:  # noqa: A002 - as HpBandSter
         """Take the result of a trial; one that failed is tried again while attempts are left."""
         with self._reporting_failure():
-            job = self._end_of(tuple(id))
+            job = self._end_of(_as_id(id))
             if job is None:
                 return
             if result["exception"] is not None and self._attempts[job.id] < MAX_ATTEMPTS:
@@ -215,3 +218,9 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         except Exception as failure:  # noqa: BLE001 - whatever it is, somebody must hear of it
             if not self.shutdown_all_threads and self.failure is None:
                 self.failure = failure
+
+
+def _as_id(sent: Sequence[int]) -> HpBandSterId:
+    """HpBandSter's id, whatever kind of sequence it travelled as."""
+    iteration, stage, index = sent
+    return iteration, stage, index

@@ -110,9 +110,7 @@ class Ledger:
         """A worker finished an epoch of the trial."""
         self._tell(EpochDone(time=now(), trial=self._proposed[id_].trial, epoch=epoch))
 
-    def finished(
-        self, id_: HpBandSterId, budget: int, outcome: Outcome, model: str | None
-    ) -> None:
+    def finished(self, id_: HpBandSterId, budget: int, outcome: Outcome, model: str | None) -> None:
         """The trial was trained for its budget; `model` is a `.keras` file in base64."""
         trial = self._proposed[id_].trial
         if model is not None:

@@ -20,15 +20,13 @@ from mnist_lab.engine.dispatcher import Dispatcher
 from mnist_lab.records import Failed, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hpbandster.core.base_iteration import BaseIteration
 
     from mnist_lab.engine.ledger import Ledger
     from mnist_lab.engine.proposals import Proposals
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the way out of HpBandSter's loop
+class Stopped(Exception):
     """The master was told to stop."""
 
 
@@ -108,9 +106,7 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
         with self.thread_cond:
             self.thread_cond.notify_all()
 
-    def get_next_iteration(
-        self, iteration: int, iteration_kwargs: dict[str, Any]
-    ) -> BaseIteration:
+    def get_next_iteration(self, iteration: int, iteration_kwargs: dict[str, Any]) -> BaseIteration:
         """The next of HpBandSter's iterations, as the proposals make it."""
         return self._proposals.iteration(iteration, **iteration_kwargs)
 

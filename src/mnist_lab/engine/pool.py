@@ -91,7 +91,7 @@ class Pool:
 
     def _start(self, place: Place) -> _Process:
         output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed when its process ended
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [sys.executable, "-m", "mnist_lab.engine.worker"],
             stdin=subprocess.PIPE,
             stdout=output,

@@ -68,7 +68,7 @@ def random_search(
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    from mnist_lab import space as spaces  # noqa: PLC0415 - ConfigSpace takes a second to import
+    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
     chosen = spaces.default_space() if space is None else spaces.read_space(space)
     settings = {"base": {"epochs": epochs}, "iters": iters, "space": spaces.to_dict(chosen)}
@@ -104,9 +104,7 @@ def train(config: TrainConfig, **options: Unpack[Options]) -> Run:
     return run_study("train", {"base": config.model_dump()}, options)
 
 
-def _sweep(
-    experiment: str, values: list[Any], epochs: int, repeats: int, options: Options
-) -> Run:
+def _sweep(experiment: str, values: list[Any], epochs: int, repeats: int, options: Options) -> Run:
     if not values or len(set(values)) < len(values):
         raise SettingsError(
             "a sweep has values, and each once",

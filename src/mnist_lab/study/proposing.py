@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def proposals_of(settings: StudySettings) -> Proposals:
     """Who proposes the configurations of this study."""
-    from mnist_lab.engine import proposals  # noqa: PLC0415 - HpBandSter, only to train
+    from mnist_lab.engine import proposals  # HpBandSter, only to train
 
     epochs, seed = settings.base.epochs, settings.seed
     if settings.iters is not None:
@@ -30,7 +30,7 @@ def plan(settings: StudySettings) -> list[TrainConfig]:
     """The configurations that will be trained, in the order they are handed out."""
     if settings.iters is None:
         return [config for config in _distinct(settings) for _ in range(settings.repeats)]
-    from mnist_lab.engine.proposals import derive_seed  # noqa: PLC0415 - HpBandSter
+    from mnist_lab.engine.proposals import derive_seed  # HpBandSter
 
     draw = _draw(settings)
     return [
@@ -52,7 +52,7 @@ def _distinct(settings: StudySettings) -> list[TrainConfig]:
 
 
 def _draw(settings: StudySettings) -> Callable[[int], dict[str, Any]]:
-    from mnist_lab import space  # noqa: PLC0415 - ConfigSpace takes a second to import
+    from mnist_lab import space  # ConfigSpace takes a second to import
 
     chosen = space.from_dict(settings.space or {})
     return lambda seed: space.draw(chosen, seed)

@@ -47,7 +47,7 @@ def draw(run: Run) -> list[Path]:
     Returns:
         The files, a PNG and an SVG for each figure.
     """
-    from mnist_lab import plots  # noqa: PLC0415 - matplotlib, only to draw
+    from mnist_lab import plots  # matplotlib, only to draw
 
     run_dir = RunDir(run.path)
     return [
@@ -61,7 +61,7 @@ def draw_space(
     hyperparameters: Sequence[curves.SampledHyperparameter], name: str, out: Path
 ) -> list[Path]:
     """Draw a search space into the folder `out`; `name` says whose it is."""
-    from mnist_lab import plots  # noqa: PLC0415 - matplotlib, only to draw
+    from mnist_lab import plots  # matplotlib, only to draw
 
     run_dir = RunDir(out)
     run_dir.create()
@@ -108,7 +108,7 @@ def test_result(trials: list[Trial]) -> dict[str, Any]:
 
 def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:
     """A search space, given as ConfigSpace's JSON object, with what it samples."""
-    from mnist_lab import space as spaces  # noqa: PLC0415 - ConfigSpace takes a second to import
+    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
     chosen = spaces.from_dict(space)
     draws = spaces.draws(chosen, N_DRAWS)
@@ -119,7 +119,7 @@ def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:
 
 
 def _figures(run: Run) -> dict[str, Figure]:
-    from mnist_lab import plots  # noqa: PLC0415 - matplotlib, only to draw
+    from mnist_lab import plots  # matplotlib, only to draw
 
     settings, trials, caption = run.info.settings, run.trials, _caption(run)
     figures: dict[str, Figure] = {}
@@ -140,7 +140,7 @@ def _figures(run: Run) -> dict[str, Figure]:
 
 
 def _caption(run: Run) -> Caption:
-    from mnist_lab import plots  # noqa: PLC0415 - matplotlib, only to draw
+    from mnist_lab import plots  # matplotlib, only to draw
 
     settings = run.info.settings
     n_trials = sum(trial.ended is not None for trial in run.trials)

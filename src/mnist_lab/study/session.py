@@ -144,7 +144,7 @@ class _Session:
         return Run(self._run_dir.path, info, trials, _n_ended(found))
 
     def _train(self, places: Sequence[Place], watch: Watcher) -> None:
-        from mnist_lab.engine import run_trials  # noqa: PLC0415 - HpBandSter, only to train
+        from mnist_lab.engine import run_trials  # HpBandSter, only to train
 
         history = self._run_dir.read_events()
         trials = fold(history)
@@ -246,7 +246,7 @@ def _settings(
 
 def _places(workers: int | None, n_gpus: int) -> list[Place]:
     """One worker per GPU; else one per core, each with one thread, as the network is small."""
-    from mnist_lab.engine import Place  # noqa: PLC0415 - HpBandSter, only to train
+    from mnist_lab.engine import Place  # HpBandSter, only to train
 
     if workers is not None and workers < 1:
         raise SettingsError(

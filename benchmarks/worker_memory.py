@@ -1,0 +1,41 @@
+"""Does a worker's memory stay bounded? Train many configurations in one process and watch it.
+
+    python benchmarks/worker_memory.py --data mnist.npz --trials 50
+
+Prints the resident memory of the process in MB after each trial; a worker must stay below 1.5 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+
+os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+import psutil
+
+from mnist_lab import data, space
+from mnist_lab.config import TrainConfig
+from mnist_lab.training import Trainer
+
+
+def main() -> None:
+    """Train `--trials` draws of the default search space, one epoch each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default=None)
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    arguments = parser.parse_args()
+    trainer = Trainer(data.load(arguments.data).training, precision=arguments.precision)
+    process, chosen = psutil.Process(), space.default_space()
+    for number in range(arguments.trials):
+        config = TrainConfig(**space.draw(chosen, number), epochs=1)
+        list(trainer.fit(config, seed=number))
+        print(f"trial {number + 1:3}: {process.memory_info().rss / 1e6:6.0f} MB now")  # noqa: T201
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(f"peak: {peak:.0f} MB")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Guards around every test: this machine only, no download, nothing written beside the test.
+
+The interpreter's audit hook tells of each socket, file and process before it happens, whoever asks:
+what a test must not do is refused, and the test fails, even if somebody swallows the refusal. What
+child processes do cannot be heard; a trap, which their environment names as proxy, catches those
+that would download.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RESULTS = Path(__file__).parents[1] / "results"
+LOOPBACK = "127.0.0.1"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+# What else of a developer's environment changes what our commands do or show.
+PERSONAL = ("MNIST_LAB_DATA", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+# What libraries set in the environment, once, when they are imported.
+LIBRARIES = ("ENABLE_", "HDF5_", "KERAS_BACKEND", "KMP_", "PYTEST_", "TF", "TPU_")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# A busy machine is slow, which is no failure.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+
+class Guard:
+    """Hears what the interpreter is about to do, and refuses what a test must not do."""
+
+    def __init__(self) -> None:
+        self.watching = False
+        self.offences: list[str] = []
+        self._trap = socket.create_server((LOOPBACK, 0))
+        self._trap.settimeout(0)
+        self.trap_port: int = self._trap.getsockname()[1]
+
+    def hear(self, event: str, details: tuple[Any, ...]) -> None:
+        """Python's audit hook."""
+        if self.watching and (offence := self.offence(event, details)):
+            self.offences.append(offence)
+            pytest.fail(f"guard: this test {offence}")
+
+    def offence(self, event: str, details: tuple[Any, ...]) -> str | None:
+        """What the test does wrong by this event, in words; None for what it may do."""
+        if event in {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"}:
+            return self._offence_of_address(details[1])
+        if event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+            return None if _is_here(details[0]) else f"looks up the host {details[0]}"
+        if event == "open":
+            path, _, flags = details
+            writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            return _offence_of_path(path) if writes else None
+        if event in {"os.mkdir", "os.rename"}:
+            return _offence_of_path(details[0]) or _offence_of_path(details[1])
+        if event == "subprocess.Popen":
+            return _offence_of_process(details[1], details[2])
+        return None
+
+    def was_trapped(self) -> bool:
+        """Whether a child process asked the proxy for something."""
+        n_calls = 0
+        with suppress(BlockingIOError):
+            while True:
+                self._trap.accept()[0].close()
+                n_calls += 1
+        return n_calls > 0
+
+    def close(self) -> None:
+        """Hear nothing more: a hook cannot be taken away."""
+        self.watching = False
+        self._trap.close()
+
+    def _offence_of_address(self, address: Any) -> str | None:
+        if not isinstance(address, tuple) or not isinstance(address[0], str):
+            return None  # a socket of this machine's own kinds, or one that is connected already
+        if address[:2] == (LOOPBACK, self.trap_port):
+            return "downloads: the data set comes from --data, MNIST_LAB_DATA or the sample"
+        return None if _is_here(address[0]) else f"opens a socket to {address[0]}:{address[1]}"
+
+
+@pytest.fixture(scope="session")
+def guard() -> Iterator[Guard]:
+    """The one guard of all tests."""
+    guard = Guard()
+    sys.addaudithook(guard.hear)
+    yield guard
+    guard.close()
+
+
+@pytest.fixture(autouse=True)
+def _guarded(guard: Guard, tmp_path: Path) -> Iterator[None]:
+    """Run the test in its own folder and a clean environment; afterwards both are as before."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*PROXIES, *map(str.lower, PROXIES), *PERSONAL):
+            patch.delenv(name, raising=False)
+        for name in PROXIES[:3]:
+            patch.setenv(name, f"http://{LOOPBACK}:{guard.trap_port}")
+        patch.setenv("NO_PROXY", LOOPBACK)
+        patch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+        patch.chdir(tmp_path)
+        before = _state()
+        guard.offences.clear()
+        guard.watching = True
+        yield
+        guard.watching = False
+        offences = list(guard.offences)
+        if guard.was_trapped():
+            offences.append("starts a process that downloads")
+        offences += [f"leaves {name} changed" for name in _changes(before, _state())]
+        _restore(before)
+    if offences:
+        pytest.fail(f"guard: this test {'; '.join(offences)}")
+
+
+def _state() -> dict[str, Any]:
+    """The environment and the signal handlers, which outlive a test."""
+    handlers = {number.name: signal.getsignal(number) for number in SIGNALS}
+    kept = {key: text for key, text in os.environ.items() if not key.startswith(LIBRARIES)}
+    return handlers | kept
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
+
+
+def _restore(before: dict[str, Any]) -> None:
+    """Spare the next tests: the guilty one is known."""
+    for name in _changes(before, _state()):
+        if name in signal.Signals.__members__:
+            signal.signal(signal.Signals[name], before[name])
+        elif name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
+
+
+def _is_here(host: Any) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in {None, "localhost", socket.gethostname()}:
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False  # a name; or "", all addresses of this machine, which others see
+
+
+def _offence_of_path(path: Any) -> str | None:
+    if not isinstance(path, str | bytes | os.PathLike):
+        return None  # a file that is open already
+    place = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - called thousands of times
+    if place == str(RESULTS) or place.startswith(f"{RESULTS}{os.sep}"):
+        return f"writes to {place}, which is the user's"
+    return None
+
+
+def _offence_of_process(command: Any, folder: Any) -> str | None:
+    """A command of ours writes to ./results where nothing else is said."""
+    words = [command] if isinstance(command, str) else [os.fsdecode(word) for word in command]
+    ours = any("mnist_lab" in word for word in words) or Path(words[0]).name == "mnist-lab"
+    if ours and folder is not None and RESULTS.parent == Path(os.fsdecode(folder)).resolve():
+        return f"runs {words[0]} in {folder}, whose results/ is the user's"
+    return None

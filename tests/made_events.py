@@ -1,0 +1,167 @@
+"""Events, trials and runs made for the tests, and hypothesis strategies for any of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+from mnist_lab.config import StudySettings, TrainConfig
+from mnist_lab.records import (
+    Epoch,
+    EpochDone,
+    Failed,
+    Finished,
+    Proposed,
+    Started,
+    TestScore,
+)
+from mnist_lab.rundir import RunInfo
+
+if TYPE_CHECKING:
+    from mnist_lab.records import Event
+
+TIME = "2026-01-02T03:04:05.678Z"
+
+
+def proposed(trial: int = 1, **configuration: Any) -> Proposed:
+    """Trial `trial` is proposed, with these hyperparameters and else the base configuration."""
+    config = TrainConfig(**{"epochs": 3, **configuration})
+    return Proposed(
+        time=TIME, trial=trial, id=(trial - 1, 0, 0), configuration=config, seed=100 + trial
+    )
+
+
+def started(trial: int = 1, attempt: int = 1, from_epoch: int = 0) -> Started:
+    """A worker takes the trial."""
+    return Started(
+        time=TIME, trial=trial, worker=f"worker-{attempt}", attempt=attempt, from_epoch=from_epoch
+    )
+
+
+def an_epoch(number: int = 1, valid_error: float | None = 0.04, duration_s: float = 2.0) -> Epoch:
+    """Epoch `number`; without an error nothing validates."""
+    return Epoch(
+        epoch=number,
+        train_loss=0.2,
+        train_error=0.06,
+        valid_loss=None if valid_error is None else 0.15,
+        valid_error=valid_error,
+        duration_s=duration_s,
+    )
+
+
+def epoch_done(trial: int = 1, number: int = 1, valid_error: float | None = 0.04) -> EpochDone:
+    """The trial finishes an epoch."""
+    return EpochDone(time=TIME, trial=trial, epoch=an_epoch(number, valid_error))
+
+
+def finished(trial: int = 1, **outcome: Any) -> Finished:
+    """The trial finishes its three epochs."""
+    return Finished(**{"time": TIME, "trial": trial, "budget": 3, "loss": 0.04, **outcome})
+
+
+def failed(trial: int = 1, reason: str = "its worker was killed") -> Failed:
+    """The trial fails for good."""
+    return Failed(time=TIME, trial=trial, budget=3, reason=reason)
+
+
+def whole_trial(trial: int = 1, valid_error: float = 0.04, **configuration: Any) -> list[Event]:
+    """All events of a trial that goes well: three epochs, ending with this error."""
+    epochs = [epoch_done(trial, number, valid_error + (3 - number) / 100) for number in (1, 2, 3)]
+    proposal, end = proposed(trial, **configuration), finished(trial, loss=valid_error)
+    return [proposal, started(trial), *epochs, end]
+
+
+def study_settings(**values: Any) -> StudySettings:
+    """A learning-rate sweep of two values, or what `values` say."""
+    sweep: dict[str, Any] = {
+        "experiment": "lr-sweep",
+        "base": TrainConfig(epochs=3),
+        "values": (0.1, 0.01),
+    }
+    return StudySettings(**sweep | values)
+
+
+def run_info(**values: Any) -> RunInfo:
+    """What run.json of that sweep holds while it runs."""
+    data = {
+        "name": "MNIST",
+        "source": "/data/mnist.npz",
+        "is_mnist": True,
+        "n_train": 50_000,
+        "n_valid": 10_000,
+        "n_test": 10_000,
+        "digests": {"train-images-idx3-ubyte": "6bbc"},
+        "notice": "",
+    }
+    info: dict[str, Any] = {
+        "settings": study_settings(),
+        "data": data,
+        "versions": {"python": "3.11.0"},
+        "machine": {"host": "pool-7", "cores": 2},
+        "command": "mnist-lab lr-sweep",
+        "state": "running",
+        "started": TIME,
+    }
+    return RunInfo(**info | values)
+
+
+# --- any of them, for hypothesis
+
+_positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+_fractions = st.floats(0, 1)
+_numbers = st.integers(1, 10**6)
+_seeds = st.integers(0, 2**63 - 1)
+_texts = st.text()
+_losses = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+configs = st.builds(
+    TrainConfig,
+    learning_rate=_positive,
+    batch_size=_numbers,
+    num_filters=st.integers(1, 1024),
+    filter_size=st.integers(1, 28),
+    epochs=_numbers,
+)
+epochs = st.builds(
+    Epoch,
+    epoch=_numbers,
+    train_loss=_losses,
+    train_error=_fractions,
+    valid_loss=_losses,
+    valid_error=st.none() | _fractions,
+    duration_s=_positive,
+)
+scores = st.builds(
+    TestScore,
+    test_error=_fractions,
+    test_loss=_losses,
+    confusion=st.lists(st.lists(_numbers, max_size=3).map(tuple), max_size=3).map(tuple),
+)
+events: st.SearchStrategy[Event] = st.one_of(
+    st.builds(
+        Proposed,
+        time=_texts,
+        trial=_numbers,
+        id=st.tuples(_numbers, _numbers, _numbers),
+        configuration=configs,
+        seed=_seeds,
+        repeat=st.none() | _numbers,
+    ),
+    st.builds(
+        Started, time=_texts, trial=_numbers, worker=_texts, attempt=_numbers, from_epoch=_numbers
+    ),
+    st.builds(EpochDone, time=_texts, trial=_numbers, epoch=epochs),
+    st.builds(
+        Finished,
+        time=_texts,
+        trial=_numbers,
+        budget=_numbers,
+        loss=_fractions,
+        diverged=st.booleans(),
+        reason=st.none() | _texts,
+        test=st.none() | scores,
+    ),
+    st.builds(Failed, time=_texts, trial=_numbers, budget=_numbers, reason=_texts),
+)

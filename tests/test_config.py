@@ -1,0 +1,252 @@
+"""The settings: what a configuration may hold, and what is said about one that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from made_events import configs, study_settings
+from pydantic import ValidationError
+
+from mnist_lab.config import (
+    StudySettings,
+    TrainConfig,
+    check,
+    forward_multiplications,
+    read_settings_file,
+    read_train_config,
+)
+from mnist_lab.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = {
+    "learning_rate": 0.05,
+    "batch_size": 95,
+    "num_filters": 22,
+    "filter_size": 5,
+    "epochs": 6,
+}
+# What no hyperparameter can be, however large the number may get.
+NEVER = [0, -1, math.nan, math.inf, -math.inf, "12", True, None, [1], {}, 10**5000]
+WHOLE = [1.5, 1.0, 1e30]
+
+
+def test_base_configuration() -> None:
+    """What nobody says otherwise is the exercise sheet's network, trained for 12 epochs."""
+    assert TrainConfig().model_dump() == {
+        "learning_rate": 0.1,
+        "batch_size": 128,
+        "num_filters": 16,
+        "filter_size": 3,
+        "epochs": 12,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("learning_rate", [1e-300, 1, 0.5, 10.0, 1e300]),
+        ("batch_size", [1, 128, 60_000]),
+        ("num_filters", [1, 1024]),
+        ("filter_size", [1, 2, 28]),
+        ("epochs", [1, 10_000]),
+    ],
+)
+def test_legal_values(key: str, values: list[float]) -> None:
+    """The ends of each range are legal, and are kept as they are."""
+    for value in values:
+        assert check(TrainConfig, GOOD | {key: value}, source="x").model_dump()[key] == value
+
+
+ILLEGAL = [
+    *[(key, value) for key in GOOD for value in NEVER],
+    *[(key, value) for key in GOOD if key != "learning_rate" for value in WHOLE],
+    ("learning_rate", 10**400),
+    ("num_filters", 1025),
+    ("filter_size", 29),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), ILLEGAL, ids=[f"{key}-{str(type(v))[8:-2]}" for key, v in ILLEGAL]
+)
+def test_illegal_values(key: str, value: Any) -> None:
+    """A value out of range or of another type is refused by key, place and value received."""
+    with pytest.raises(SettingsError, match=r"best\.json") as caught:
+        check(TrainConfig, GOOD | {key: value}, source="best.json")
+    if value != 10**5000:  # which Python refuses before anybody can look at it
+        assert str(caught.value).startswith(f"in best.json, {key} is ")
+        assert f"got {value!r}; correct {key!r}" in str(caught.value)
+
+
+def test_unknown_key() -> None:
+    """An unknown key is refused with the nearest one that exists."""
+    with pytest.raises(
+        SettingsError, match=r"best\.json has only keys .* got 'momentum'; choose one"
+    ):
+        check(TrainConfig, GOOD | {"momentum": 0.9}, source="best.json")
+    with pytest.raises(SettingsError, match="got 'filter_sise'; did you mean 'filter_size'"):
+        check(TrainConfig, GOOD | {"filter_sise": 3}, source="best.json")
+
+
+def test_missing_key() -> None:
+    """A key that has no default must be there."""
+    with pytest.raises(SettingsError, match="the study has the key 'base'; add 'base'"):
+        check(StudySettings, {"experiment": "train"}, source="the study")
+
+
+def test_no_plain_value() -> None:
+    """A value that no file could hold is refused like any other."""
+    with pytest.raises(SettingsError, match=r"x holds plain values: got .*set"):
+        check(TrainConfig, GOOD | {"epochs": {1}}, source="x")
+
+
+def test_a_configuration_never_changes() -> None:
+    """A configuration cannot be assigned to: what was checked stays checked."""
+    with pytest.raises(ValidationError, match="frozen"):
+        TrainConfig().epochs = 0  # type: ignore[misc]
+
+
+@given(configs)
+def test_json_round_trip(config: TrainConfig) -> None:
+    """Any configuration survives its JSON exactly."""
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+    assert check(TrainConfig, json.loads(config.model_dump_json()), source="x") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"), [((1, 3, 5, 7), int), ((0.1, 0.0001), float), ((1.0, 2.0), float)]
+)
+def test_swept_values_keep_their_type(values: tuple[float, ...], kind: type) -> None:
+    """Filter sizes stay whole numbers and learning rates stay floats, through run.json too."""
+    settings = check(
+        StudySettings, {"experiment": "filter-sweep", "base": {}, "values": values}, source="x"
+    )
+    for read in (settings, StudySettings.model_validate_json(settings.model_dump_json())):
+        assert read.values == values
+        assert [type(value) for value in read.values or ()] == [kind] * len(values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "n"),
+    [
+        ({"repeats": 3}, 6),
+        ({"values": None}, 1),
+        ({"values": None, "repeats": 5}, 5),
+        ({"experiment": "random-search", "values": None, "iters": 50}, 50),
+    ],
+)
+def test_n_trainings(changes: dict[str, Any], n: int) -> None:
+    """A study has a training for each value and repeat, or one for each iteration."""
+    assert study_settings(**changes).n_trainings == n
+
+
+def test_forward_multiplications() -> None:
+    """The cost of a pass agrees with a count by hand, layer by layer."""
+    first = 28 * 28 * 16 * (3 * 3 * 1)
+    second = 14 * 14 * 16 * (3 * 3 * 16)
+    dense = 7 * 7 * 16 * 128 + 128 * 10
+    assert first + second + dense == 666_112 == forward_multiplications(TrainConfig())
+    # The student's best: 22 filters of 5x5.
+    best = TrainConfig(num_filters=22, filter_size=5)
+    assert forward_multiplications(best) == 431_200 + 2_371_600 + 137_984 + 1_280
+
+
+# --- best.json
+
+
+def test_read_train_config(tmp_path: Path) -> None:
+    """The file that a search leaves is read back."""
+    path = tmp_path / "best.json"
+    path.write_text(json.dumps(GOOD), encoding="utf-8")
+    assert read_train_config(path).model_dump() == GOOD
+
+
+LACKING = {key: value for key, value in GOOD.items() if key != "num_filters"}
+UNREADABLE = {
+    "missing": (None, "is a readable JSON file: got .*best.json .No such file"),
+    "binary": (b"\x89PNG\r\n\xff\xfe", "is a readable JSON file: got .*best.json .*decode"),
+    "empty": (b"", "is a JSON object: got .*best.json, which is not JSON"),
+    "not JSON": (b"learning_rate = 0.1", "is a JSON object: got .*best.json, which is not JSON"),
+    "nested too deep": (b"[" * 100_000, "is a JSON object: got .*best.json, which is not JSON"),
+    "a huge number": (b"9" * 5000, "a configuration is .*: got .*best.json"),
+    "a list": (json.dumps([GOOD]).encode(), "is a JSON object: got .*which holds a list"),
+    "null": (b"null", "is a JSON object: got .*which holds a NoneType"),
+    "lacking a key": (
+        json.dumps(LACKING).encode(),
+        "got .*best.json without 'num_filters'; add 'num_filters'",
+    ),
+    "an extra key": (
+        json.dumps(GOOD | {"lr": 0.1}).encode(),
+        "best.json has only keys that mnist-lab knows: got 'lr'",
+    ),
+    "out of range": (
+        json.dumps(GOOD | {"epochs": 0}).encode(),
+        "best.json, epochs is a whole number, at least 1: got 0",
+    ),
+    "NaN": (
+        json.dumps(GOOD | {"learning_rate": math.nan}).encode(),
+        "learning_rate is a finite number above 0: got nan",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "match"), UNREADABLE.values(), ids=UNREADABLE)
+def test_unusable_configuration(tmp_path: Path, content: bytes | None, match: str) -> None:
+    """A file that is no configuration is a usage error, which names the file and the trouble."""
+    path = tmp_path / "best.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match=match) as caught:
+        read_train_config(path)
+    assert caught.value.exit_code == 2
+
+
+def test_folder_as_configuration(tmp_path: Path) -> None:
+    """A run directory in place of its best.json is refused, and told what to give."""
+    with pytest.raises(SettingsError, match=r"directory.*; give the best\.json"):
+        read_train_config(tmp_path)
+
+
+# --- settings files
+
+
+def test_read_settings_file(tmp_path: Path) -> None:
+    """Options are read with their TOML types; dashes and underscores are the same."""
+    path = tmp_path / "mine.toml"
+    path.write_text('fit-on = "train"\nvalues = [0.1, 1]\ndry_run = true\n', encoding="utf-8")
+    assert read_settings_file(path, {"fit_on", "values", "dry_run", "seed"}) == {
+        "fit_on": "train",
+        "values": [0.1, 1],
+        "dry_run": True,
+    }
+
+
+UNUSABLE = {
+    "missing": (None, r"a readable TOML file: got .*mine\.toml .No such file"),
+    "binary": (b"\xff\xfe\x00", r"a readable TOML file: got .*mine\.toml .*decode"),
+    "not TOML": (b'{"seed": 1}', r"a settings file is TOML: got .*mine\.toml"),
+    "a key twice": (b"seed = 1\nseed = 2", r"a settings file is TOML: got .*mine\.toml"),
+    "nested too deep": (b"seed = " + b"[" * 50_000, r"a settings file is .*: got .*mine\.toml"),
+    "a huge number": (b"seed = " + b"9" * 5000, r"a settings file is .*: got .*mine\.toml"),
+    "a typo": (b"sede = 1", r"mine\.toml is an option .*: got 'sede'; did you mean 'seed'"),
+    "a table": (b"[train]\nseed = 1", r"mine\.toml is an option .*: got 'train'; choose one of"),
+}
+
+
+@pytest.mark.parametrize(("content", "match"), UNUSABLE.values(), ids=UNUSABLE)
+def test_unusable_settings_file(tmp_path: Path, content: bytes | None, match: str) -> None:
+    """A settings file that cannot be used is a usage error, which names the file."""
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match=match) as caught:
+        read_settings_file(path, {"seed", "epochs"})
+    assert caught.value.exit_code == 2
+    assert re.search(r"; .+", str(caught.value))

@@ -1,0 +1,87 @@
+"""The errors: their exit codes, their one line, and the word that was probably meant."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_lab import errors
+from mnist_lab.errors import ExitCode, LabError, nearest
+
+
+def test_exit_codes() -> None:
+    """The numbers are those of the contract, which scripts rely on."""
+    assert {code.name: code.value for code in ExitCode} == {
+        "DONE": 0,
+        "FAILED": 1,
+        "USAGE": 2,
+        "DEFECT": 3,
+        "TIME_LIMIT": 75,
+        "INTERRUPTED": 130,
+        "TERMINATED": 143,
+    }
+
+
+CODES = {
+    errors.LabError: 1,
+    errors.SettingsError: 2,
+    errors.DataError: 1,
+    errors.RunDirError: 1,
+    errors.DeviceError: 1,
+    errors.StudyError: 1,
+    errors.Interrupted: 130,
+    errors.Terminated: 143,
+}
+
+
+@pytest.mark.parametrize(("kind", "code"), CODES.items())
+def test_exit_code_of_error(kind: type[LabError], code: int) -> None:
+    """Each kind of error ends the process with the code of the contract."""
+    assert issubclass(kind, LabError)
+    assert kind("a rule").exit_code == code
+
+
+def test_every_error_has_its_code_tested() -> None:
+    """The table above knows every kind of error there is."""
+    kinds = {kind for kind in vars(errors).values() if isinstance(kind, type)}
+    assert {kind for kind in kinds if issubclass(kind, LabError)} == set(CODES)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (LabError("the rule"), "the rule"),
+        (LabError("the rule", received="'x'"), "the rule: got 'x'"),
+        (LabError("the rule", received=0), "the rule: got 0"),
+        (LabError("the rule", received=""), "the rule: got"),
+        (LabError("the rule", next_step="do this"), "the rule; do this"),
+        (LabError("the rule", received=-1, next_step="do this"), "the rule: got -1; do this"),
+        (LabError("two\nlines", received="a\tb\r\n"), "two lines: got a b"),
+    ],
+)
+def test_text(error: LabError, text: str) -> None:
+    """The text is the rule, the value received and the next step, as far as there are any."""
+    assert str(error) == text
+
+
+@given(rule=st.text(), received=st.none() | st.text(), next_step=st.text())
+def test_one_line(rule: str, received: str | None, next_step: str) -> None:
+    """Whatever goes into an error, it is one line, and its parts can be read from it."""
+    error = LabError(rule, received=received, next_step=next_step)
+    assert len(str(error).splitlines()) <= 1
+    assert (error.rule, error.received, error.next_step) == (rule, received, next_step)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("batch-sise", "did you mean 'batch_size'?"),
+        ("epoch", "did you mean 'epochs'?"),
+        ("xyz", "choose one of batch_size, epochs"),
+        ("", "choose one of batch_size, epochs"),
+    ],
+)
+def test_nearest(word: str, hint: str) -> None:
+    """The legal word that resembles is offered; all of them, sorted, if none does."""
+    assert nearest(word, {"epochs", "batch_size"}) == hint

@@ -1,0 +1,605 @@
+"""The run directory: names, atomic files, the journal, the lock, and what HpBandSter reads."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ConfigSpace import ConfigurationSpace
+from hypothesis import given
+from hypothesis import strategies as st
+from made_events import (
+    epoch_done,
+    events,
+    failed,
+    finished,
+    proposed,
+    run_info,
+    started,
+    study_settings,
+    whole_trial,
+)
+
+from mnist_lab import space
+from mnist_lab.config import TrainConfig, read_train_config
+from mnist_lab.errors import RunDirError, SettingsError
+from mnist_lab.records import fold
+from mnist_lab.rundir import (
+    Journal,
+    RunDir,
+    check_agreement,
+    write_bytes,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mnist_lab.records import Event
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run directory that was just begun."""
+    run = RunDir(tmp_path / "results" / "lr-sweep")
+    run.create()
+    run.write_info(run_info())
+    return run
+
+
+def write_events(run: RunDir, *made: Event) -> None:
+    """Append to the journal, as one session does."""
+    journal = Journal(run)
+    for event in made:
+        journal.append(event)
+    journal.close()
+
+
+def names(folder: Path) -> set[str]:
+    """Everything in a folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+@contextmanager
+def full_disk(n_bytes: int = 0) -> Iterator[None]:
+    """No file can grow beyond so many bytes: the kernel refuses, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# --- names
+
+
+def test_names_of_all_files(run: RunDir) -> None:
+    """A run that wrote everything has exactly the files of the contract."""
+    write_events(run, *whole_trial())
+    trials = run.read_trials()
+    run.write_curves(trials)
+    run.write_best(trials[0].configuration)
+    run.write_test({"test_error": 0.01})
+    run.write_model(b"zip")
+    assert run.write_figure("incumbent", "png", b"picture") == run.path / "incumbent.png"
+    run.write_figure("incumbent", "svg", b"picture")
+    run.write_hpbandster(space.to_dict(space.default_space()), trials)
+    assert {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()} == {
+        "run.json",
+        "journal.jsonl",
+        "curves.json",
+        "best.json",
+        "test.json",
+        "model.keras",
+        "incumbent.png",
+        "incumbent.svg",
+        "hpbandster/configs.json",
+        "hpbandster/results.json",
+        "hpbandster/configspace.json",
+    }
+    assert (run.path / "model.keras").read_bytes() == b"zip"
+    for name in ("run", "curves", "test"):
+        assert json.loads((run.path / f"{name}.json").read_bytes())["format_version"] == 1
+
+
+def test_making_the_object_touches_nothing(tmp_path: Path) -> None:
+    """Naming a run directory is not making it."""
+    assert not RunDir(tmp_path / "run").exists()
+    assert names(tmp_path) == set()
+
+
+def test_curves_and_best(run: RunDir) -> None:
+    """curves.json holds every trial as it is; best.json is what `test --config` reads."""
+    trials = fold([*whole_trial(1), *whole_trial(2, learning_rate=0.5), proposed(3)])
+    run.write_curves(trials)
+    content = json.loads(run.curves.read_bytes())
+    assert content["trials"] == [trial.model_dump(mode="json") for trial in trials]
+    run.write_best(trials[1].configuration)
+    assert json.loads(run.best.read_bytes()) == trials[1].configuration.model_dump()
+    assert read_train_config(run.best) == trials[1].configuration
+
+
+# --- atomic files
+
+
+def test_failing_replace_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the new file cannot take the old one's place the old one is whole, and alone."""
+    path = tmp_path / "run.json"
+    write_bytes(path, b"old")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(RunDirError, match=r"can be written: got .*run\.json .Permission denied.;"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == {"run.json"}
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    """Where the disk is full the old file is whole, and alone; with room again it is replaced."""
+    path = tmp_path / "curves.json"
+    write_json(path, ["old"])
+    with full_disk(100), pytest.raises(RunDirError, match=r"curves\.json .*; make room") as caught:
+        write_json(path, ["new" * 100])
+    assert caught.value.exit_code == 1
+    assert json.loads(path.read_bytes()) == ["old"]
+    assert names(tmp_path) == {"curves.json"}
+    write_json(path, ["new"])
+    assert json.loads(path.read_bytes()) == ["new"]
+
+
+def test_interrupted_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle of a write leaves the old file whole, and alone."""
+    path = tmp_path / "run.json"
+    write_bytes(path, b"old")
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == {"run.json"}
+
+
+def test_reader_sees_the_old_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the new content is on the disk, whoever reads sees the old one, and never a part."""
+    path, seen, fsync = tmp_path / "run.json", [], os.fsync
+
+    def look(number: int) -> None:
+        seen.append(path.read_bytes())
+        fsync(number)
+
+    write_bytes(path, b"old")
+    monkeypatch.setattr(os, "fsync", look)
+    write_bytes(path, b"new" * 10**6)
+    assert seen == [b"old"]
+    assert path.read_bytes() == b"new" * 10**6
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_json_refuses_nan(tmp_path: Path, number: float) -> None:
+    """What is not a number never gets into a file; the old one stays."""
+    path = tmp_path / "test.json"
+    write_json(path, {"test_error": 0.5})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"test_error": number})
+    assert json.loads(path.read_bytes()) == {"test_error": 0.5}
+    assert names(tmp_path) == {"test.json"}
+
+
+@pytest.mark.parametrize("place", ["missing/run.json", "file/run.json", "folder"])
+def test_unwritable_file(tmp_path: Path, place: str) -> None:
+    """A file that cannot be made, for whatever reason, is an error of one line that names it."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunDirError, match=f"files of a run can be written: got .*{place}"):
+        write_bytes(tmp_path / place, b"new")
+    assert names(tmp_path) == {"file", "folder"}
+
+
+# --- run.json
+
+
+def test_run_json_round_trip(run: RunDir) -> None:
+    """What is written about a run is read back, for every kind of study."""
+    sweep = study_settings(
+        experiment="filter-sweep", values=(1, 3), repeats=2, precision="bfloat16"
+    )
+    search = study_settings(
+        experiment="random-search", values=None, iters=50, space={"hyperparameters": []}
+    )
+    for settings in (study_settings(), sweep, search):
+        info = run_info(settings=settings, state="complete", spent_s=12.5)
+        run.write_info(info)
+        assert run.read_info() == info
+
+
+def test_no_run(tmp_path: Path) -> None:
+    """A folder without a run.json is a usage error."""
+    with pytest.raises(SettingsError, match=r"holds a run\.json: got .*; give the folder"):
+        RunDir(tmp_path).read_info()
+
+
+def damaged(**changes: Any) -> bytes:
+    """run.json after somebody edited it; None takes a key away."""
+    content = json.loads(run_info().model_dump_json()) | changes
+    return json.dumps({key: value for key, value in content.items() if value is not None}).encode()
+
+
+DAMAGES = {
+    "torn": b'{"format_version": 1, "sett',
+    "empty": b"",
+    "binary": b"\x89PNG\xff\xfe",
+    "a list": b"[1]",
+    "nested too deep": b"[" * 100_000,
+    "no version": b"{}",
+    "an unknown key": damaged(speed=11),
+    "a key less": damaged(state=None),
+    "another type": damaged(spent_s="long"),
+    "another state": damaged(state="nearly done"),
+    "an experiment that there is not": damaged(
+        settings=json.loads(study_settings().model_dump_json()) | {"experiment": "guess"}
+    ),
+    "data without digests": damaged(data={"name": "MNIST", "notice": ""}),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_run_json(run: RunDir, content: bytes) -> None:
+    """A run.json that is not as it was written is refused by its name."""
+    run.run.write_bytes(content)
+    with pytest.raises(RunDirError, match=r"run\.json is what .*: got .*run\.json .*; restore"):
+        run.read_info()
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+def test_unknown_format_version(run: RunDir, version: object) -> None:
+    """A format of another version is refused by that version, before anything else is read."""
+    run.run.write_text(json.dumps({"format_version": version, "whatever": 1}), encoding="utf-8")
+    match = rf"reads format version 1: got .*run\.json of version {re.escape(repr(version))};"
+    with pytest.raises(RunDirError, match=match):
+        run.read_info()
+
+
+SEARCH = study_settings(experiment="random-search", values=None, iters=10)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "digests", "difference"),
+    [
+        (study_settings(), study_settings(seed=1), {}, "seed 0 there, 1 now"),
+        (study_settings(), study_settings(repeats=3), {}, "repeats 1 there, 3 now"),
+        (study_settings(), study_settings(values=(0.1,)), {}, "values .*0.01.* there, .* now"),
+        (
+            study_settings(),
+            study_settings(base=TrainConfig(), precision="bfloat16"),
+            {},
+            "base .*'epochs': 3.* there, .*'epochs': 12.* now; precision float32 there",
+        ),
+        (study_settings(), study_settings(), {"x": "y"}, "got another data set"),
+        (SEARCH, SEARCH.model_copy(update={"iters": 9}), {}, "iters 10 there, 9 now"),
+        (study_settings(), SEARCH, {}, "experiment lr-sweep .*; iters None there, 10 now"),
+        (SEARCH, study_settings(), {}, "experiment random-search .*; iters 10 there, None now"),
+    ],
+)
+def test_disagreement(before: Any, after: Any, digests: dict[str, str], difference: str) -> None:
+    """A run does not go on with other settings or data: the difference is shown, and two ways."""
+    info = run_info(settings=before)
+    with pytest.raises(SettingsError, match=f"got {difference}.*--out .*--fresh"):
+        check_agreement(info, after, digests or info.data["digests"])
+
+
+@pytest.mark.parametrize("settings", [study_settings(), SEARCH])
+def test_agreement(settings: Any) -> None:
+    """The same settings go on; a search may ask for more."""
+    info = run_info(settings=settings)
+    check_agreement(info, settings, info.data["digests"])
+    if settings.iters is not None:
+        check_agreement(info, settings.model_copy(update={"iters": 11}), info.data["digests"])
+
+
+# --- the folder
+
+
+def test_create_twice(tmp_path: Path) -> None:
+    """The folder is made with those above it, is empty, and may be there already."""
+    run = RunDir(tmp_path / "a" / "b")
+    run.create()
+    run.create()
+    assert names(run.path) == set()
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "match"),
+    [
+        ("file", SettingsError, "the output path is a folder: got .*file, which is or lies below"),
+        ("file/run", SettingsError, "the output path is a folder: got .*file/run, which is or"),
+        ("/proc/mnist-lab/run", RunDirError, "the output folder can be written: got /proc/mni"),
+    ],
+)
+def test_create_where_no_folder_can_be(
+    tmp_path: Path, place: str, kind: type[Exception], match: str
+) -> None:
+    """A file in the way is a usage error, a place that takes no folder a failure; both by name."""
+    (tmp_path / "file").touch()
+    with pytest.raises(kind, match=f"{match}.*; give another --out"):
+        RunDir(tmp_path / place).create()
+
+
+@pytest.mark.parametrize("others", [[], [".lock"], [".lock", ".lock.json"]])
+def test_a_folder_for_a_run(tmp_path: Path, others: list[str]) -> None:
+    """A new folder, an empty one, one with a lock alone and one with a run are ours to write."""
+    RunDir(tmp_path / "new").check_is_ours()
+    for name in others:
+        (tmp_path / name).touch()
+    RunDir(tmp_path).check_is_ours()
+    (tmp_path / "notes.txt").touch()
+    RunDir(tmp_path).write_info(run_info())
+    RunDir(tmp_path).check_is_ours()
+
+
+def test_a_run_killed_while_it_began(tmp_path: Path) -> None:
+    """Whatever moment a run was killed in before it wrote run.json, the folder is still ours."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from mnist_lab.rundir import *\n"
+        "run = RunDir(Path(sys.argv[1]))\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run.create(); write_json(run.run, {})"
+    )
+    path = tmp_path / "run"
+    done = subprocess.run([sys.executable, "-c", script, path], check=False)  # noqa: S603
+    assert done.returncode == -signal.SIGKILL
+    assert len(names(path)) == 1  # the temporary file
+    RunDir(path).check_is_ours()
+
+
+def test_a_folder_of_something_else(tmp_path: Path) -> None:
+    """A folder that holds something else than a run is refused, and left alone."""
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(SettingsError, match="new, empty or a run: got .*which holds other files"):
+        RunDir(tmp_path).check_is_ours()
+    assert names(tmp_path) == {"thesis.tex"}
+
+
+def test_set_aside_keeps_everything(run: RunDir) -> None:
+    """Setting aside renames: every byte is in the new place, and the old one is free; twice too."""
+    places = set()
+    for trial in (1, 2):
+        run.create()
+        run.write_info(run_info())
+        write_events(run, *whole_trial(trial))
+        before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+        aside = run.set_aside()
+        assert not run.path.exists()
+        assert {path.name: path.read_bytes() for path in aside.iterdir()} == before
+        assert re.fullmatch(r"lr-sweep-before-\d{8}-\d{6}(-\w{4})?", aside.name)
+        places.add(aside)
+    assert names(run.path.parent) == {path.name for path in places}
+
+
+def test_set_aside_the_folder_one_is_in(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--out . --fresh` sets the run aside like any other path to it."""
+    monkeypatch.chdir(run.path)
+    aside = RunDir(Path()).set_aside()
+    assert aside.name.startswith("lr-sweep-before-")
+    assert names(run.path.parent) == {aside.name}
+
+
+def test_set_aside_where_nothing_can_be_renamed(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that cannot be renamed is an error of one line, and stays."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(RunDirError, match=r"Permission denied"):
+        run.set_aside()
+    assert names(run.path) == {"run.json"}
+
+
+# --- the journal
+
+
+@given(st.lists(events, max_size=5))
+def test_journal_round_trip(made: list[Event]) -> None:
+    """Any events are read as they were appended, over two sessions as over one."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDir(Path(folder))
+        write_events(run, *made[:2])
+        write_events(run, *made[2:])
+        assert run.read_events() == made
+        assert len(run.journal.read_bytes().splitlines()) == len(made)
+
+
+def test_no_journal_no_events(tmp_path: Path) -> None:
+    """A run that was stopped before it began has no events."""
+    assert RunDir(tmp_path).read_events() == []
+    assert RunDir(tmp_path).read_trials() == []
+
+
+def test_each_event_is_on_the_disk_at_once(run: RunDir) -> None:
+    """Who reads while a session writes sees every event that was appended."""
+    journal = Journal(run)
+    for n, event in enumerate(whole_trial(), start=1):
+        journal.append(event)
+        assert len(run.read_events()) == n
+    journal.close()
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_torn_last_line(run: RunDir, cut: int) -> None:
+    """A last line that was not finished is left out when read, and cut off when written to."""
+    write_events(run, *whole_trial())
+    whole = run.journal.read_bytes()
+    run.journal.write_bytes(whole[:-cut])
+    assert run.read_events() == whole_trial()[:-1]
+    assert run.journal.read_bytes() == whole[:-cut]  # reading changes nothing
+    write_events(run, finished(diverged=True))
+    assert run.read_events() == [*whole_trial()[:-1], finished(diverged=True)]
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"\n", b'{"event": "epoch", "time\n', b"\xff\n"])
+def test_damaged_line(run: RunDir, line: bytes) -> None:
+    """A damaged line in the middle is refused by its number and the file's name."""
+    write_events(run, *whole_trial())
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    run.journal.write_bytes(b"".join([*lines[:2], line, *lines[3:]]))
+    match = r"each line of the journal is .*: got line 3 of .*journal\.jsonl .*; restore the file"
+    with pytest.raises(RunDirError, match=match):
+        run.read_trials()
+
+
+def test_journal_without_its_proposal(run: RunDir) -> None:
+    """A journal that reports on a trial it never proposed is refused by that trial's number."""
+    write_events(run, proposed(1), started(7))
+    with pytest.raises(RunDirError, match=r"got trial 7 in .*journal\.jsonl; restore"):
+        run.read_trials()
+
+
+def test_unreadable_journal(run: RunDir) -> None:
+    """A journal that can be neither read nor written is named, in one line."""
+    run.journal.mkdir()
+    with pytest.raises(
+        RunDirError, match=r"the journal can be written: got .*journal\.jsonl .Is a"
+    ):
+        Journal(run)
+    with pytest.raises(RunDirError, match=r"journal\.jsonl"):
+        run.read_events()
+
+
+def test_journal_on_a_full_disk(run: RunDir) -> None:
+    """A full disk is an error of one line, also when closing; what is finished stays readable."""
+    journal = Journal(run)
+    journal.append(proposed())
+    with full_disk(run.journal.stat().st_size + 10):
+        with pytest.raises(RunDirError, match=r"the journal can be written: got .*; make room"):
+            journal.append(started())
+        journal.close()
+    assert run.read_events() == [proposed()]
+    write_events(run, started())
+    assert run.read_events() == [proposed(), started()]
+
+
+# --- the lock
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from mnist_lab.rundir import RunDir
+with RunDir(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def holder(run: RunDir) -> Iterator[subprocess.Popen[str]]:
+    """Another process, which writes the run until its input ends."""
+    with subprocess.Popen(  # noqa: S603 - our own words
+        [sys.executable, "-c", HOLDER, run.path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+
+
+def test_one_process_writes(run: RunDir) -> None:
+    """A second process is refused with the first one's host and number, until that one ends."""
+    with holder(run) as first:
+        name = f"process {first.pid} on {socket.gethostname()}"
+        assert run.writer() == name
+        with pytest.raises(
+            RunDirError, match=f"one process writes .* which {name} is writing; wait"
+        ):
+            run.locked().__enter__()
+        assert run.writer() == name  # the refused one took nothing away
+    with run.locked():
+        pass
+
+
+def test_killed_holder(run: RunDir) -> None:
+    """A process that was killed holds nothing, and leaves nothing that must be cleaned up."""
+    with holder(run) as first:
+        first.kill()
+        first.wait()
+        assert run.writer() is None
+        with run.locked():
+            assert run.writer() == f"process {os.getpid()} on {socket.gethostname()}"
+    assert run.writer() is None
+
+
+def test_lock_ends_with_an_error(run: RunDir) -> None:
+    """Whatever ends the work frees the run, and what it wrote is all that is left."""
+    with pytest.raises(KeyboardInterrupt), run.locked():
+        raise KeyboardInterrupt
+    assert run.writer() is None
+    assert names(run.path) - {".lock"} == {"run.json"}
+
+
+# --- HpBandSter's and ConfigSpace's own readers
+
+
+def test_hpbandster_reads_it(run: RunDir) -> None:
+    """HpBandSter's reader finds all runs of a search, the failed ones too, and its incumbent."""
+    from hpbandster.core.result import logged_results_to_HBS_result  # takes a second
+
+    exercise = space.default_space()
+    drawn = [space.draw(exercise, seed) for seed in range(4)]
+    good, best = whole_trial(1, 0.05, **drawn[0]), whole_trial(2, 0.02, **drawn[1])
+    bad = [proposed(3, **drawn[2]), started(3), epoch_done(3), failed(3, "its worker was killed")]
+    running = [proposed(4, **drawn[3]), started(4), epoch_done(4)]
+    run.write_hpbandster(space.to_dict(exercise), fold([*good, *best, *bad, *running]))
+
+    result = logged_results_to_HBS_result(str(run.hpbandster))
+    assert result.get_incumbent_id() == (1, 0, 0)
+    configs_read = {id_: one["config"] for id_, one in result.get_id2config_mapping().items()}
+    assert configs_read == {(number, 0, 0): values for number, values in enumerate(drawn)}
+    runs = {one.config_id: one for one in result.get_all_runs()}
+    assert {id_: (one.loss, one.budget) for id_, one in runs.items()} == {
+        (0, 0, 0): (0.05, 3.0),
+        (1, 0, 0): (0.02, 3.0),
+        (2, 0, 0): (1.0, 3.0),
+    }
+    assert runs[2, 0, 0].info == {"state": "CRASHED", "reason": "its worker was killed"}
+    assert runs[1, 0, 0].time_stamps["finished"] >= runs[1, 0, 0].time_stamps["started"] > 0
+
+
+def test_hpbandster_folder_is_blocked(run: RunDir) -> None:
+    """What is in the way of HpBandSter's folder is named in one line."""
+    run.hpbandster.touch()
+    with pytest.raises(RunDirError, match="can be written: got .*hpbandster"):
+        run.write_hpbandster(space.to_dict(space.default_space()), [])
+
+
+def test_configspace_reads_it(run: RunDir) -> None:
+    """ConfigSpace's own reader finds the search space that was written."""
+    run.write_hpbandster(space.to_dict(space.default_space()), [])
+    read = ConfigurationSpace.from_json(run.hpbandster / "configspace.json")
+    assert read == space.default_space()
