@@ -32,9 +32,9 @@ def main() -> None:
     for number in range(arguments.trials):
         config = TrainConfig(**space.draw(chosen, number), epochs=1)
         list(trainer.fit(config, seed=number))
-        print(f"trial {number + 1:3}: {process.memory_info().rss / 1e6:6.0f} MB now")  # noqa: T201
+        print(f"trial {number + 1:3}: {process.memory_info().rss / 1e6:6.0f} MB now")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(f"peak: {peak:.0f} MB")  # noqa: T201
+    print(f"peak: {peak:.0f} MB")
 
 
 if __name__ == "__main__":

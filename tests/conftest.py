@@ -9,6 +9,7 @@ that would download.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parents[1] / "results"
 LOOPBACK = "127.0.0.1"
+HERE = {"localhost", socket.gethostname()}
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # What else of a developer's environment changes what our commands do or show.
 PERSONAL = ("MNIST_LAB_DATA", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
@@ -35,6 +37,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A busy machine is slow, which is no failure.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+
+class Refused(OSError):
+    """As the system would refuse, so that whoever asked cleans up; the test fails in any case."""
 
 
 class Guard:
@@ -51,14 +57,14 @@ class Guard:
         """Python's audit hook."""
         if self.watching and (offence := self.offence(event, details)):
             self.offences.append(offence)
-            pytest.fail(f"guard: this test {offence}")
+            raise Refused(f"guard: this test {offence}")
 
     def offence(self, event: str, details: tuple[Any, ...]) -> str | None:
         """What the test does wrong by this event, in words; None for what it may do."""
         if event in {"socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg"}:
             return self._offence_of_address(details[1])
         if event in {"socket.getaddrinfo", "socket.gethostbyname"}:
-            return None if _is_here(details[0]) else f"looks up the host {details[0]}"
+            return _offence_of_lookup(details[0])
         if event == "open":
             path, _, flags = details
             writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
@@ -149,14 +155,19 @@ def _restore(before: dict[str, Any]) -> None:
             del os.environ[name]
 
 
-def _is_here(host: Any) -> bool:
-    name = host.decode() if isinstance(host, bytes) else host
-    if name in {None, "localhost", socket.gethostname()}:
-        return True
+def _is_here(host: str) -> bool:
+    """Whether an address, or a name, is this machine's own, seen by nobody else."""
     try:
-        return ip_address(name).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        return False  # a name; or "", all addresses of this machine, which others see
+        return host in HERE  # "" is not: it means all addresses of this machine
+
+
+def _offence_of_lookup(host: str | bytes | None) -> str | None:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name is None or _is_here(name) or re.fullmatch(r"[\d.]+|.*:.*", name):
+        return None  # nobody has to be asked for these
+    return f"looks up the host {name}"
 
 
 def _offence_of_path(path: Any) -> str | None:

@@ -398,5 +398,5 @@ def test_describe() -> None:
 def test_import_is_light() -> None:
     """The numbers come without numpy, scipy and matplotlib, so that `status` stays quick."""
     code = "import sys, mnist_lab.curves; print({'numpy', 'scipy', 'matplotlib'} & {*sys.modules})"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

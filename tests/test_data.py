@@ -282,7 +282,7 @@ def test_light_imports() -> None:
         "print([m for m in ('tensorflow', 'keras', 'sklearn', 'pandas', 'scipy', 'pooch',"
         " 'requests') if m in sys.modules])"
     )
-    done = subprocess.run(  # noqa: S603 - our own words
+    done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, check=True, text=True
     )
     assert done.stdout == "[]\n"

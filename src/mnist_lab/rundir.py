@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from mnist_lab.config import Frozen, StudySettings, TrainConfig
@@ -116,6 +115,8 @@ class RunDir:
         Raises:
             RunDirError: another process writes this run; its host and process id are named.
         """
+        from filelock import FileLock, Timeout  # what only reads does without
+
         lock = FileLock(self._lock)
         try:
             lock.acquire(blocking=False)
@@ -135,6 +136,10 @@ class RunDir:
 
     def writer(self) -> str | None:
         """Who writes this run now, in words; None if nobody does."""
+        from filelock import FileLock, Timeout  # what only reads does without
+
+        if not self._lock.exists():
+            return None
         lock = FileLock(self._lock)
         try:
             lock.acquire(blocking=False)

@@ -6,6 +6,7 @@ does not mean powers of two: 22 filters and a batch size of 95 are ordinary draw
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,7 +91,8 @@ def to_dict(space: ConfigurationSpace) -> dict[str, Any]:
 
 def from_dict(values: dict[str, Any]) -> ConfigurationSpace:
     """The space of :func:`to_dict`."""
-    return ConfigurationSpace.from_serialized_dict(values)
+    # A copy: ConfigSpace takes apart what it is given.
+    return ConfigurationSpace.from_serialized_dict(copy.deepcopy(values))
 
 
 def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from mnist_lab.records import Epoch, Outcome, TestScore
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from numpy.typing import NDArray
+
     from mnist_lab.config import Device, FitOn, Precision, TrainConfig
 
 # Larger batches than in training: only the forward pass, whose buffers still fit into the caches.
@@ -112,6 +114,14 @@ class Trainer:
             test_loss=_finite(float(loss) / n_test),
             confusion=tuple(tuple(int(count) for count in row) for row in confusion),
         )
+
+    def weights(self) -> list[NDArray[np.float32]]:
+        """The trained weights, in the order of Keras' `get_weights`.
+
+        Raises:
+            RuntimeError: nothing was trained yet.
+        """
+        return self._trained().model.get_weights()  # type: ignore[no-any-return]  # Keras is untyped
 
     def model_bytes(self) -> bytes:
         """The trained model as the content of a `.keras` file.

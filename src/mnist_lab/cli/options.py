@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnist_lab.config import read_settings_file
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -58,6 +56,8 @@ class Workers(click.ParamType["int | str"]):
 
 def _read_settings(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is not None:
+        from mnist_lab.config import read_settings_file  # pydantic, which --help does without
+
         legal = {param.name for param in ctx.command.params if param.expose_value}
         ctx.default_map = read_settings_file(path, legal)
 

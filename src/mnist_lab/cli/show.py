@@ -89,7 +89,7 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     """Show how a run stands."""
     run_dir = RunDir(path)
     info, trials = run_dir.read_info(), run_dir.read_trials()
-    writer = run_dir.writer()
+    writer = run_dir.writer() if info.state == "running" else None
     # A run that was killed could not say so.
     state = "interrupted" if info.state == "running" and writer is None else info.state
     info_now = _summary(path, info, trials) | {"state": state, "writer": writer}

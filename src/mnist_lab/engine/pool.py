@@ -67,7 +67,7 @@ class Pool:
             if code is None:
                 continue
             reason, last_words = _reason(code), _last_line(worker.output)
-            worker.output.close()
+            _close(worker)
             if not self._is_known(worker.name):
                 raise StudyError(last_words or f"a worker starts: it {reason}")
             dead.append((worker.name, reason + (f": {last_words}" if code > 0 else "")))
@@ -84,9 +84,7 @@ class Pool:
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
-            if worker.process.stdin is not None:
-                worker.process.stdin.close()
-            worker.output.close()
+            _close(worker)
         self._processes.clear()
 
     def _start(self, place: Place) -> _Process:
@@ -109,6 +107,12 @@ class Pool:
             pass  # it died already, and is found dead at the next look
         prefix = f"hpbandster.run_{self._orders.run_id}.worker"
         return _Process(place, process, output, f"{prefix}.{socket.gethostname()}.{process.pid}")
+
+
+def _close(worker: _Process) -> None:
+    if worker.process.stdin is not None:
+        worker.process.stdin.close()
+    worker.output.close()
 
 
 def _environment(place: Place) -> dict[str, str]:

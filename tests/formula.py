@@ -1,0 +1,64 @@
+"""A trainer that computes a formula instead of training, so that the engine's tests take seconds.
+
+Worker processes import it by name. What goes wrong is told by environment variables: a trial is
+named by its batch size, `*` means every trial.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.errors import DataError
+from mnist_lab.records import Epoch, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from mnist_lab.config import TrainConfig
+
+TRAINER = "formula:open_formula"
+
+
+def error_of(config: TrainConfig, seed: int, epoch: int) -> float:
+    """The formula: between 0 and 1, different for different trials, falling with the epochs."""
+    return 1 / (1 + epoch + config.batch_size + 1000 * config.learning_rate + seed % 7)
+
+
+def open_formula(**_: Any) -> Callable[..., Generator[Epoch, None, tuple[Outcome, bytes | None]]]:
+    """What a worker trains with; raises if FORMULA_UNUSABLE is set."""
+    if os.environ.get("FORMULA_UNUSABLE"):
+        raise DataError("the formula has data", received="none", next_step="give it some")
+    return _train
+
+
+def _train(config: TrainConfig, seed: int) -> Generator[Epoch, None, tuple[Outcome, bytes | None]]:
+    for number in range(1, config.epochs + 1):
+        time.sleep(float(os.environ.get("FORMULA_SECONDS", "0.001")))
+        _perhaps_fail(config, number)
+        error = error_of(config, seed, number)
+        yield Epoch(
+            epoch=number,
+            train_loss=error,
+            train_error=error,
+            valid_loss=error,
+            valid_error=error,
+            duration_s=0.001,
+        )
+    return Outcome(loss=error_of(config, seed, config.epochs)), b"a model"
+
+
+def _perhaps_fail(config: TrainConfig, epoch: int) -> None:
+    if epoch < 2:
+        return
+    if os.environ.get("FORMULA_RAISES") in {"*", str(config.batch_size)}:
+        raise ValueError(f"no formula for batch size {config.batch_size}")
+    if os.environ.get("FORMULA_DIES") in {"*", str(config.batch_size)}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    once = os.environ.get("FORMULA_DIES_ONCE")  # a file that the first death leaves behind
+    if once and not Path(once).exists():
+        Path(once).touch()
+        os.kill(os.getpid(), signal.SIGKILL)

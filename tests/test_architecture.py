@@ -1,0 +1,347 @@
+"""The architecture, read from the imports and from what a process has loaded; and the guards."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from made_events import run_info, whole_trial
+
+import mnist_lab
+from mnist_lab.rundir import Journal, RunDir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = Path(mnist_lab.__file__).parent
+MODULES = sorted(SOURCE.rglob("*.py"))
+NAMES = [str(path.relative_to(SOURCE)) for path in MODULES]
+
+# Who may import whom: each room only those before it.
+LAYERS = [
+    "errors",
+    "config",
+    "data",
+    "records",
+    "rundir",
+    "machine",
+    "model",
+    "training",
+    "space",
+    "engine",
+    "curves",
+    "plots",
+    "report",
+    "progress",
+    "study",
+    "cli",
+]
+# What trains, and what shows what was trained: neither imports the other.
+TRAINING = {"data", "model", "training", "space", "engine"}
+SHOWING = {"curves", "plots", "report", "progress"}
+
+# Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
+OWNERS = {
+    "tensorflow": {"model", "training"},
+    "keras": {"model", "training"},
+    "hpbandster": {"engine"},
+    "Pyro4": {"engine"},
+    "ConfigSpace": {"space", "engine.proposals"},
+    "matplotlib": {"plots"},
+    "filelock": {"rundir"},
+    "click": {"cli"},
+    "pooch": {"data"},
+}
+
+# Names of files that are not a run's, and why they are composed elsewhere.
+OTHER_FILES = {("model.py", "model.keras")}  # Keras tells the format by it, in a temporary folder
+
+
+class Import(NamedTuple):
+    """One imported module by its full name; `at_run_time` unless it is only for types."""
+
+    name: str
+    at_run_time: bool
+
+
+def module_name(path: Path) -> str:
+    """A module's name within the package: `engine.pool`; a folder's is its own."""
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(name: str) -> str:
+    """The room of a module: the first part of its name; the package's entry belongs to the cli."""
+    first = name.partition(".")[0]
+    return "cli" if first == "__main__" else first
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """The module's source, parsed."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> set[Import]:
+    """Everything that a module imports, at its top or in its functions."""
+    return set(_imports(tree(path), at_run_time=True))
+
+
+def _imports(node: ast.AST, *, at_run_time: bool) -> Iterator[Import]:
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, at_run_time) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative imports hide the room"
+        assert node.module is not None
+        yield Import(node.module, at_run_time)
+        if node.module == "mnist_lab":
+            yield from (Import(f"mnist_lab.{alias.name}", at_run_time) for alias in node.names)
+    typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    for child in ast.iter_child_nodes(node):
+        yield from _imports(child, at_run_time=at_run_time and not typing_only)
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The other rooms of this package that a module imports."""
+    ours = {one.name.removeprefix("mnist_lab.") for one in imports(path)}
+    return {room(name) for name in ours} & set(LAYERS) - {room(module_name(path))}
+
+
+def literals(path: Path) -> Iterator[tuple[int, str]]:
+    """The texts in a module with their lines, parts of f-strings too, docstrings left out."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree(path)):
+        if id(node) in docstrings or not isinstance(node, ast.Constant):
+            continue
+        if isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+# --- rooms
+
+
+def test_every_room_has_its_place() -> None:
+    """A new room is put into the layers above, which is the time to think about its place."""
+    assert {room(module_name(path)) for path in MODULES} - {"__init__"} <= set(LAYERS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_docstring(path: Path) -> None:
+    """Each module says what it is for, in one line that ends."""
+    docstring = ast.get_docstring(tree(path))
+    assert docstring, f"{path} says nothing about itself"
+    assert docstring.splitlines()[0].endswith((".", "?"))
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parent != SOURCE or p.stem[0] != "_"])
+def test_lower_rooms_never_import_higher_ones(path: Path) -> None:
+    """A room imports only rooms of the layers below its own, even for types; none the cli."""
+    own = LAYERS.index(room(module_name(path)))
+    assert {name for name in rooms_imported(path) if LAYERS.index(name) > own} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=NAMES)
+def test_training_and_showing_are_apart(path: Path) -> None:
+    """Nothing that draws can train, and nothing that trains can draw; the run directory joins."""
+    own, others = room(module_name(path)), rooms_imported(path)
+    assert not (own in SHOWING and others & TRAINING)
+    assert not (own in TRAINING and others & SHOWING)
+
+
+@pytest.mark.parametrize(("package", "owners"), OWNERS.items())
+def test_owners_of_packages(package: str, owners: set[str]) -> None:
+    """A package is loaded in its own room alone, and there it is."""
+    found = {
+        module_name(path)
+        for path in MODULES
+        for one in imports(path)
+        if one.at_run_time and one.name.partition(".")[0] == package
+    }
+    assert found
+    assert {name for name in found if not {name, room(name)} & owners} == set()
+
+
+def test_only_rundir_names_files() -> None:
+    """No other room composes the name of a file of a run.
+
+    A file name is a text without spaces that ends like one; with spaces it is a sentence, for a
+    person who is told what to give or where to look.
+    """
+    pattern = re.compile(r"(\S*[^\s/])?\.(jsonl?|png|svg|md|keras)")
+    found = {
+        (name, text, line)
+        for name, path in zip(NAMES, MODULES, strict=True)
+        for line, text in literals(path)
+        if pattern.fullmatch(text)
+    }
+    assert {"run.json", "journal.jsonl", "model.keras"} <= {
+        text for name, text, _ in found if name == "rundir.py"
+    }
+    others = {one for one in found if one[0] != "rundir.py" and one[:2] not in OTHER_FILES}
+    assert others == set()
+
+
+# --- what a command loads
+
+HEAVY = {"tensorflow", "keras", "hpbandster", "Pyro4", "ConfigSpace", "matplotlib", "scipy"}
+HELP = [["-c", "import mnist_lab.cli"], ["-m", "mnist_lab", "--help"]]
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The packages that Python loads when it is called so."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True
+    )
+    names = re.findall(r"^import time: .*\| +(\S+)$", done.stderr, flags=re.MULTILINE)
+    packages = {name.partition(".")[0] for name in names}
+    assert "mnist_lab" in packages
+    return packages
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    """A run with one finished trial."""
+    run_dir = RunDir(tmp_path / "lr-sweep")
+    run_dir.create()
+    run_dir.write_info(run_info())
+    journal = Journal(run_dir)
+    for event in whole_trial():
+        journal.append(event)
+    journal.close()
+    return str(run_dir.path)
+
+
+@pytest.mark.parametrize("words", HELP, ids=["import", "--help"])
+def test_help_is_light(words: list[str]) -> None:
+    """The command line itself, and its help, load nothing heavy, not even NumPy."""
+    assert loaded(*words) & (HEAVY | {"numpy"}) == set()
+
+
+def test_status_is_light(run: str) -> None:
+    """To tell how a run stands takes nothing heavy, not even NumPy."""
+    assert loaded("-m", "mnist_lab", "status", run) & (HEAVY | {"numpy"}) == set()
+
+
+def test_plot_is_light(run: str) -> None:
+    """To draw a run takes matplotlib, and nothing that trains."""
+    packages = loaded("-m", "mnist_lab", "plot", run)
+    assert packages & (HEAVY - {"scipy"}) == {"matplotlib"}
+
+
+def test_space_is_light() -> None:
+    """To show a search space takes ConfigSpace and matplotlib, and nothing that trains."""
+    packages = loaded("-m", "mnist_lab", "space", "--out", "pictures")
+    assert packages & (HEAVY - {"scipy"}) == {"matplotlib", "ConfigSpace"}
+
+
+# --- the guards of conftest.py
+
+OFFENDERS = '''
+"""Tests that do what no test may do, and one that may."""
+import os, signal, socket, subprocess, sys, urllib.request
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+RESULTS = REPOSITORY / "results"
+FETCH = "import urllib.request as u; u.urlopen('http://example.org/mnist.npz', timeout=0.5)"
+
+def test_socket():
+    socket.create_connection(("192.0.2.1", 80), timeout=1)
+
+def test_swallowed_socket():
+    try:
+        socket.create_connection(("192.0.2.1", 81), timeout=1)
+    except BaseException:
+        pass
+
+def test_all_addresses():
+    with socket.socket() as server:
+        server.bind(("", 0))
+
+def test_lookup():
+    socket.getaddrinfo("example.org", 80)
+
+def test_download():
+    urllib.request.urlopen("http://example.org/mnist.npz")
+
+def test_child_download():
+    subprocess.run([sys.executable, "-c", FETCH], stderr=subprocess.DEVNULL)
+
+def test_mkdir():
+    RESULTS.mkdir()
+
+def test_write():
+    (RESULTS / "run.json").write_text("{}")
+
+def test_rename(tmp_path):
+    tmp_path.rename(RESULTS)
+
+def test_child_in_repository():
+    subprocess.run([sys.executable, "-m", "mnist_lab", "--help"], cwd=REPOSITORY)
+
+def test_environment():
+    os.environ["MNIST_LAB_DATA"] = "sample"
+
+def test_signals():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+def test_innocent(tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "MNIST_LAB_DATA" not in os.environ
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert Path.cwd() == tmp_path
+    assert not Path(os.environ["KERAS_HOME"]).exists()
+    Path("results").mkdir()
+    subprocess.run([sys.executable, "-c", ""], cwd=REPOSITORY, check=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname()).close()
+    assert "tensorflow" not in sys.modules
+'''
+
+GUARDED = {
+    "socket": "opens a socket to 192.0.2.1:80",
+    "swallowed_socket": "opens a socket to 192.0.2.1:81",
+    "all_addresses": "opens a socket to :0",
+    "lookup": "looks up the host example.org",
+    "download": "downloads: the data set comes from",
+    "child_download": "starts a process that downloads",
+    "mkdir": "writes to .*/results",
+    "write": "writes to .*/results/run.json",
+    "rename": "writes to .*/results",
+    "child_in_repository": "runs .* whose results/ is the user's",
+    "environment": "leaves MNIST_LAB_DATA changed",
+    "signals": "leaves SIGTERM changed",
+}
+
+
+def test_guards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that leaves this machine or its own folder fails by what it did; the innocent pass."""
+    tests = tmp_path / "repository" / "tests"
+    tests.mkdir(parents=True)
+    (tests / "conftest.py").write_bytes(Path(__file__).with_name("conftest.py").read_bytes())
+    (tests / "test_offenders.py").write_text(OFFENDERS, encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "400")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rfEp", "--tb=no", "--color=no", tests],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.findall(r"^(?:FAILED|ERROR) \S+::test_(\w+) - (.*)$", done.stdout, re.MULTILINE)
+    assert {name for name, _ in found} == GUARDED.keys()
+    for name, message in found:
+        assert re.search(f"guard: this test {GUARDED[name]}", message)
+    assert re.search(r"^PASSED \S+::test_innocent$", done.stdout, re.MULTILINE)
+    assert not (tmp_path / "repository" / "results").exists()

@@ -1,0 +1,258 @@
+"""Whole commands, run as a user runs them: real processes, real signals, the bundled digits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from mnist_lab import data
+from mnist_lab.config import StudySettings, TrainConfig
+from mnist_lab.records import fold
+from mnist_lab.rundir import RunDir
+
+REAL_MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
+COMMAND = [sys.executable, "-m", "mnist_lab"]
+
+
+def lab(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    result = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    assert result.returncode == code, result.stderr
+    return result
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    """Start a command, and wait until its first epoch stands in the journal."""
+    process = subprocess.Popen(
+        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    out = words[words.index("--out") + 1]
+    journal = RunDir(Path(out)).journal
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and '"event":"epoch"' in journal.read_text(encoding="utf-8")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The exit code, and what was printed on standard error."""
+    _, printed = process.communicate(timeout=60)
+    return process.returncode, printed
+
+
+def read(path: str) -> Any:
+    """A JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def measured(out: str) -> list[Any]:
+    """The trials of a run, without times and workers."""
+    return [
+        (
+            trial["id"],
+            trial["configuration"],
+            trial["seed"],
+            trial["state"],
+            [(e["epoch"], e["train_loss"], e["valid_error"]) for e in trial["epochs"]],
+        )
+        for trial in sorted(read(f"{out}/curves.json")["trials"], key=lambda trial: trial["id"])
+    ]
+
+
+def n_workers_left(process: subprocess.Popen[str]) -> int:
+    """How many processes that named this run's parent still live."""
+    return sum(
+        "mnist_lab.engine.worker" in " ".join(one.info["cmdline"] or ())
+        and one.ppid() in {process.pid, 1}
+        for one in psutil.process_iter(["cmdline"])
+    )
+
+
+def test_lr_sweep_writes_what_the_contract_names() -> None:
+    """Records, figures and the summary of a sweep; the same command again trains nothing."""
+    words = ("lr-sweep", "--values", "0.1,0.01", "--epochs", "2", "--data", "sample")
+    first = lab(*words)
+    out = Path("results/lr-sweep")
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    assert names == {
+        "run.json",
+        "journal.jsonl",
+        "curves.json",
+        "learning_curves.png",
+        "learning_curves.svg",
+    }
+    for trial in read(f"{out}/curves.json")["trials"]:
+        assert set(trial["epochs"][0]) == {
+            "epoch",
+            "train_loss",
+            "train_error",
+            "valid_loss",
+            "valid_error",
+            "duration_s",
+        }
+        assert set(trial["configuration"]) == set(TrainConfig.model_fields)
+    info = read(f"{out}/run.json")
+    assert info["state"] == "complete"
+    assert "not the whole of MNIST" in info["data"]["notice"]
+    assert "not the whole of MNIST" in first.stdout
+    assert "not the whole of MNIST" in first.stderr
+    assert "learning rate 0.1" in first.stdout
+    assert "next: mnist-lab filter-sweep" in first.stdout
+    assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "not the whole of MNIST" in (out / "learning_curves.svg").read_text(encoding="utf-8")
+    journal = (out / "journal.jsonl").read_bytes()
+    second = lab(*words)
+    assert "2 of 2 trials were done before" in second.stdout
+    assert (out / "journal.jsonl").read_bytes() == journal
+
+
+def test_search_then_test_then_status_and_plot() -> None:
+    """The main job, end to end: a search, its best configuration tested, all of it shown again."""
+    lab("random-search", "--iters", "2", "--epochs", "1", "--data", "sample", "--out", "s")
+    more = lab("random-search", "--iters", "3", "--epochs", "1", "--data", "sample", "--out", "s")
+    assert "2 of 3 trials were done before" in more.stdout
+    best = read("s/best.json")
+    assert set(best) == set(TrainConfig.model_fields)
+    errors = {t["trial"]: t["epochs"][-1]["valid_error"] for t in read("s/curves.json")["trials"]}
+    trials = {t["trial"]: t["configuration"] for t in read("s/curves.json")["trials"]}
+    assert trials[min(errors, key=lambda trial: errors[trial])] == best
+    for name in ("incumbent.png", "incumbent.svg", "search_space.png", "search_space.svg"):
+        assert Path("s", name).stat().st_size > 1000
+    assert sorted(path.name for path in Path("s/hpbandster").iterdir()) == [
+        "configs.json",
+        "configspace.json",
+        "results.json",
+    ]
+
+    shown = lab("test", "--config", "s/best.json", "--data", "sample", "--repeats", "2", "--json")
+    answer = json.loads(shown.stdout)
+    result = read("results/test/test.json")
+    assert result["test_error"] == answer["test"]["test_error"]
+    assert len(result["repeats"]) == 2
+    for repeat in result["repeats"]:
+        low, high = repeat["interval_95"]
+        assert 0 <= low < repeat["test_error"] < high <= 1
+    confusion = np.array(result["confusion"])
+    assert confusion.sum() == 2 * result["n_images"]
+    assert result["test_error"] == pytest.approx(1 - np.trace(confusion) / confusion.sum())
+    assert Path("results/test/model.keras").stat().st_size > 10_000
+    assert Path("results/test/confusion.png").stat().st_size > 1000
+
+    status = json.loads(lab("status", "s", "--json").stdout)
+    assert status["state"] == "complete"
+    assert status["trials"] == {"planned": 3, "complete": 3, "running": 0, "failed": 0, "left": 0}
+    before = Path("s/incumbent.svg").read_bytes()
+    Path("s/incumbent.svg").unlink()
+    Path("s/curves.json").unlink()  # the journal is the truth
+    lab("plot", "s")
+    assert Path("s/incumbent.svg").read_bytes() == before
+
+
+def test_filter_sweep_draws_cost_against_error() -> None:
+    """Two figures, and the large filter is trained first."""
+    lab("filter-sweep", "--values", "1,2", "--epochs", "1", "--data", "sample", "--out", "f")
+    assert [t["configuration"]["filter_size"] for t in read("f/curves.json")["trials"]] == [2, 1]
+    assert "1×1" in Path("f/filter_cost.svg").read_text(encoding="utf-8")
+    assert Path("f/learning_curves.png").exists()
+
+
+def test_settings_file_and_dry_run() -> None:
+    """A dry run says what would be trained, and writes nothing."""
+    config = Path(__file__).parents[1] / "configs" / "smoke.toml"
+    shown = lab("lr-sweep", "--settings", str(config), "--dry-run")
+    assert "would train 2 times, 2 epochs in all" in shown.stdout
+    assert not Path("results").exists()
+
+
+def test_train_space_and_doctor() -> None:
+    """The small commands answer, in words and in JSON."""
+    lab("train", "--epochs", "1", "--num-filters", "4", "--data", "sample", "--quiet")
+    assert Path("results/train/model.keras").exists()
+    shown = json.loads(lab("space", "--json").stdout)
+    filters = next(one for one in shown["hyperparameters"] if one["name"] == "num_filters")
+    assert 20 <= filters["median"] <= 25  # the geometric mean of 8 and 64 is 22.6
+    assert Path("results/space/search_space.png").exists()
+    assert "does not mean powers of two" in lab("space").stdout
+    assert "ready to train" in lab("doctor").stdout
+
+
+def test_other_settings_are_refused_and_fresh_sets_aside() -> None:
+    """A run continues only with its own settings; --fresh keeps the old one under another name."""
+    words = ("train", "--num-filters", "4", "--data", "sample", "--out", "t", "--quiet")
+    lab(*words, "--epochs", "1")
+    refused = lab(*words, "--epochs", "2", code=2)
+    assert "base" in refused.stderr
+    assert "--fresh" in refused.stderr
+    lab(*words, "--epochs", "2", "--fresh")
+    (aside,) = Path().glob("t-before-*")
+    assert len(read(f"{aside}/curves.json")["trials"][0]["epochs"]) == 1
+    assert len(read("t/curves.json")["trials"][0]["epochs"]) == 2
+
+
+SWEEP = ("lr-sweep", "--values", "0.1,0.05,0.01", "--epochs", "3", "--data", "sample")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated by SIGTERM"),
+        (signal.SIGKILL, -9, ""),
+    ],
+)
+def test_interrupted_run_continues_to_the_same_curves(
+    number: signal.Signals, code: int, words: str
+) -> None:
+    """However it is stopped: what is finished is kept, no process is left, the end is the same."""
+    process = start(*SWEEP, "--out", "stopped")
+    os.kill(process.pid, number)
+    ended, printed = end(process)
+    assert ended == code
+    assert words in printed
+    deadline = time.monotonic() + 20
+    while n_workers_left(process) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert n_workers_left(process) == 0
+    status = json.loads(lab("status", "stopped", "--json").stdout)
+    assert status["state"] in {"stopped", "interrupted"}
+    lab(*SWEEP, "--out", "stopped")
+    lab(*SWEEP, "--out", "whole", "--workers", "1")
+    assert measured("stopped") == measured("whole")
+
+
+def test_second_process_on_a_run_is_refused() -> None:
+    """The first one's host and process id are named, and it is not disturbed."""
+    words = (*SWEEP, "--epochs", "20", "--out", "busy")
+    process = start(*words)
+    refused = lab(*words, code=1)
+    assert f"process {process.pid} on " in refused.stderr
+    process.terminate()
+    assert end(process)[0] == 143
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not REAL_MNIST.exists(), reason="all of MNIST is not here")
+def test_one_epoch_on_all_of_mnist() -> None:
+    """On the real data the base configuration passes 90 % accuracy in its first epoch."""
+    lab("train", "--epochs", "1", "--data", str(REAL_MNIST), "--out", "real")
+    (trial,) = fold(RunDir(Path("real")).read_events())
+    assert trial.epochs[0].valid_error is not None
+    assert trial.epochs[0].valid_error < 0.10
+    info = RunDir(Path("real")).read_info()
+    assert info.data["is_mnist"]
+    assert info.data["digests"] == data.MNIST_MD5
+    assert info.settings == StudySettings(experiment="train", base=TrainConfig(epochs=1))

@@ -1,0 +1,248 @@
+"""The engine, with real processes over real Pyro4, training by a formula."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import formula
+import psutil
+import pytest
+
+from mnist_lab.config import TrainConfig
+from mnist_lab.engine import Place, run_trials
+from mnist_lab.engine.proposals import Grid, RandomSearch, derive_seed
+from mnist_lab.errors import LabError, RunDirError, StudyError
+from mnist_lab.records import Event, Failed, Finished, Proposed, Started, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnist_lab.engine.proposals import Proposals
+
+BASE = TrainConfig(epochs=3)
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let worker processes import the formula."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(formula.__file__).parent))
+
+
+def grid(*batch_sizes: int, repeats: int = 1) -> Grid:
+    """A grid over batch sizes."""
+    configurations: list[dict[str, Any]] = [{"batch_size": size} for size in batch_sizes]
+    return Grid(configurations, repeats=repeats, epochs=BASE.epochs, seed=0)
+
+
+def search(n_iterations: int) -> RandomSearch:
+    """A random search over batch sizes."""
+    return RandomSearch(
+        lambda seed: {"batch_size": 1 + seed % 1000}, n_iterations=n_iterations, epochs=3, seed=5
+    )
+
+
+def run(
+    proposals: Proposals,
+    *,
+    history: Sequence[Event] = (),
+    n_workers: int = 2,
+    tick: Callable[[], None] = lambda: None,
+    emit: Callable[[Event], None] | None = None,
+    models: list[bytes] | None = None,
+) -> list[Event]:
+    """The new events of a run."""
+    events: list[Event] = []
+    run_trials(
+        proposals=proposals,
+        base=BASE,
+        history=history,
+        emit=emit or events.append,
+        keep_model=lambda _, content: (models if models is not None else []).append(content),
+        trainer=formula.TRAINER,
+        arguments={},
+        places=[Place()] * n_workers,
+        tick=tick,
+    )
+    return events
+
+
+def results(events: Sequence[Event]) -> dict[Any, Any]:
+    """What the trials measured, without times and places."""
+    return {
+        trial.id: (trial.configuration, trial.seed, trial.state, trial.valid_error)
+        for trial in fold(events)
+    }
+
+
+def children() -> list[psutil.Process]:
+    """The processes that this one started and that still run."""
+    return [child for child in psutil.Process().children() if child.status() != "zombie"]
+
+
+def test_grid_trains_every_configuration_with_every_repeat() -> None:
+    """Each value and repeat becomes one trial, with all its epochs and the formula's results."""
+    trials = fold(run(grid(16, 32, 64, repeats=2)))
+    assert [(t.configuration.batch_size, t.repeat) for t in trials] == [
+        (size, repeat) for size in (16, 32, 64) for repeat in (1, 2)
+    ]
+    for trial in trials:
+        assert trial.state == "complete"
+        assert [epoch.valid_error for epoch in trial.epochs] == [
+            formula.error_of(trial.configuration, trial.seed, number) for number in (1, 2, 3)
+        ]
+
+
+def test_repeats_share_seeds_across_values() -> None:
+    """The seed comes from the repeat alone, so that values are compared pair by pair."""
+    trials = fold(run(grid(16, 32, repeats=2)))
+    assert {trial.repeat: trial.seed for trial in trials} == {
+        1: derive_seed(0, 1),
+        2: derive_seed(0, 2),
+    }
+
+
+@pytest.mark.parametrize("n_workers", [1, 4])
+def test_results_do_not_depend_on_the_number_of_workers(n_workers: int) -> None:
+    """One worker or four propose and measure the same as two."""
+    assert results(run(search(6), n_workers=n_workers)) == results(run(search(6)))
+
+
+def test_models_are_handed_over() -> None:
+    """A trial's model arrives with its content."""
+    models: list[bytes] = []
+    run(grid(16), models=models)
+    assert models == [b"a model"]
+
+
+@pytest.mark.parametrize("n_kept", [1, 7, 12, 20])
+def test_resuming_trains_only_what_the_journal_lacks(n_kept: int) -> None:
+    """Wherever a journal breaks off, the rest is trained and the whole is the same."""
+    whole = run(search(5))
+    history = whole[:n_kept]
+    finished = {event.trial for event in history if isinstance(event, Finished)}
+    rest = run(search(5), history=history)
+    assert not finished & {event.trial for event in rest}
+    assert results([*history, *rest]) == results(whole)
+
+
+def test_complete_journal_needs_no_worker() -> None:
+    """What is known already is answered without starting a process."""
+    whole = run(search(3))
+    seen: list[psutil.Process] = []
+    assert run(search(3), history=whole, tick=lambda: seen.extend(children())) == []
+    assert seen == []
+
+
+def test_more_iterations_continue_a_search() -> None:
+    """Raising the iterations trains the new ones only, and they are those of a longer search."""
+    history = run(search(2))
+    rest = run(search(4), history=history)
+    assert len({event.trial for event in rest}) == 2
+    assert results([*history, *rest]) == results(run(search(4)))
+
+
+def test_journal_of_another_search_is_refused() -> None:
+    """A journal whose configurations are not proposed again is named as the problem."""
+    history = run(grid(16, 32))
+    with pytest.raises(RunDirError, match="proposes the same again from the same seed"):
+        run(grid(16, 48), history=history)
+
+
+def test_dead_worker_is_replaced_and_its_trial_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker killed in the middle costs its trial's attempt, and nothing else."""
+    undisturbed = run(search(4))
+    monkeypatch.setenv("FORMULA_DIES_ONCE", str(tmp_path / "died"))
+    events = run(search(4))
+    assert [e.attempt for e in events if isinstance(e, Started) and e.attempt > 1] == [2]
+    assert results(events) == results(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        ("FORMULA_DIES", r"its worker was killed by signal 9 \(SIGKILL"),
+        ("FORMULA_RAISES", "ValueError: no formula for batch size 32"),
+    ],
+)
+def test_trial_that_cannot_be_trained_fails_after_three_attempts(
+    variable: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its failure is a result with the reason, and the other trials are trained."""
+    monkeypatch.setenv(variable, "32")
+    events = run(grid(16, 32, 64))
+    failed = [event for event in events if isinstance(event, Failed)]
+    assert len(failed) == 1
+    assert re.search(reason, failed[0].reason)
+    attempts = [e for e in events if isinstance(e, Started) and e.trial == failed[0].trial]
+    assert [event.attempt for event in attempts] == [1, 2, 3]
+    assert [trial.state for trial in fold(events)] == ["complete", "failed", "complete"]
+    again = run(grid(16, 32, 64), history=events)
+    assert again == []
+
+
+def test_worker_that_cannot_start_ends_the_run_with_its_own_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker's error is the run's, at once and not after a minute of silence."""
+    monkeypatch.setenv("FORMULA_UNUSABLE", "1")
+    start = time.monotonic()
+    with pytest.raises(StudyError, match="the formula has data: got none; give it some"):
+        run(grid(16))
+    assert time.monotonic() - start < 20
+    assert children() == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (RuntimeError("broken"), (StudyError, "RuntimeError: broken")),
+        (RunDirError("the disk has room"), (RunDirError, "the disk has room")),
+    ],
+)
+def test_error_in_a_thread_ends_the_run(
+    raised: Exception, expected: tuple[type[LabError], str]
+) -> None:
+    """Whatever an engine's thread meets is raised to the caller, instead of a study that hangs."""
+
+    def emit(event: Event) -> None:
+        if not isinstance(event, Proposed):
+            raise raised
+
+    kind, text = expected
+    with pytest.raises(kind, match=text):
+        run(grid(16), emit=emit)
+    assert children() == []
+
+
+def test_error_in_the_master_ends_the_run() -> None:
+    """A proposal that raises is told, instead of a study that hangs."""
+
+    def draw(_: int) -> dict[str, Any]:
+        raise RuntimeError("no more ideas")
+
+    with pytest.raises(StudyError, match="no more ideas"):
+        run(RandomSearch(draw, n_iterations=1, epochs=1, seed=0))
+
+
+def test_interrupt_leaves_no_process_and_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the caller's tick raises comes back at once, with every worker gone."""
+    monkeypatch.setenv("FORMULA_SECONDS", "0.2")
+    seen: list[psutil.Process] = []
+
+    def tick() -> None:
+        seen[:] = children()
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(grid(*range(1, 50)), tick=tick)
+    assert len(seen) == 2
+    assert children() == []
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"master", "dispatcher", "job_runner", "discover_workers"}

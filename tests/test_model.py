@@ -1,0 +1,79 @@
+"""The network: the sheet's, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import pytest
+
+from mnist_lab.config import TrainConfig
+from mnist_lab.model import build_model, logits_of, to_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGES = np.random.default_rng(0).random((8, 28, 28, 1), dtype=np.float32)
+
+
+def test_base_configuration_has_the_sheets_parameters() -> None:
+    """Two convolutions of 16 filters of 3×3, 128 units, 10 classes: 104,250 parameters."""
+    assert build_model(TrainConfig(), seed=0).count_params() == 104_250
+
+
+@pytest.mark.parametrize(("filters", "size"), [(1, 1), (8, 2), (22, 5), (4, 28)])
+def test_every_legal_configuration_builds(filters: int, size: int) -> None:
+    """Odd and even filters keep the image's size, so the hidden layer sees 7×7 of each."""
+    config = TrainConfig(num_filters=filters, filter_size=size)
+    model = build_model(config, seed=0)
+    assert model.get_layer("flatten").output.shape == (None, 7 * 7 * filters)
+    outputs = model(IMAGES).numpy()
+    assert outputs.shape == (8, 10)
+    np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_pooling_before_relu_is_the_sheets_network() -> None:
+    """Max pooling and ReLU commute: the same weights give the same numbers in the sheet's order."""
+    model = build_model(TrainConfig(), seed=1)
+    sheet = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Conv2D(16, 3, padding="same", activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(16, 3, padding="same", activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(128, activation="relu"),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    sheet.set_weights(model.get_weights())
+    np.testing.assert_allclose(model(IMAGES), sheet(IMAGES), atol=1e-6)
+
+
+def test_weights_come_from_the_seed() -> None:
+    """The same seed draws the same weights, another one others, and no two layers share theirs."""
+    first, again, other = (build_model(TrainConfig(), seed=seed) for seed in (1, 1, 2))
+    for mine, same in zip(first.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, same)
+    assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
+    assert not np.allclose(first.get_weights()[0].ravel()[:9], first.get_weights()[2].ravel()[:9])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_saved_model_opens_in_keras(precision: str, tmp_path: Path) -> None:
+    """A `.keras` file opens without this package and predicts the same, as float32."""
+    model = build_model(TrainConfig(num_filters=4), seed=1, precision=precision)  # type: ignore[arg-type]
+    path = tmp_path / "model.keras"
+    path.write_bytes(to_bytes(model))
+    opened = keras.models.load_model(path)
+    np.testing.assert_allclose(opened.predict(IMAGES, verbose=0), model(IMAGES), atol=1e-3)
+    assert opened.output.dtype == "float32"
+
+
+def test_logits_share_the_weights() -> None:
+    """The network before its softmax is the same network."""
+    model = build_model(TrainConfig(num_filters=4), seed=1)
+    logits = logits_of(model)(IMAGES)
+    np.testing.assert_allclose(keras.ops.softmax(logits), model(IMAGES), atol=1e-6)

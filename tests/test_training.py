@@ -1,0 +1,219 @@
+"""Training for real, on the bundled digits; and against Keras' own `fit`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import pytest
+
+from mnist_lab import data
+from mnist_lab.config import TrainConfig
+from mnist_lab.errors import DataError, DeviceError, SettingsError
+from mnist_lab.model import build_model
+from mnist_lab.training import Trainer, open_trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import NDArray
+
+    from mnist_lab.records import Epoch, Outcome
+
+# A step so small that the weights stay what they were drawn to be.
+STANDSTILL = TrainConfig(learning_rate=1e-30, batch_size=100, num_filters=4, epochs=1)
+SMALL = TrainConfig(learning_rate=0.05, batch_size=32, num_filters=4, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def sample() -> data.Dataset:
+    """The bundled digits."""
+    return data.load(data.SAMPLE)
+
+
+@pytest.fixture(scope="module")
+def trainer(sample: data.Dataset) -> Trainer:
+    """One trainer, which every test may use: a training leaves nothing behind for the next."""
+    return Trainer(sample.training)
+
+
+def floats(split: data.Split) -> NDArray[np.floating]:
+    """The images as the network takes them."""
+    return (split.images.astype(np.float32) / 255)[..., np.newaxis]
+
+
+def numbers(epochs: list[Epoch]) -> list[tuple[float | None, ...]]:
+    """What was measured, without the times."""
+    return [(e.train_loss, e.train_error, e.valid_loss, e.valid_error) for e in epochs]
+
+
+def drained(
+    steps: Generator[Epoch, None, tuple[Outcome, bytes | None]],
+) -> tuple[list[Epoch], tuple[Outcome, bytes | None]]:
+    """What a generator yields, and what it returns."""
+    epochs: list[Epoch] = []
+
+    def all_of_them() -> Generator[Epoch, None, None]:
+        ended.append((yield from steps))
+
+    ended: list[tuple[Outcome, bytes | None]] = []
+    epochs.extend(all_of_them())
+    return epochs, ended[0]
+
+
+def test_small_network_learns_the_digits(trainer: Trainer) -> None:
+    """A few epochs on 3,572 real digits bring the validation error below 10 %."""
+    epochs = list(
+        trainer.fit(TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4), seed=1)
+    )
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
+    assert epochs[-1].valid_error is not None
+    assert epochs[-1].valid_error < 0.10
+    losses = [epoch.train_loss for epoch in epochs]
+    assert losses == sorted(losses, reverse=True)  # type: ignore[type-var]
+
+
+def test_epoch_takes_every_image_once(trainer: Trainer, sample: data.Dataset) -> None:
+    """With standing weights the epoch's means are those over all images, the last batch too."""
+    assert len(sample.training.train) % STANDSTILL.batch_size != 0
+    (epoch,) = trainer.fit(STANDSTILL, seed=3)
+    model = build_model(STANDSTILL, seed=3)
+    for split, loss, error in (
+        (sample.training.train, epoch.train_loss, epoch.train_error),
+        (sample.training.valid, epoch.valid_loss, epoch.valid_error),
+    ):
+        outputs = model.predict(floats(split), batch_size=500, verbose=0)
+        picked = outputs[np.arange(len(split)), split.labels]
+        assert loss == pytest.approx(-np.log(picked).mean(), rel=1e-5)
+        assert error == pytest.approx((outputs.argmax(axis=1) != split.labels).mean(), abs=1e-9)
+
+
+def test_epoch_is_what_keras_does(sample: data.Dataset) -> None:
+    """One epoch gives the weights that `model.fit` gives on the same images in the same order."""
+    trainer = Trainer(sample.training)
+    seed = 5
+    list(trainer.fit(SMALL.model_copy(update={"epochs": 1}), seed=seed))
+    ours = trainer.weights()
+    model = build_model(SMALL, seed=seed)
+    model.compile(keras.optimizers.SGD(SMALL.learning_rate), "sparse_categorical_crossentropy")
+    train = sample.training.train
+    order = np.random.default_rng([seed, 1]).permutation(len(train))
+    model.fit(
+        floats(train)[order],
+        train.labels[order],
+        batch_size=SMALL.batch_size,
+        epochs=1,
+        shuffle=False,
+        verbose=0,
+    )
+    for mine, theirs in zip(ours, model.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-4)
+
+
+def test_training_depends_on_its_configuration_and_seed_alone(trainer: Trainer) -> None:
+    """The same gives the same to the last bit, whatever was trained before; other seeds differ."""
+    first = numbers(list(trainer.fit(SMALL, seed=1)))
+    other = numbers(list(trainer.fit(SMALL, seed=2)))
+    list(trainer.fit(SMALL.model_copy(update={"num_filters": 5, "epochs": 1}), seed=1))
+    again = numbers(list(trainer.fit(SMALL, seed=1)))
+    assert first == again
+    assert first != other
+
+
+def test_compiled_program_is_shared_without_a_trace(trainer: Trainer) -> None:
+    """A trial with another learning rate reuses the compiled epoch and gets its own rate."""
+    fast = SMALL.model_copy(update={"learning_rate": 0.2})
+    alone = numbers(list(trainer.fit(fast, seed=1)))
+    list(trainer.fit(SMALL, seed=1))
+    assert numbers(list(trainer.fit(fast, seed=1))) == alone
+
+
+def test_divergence_ends_a_training_and_is_a_result(trainer: Trainer) -> None:
+    """A loss that is not finite is null, what it predicts is wrong, and no epoch follows."""
+    epochs = list(trainer.fit(SMALL.model_copy(update={"learning_rate": 1e6}), seed=1))
+    assert len(epochs) == 1
+    assert epochs[0].train_loss is None
+    assert epochs[0].valid_loss is None
+    assert epochs[0].valid_error == 1.0
+
+
+def test_bfloat16_learns_like_float32(trainer: Trainer, sample: data.Dataset) -> None:
+    """Keras' mixed policy reaches nearly the same error, and is not the same computation."""
+    config = TrainConfig(learning_rate=0.1, batch_size=32, num_filters=8, epochs=3)
+    exact = list(trainer.fit(config, seed=1))
+    rounded = list(Trainer(sample.training, precision="bfloat16").fit(config, seed=1))
+    assert numbers(exact) != numbers(rounded)
+    assert rounded[-1].valid_error == pytest.approx(exact[-1].valid_error, abs=0.05)
+
+
+def test_batch_larger_than_the_data_is_refused(trainer: Trainer) -> None:
+    """The error names the number of training images."""
+    with pytest.raises(SettingsError, match=r"at most .* 3572: got 5000"):
+        next(trainer.fit(SMALL.model_copy(update={"batch_size": 5000}), seed=1))
+
+
+def test_absent_gpu_is_an_error(sample: data.Dataset) -> None:
+    """Asking for a GPU where TensorFlow sees none says so."""
+    if keras.backend.backend() == "tensorflow" and _n_gpus():
+        return
+    with pytest.raises(DeviceError, match="needs a GPU that TensorFlow sees"):
+        Trainer(sample.training, device="gpu")
+
+
+def _n_gpus() -> int:
+    import tensorflow as tf
+
+    return len(tf.config.list_physical_devices("GPU"))
+
+
+def test_final_training_scores_the_test_images(sample: data.Dataset) -> None:
+    """A test counts each test image once, and its error is the confusion matrix's."""
+    train = open_trainer(
+        source=data.SAMPLE,
+        digests=sample.info.digests,
+        precision="float32",
+        device="cpu",
+        fit_on="train+valid",
+        final=True,
+        keep_model=True,
+    )
+    config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=3)
+    epochs, (outcome, model) = drained(train(config, 1))
+    assert [epoch.valid_error for epoch in epochs] == [None] * 3
+    assert outcome.loss == epochs[-1].train_error
+    assert outcome.reason is not None
+    assert outcome.test is not None
+    assert "trained on all training images" in outcome.reason
+    confusion = np.array(outcome.test.confusion)
+    assert confusion.sum(axis=1).tolist() == np.bincount(sample.test.labels).tolist()
+    assert outcome.test.test_error == pytest.approx(1 - np.trace(confusion) / confusion.sum())
+    assert outcome.test.test_error < 0.15
+    assert model is not None
+
+
+def test_kept_model_opens_in_keras_and_predicts_the_same(
+    trainer: Trainer, sample: data.Dataset, tmp_path: object
+) -> None:
+    """`model.keras` is the trained network: it scores the test images as the trainer did."""
+    from pathlib import Path
+
+    list(trainer.fit(SMALL, seed=1))
+    score = trainer.score(sample.test)
+    path = Path(str(tmp_path)) / "model.keras"
+    path.write_bytes(trainer.model_bytes())
+    model = keras.models.load_model(path)
+    predicted = model.predict(floats(sample.test), verbose=0).argmax(axis=1)
+    assert (predicted != sample.test.labels).mean() == pytest.approx(score.test_error)
+
+
+def test_scoring_before_training_is_an_error(sample: data.Dataset) -> None:
+    """There is no model yet, and the message says so."""
+    with pytest.raises(RuntimeError, match="nothing was trained yet"):
+        Trainer(sample.training).score(sample.test)
+
+
+def test_other_data_than_the_runs_are_refused() -> None:
+    """A worker does not train on another data set than its run."""
+    with pytest.raises(DataError, match="goes on with the data that it began with"):
+        open_trainer(source=data.SAMPLE, digests={}, precision="float32", device="cpu")
