@@ -31,7 +31,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # What else of a developer's environment changes what our commands do or show.
 PERSONAL = ("MNIST_LAB_DATA", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 # What libraries set in the environment, once, when they are imported.
-LIBRARIES = ("ENABLE_", "HDF5_", "KERAS_BACKEND", "KMP_", "PYTEST_", "TF", "TPU_")
+LIBRARIES = ("ENABLE_", "HDF5_", "KERAS_BACKEND", "KMP_", "PYDANTIC_", "PYTEST_", "TF", "TPU_")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # A busy machine is slow, which is no failure.

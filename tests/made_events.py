@@ -16,10 +16,11 @@ from mnist_lab.records import (
     Started,
     TestScore,
 )
-from mnist_lab.rundir import RunInfo
+from mnist_lab.rundir import Journal, RunInfo
 
 if TYPE_CHECKING:
     from mnist_lab.records import Event
+    from mnist_lab.rundir import RunDir
 
 TIME = "2026-01-02T03:04:05.678Z"
 
@@ -105,6 +106,14 @@ def run_info(**values: Any) -> RunInfo:
         "started": TIME,
     }
     return RunInfo(**info | values)
+
+
+def write_events(run: RunDir, *made: Event) -> None:
+    """Append to the run's journal, as one session does."""
+    journal = Journal(run)
+    for event in made:
+        journal.append(event)
+    journal.close()
 
 
 # --- any of them, for hypothesis

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from made_events import run_info, whole_trial
+from made_events import run_info, whole_trial, write_events
 
 import mnist_lab
-from mnist_lab.rundir import Journal, RunDir
+from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,10 +216,7 @@ def run(tmp_path: Path) -> str:
     run_dir = RunDir(tmp_path / "lr-sweep")
     run_dir.create()
     run_dir.write_info(run_info())
-    journal = Journal(run_dir)
-    for event in whole_trial():
-        journal.append(event)
-    journal.close()
+    write_events(run_dir, *whole_trial())
     return str(run_dir.path)
 
 

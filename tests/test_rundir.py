@@ -30,6 +30,7 @@ from made_events import (
     started,
     study_settings,
     whole_trial,
+    write_events,
 )
 
 from mnist_lab import space
@@ -59,21 +60,13 @@ def run(tmp_path: Path) -> RunDir:
     return run
 
 
-def write_events(run: RunDir, *made: Event) -> None:
-    """Append to the journal, as one session does."""
-    journal = Journal(run)
-    for event in made:
-        journal.append(event)
-    journal.close()
-
-
 def names(folder: Path) -> set[str]:
     """Everything in a folder."""
     return {path.name for path in folder.iterdir()}
 
 
 @contextmanager
-def full_disk(n_bytes: int = 0) -> Iterator[None]:
+def full_disk(n_bytes: int) -> Iterator[None]:
     """No file can grow beyond so many bytes: the kernel refuses, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))

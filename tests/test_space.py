@@ -159,10 +159,11 @@ def test_describe_other_kinds() -> None:
 
 
 def test_dict_round_trip() -> None:
-    """The space survives its JSON, which holds plain values alone."""
+    """The space survives its JSON, which holds plain values alone, and is left as it was."""
     values = space.to_dict(SPACE)
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert space.from_dict(values) == SPACE
+    assert values == space.to_dict(SPACE)
 
 
 def test_read_space(tmp_path: Path) -> None:
@@ -172,6 +173,7 @@ def test_read_space(tmp_path: Path) -> None:
     assert space.read_space(path) == SPACE
 
 
+HUGE = json.dumps(space.to_dict(SPACE)).replace(": 16,", ": 1e139,").encode()
 NO_FILE = r"a search space is a readable file: got .*space\.json .No such file.*; give --space"
 NO_SPACE = r"a search space is ConfigSpace's own JSON: got .*space\.json .*; write it with"
 
@@ -189,6 +191,7 @@ NO_SPACE = r"a search space is ConfigSpace's own JSON: got .*space\.json .*; wri
         (b'{"learning_rate": [0.0001, 0.1]}', NO_SPACE),
         (b'{"hyperparameters": [{"name": "learning_rate"}]}', NO_SPACE),
         (b"[" * 100_000, NO_SPACE),
+        (HUGE, NO_SPACE),
     ],
 )
 def test_no_space(tmp_path: Path, content: bytes | None, match: str) -> None:
@@ -241,9 +244,8 @@ LEAVES = [
     for number, one in enumerate(space.to_dict(SPACE)["hyperparameters"])
     for key in one
 ]
-ANYTHING: st.SearchStrategy[Any] = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([])
-)
+NUMBERS = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6)
+ANYTHING: st.SearchStrategy[Any] = st.none() | st.booleans() | NUMBERS | st.text() | st.just([])
 
 
 @settings(max_examples=60)

@@ -1,0 +1,61 @@
+"""The README says what is true: every command, every settings file, no broken link."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mnist_lab.cli.commands import mnist_lab
+from mnist_lab.config import TrainConfig, forward_multiplications
+from mnist_lab.errors import ExitCode
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(mnist_lab.commands))
+def test_every_command_is_in_the_readme(name: str) -> None:
+    """A reader of the README finds each command."""
+    assert f"mnist-lab {name}" in README
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    """And finds no other; nor an option that its command does not have."""
+    lines = re.findall(r"^mnist-lab ([a-z-]+)([^#\n]*)|`mnist-lab ([a-z-]+)([^`]*)`", README, re.MULTILINE)
+    assert len(lines) > 10
+    for name, words, other_name, other_words in lines:
+        command = mnist_lab.commands[name or other_name]
+        options = {option for param in command.params for option in param.opts} | {"--help"}
+        assert set(re.findall(r"--[a-z-]+", words or other_words)) <= options
+
+
+def test_links_lead_somewhere() -> None:
+    """No link of the README, the changelog included, is broken."""
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_settings_files_are_named() -> None:
+    """Each settings file is in the README, but the one for tests only."""
+    for path in ROOT.glob("configs/*.toml"):
+        assert (f"configs/{path.name}" in README) != (path.name == "smoke.toml")
+
+
+@pytest.mark.parametrize("code", [code for code in ExitCode if code is not ExitCode.TIME_LIMIT])
+def test_exit_codes_are_in_the_readme(code: ExitCode) -> None:
+    """A script's author finds each exit code that the commands return."""
+    assert re.search(rf"\b{code.value}\b", README.split("Exit codes:")[1].split("\n\n")[0])
+
+
+def test_numbers_of_the_readme_are_the_networks() -> None:
+    """The parameter count is that of the layers, counted by hand."""
+    config = TrainConfig()
+    filters, area = config.num_filters, config.filter_size**2
+    hidden = 7 * 7 * filters * 128 + 128
+    count = (area * filters + filters) + (area * filters**2 + filters) + hidden + 128 * 10 + 10
+    assert f"{count:,} parameters" in README
+    assert forward_multiplications(config) > count
