@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RunState = Literal["running", "complete", "stopped", "failed"]
+# A run that is killed stays `running` on the disk; whoever finds no writer knows better.
+RunState = Literal["running", "complete", "stopped", "interrupted", "failed"]
 
 
 class RunInfo(Frozen):

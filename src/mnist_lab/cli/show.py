@@ -90,9 +90,9 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     run_dir = RunDir(path)
     info, trials = run_dir.read_info(), run_dir.read_trials()
     writer = run_dir.writer() if info.state == "running" else None
-    # A run that was killed could not say so.
-    state = "interrupted" if info.state == "running" and writer is None else info.state
-    info_now = _summary(path, info, trials) | {"state": state, "writer": writer}
+    if info.state == "running" and writer is None:  # a run that was killed could not say so
+        info = info.model_copy(update={"state": "interrupted"})
+    info_now = _summary(path, info, trials) | {"writer": writer}
     if as_json:
         _print_json(info_now)
         return
@@ -100,7 +100,7 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     say(_table(info, trials))
     counts = info_now["trials"]
     say(
-        f"{path}: {state}; {counts['complete']} of {counts['planned']} trials complete, "
+        f"{path}: {info.state}; {counts['complete']} of {counts['planned']} trials complete, "
         f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left",
         markup=False,
     )
@@ -108,7 +108,7 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
         say(line, markup=False)
     if writer is not None:
         say(f"{writer} is writing it", markup=False)
-    elif state != "complete":
+    elif info.state != "complete":
         say(f"continue: {info.command}", markup=False)
 
 
@@ -200,6 +200,8 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     """The run as one JSON object."""
     best = curves.best_trial(trials)
     states = [trial.state for trial in trials]
+    n_complete, n_failed = states.count("complete"), states.count("failed")
+    n_running = states.count("running") if info.state == "running" else 0
     planned = info.settings.n_trainings
     return {
         "out": str(path),
@@ -208,10 +210,10 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "data": info.data["name"],
         "trials": {
             "planned": planned,
-            "complete": states.count("complete"),
-            "running": states.count("running"),
-            "failed": states.count("failed"),
-            "left": planned - states.count("complete") - states.count("failed"),
+            "complete": n_complete,
+            "running": n_running,
+            "failed": n_failed,
+            "left": planned - n_complete - n_failed - n_running,
         },
         "configurations": [
             {
