@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import DataError
-from mnist_lab.records import Epoch, Outcome
+from mnist_lab.records import Checkpoint, Epoch, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from mnist_lab.config import TrainConfig
+
+    Steps = Generator[Checkpoint, None, tuple[Outcome, bytes | None]]
 
 TRAINER = "formula:open_formula"
 
@@ -28,19 +30,23 @@ def error_of(config: TrainConfig, seed: int, epoch: int) -> float:
     return 1 / (1 + epoch + config.batch_size + 1000 * config.learning_rate + seed % 7)
 
 
-def open_formula(**_: Any) -> Callable[..., Generator[Epoch, None, tuple[Outcome, bytes | None]]]:
+def open_formula(**_: Any) -> Callable[..., Steps]:
     """What a worker trains with; raises if FORMULA_UNUSABLE is set."""
     if os.environ.get("FORMULA_UNUSABLE"):
         raise DataError("the formula has data", received="none", next_step="give it some")
     return _train
 
 
-def _train(config: TrainConfig, seed: int) -> Generator[Epoch, None, tuple[Outcome, bytes | None]]:
-    for number in range(1, config.epochs + 1):
+def _train(config: TrainConfig, seed: int, start: Checkpoint | None) -> Steps:
+    first = 1
+    if start is not None:
+        assert start.state == f"after epoch {start.epoch.epoch}".encode()
+        first = start.epoch.epoch + 1
+    for number in range(first, config.epochs + 1):
         time.sleep(float(os.environ.get("FORMULA_SECONDS", "0.001")))
         _perhaps_fail(config, number)
         error = error_of(config, seed, number)
-        yield Epoch(
+        epoch = Epoch(
             epoch=number,
             train_loss=error,
             train_error=error,
@@ -48,6 +54,7 @@ def _train(config: TrainConfig, seed: int) -> Generator[Epoch, None, tuple[Outco
             valid_error=error,
             duration_s=0.001,
         )
+        yield Checkpoint(epoch, f"after epoch {number}".encode())
     return Outcome(loss=error_of(config, seed, config.epochs)), b"a model"
 
 

@@ -110,7 +110,7 @@ def run_info(**values: Any) -> RunInfo:
 
 def write_events(run: RunDir, *made: Event) -> None:
     """Append to the run's journal, as one session does."""
-    journal = Journal(run)
+    journal = Journal(run.journal)
     for event in made:
         journal.append(event)
     journal.close()

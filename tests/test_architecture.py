@@ -60,7 +60,7 @@ OWNERS = {
 }
 
 # Names of files that are not a run's, and why they are composed elsewhere.
-OTHER_FILES = {("model.py", "model.keras")}  # Keras tells the format by it, in a temporary folder
+OTHER_FILES = {("model", "model.keras")}  # Keras tells the format by it, in a temporary folder
 
 
 class Import(NamedTuple):
@@ -181,15 +181,15 @@ def test_only_rundir_names_files() -> None:
     """
     pattern = re.compile(r"(\S*[^\s/])?\.(jsonl?|png|svg|md|keras)")
     found = {
-        (name, text, line)
-        for name, path in zip(NAMES, MODULES, strict=True)
+        (module_name(path), text, line)
+        for path in MODULES
         for line, text in literals(path)
         if pattern.fullmatch(text)
     }
     assert {"run.json", "journal.jsonl", "model.keras"} <= {
-        text for name, text, _ in found if name == "rundir.py"
+        text for name, text, _ in found if room(name) == "rundir"
     }
-    others = {one for one in found if one[0] != "rundir.py" and one[:2] not in OTHER_FILES}
+    others = {one for one in found if room(one[0]) != "rundir" and one[:2] not in OTHER_FILES}
     assert others == set()
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnist_lab.engine.proposals import Proposals
+    from mnist_lab.records import Checkpoint
 
 BASE = TrainConfig(epochs=3)
 
@@ -30,6 +31,30 @@ BASE = TrainConfig(epochs=3)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let worker processes import the formula."""
     monkeypatch.setenv("PYTHONPATH", str(Path(formula.__file__).parent))
+
+
+class Memory:
+    """A store that forgets everything with the test."""
+
+    def __init__(self) -> None:
+        self.models: list[bytes] = []
+        self.checkpoints: dict[int, Checkpoint] = {}
+
+    def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
+        """Keep the latest."""
+        self.checkpoints[trial.trial] = checkpoint
+
+    def read_checkpoint(self, trial: Proposed) -> Checkpoint | None:
+        """What was kept."""
+        return self.checkpoints.get(trial.trial)
+
+    def drop_checkpoint(self, trial: Proposed) -> None:
+        """Forget it."""
+        self.checkpoints.pop(trial.trial, None)
+
+    def write_model(self, _: Proposed, content: bytes) -> None:
+        """Keep all."""
+        self.models.append(content)
 
 
 def grid(*batch_sizes: int, repeats: int = 1) -> Grid:
@@ -52,7 +77,7 @@ def run(
     n_workers: int = 2,
     tick: Callable[[], None] = lambda: None,
     emit: Callable[[Event], None] | None = None,
-    models: list[bytes] | None = None,
+    store: Memory | None = None,
 ) -> list[Event]:
     """The new events of a run."""
     events: list[Event] = []
@@ -61,7 +86,7 @@ def run(
         base=BASE,
         history=history,
         emit=emit or events.append,
-        keep_model=lambda _, content: (models if models is not None else []).append(content),
+        store=store or Memory(),
         trainer=formula.TRAINER,
         arguments={},
         places=[Place()] * n_workers,
@@ -113,9 +138,9 @@ def test_results_do_not_depend_on_the_number_of_workers(n_workers: int) -> None:
 
 def test_models_are_handed_over() -> None:
     """A trial's model arrives with its content."""
-    models: list[bytes] = []
-    run(grid(16), models=models)
-    assert models == [b"a model"]
+    store = Memory()
+    run(grid(16), store=store)
+    assert store.models == [b"a model"]
 
 
 @pytest.mark.parametrize("n_kept", [1, 7, 12, 20])

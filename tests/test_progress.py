@@ -204,10 +204,11 @@ def test_table_of_continuing_trials(clock: Clock) -> None:
     """A study that goes on shows at once what was done, failed and best in earlier sessions."""
     screen = Screen(LiveTable, terminal=True, clock=clock)
     lost: list[Event] = [proposed(2), started(2), failed(2)]
-    screen.watcher.begin("a sweep", 4, fold([*whole_trial(1, 0.03), *lost, proposed(3)]))
+    done = [*whole_trial(1, 0.03), *whole_trial(4, 0.05)]
+    screen.watcher.begin("a sweep", 5, fold([*done, *lost, proposed(3)]))
     shown = screen.shows(started(3))
     screen.watcher.end()
-    assert "2 of 4 trials done · 1 failed · best 3.00 %" in shown
+    assert "3 of 5 trials done · 1 failed · best 3.00 %" in shown
     assert f"│ 3     │ {BASE} │" in shown
 
 
@@ -254,9 +255,9 @@ def test_time_left_of_trials(table: Screen, clock: Clock) -> None:
     """A row's time is its own: the first epoch, which compiles, counts only while it is alone."""
     slow = epoch_done(1, 1).epoch.model_copy(update={"duration_s": 20.0})
     compiling = epoch_done(1, 1).model_copy(update={"epoch": slow})
-    shown = table.shows(proposed(1), started(1), compiling)
-    assert "│   20.00 │      40 s │" in shown
-    assert "│    2.00 │       2 s │" in table.shows(epoch_done(1, 2))
+    table.shows(proposed(1), started(1))
+    assert "│   20.00 │      40 s │" in table.shows(compiling, after_s=20)
+    assert "│    2.00 │       2 s │" in table.shows(epoch_done(1, 2), after_s=2)
     clock.now += 100
     assert "│    2.00 │       0 s │" in table.shows()
 

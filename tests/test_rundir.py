@@ -86,7 +86,7 @@ def test_names_of_all_files(run: RunDir) -> None:
     run.write_curves(trials)
     run.write_best(trials[0].configuration)
     run.write_test({"test_error": 0.01})
-    run.write_model(b"zip")
+    run.write_model(proposed(), b"zip")
     assert run.write_figure("incumbent", "png", b"picture") == run.path / "incumbent.png"
     run.write_figure("incumbent", "svg", b"picture")
     run.write_hpbandster(space.to_dict(space.default_space()), trials)
@@ -435,7 +435,7 @@ def test_no_journal_no_events(tmp_path: Path) -> None:
 
 def test_each_event_is_on_the_disk_at_once(run: RunDir) -> None:
     """Who reads while a session writes sees every event that was appended."""
-    journal = Journal(run)
+    journal = Journal(run.journal)
     for n, event in enumerate(whole_trial(), start=1):
         journal.append(event)
         assert len(run.read_events()) == n
@@ -478,14 +478,14 @@ def test_unreadable_journal(run: RunDir) -> None:
     with pytest.raises(
         RunDirError, match=r"the journal can be written: got .*journal\.jsonl .Is a"
     ):
-        Journal(run)
+        Journal(run.journal)
     with pytest.raises(RunDirError, match=r"journal\.jsonl"):
         run.read_events()
 
 
 def test_journal_on_a_full_disk(run: RunDir) -> None:
     """A full disk is an error of one line, also when closing; what is finished stays readable."""
-    journal = Journal(run)
+    journal = Journal(run.journal)
     journal.append(proposed())
     with full_disk(run.journal.stat().st_size + 10):
         with pytest.raises(RunDirError, match=r"the journal can be written: got .*; make room"):

@@ -92,6 +92,12 @@ def test_other_seeds_draw_otherwise() -> None:
     assert len({json.dumps(space.draw(SPACE, seed)) for seed in range(100)}) == 100
 
 
+@pytest.fixture(scope="module")
+def many() -> dict[str, list[Any]]:
+    """Five thousand draws from the default space."""
+    return space.draws(SPACE, 5000)
+
+
 def shares(values: list[float], bounds: list[float]) -> list[float]:
     """The share of the values between each bound and the next."""
     return [
@@ -108,18 +114,18 @@ def shares(values: list[float], bounds: list[float]) -> list[float]:
         ("filter_size", [3, 5, 6]),
     ],
 )
-def test_log_makes_each_doubling_equally_likely(name: str, bounds: list[float]) -> None:
+def test_log_makes_each_doubling_equally_likely(
+    many: dict[str, list[Any]], name: str, bounds: list[float]
+) -> None:
     """On a log scale each octave (or decade) gets the same share, and so does each choice."""
-    drawn = space.draws(SPACE, 5000)[name]
     n_parts = len(bounds) - 1
-    assert shares(drawn, bounds) == pytest.approx([1 / n_parts] * n_parts, abs=0.03)
+    assert shares(many[name], bounds) == pytest.approx([1 / n_parts] * n_parts, abs=0.03)
 
 
-def test_log_is_not_powers_of_two() -> None:
+def test_log_is_not_powers_of_two(many: dict[str, list[Any]]) -> None:
     """Draws on a log scale take every whole number, such as the student's 95 and 22."""
-    drawn = space.draws(SPACE, 5000)
-    assert set(drawn["batch_size"]) == set(range(16, 129))
-    assert set(drawn["num_filters"]) == set(range(8, 65))
+    assert set(many["batch_size"]) == set(range(16, 129))
+    assert set(many["num_filters"]) == set(range(8, 65))
 
 
 def test_linear_makes_each_unit_equally_likely() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnist_lab.records import Epoch, Outcome
+    from mnist_lab.records import Checkpoint, Epoch, Outcome
 
 # A step so small that the weights stay what they were drawn to be.
 STANDSTILL = TrainConfig(learning_rate=1e-30, batch_size=100, num_filters=4, epochs=1)
@@ -49,17 +49,15 @@ def numbers(epochs: list[Epoch]) -> list[tuple[float | None, ...]]:
 
 
 def drained(
-    steps: Generator[Epoch, None, tuple[Outcome, bytes | None]],
-) -> tuple[list[Epoch], tuple[Outcome, bytes | None]]:
+    steps: Generator[Checkpoint, None, tuple[Outcome, bytes | None]],
+) -> tuple[list[Checkpoint], tuple[Outcome, bytes | None]]:
     """What a generator yields, and what it returns."""
-    epochs: list[Epoch] = []
 
-    def all_of_them() -> Generator[Epoch, None, None]:
+    def all_of_them() -> Generator[Checkpoint, None, None]:
         ended.append((yield from steps))
 
     ended: list[tuple[Outcome, bytes | None]] = []
-    epochs.extend(all_of_them())
-    return epochs, ended[0]
+    return list(all_of_them()), ended[0]
 
 
 def test_small_network_learns_the_digits(trainer: Trainer) -> None:
@@ -121,6 +119,20 @@ def test_training_depends_on_its_configuration_and_seed_alone(trainer: Trainer) 
     assert first != other
 
 
+def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(sample: data.Dataset) -> None:
+    """Whoever goes on from a checkpoint measures, to the last bit, what the first would have."""
+    config = SMALL.model_copy(update={"epochs": 4})
+    arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
+    arguments |= {"precision": "float32", "device": "cpu", "final": True, "keep_model": True}
+    whole, (outcome, _) = drained(open_trainer(**arguments)(config, 1, None))
+    for start in whole:
+        rest, (again, model) = drained(open_trainer(**arguments)(config, 1, start))
+        done = [c.epoch for c in whole[: start.epoch.epoch]] + [c.epoch for c in rest]
+        assert numbers(done) == numbers([c.epoch for c in whole])
+        assert again == outcome
+        assert model is not None
+
+
 def test_compiled_program_is_shared_without_a_trace(trainer: Trainer) -> None:
     """A trial with another learning rate reuses the compiled epoch and gets its own rate."""
     fast = SMALL.model_copy(update={"learning_rate": 0.2})
@@ -179,7 +191,8 @@ def test_final_training_scores_the_test_images(sample: data.Dataset) -> None:
         keep_model=True,
     )
     config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=3)
-    epochs, (outcome, model) = drained(train(config, 1))
+    checkpoints, (outcome, model) = drained(train(config, 1, None))
+    epochs = [checkpoint.epoch for checkpoint in checkpoints]
     assert [epoch.valid_error for epoch in epochs] == [None] * 3
     assert outcome.loss == epochs[-1].train_error
     assert outcome.reason is not None

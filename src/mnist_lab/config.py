@@ -148,7 +148,7 @@ def read_train_config(path: Path) -> TrainConfig:
             received=f"{path} ({_reason(problem)})",
             next_step="give the best.json of a search",
         ) from None
-    except (json.JSONDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise SettingsError(
             "a configuration is a JSON object",
             received=f"{path}, which is not JSON ({problem})",
@@ -188,7 +188,7 @@ def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
             received=f"{path} ({_reason(problem)})",
             next_step="give a file such as configs/lr-sweep.toml",
         ) from None
-    except tomllib.TOMLDecodeError as problem:
+    except (ValueError, RecursionError) as problem:
         raise SettingsError(
             "a settings file is TOML", received=f"{path} ({problem})", next_step="correct it"
         ) from None
@@ -200,7 +200,14 @@ def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
                 received=repr(key),
                 next_step=nearest(key, legal),
             )
-    return options
+    return {key: _as_typed(value) for key, value in options.items()}
+
+
+def _as_typed(value: Any) -> Any:
+    """A TOML value as a person would type it: the command line then refuses 1.5 epochs."""
+    if isinstance(value, list):
+        return [_as_typed(one) for one in value]
+    return value if isinstance(value, bool) else str(value)
 
 
 def _reason(problem: Exception) -> str:

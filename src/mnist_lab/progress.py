@@ -232,9 +232,11 @@ class LiveTable:
 
     def _draw(self, now: float) -> RenderableType:
         from rich.table import Table
+        from rich.text import Text
 
         board = self._board
-        table = Table(title=self._title, title_justify="left", caption_justify="left")
+        title = Text(self._title)  # not markup: a data set may be called [red]
+        table = Table(title=title, title_justify="left", caption_justify="left")
         for name in ("trial", "configuration"):
             table.add_column(name)
         for name in ("epoch", "error", "s/epoch", "time left"):

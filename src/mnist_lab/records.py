@@ -11,7 +11,7 @@ shown or written elsewhere is made from those trials.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
@@ -46,6 +46,16 @@ class Epoch(Frozen):
     valid_loss: float | None
     valid_error: float | None
     duration_s: float
+
+
+class Checkpoint(NamedTuple):
+    """A training between two epochs: the record of the last one, and what it takes to go on.
+
+    `state` is for the trainer that made it, and for nobody else.
+    """
+
+    epoch: Epoch
+    state: bytes
 
 
 class TestScore(Frozen):

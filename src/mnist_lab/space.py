@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 SEARCHABLE = tuple(name for name in TrainConfig.model_fields if name != "epochs")
 
 
+# What reading JSON and ConfigSpace's decoder raise on what is no search space.
+_NOT_A_SPACE = (
+    ArithmeticError,
+    AttributeError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
 class Hyperparameter(NamedTuple):
     """One hyperparameter of a space, in words: `scale` is log, linear or choice."""
 
@@ -65,21 +76,28 @@ def read_space(path: Path) -> ConfigurationSpace:
             received=f"{path} ({problem.strerror})",
             next_step="give --space FILE in ConfigSpace's JSON",
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+    except _NOT_A_SPACE as problem:
         raise SettingsError(
             "a search space is ConfigSpace's own JSON",
             received=f"{path} ({type(problem).__name__}: {problem})",
             next_step="write it with ConfigurationSpace.to_json",
         ) from None
-    for name in space:
-        if name not in SEARCHABLE:
+    if not len(space):
+        raise SettingsError(
+            "a search space is ConfigSpace's own JSON",
+            received=f"{path} (no hyperparameter)",
+            next_step="write it with ConfigurationSpace.to_json",
+        )
+    for one in describe(space):
+        if one.name not in SEARCHABLE:
             raise SettingsError(
                 f"a search space varies {', '.join(SEARCHABLE)}",
-                received=f"{name!r} in {path}",
-                next_step=nearest(name, SEARCHABLE),
+                received=f"{one.name!r} in {path}",
+                next_step=nearest(one.name, SEARCHABLE),
             )
-    for seed in range(100):  # legal in ConfigSpace is not yet legal for the CNN
-        check(TrainConfig, TrainConfig().model_dump() | draw(space, seed), source=str(path))
+        # Legal in ConfigSpace is not yet legal for the CNN.
+        for extreme in one.choices or (one.lower, one.upper):
+            check(TrainConfig, {one.name: extreme}, source=str(path))
     return space
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
 import sys
 import traceback
@@ -19,8 +21,12 @@ if TYPE_CHECKING:
 
 def entrypoint() -> NoReturn:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold what cannot be printed
+            stream.reconfigure(errors="backslashreplace")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
+    signal.signal(signal.SIGINT, _interrupt)
     sys.exit(main(sys.argv[1:]))
 
 
@@ -52,6 +58,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 _CONTINUE = "what is finished is kept, give the same command to continue"
+
+
+def _interrupt(_: int, __: FrameType | None) -> NoReturn:
+    # The next Ctrl-C does not wait: what is finished is on the disk, and workers end with us.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
+    raise KeyboardInterrupt
 
 
 def _terminate(number: int, _: FrameType | None) -> NoReturn:

@@ -91,10 +91,11 @@ def filter_sweep(values: list[int], epochs: int, repeats: int, **options: Any) -
 def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -> None:
     """Train configurations drawn at random from a search space."""
     from mnist_lab import study
+    from mnist_lab.rundir import RunDir
 
     run, show = _with(options)
     result = study.random_search(iters=iters, epochs=epochs, space=space, **run)
-    show(result, f"mnist-lab test --config {result.path / 'best.json'}")
+    show(result, f"mnist-lab test --config {RunDir(result.path).best}")
 
 
 @mnist_lab.command("test")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpbandster.core.nameserver import NameServer
 
-from mnist_lab.engine.ledger import Ledger
+from mnist_lab.engine.ledger import Ledger, Store
 from mnist_lab.engine.master import Master
 from mnist_lab.engine.pool import Place, Pool
 from mnist_lab.engine.worker import Orders
@@ -42,7 +42,7 @@ def run_trials(
     base: TrainConfig,
     history: Sequence[Event],
     emit: Callable[[Event], None],
-    keep_model: Callable[[int, bytes], None],
+    store: Store,
     trainer: str,
     arguments: dict[str, Any],
     places: Sequence[Place],
@@ -55,7 +55,7 @@ def run_trials(
         base: the configuration that proposed hyperparameters are put into.
         history: the journal's events so far.
         emit: called with each new event, from several threads, one at a time.
-        keep_model: called with (trial, content of a `.keras` file) where a trial brings a model.
+        store: keeps checkpoints and models.
         trainer: `module:function`, see :class:`~mnist_lab.engine.worker.Orders`.
         arguments: of that function.
         places: where workers run; they are started only if there is something to train.
@@ -69,7 +69,7 @@ def run_trials(
     nameserver = NameServer(run_id, host=LOOPBACK, port=0)
     host, port = nameserver.start()
     address: dict[str, Any] = {"host": LOOPBACK, "nameserver": host, "nameserver_port": port}
-    ledger = Ledger(history, base=base, emit=emit, keep_model=keep_model)
+    ledger = Ledger(history, base=base, emit=emit, store=store)
     try:
         master = Master(proposals=proposals, ledger=ledger, run_id=run_id, **address)
     except BaseException:

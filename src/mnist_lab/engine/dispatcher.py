@@ -16,14 +16,14 @@ import Pyro4
 import Pyro4.errors
 from hpbandster.core import dispatcher as hpbandster_dispatcher
 
-from mnist_lab.records import Epoch
+from mnist_lab.engine.wire import from_wire, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hpbandster.core.dispatcher import Job
 
-    from mnist_lab.records import HpBandSterId
+    from mnist_lab.records import Checkpoint, HpBandSterId
 
 # How often a trial whose worker died, or whose training raised, is tried in all.
 MAX_ATTEMPTS = 3
@@ -37,8 +37,9 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
     Args:
         new_result_callback: called with each finished HpBandSter `Job`.
         queue_callback: called with the number of workers whenever it changes.
-        on_start: called with (id, worker name, attempt) when a worker takes a trial.
-        on_epoch: called with (id, epoch) when a worker finished an epoch.
+        on_start: called with (id, worker name, attempt) when a worker takes a trial; returns the
+            checkpoint that it goes on from, if there is one.
+        on_epoch: called with (id, checkpoint) when a worker finished an epoch.
         run_id: of the HpBandSter run.
         host: the address to listen on.
         nameserver: address of the nameserver.
@@ -50,8 +51,8 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         *,
         new_result_callback: Callable[[Job], None],
         queue_callback: Callable[[int], None],
-        on_start: Callable[[HpBandSterId, str, int], None],
-        on_epoch: Callable[[HpBandSterId, Epoch], None],
+        on_start: Callable[[HpBandSterId, str, int], Checkpoint | None],
+        on_epoch: Callable[[HpBandSterId, Checkpoint], None],
         run_id: str,
         host: str,
         nameserver: str,
@@ -141,9 +142,11 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                     job.time_it("started")
                     self.running_jobs[job.id] = job
                     self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
-                self._on_start(job.id, name, self._attempts[job.id])
+                start = self._on_start(job.id, name, self._attempts[job.id])
                 try:
-                    worker.proxy.start_computation(self, job.id, **job.kwargs)
+                    worker.proxy.start_computation(
+                        self, job.id, **job.kwargs, start=start and to_wire(start)
+                    )
                 except Pyro4.errors.CommunicationError:
                     self.worker_lost(name, "could not be reached")
 
@@ -171,10 +174,15 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             return name in self.worker_pool or name in self._lost
 
     @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
-    def register_epoch(self, id: HpBandSterId, epoch: dict[str, Any]) -> None:  # noqa: A002 - as HpBandSter
-        """Take the record of an epoch from a worker; it is on the disk when this returns."""
+    def register_epoch(self, id: HpBandSterId, worker: str, checkpoint: dict[str, str]) -> None:  # noqa: A002 - as HpBandSter
+        """Take an epoch from a worker; it is on the disk when this returns.
+
+        A worker that was given up, and whose trial another one has, is not listened to.
+        """
         with self._reporting_failure():
-            self._on_epoch(_as_id(id), Epoch.model_validate(epoch))
+            job = self.running_jobs.get(_as_id(id))
+            if job is not None and job.worker_name == worker:
+                self._on_epoch(job.id, from_wire(checkpoint))
 
     @Pyro4.expose  # type: ignore[untyped-decorator]
     @Pyro4.callback  # type: ignore[untyped-decorator]

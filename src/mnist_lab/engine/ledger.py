@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mnist_lab.config import TrainConfig, check
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import (
-    Epoch,
+    Checkpoint,
     EpochDone,
     Event,
     Failed,
@@ -25,6 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
+class Store(Protocol):
+    """Where the ledger keeps what is too large for the journal."""
+
+    def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
+        """Replace the trial's checkpoint."""
+
+    def read_checkpoint(self, trial: Proposed) -> Checkpoint | None:
+        """The trial's checkpoint, if it has a sound one."""
+
+    def drop_checkpoint(self, trial: Proposed) -> None:
+        """Remove the trial's checkpoint, if there is one."""
+
+    def write_model(self, trial: Proposed, content: bytes) -> None:
+        """Keep a trained model, the content of a `.keras` file."""
+
+
 class Ledger:
     """Knows every trial of a run by HpBandSter's id; safe to use from several threads.
 
@@ -32,7 +47,7 @@ class Ledger:
         history: the journal's events so far.
         base: the configuration that proposed hyperparameters are put into.
         emit: called with each new event, one at a time; it is on the disk when `emit` returns.
-        keep_model: called with the content of a `.keras` file, where the trial brings one.
+        store: keeps checkpoints and models.
     """
 
     def __init__(
@@ -41,19 +56,22 @@ class Ledger:
         *,
         base: TrainConfig,
         emit: Callable[[Event], None],
-        keep_model: Callable[[int, bytes], None],
+        store: Store,
     ) -> None:
         self._base = base
         self._emit = emit
-        self._keep_model = keep_model
+        self._store = store
         self._lock = threading.Lock()
         self._proposed: dict[HpBandSterId, Proposed] = {}
         self._known: dict[tuple[int, int], Finished | Failed] = {}
+        self._n_epochs: dict[int, int] = {}
         for event in history:
             if isinstance(event, Proposed):
                 self._proposed[event.id] = event
             elif isinstance(event, Finished | Failed):
                 self._known[event.trial, event.budget] = event
+            else:
+                self._count(event)
 
     @property
     def replaying(self) -> bool:
@@ -101,27 +119,61 @@ class Ledger:
             self._emit(event)
             return event, None
 
-    def started(self, id_: HpBandSterId, worker: str, attempt: int) -> None:
-        """A worker took the trial; what an earlier attempt measured is void."""
-        trial = self._proposed[id_].trial
-        self._tell(Started(time=now(), trial=trial, worker=worker, attempt=attempt))
+    def started(self, id_: HpBandSterId, worker: str, attempt: int) -> Checkpoint | None:
+        """A worker takes the trial; returns the checkpoint that it goes on from, if there is one.
 
-    def epoch(self, id_: HpBandSterId, epoch: Epoch) -> None:
+        The checkpoint is written before its epoch is: it may know one epoch more than the journal,
+        which then learns it. Epochs of which there is no checkpoint are void, and trained again.
+        """
+        trial = self._proposed[id_]
+        checkpoint = self._store.read_checkpoint(trial)
+        n_known = self._n_epochs.get(trial.trial, 0)
+        if checkpoint is not None and checkpoint.epoch.epoch > n_known + 1:
+            checkpoint = None  # the journal is older than the checkpoint, and lacks epochs
+        reached = checkpoint.epoch.epoch if checkpoint else 0
+        self._tell(
+            Started(
+                time=now(),
+                trial=trial.trial,
+                worker=worker,
+                attempt=attempt,
+                from_epoch=min(reached, n_known),
+            )
+        )
+        if checkpoint is not None and reached > n_known:
+            self._tell(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
+        return checkpoint
+
+    def epoch(self, id_: HpBandSterId, checkpoint: Checkpoint) -> None:
         """A worker finished an epoch of the trial."""
-        self._tell(EpochDone(time=now(), trial=self._proposed[id_].trial, epoch=epoch))
+        trial = self._proposed[id_]
+        self._store.write_checkpoint(trial, checkpoint)
+        self._tell(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
 
-    def finished(self, id_: HpBandSterId, budget: int, outcome: Outcome, model: str | None) -> None:
-        """The trial was trained for its budget; `model` is a `.keras` file in base64."""
-        trial = self._proposed[id_].trial
+    def finished(
+        self, id_: HpBandSterId, budget: int, outcome: Outcome, model: bytes | None
+    ) -> None:
+        """The trial was trained for its budget; `model` is the content of a `.keras` file."""
+        trial = self._proposed[id_]
         if model is not None:
-            self._keep_model(trial, base64.b64decode(model))
-        self._tell(Finished(time=now(), trial=trial, budget=budget, **dict(outcome)))
+            self._store.write_model(trial, model)
+        self._tell(Finished(time=now(), trial=trial.trial, budget=budget, **dict(outcome)))
+        self._store.drop_checkpoint(trial)
 
     def failed(self, id_: HpBandSterId, budget: int, reason: str) -> None:
         """The trial could not be trained."""
-        trial = self._proposed[id_].trial
-        self._tell(Failed(time=now(), trial=trial, budget=budget, reason=reason))
+        trial = self._proposed[id_]
+        self._tell(Failed(time=now(), trial=trial.trial, budget=budget, reason=reason))
+        self._store.drop_checkpoint(trial)
 
     def _tell(self, event: Event) -> None:
         with self._lock:
+            if isinstance(event, Started | EpochDone):
+                self._count(event)
             self._emit(event)
+
+    def _count(self, event: Started | EpochDone) -> None:
+        if isinstance(event, Started):
+            self._n_epochs[event.trial] = event.from_epoch
+        else:
+            self._n_epochs[event.trial] = event.epoch.epoch

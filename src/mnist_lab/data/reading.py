@@ -1,0 +1,122 @@
+"""Files -> arrays, not yet checked: an .npz in Keras' layout, or a folder of four IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE
+from mnist_lab.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_MAX_BYTES = 2**31  # of one array, 40 times MNIST: a small zip or gzip can claim terabytes
+# How files begin, whatever they are called; an .npz is a zip archive, the second an empty one.
+_GZIP, _IDX, _ZIP = b"\x1f\x8b", b"\0\0", (b"PK\3\4", b"PK\5\6")
+_FOUR_FILES = f"the four IDX files ({', '.join(MNIST_MD5)}; gzipped or not)"
+_GIVE = f"give a .npz file in Keras' layout, a folder of {_FOUR_FILES}, or the word {SAMPLE}"
+
+
+@contextmanager
+def refusing_broken(path: Path) -> Iterator[None]:
+    """Turn what goes wrong in reading `path` into a DataError that names it."""
+    broken = (EOFError, ValueError, zipfile.BadZipFile, zlib.error)
+    # An array's header in an .npz is Python, to numpy. Encrypted zip; sizes that no machine holds.
+    odd = (SyntaxError, tokenize.TokenError, RuntimeError, MemoryError)
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(
+            "the data set exists", received=f"{path}, which does not", next_step=_GIVE
+        ) from error
+    except (OSError, *broken, *odd) as error:
+        raise DataError(
+            "a data file is readable, whole and holds plain arrays",
+            received=f"{path} ({error})",
+            next_step="get or save it again, or give another",
+        ) from error
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Four arrays by their npz keys, not yet checked."""
+    with refusing_broken(path):
+        if path.is_dir():
+            return {key: _read_idx(_find_idx(path, name)) for key, name in NPZ_KEYS.items()}
+        path.stat()  # for the error, if there is none
+        start = _start(path) if path.is_file() else b""  # a pipe would keep us waiting for ever
+        if start.startswith(_ZIP):
+            return _read_npz(path)
+    kind = "a single IDX or gzip file" if start.startswith((_GZIP, _IDX)) else "which is neither"
+    raise DataError(
+        "a data set is a .npz file or a folder", received=f"{path}, {kind}", next_step=_GIVE
+    )
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
+        for member in npz.zip.infolist():
+            if member.file_size > _MAX_BYTES:
+                raise ValueError(f"{member.filename} claims {member.file_size:,} bytes")
+            if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise ValueError(f"{member.filename} is packed as numpy never does it")
+        if missing := [key for key in NPZ_KEYS if key not in npz]:
+            others = set(npz.files) - set(NPZ_KEYS)
+            hint = f"rename its arrays ({missing[0]}: {nearest(missing[0], others)})"
+            raise DataError(
+                f"a .npz data set holds {', '.join(NPZ_KEYS)}",
+                received=f"{path} without {', '.join(missing)}",
+                next_step=hint if others else "add what is missing",
+            )
+        # asarray: numpy hands out a member that is no array as bytes, which have no shape.
+        return {key: np.asarray(npz[key]) for key in NPZ_KEYS}
+
+
+def _find_idx(folder: Path, name: str) -> Path:
+    """One IDX file, in either spelling (train-images-idx3- or .idx3-), gzipped or not."""
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for path in (folder / spelling, folder / f"{spelling}.gz"):
+            if path.is_file():
+                return path
+    raise DataError(
+        f"a data folder holds {_FOUR_FILES}",
+        received=f"{folder} without {name}",
+        next_step="add it, or give the folder that has all four",
+    )
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    """One IDX file: 0, 0, 8 (for bytes), the number of axes, each axis as big-endian uint32."""
+    n_axes = 3 if "idx3" in path.name else 1
+    with (
+        refusing_broken(path),
+        gzip.open(path) if _start(path).startswith(_GZIP) else path.open("rb") as file,
+    ):
+        head = file.read(4 + 4 * n_axes)
+        if head[:4] != bytes((0, 0, 8, n_axes)) or len(head) < 4 + 4 * n_axes:
+            raise ValueError(f"begins with {head[:4]!r}, not as an IDX file of {n_axes} axes")
+        shape = struct.unpack_from(f">{n_axes}I", head, 4)
+        size = math.prod(shape)
+        if size > _MAX_BYTES:
+            raise ValueError(f"claims {size:,} bytes")
+        body = file.read(size + 1)  # one more than there should be: sees a tail, stops a bomb
+        if len(body) != size:
+            had = "more" if len(body) > size else f"{len(body):,}"
+            raise ValueError(f"has {had} bytes where its header says {size:,}")
+        return np.frombuffer(body, np.uint8).reshape(shape)

@@ -1,0 +1,22 @@
+"""Numbers -> matplotlib figures, in one style, for the screen, print and the colour-blind.
+
+Only matplotlib's objects are used: no pyplot, and its settings change inside an `rc_context` alone.
+Every figure says what it shows, which data it comes from, and how many trials it is about; a trial
+that failed or diverged is in it too. The same numbers give the same bytes.
+"""
+
+from mnist_lab.plots.mistakes import confusion
+from mnist_lab.plots.page import PNG_DPI, Caption, save
+from mnist_lab.plots.search import incumbent, search_space
+from mnist_lab.plots.sweeps import filter_cost, learning_curves
+
+__all__ = [
+    "PNG_DPI",
+    "Caption",
+    "confusion",
+    "filter_cost",
+    "incumbent",
+    "learning_curves",
+    "save",
+    "search_space",
+]

@@ -1,0 +1,119 @@
+"""Words in figures: labels beside what they name, without overlap; trials and values in words."""
+
+from __future__ import annotations
+
+import textwrap
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from mnist_lab.plots.style import COLORS, LABEL_POINTS, MARKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+    from mnist_lab import curves
+
+_KEY_X = 1.06  # of the markers beside the labels, in widths of the axes
+
+
+class End(NamedTuple):
+    """The label of what ends at `x` and `y` in data; `y` is None if nothing is drawn."""
+
+    text: str
+    color: str
+    marker: str
+    x: float
+    y: float | None
+
+
+def label_ends(axes: Axes, ends: Sequence[End]) -> None:
+    """Write the labels right of the axes, each as near to its end as the others allow."""
+    height = 72 * axes.bbox.height / axes.figure.dpi
+    to_axes = axes.transData + axes.transAxes.inverted()
+    floor = axes.get_ylim()[0]  # where an error of 0 stands
+    rows = [LABEL_POINTS * 1.35 * (end.text.count("\n") + 1) / height for end in ends]
+    shrink = min(1.0, 1.0 / (sum(rows) or 1.0))
+    starts = [
+        (_KEY_X, 1.0) if end.y is None else to_axes.transform((end.x, max(end.y, floor)))
+        for end in ends
+    ]
+    places = _spread_out([y for _, y in starts], [shrink * row for row in rows])
+    for end, place, (x, y) in zip(ends, places, starts, strict=True):
+        axes.plot(
+            (x, _KEY_X),
+            (place if end.y is None else y, place),
+            linestyle=":",
+            linewidth=0.9,
+            marker=end.marker,
+            markersize=5,
+            markevery=[1],
+            color=end.color,
+            transform=axes.transAxes,
+            clip_on=False,
+        )
+        size = shrink * LABEL_POINTS
+        axes.text(_KEY_X + 0.03, place, end.text, va="center", size=size, transform=axes.transAxes)
+
+
+def _spread_out(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:
+    """Middles of spans between 0 and 1 that do not overlap, as near to the `wanted` as can be.
+
+    Spans that would overlap become a block, which settles where its members want it on average.
+    """
+
+    def height(block: list[int]) -> float:
+        return sum(sizes[index] for index in block)
+
+    def bottom(block: list[int]) -> float:
+        starts = [
+            wanted[index] - sizes[index] / 2 - height(block[:place])
+            for place, index in enumerate(block)
+        ]
+        return max(0.0, min(fmean(starts), 1.0 - height(block)))
+
+    blocks: list[list[int]] = []
+    # From the bottom up; of equals, the first one goes on top.
+    for index in sorted(range(len(wanted)), key=lambda index: (wanted[index], -index)):
+        block = [index]
+        while blocks and bottom(block) < bottom(blocks[-1]) + height(blocks[-1]):
+            block = blocks.pop() + block
+        blocks.append(block)
+    placed = [0.0] * len(wanted)
+    for block in blocks:
+        edge = bottom(block)
+        for index in block:
+            placed[index] = edge + sizes[index] / 2
+            edge += sizes[index]
+    return placed
+
+
+def look(index: int) -> tuple[str, str]:
+    """Colour and marker of the line `index`."""
+    return COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
+
+
+def wrapped(*texts: str) -> str:
+    """A label that is narrow enough for its column; each text begins a line."""
+    return "\n".join(line for text in texts for line in textwrap.wrap(text, 27))
+
+
+def remark(tally: curves.Tally) -> str:
+    """What became of the trials that are not complete; empty if all are."""
+    fates = [
+        fate if tally.total == 1 else f"{count} {fate}"
+        for fate, count in tally._asdict().items()
+        if count and fate != "complete"
+    ]
+    return ("" if tally.total == 1 or not fates else f"of {tally.total}: ") + ", ".join(fates)
+
+
+def in_words(field: str) -> str:
+    """A field of the configuration in words."""
+    return field.replace("_", " ").replace("num ", "number of ")
+
+
+def value_text(name: str, value: float) -> str:
+    """A value of the field `name` as a reader writes it: a filter size as a square."""
+    return f"{value}×{value}" if name == "filter_size" else f"{value:g}"

@@ -1,0 +1,124 @@
+"""The page of a figure: title, notice, small print and axes; and the files that it becomes."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from mnist_lab.plots.style import GREY, INK, LABEL_POINTS, RED, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+PNG_DPI = 200  # dots per inch
+
+# Inches, if not said otherwise.
+_WIDTH = 8.0
+_LINE = 0.18  # one line of small text
+_LONGEST_NAME = 70  # characters of a data file's name
+
+
+class Caption(NamedTuple):
+    """Where a figure comes from; what is empty is left out.
+
+    `notice` is what the reader must know about the data (`DatasetInfo.notice`) and stands below the
+    title; the rest is small print: `n` says how many (`5 repeats`), `version` is of mnist-lab.
+    """
+
+    data_name: str
+    notice: str
+    n: str
+    date: str
+    version: str
+
+
+@styled()
+def save(figure: Figure) -> dict[str, bytes]:
+    """The content of the figure's files, by suffix: `png` at 200 dpi and `svg`."""
+    files = {}
+    # Dates and matplotlib's version would make each file another one.
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        content = io.BytesIO()
+        figure.savefig(content, format=suffix, dpi=PNG_DPI, metadata=metadata)
+        files[suffix] = content.getvalue()
+    return files
+
+
+def new_page(title: str, key: str, caption: Caption, *, height: float) -> Figure:
+    """An empty figure: `height` inches for axes and small print; title, key and notice on top."""
+    name, notice = caption.data_name, caption.notice
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}…"
+    if notice and caption.data_name not in notice:
+        notice = f"{name}: {notice}"
+    lines = [
+        (line, color)
+        for text, color in ((key, GREY), (notice, RED))
+        for line in textwrap.wrap(text, 112)
+    ]
+    top = height + 0.4 + _LINE * len(lines)
+    figure = Figure(figsize=(_WIDTH, top))
+    FigureCanvasAgg(figure)
+    figure.text(0.02, 1 - 0.12 / top, title, va="top", fontsize=12, weight="bold", color=INK)
+    for row, (line, color) in enumerate(lines):
+        y = 1 - (0.38 + _LINE * row) / top
+        figure.text(0.02, y, line, va="top", fontsize=LABEL_POINTS, color=color)
+    version = caption.version and f"mnist-lab {caption.version}"
+    small = " · ".join(filter(None, (name, caption.n, caption.date, version)))
+    figure.text(0.02, 0.1 / top, small, va="bottom", fontsize=7, color=GREY)
+    return figure
+
+
+def add_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes at these inches of the figure."""
+    across, up = figure.get_size_inches()
+    axes = figure.add_axes((left / across, bottom / up, width / across, height / up))
+    axes.set_axisbelow(True)
+    return axes
+
+
+def percent_axis(
+    axes: Axes, errors: Sequence[float], *, below: float = 0.0, above: float = 0.0
+) -> None:
+    """A logarithmic y axis around `errors`; shares of its height stay free `below` and `above`."""
+    positive = [error for error in errors if error > 0] or [0.01, 1.0]
+    low, high = math.log10(min(positive)), math.log10(max(positive))
+    # At least a factor of two, so that a few readable ticks fall into any range.
+    margin = max(0.05 * (high - low), (0.3 - (high - low)) / 2)
+    low, high = low - margin, min(high + margin, 0.03)
+    height = (high - low) / (1 - below - above)
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_ylim(10 ** (low - below * height), 10 ** (high + above * height))
+    ticks = _percent_ticks(low, high, (1, 2, 5))
+    if len(ticks) < 3:  # noqa: PLR2004 - two ticks do not show that the scale is logarithmic
+        ticks = _percent_ticks(low, high, (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 * error:g} %"))
+
+
+def _percent_ticks(low: float, high: float, digits: Sequence[float]) -> list[float]:
+    """The errors that begin with one of `digits`, between two powers of ten and up to 100 %."""
+    ticks = [digit * 10.0**power for power in range(math.floor(low), 1) for digit in digits]
+    return [tick for tick in ticks if 10**low <= tick <= min(10**high, 1.0)]
+
+
+def integer_axis(axes: Axes, last: int) -> None:
+    """An x axis from 1 to `last`, whole numbers only."""
+    margin = min(0.9, max(0.3, 0.02 * last))  # never down to 0, which is no epoch
+    axes.set_xlim(1 - margin, max(last, 1) + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
+
+
+def say(axes: Axes, text: str) -> None:
+    """Say in the middle of the axes why they are empty."""
+    axes.set(xticks=[], yticks=[])
+    axes.annotate(text, (0.5, 0.5), xycoords="axes fraction", ha="center", fontsize=11, color=GREY)

@@ -1,0 +1,113 @@
+"""The figures of a sweep: learning curves, and what a filter size achieves for its time."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mnist_lab.curves import percent
+from mnist_lab.plots.labels import End, in_words, label_ends, look, remark, value_text, wrapped
+from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
+from mnist_lab.plots.style import BOTTOM, GREY, LEFT, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mnist_lab import curves
+    from mnist_lab.plots.page import Caption
+
+_CLAIM = 0.1  # the error that is 90 % accuracy, which the exercise asks about
+
+
+@styled()
+def learning_curves(numbers: curves.LearningCurves, caption: Caption) -> Figure:
+    """Errors by epoch, one colour for each value: validation solid, training dashed and thin."""
+    varied, lines = numbers
+    values = [value_text(varied, one.value) for one in lines]
+    which = f", {in_words(varied)} {values[0]}" if len(values) == 1 else f" by {in_words(varied)}"
+    repeated = any(point and point.n > 1 for one in lines for point in one.valid)
+    band = "; band: mean ± standard deviation of the repeats" if repeated else ""
+    key = f"Solid: validation after each epoch; dashed: training during it{band}."
+    figure = new_page(f"Validation error{which}", key, caption, height=4.6)
+    axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
+    points = [point for one in lines for point in (*one.valid, *one.train) if point]
+    tops = [_top(point) for one in lines for point in one.valid if point]
+    percent_axis(axes, [*(point.mean for point in points), *tops])
+    integer_axis(axes, max((len(one.epochs) for one in lines), default=0))
+    axes.set(xlabel="epoch", ylabel="error")
+    ends = [_draw_curve(axes, one, values[index], index) for index, one in enumerate(lines)]
+    if not points:
+        say(axes, "no trial has finished an epoch" if lines else "no trial yet")
+    elif varied == "learning_rate" and axes.get_ylim()[0] < _CLAIM < axes.get_ylim()[1]:
+        axes.axhline(_CLAIM, color=GREY, linewidth=0.8, zorder=1)
+        ends.append(End("90 % accuracy", GREY, "", axes.get_xlim()[1], _CLAIM))
+    label_ends(axes, ends)
+    return figure
+
+
+def _draw_curve(axes: Axes, curve: curves.LearningCurve, value: str, index: int) -> End:
+    """One value's lines and band; returns the label for their end."""
+    color, marker = look(index)
+    lone = len(curve.epochs) == 1  # a dashed line of one point is invisible
+    train, valid = (
+        [point.mean if point else math.nan for point in points]
+        for points in (curve.train, curve.valid)
+    )
+    axes.plot(curve.epochs, train, "_--" if lone else "--", color=color, linewidth=0.8)
+    axes.plot(curve.epochs, valid, marker=marker, markersize=3.5, color=color)
+    band = [
+        (epoch, point.mean - point.sd, point.mean + point.sd)
+        for epoch, point in zip(curve.epochs, curve.valid, strict=True)
+        if point and point.sd is not None
+    ]
+    if band:
+        epochs, low, high = zip(*band, strict=True)
+        axes.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)
+    n_epochs = len(curve.epochs)
+    early = f"ends at epoch {n_epochs} of {curve.budget}" if 0 < n_epochs < curve.budget else ""
+    last = curve.valid[-1] if curve.valid else None
+    text = f"{value}: {percent(last.mean, last.sd)}" if last else value
+    # Where no image validates, the label stands at the end of the training error.
+    end = last or (curve.train[-1] if curve.train else None)
+    label = wrapped(text, remark(curve.tally), early)
+    return End(label, color, marker, n_epochs, end.mean if end else None)
+
+
+@styled()
+def filter_cost(rows: Sequence[curves.SummaryRow], caption: Caption) -> Figure:
+    """Final validation error against the seconds an epoch takes, a marker for each filter size."""
+    repeated = any(len(row.errors) > 1 for row in rows)
+    bars = " Dots: repeats; bars: mean ± standard deviation." if repeated else ""
+    key = f"Lower is better, further left is faster.{bars}"
+    figure = new_page("What a filter size achieves, and what it costs", key, caption, height=4.6)
+    axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
+    axes.set(xlabel="seconds per epoch (median)", ylabel="validation error after the last epoch")
+    axes.set_xlim(0, 1.1 * max((row.seconds_per_epoch or 0.0 for row in rows), default=0) or 1)
+    tops = [_top(row.error) for row in rows if row.error]
+    percent_axis(axes, [*(error for row in rows for error in row.errors), *tops], below=0.05)
+    if not any(row.errors for row in rows):
+        say(axes, "no trial is complete" if rows else "no trial yet")
+    label_ends(axes, [_draw_cost(axes, row, index) for index, row in enumerate(rows)])
+    return figure
+
+
+def _draw_cost(axes: Axes, row: curves.SummaryRow, index: int) -> End:
+    """One filter size's marker, bar and repeats; returns its label."""
+    color, marker = look(index)
+    seconds, error = row.seconds_per_epoch, row.error
+    size = value_text("filter_size", row.configuration.filter_size)
+    if seconds is None or error is None:
+        return End(wrapped(size, remark(row.tally)), color, marker, 0, None)
+    if error.n > 1:
+        axes.plot([seconds] * error.n, row.errors, ".", color=color, alpha=0.4)
+    axes.errorbar(seconds, error.mean, error.sd, marker=marker, color=color, capsize=5)
+    text, cost = f"{size}: {percent(error.mean, error.sd)}", f"{seconds:.3g} s per epoch"
+    return End(wrapped(text, cost, remark(row.tally)), color, marker, seconds, error.mean)
+
+
+def _top(point: curves.Spread) -> float:
+    """The upper end of a bar or band: mean + standard deviation."""
+    return min(1.0, point.mean + (point.sd or 0.0))

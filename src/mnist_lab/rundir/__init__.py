@@ -1,0 +1,21 @@
+"""Every file under a run: the names, atomic writes, the append-only journal, the lock.
+
+No other room composes a file name of a run. Files are replaced atomically (a temporary file in the
+same folder, then :func:`os.replace`), so whoever reads sees the old one or the new one. The journal
+is only ever appended to, and each line is on the disk before the call returns.
+"""
+
+from mnist_lab.rundir.directory import RunDir
+from mnist_lab.rundir.files import write_bytes, write_json
+from mnist_lab.rundir.info import RunInfo, RunState, check_agreement
+from mnist_lab.rundir.journal import Journal
+
+__all__ = [
+    "Journal",
+    "RunDir",
+    "RunInfo",
+    "RunState",
+    "check_agreement",
+    "write_bytes",
+    "write_json",
+]

@@ -1,0 +1,299 @@
+"""One run directory: what its files are called, reading and writing them, and who may."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.errors import RunDirError, SettingsError
+from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold, now
+from mnist_lab.rundir import checkpoints, hpbandster
+from mnist_lab.rundir.files import first_line, make_folder, write_bytes, write_json
+from mnist_lab.rundir.info import RunInfo
+from mnist_lab.rundir.journal import read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mnist_lab.config import TrainConfig
+    from mnist_lab.records import Checkpoint, Proposed
+
+
+# How the file begins that tries whether a folder can be written.
+_PROBE = ".writable-"
+
+
+class RunDir:
+    """One run directory; making the object touches nothing on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = path / "run.json"
+        self.journal = path / "journal.jsonl"
+        self.curves = path / "curves.json"
+        self.best = path / "best.json"
+        self.test = path / "test.json"
+        self.model = path / "model.keras"
+        self.hpbandster = path / "hpbandster"
+        self.checkpoints = path / "checkpoints"
+        self._lock = path / ".lock"
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return self.run.exists()
+
+    def create(self) -> None:
+        """Make the folder, and prove that it can be written.
+
+        Raises:
+            SettingsError: the path, or a part of it, is a file.
+            RunDirError: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f"{_PROBE}{secrets.token_hex(4)}"
+            probe.touch()
+            probe.unlink()
+        except (FileExistsError, NotADirectoryError):
+            raise SettingsError(
+                "the output path is a folder",
+                received=f"{self.path}, which is or lies below a file",
+                next_step="give another --out",
+            ) from None
+        except OSError as problem:
+            raise RunDirError(
+                "the output folder can be written",
+                received=f"{self.path} ({problem.strerror})",
+                next_step="give another --out",
+            ) from None
+
+    def check_is_ours(self) -> None:
+        """Refuse a folder that holds something else than a run.
+
+        Raises:
+            SettingsError: it does.
+        """
+        if not self.path.is_dir() or self.exists():
+            return
+        # A lock or a temporary file is what remains of a run that was killed before it began.
+        ours = (self._lock.name, f".{self.run.name}.", _PROBE)
+        if any(not path.name.startswith(ours) for path in self.path.iterdir()):
+            raise SettingsError(
+                "the output folder is new, empty or a run",
+                received=f"{self.path}, which holds other files",
+                next_step="give another --out",
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; the lock ends with the process, however that ends.
+
+        Raises:
+            RunDirError: another process writes this run; its host and process id are named.
+        """
+        from filelock import FileLock, Timeout  # what only reads does without
+
+        lock = FileLock(self._lock)
+        try:
+            # Who only looks whether a run is being written holds its lock for a moment, too.
+            lock.acquire(timeout=1, poll_interval=0.1)
+        except Timeout:
+            raise RunDirError(
+                "one process writes a run at a time",
+                received=f"{self.path}, which {self._lock_holder()} is writing",
+                next_step="wait for it, stop it, or give another --out",
+            ) from None
+        try:
+            holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
+            write_json(self._holder_file(), holder)
+            yield
+        finally:
+            self._holder_file().unlink(missing_ok=True)
+            lock.release()
+
+    def writer(self) -> str | None:
+        """Who writes this run now, in words; None if nobody does."""
+        from filelock import FileLock, Timeout  # what only reads does without
+
+        if not self._lock.exists():
+            return None
+        lock = FileLock(self._lock)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return self._lock_holder()
+        except OSError:  # a folder that only its owner can write
+            return None
+        lock.release()
+        return None
+
+    def _holder_file(self) -> Path:
+        # Beside the lock, not in it: where locks are mandatory nobody else could read it.
+        return self._lock.with_suffix(".json")
+
+    def _lock_holder(self) -> str:
+        time.sleep(0.1)  # the holder writes its name just after taking the lock
+        try:
+            holder = json.loads(self._holder_file().read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return "another process"
+        return f"process {holder['pid']} on {holder['host']}"
+
+    def set_aside(self) -> Path:
+        """Rename the folder to a free name that tells when; nothing is deleted.
+
+        Returns:
+            The new path.
+        """
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        path = self.path.resolve()
+        aside = path.with_name(f"{path.name}-before-{stamp}")
+        if aside.exists():
+            aside = aside.with_name(f"{aside.name}-{secrets.token_hex(2)}")
+        try:
+            path.rename(aside)
+        except OSError as problem:
+            raise RunDirError(
+                "an older run can be renamed",
+                received=f"{path} ({problem.strerror})",
+                next_step="permit it, or give another --out",
+            ) from None
+        return aside
+
+    def read_info(self) -> RunInfo:
+        """`run.json`.
+
+        Raises:
+            SettingsError: there is none.
+            RunDirError: it is damaged, or its format version is unknown.
+        """
+        try:
+            text = self.run.read_bytes()
+        except OSError as problem:
+            raise SettingsError(
+                "a run directory holds a run.json",
+                received=f"{self.run} ({problem.strerror})",
+                next_step="give the folder that a command wrote, such as results/lr-sweep",
+            ) from None
+        try:
+            values = json.loads(text)
+            version = values["format_version"]
+            if version != FORMAT_VERSION:
+                raise RunDirError(
+                    f"this mnist-lab reads format version {FORMAT_VERSION}",
+                    received=f"{self.run} of version {version!r}",
+                    next_step="use the mnist-lab that wrote it, or give --fresh",
+                )
+            return RunInfo.model_validate_json(text)
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
+            raise RunDirError(
+                "run.json is what mnist-lab wrote",
+                received=f"{self.run} ({first_line(problem)})",
+                next_step="restore the file, or give --fresh to set the run aside",
+            ) from None
+
+    def write_info(self, info: RunInfo) -> None:
+        """Replace `run.json`."""
+        write_json(self.run, info.model_dump(mode="json"))
+
+    def read_events(self) -> list[Event]:
+        """The journal's events, in order; a torn last line is left out.
+
+        Raises:
+            RunDirError: a line other than the last is not an event.
+        """
+        return read_journal(self.journal)
+
+    def read_trials(self) -> list[Trial]:
+        """The trials as the journal tells them, in the order of their proposal.
+
+        Raises:
+            RunDirError: the journal is damaged.
+        """
+        try:
+            return fold(self.read_events())
+        except KeyError as problem:
+            raise RunDirError(
+                "the journal proposes a trial before it reports on it",
+                received=f"trial {problem} in {self.journal}",
+                next_step="restore the file, or give --fresh to set the run aside",
+            ) from None
+
+    def write_curves(self, trials: list[Trial]) -> None:
+        """Replace `curves.json`: every trial, with one entry per epoch."""
+        write_json(
+            self.curves,
+            {
+                "format_version": FORMAT_VERSION,
+                "trials": [trial.model_dump(mode="json") for trial in trials],
+            },
+        )
+
+    def write_best(self, configuration: TrainConfig) -> None:
+        """Replace `best.json`: the configuration of the incumbent, nothing else."""
+        write_json(self.best, configuration.model_dump(mode="json"))
+
+    def write_model(self, trial: Proposed, content: bytes) -> None:
+        """Write `model.keras`: one model a run, the first trial's, however good the others are."""
+        if trial.trial == 1:
+            write_bytes(self.model, content)
+
+    def write_test(self, result: dict[str, Any]) -> None:
+        """Replace `test.json`."""
+        write_json(self.test, {"format_version": FORMAT_VERSION} | result)
+
+    def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
+        """Replace the figure `name`.
+
+        Args:
+            name: of the figure, such as `learning_curves`.
+            suffix: `png` or `svg`.
+            content: the file's bytes.
+
+        Returns:
+            The file's path.
+        """
+        path = self.path / f"{name}.{suffix}"
+        write_bytes(path, content)
+        return path
+
+    def write_hpbandster(self, space: dict[str, Any], trials: list[Trial]) -> None:
+        """Replace `hpbandster/`: configs.json, results.json, configspace.json."""
+        names = {hyperparameter["name"] for hyperparameter in space["hyperparameters"]}
+        make_folder(self.hpbandster)
+        write_bytes(self.hpbandster / "configs.json", hpbandster.config_lines(names, trials))
+        write_bytes(self.hpbandster / "results.json", hpbandster.result_lines(trials))
+        write_json(self.hpbandster / "configspace.json", space)
+
+    def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint of a trial."""
+        make_folder(self.checkpoints)
+        write_bytes(self._checkpoint(trial), checkpoints.to_bytes(trial, checkpoint))
+
+    def read_checkpoint(self, trial: Proposed) -> Checkpoint | None:
+        """The checkpoint of a trial; None if there is none, or only a damaged one.
+
+        Raises:
+            RunDirError: it is of another configuration, or of an unknown format version.
+        """
+        path = self._checkpoint(trial)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        return checkpoints.from_bytes(content, trial, path)
+
+    def drop_checkpoint(self, trial: Proposed) -> None:
+        """Remove the checkpoint of a trial, if there is one; the folder with the last."""
+        self._checkpoint(trial).unlink(missing_ok=True)
+        with suppress(OSError):  # it is not there, or others are in it
+            self.checkpoints.rmdir()
+
+    def _checkpoint(self, trial: Proposed) -> Path:
+        return self.checkpoints / f"trial-{trial.trial:05}.checkpoint"

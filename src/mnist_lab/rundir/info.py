@@ -1,0 +1,78 @@
+"""`run.json`: what was asked, with what, on what, and how it stands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from mnist_lab.config import Frozen, StudySettings
+from mnist_lab.errors import SettingsError
+from mnist_lab.records import FORMAT_VERSION
+
+# A run that is killed stays `running` on the disk; whoever finds no writer knows better.
+RunState = Literal["running", "complete", "stopped", "interrupted", "failed"]
+
+
+class DataRecord(TypedDict):
+    """The data set of a run, as `mnist_lab.data.DatasetInfo` describes it."""
+
+    name: str
+    source: str
+    is_mnist: bool
+    n_train: int
+    n_valid: int
+    n_test: int
+    digests: dict[str, str]
+    notice: str
+
+
+class RunInfo(Frozen):
+    """`run.json`: what was asked, with what, on what, and how it stands.
+
+    `versions` maps package to version, `machine` describes the computer that started the run;
+    `started` and `ended` are RFC 3339, and `spent_s` adds up the seconds of all sessions.
+    """
+
+    format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
+    settings: StudySettings
+    data: DataRecord
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    command: str
+    state: RunState
+    started: str
+    ended: str | None = None
+    spent_s: float = 0.0
+
+
+def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
+    """Refuse to continue a run with other settings or other data.
+
+    Args:
+        info: the run as it stands.
+        settings: what is asked now; `iters` may be larger than before.
+        digests: of the data set that is at hand now.
+
+    Raises:
+        SettingsError: they disagree; the difference is shown.
+    """
+    before, after = info.settings.model_dump(), settings.model_dump()
+    different = [
+        f"{key} {before[key]} there, {after[key]} now"
+        for key in before
+        if before[key] != after[key] and not (key == "iters" and _grows(before[key], after[key]))
+    ]
+    if info.data["digests"] != digests:
+        different.append("another data set")
+    if different:
+        raise SettingsError(
+            "a run continues with the settings it was started with",
+            received="; ".join(different),
+            next_step="give --out for a new folder, or --fresh to set the old run aside",
+        )
+
+
+def _grows(before: int | None, after: int | None) -> bool:
+    return before is not None and after is not None and after > before

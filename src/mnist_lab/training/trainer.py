@@ -1,0 +1,233 @@
+"""A trainer: one data set on one device, one configuration after the other."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mnist_lab import data, model
+from mnist_lab.errors import DeviceError, SettingsError
+from mnist_lab.records import Epoch, TestScore
+from mnist_lab.training.compiled import compile_epoch, compile_evaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from mnist_lab.config import Device, Precision, TrainConfig
+
+
+class _Images(NamedTuple):
+    """A split on the device: pixels `(n, 28, 28)` uint8, labels `(n,)` int32."""
+
+    pixels: tf.Tensor
+    labels: tf.Tensor
+
+
+class _Program(NamedTuple):
+    """What is compiled once for all trials of the same shapes."""
+
+    key: tuple[int, int, int]
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    run_epoch: Any
+    evaluate: Any
+
+
+class Trainer:
+    """Trains configurations one after the other on one data set, in this process.
+
+    Args:
+        training: the data; test images are not in it, by its type.
+        precision: `float32`, or `bfloat16` by Keras' `mixed_bfloat16` policy.
+        device: `cpu`, or `gpu` for the first GPU that this process sees.
+
+    Raises:
+        DeviceError: a GPU is asked for and TensorFlow sees none.
+    """
+
+    def __init__(
+        self,
+        training: data.TrainingData,
+        *,
+        precision: Precision = "float32",
+        device: Device = "cpu",
+    ) -> None:
+        self._device = use_device(device)
+        self._precision = precision
+        self._n_train = len(training.train.labels)
+        with tf.device(self._device):
+            self._train = _on_device(training.train)
+            self._valid = _on_device(training.valid) if len(training.valid.labels) else None
+        self._program: _Program | None = None
+        self._n_epochs = 0  # of the training in progress
+
+    def fit(self, config: TrainConfig, *, seed: int, start: bytes | None = None) -> Iterator[Epoch]:
+        """Train `config` from `seed`, yielding each epoch when it is done.
+
+        A loss that is not finite ends the training: the last epoch then has null losses.
+
+        Args:
+            config: the configuration.
+            seed: decides the initial weights and the order of the images.
+            start: a :meth:`checkpoint` of the same training, to go on after its epoch.
+
+        Raises:
+            SettingsError: the batch size exceeds the number of training images.
+        """
+        if config.batch_size > self._n_train:
+            raise SettingsError(
+                f"the batch size is at most the number of training images, {self._n_train}",
+                received=config.batch_size,
+                next_step="give a smaller batch size",
+            )
+        with tf.device(self._device):
+            program = self._prepare(config, seed)
+        self._n_epochs = 0 if start is None else self._restore(program, start)
+        while self._n_epochs < config.epochs:
+            epoch = self._epoch(program, seed, self._n_epochs + 1)
+            self._n_epochs += 1
+            yield epoch
+            if epoch.train_loss is None or (self._valid is not None and epoch.valid_loss is None):
+                return
+
+    def checkpoint(self) -> bytes:
+        """The training as it stands between two epochs: the content of an `.npz` file.
+
+        Raises:
+            RuntimeError: nothing was trained yet.
+        """
+        program, content = self._trained(), io.BytesIO()
+        variables = [*program.model.weights, *program.optimizer.variables]
+        arrays = {str(number): variable.numpy() for number, variable in enumerate(variables)}
+        np.savez(content, epoch=self._n_epochs, **arrays)
+        return content.getvalue()
+
+    def _restore(self, program: _Program, checkpoint: bytes) -> int:
+        """Put a checkpoint's values into the program; returns its epoch."""
+        variables = [*program.model.weights, *program.optimizer.variables]
+        with np.load(io.BytesIO(checkpoint), allow_pickle=False) as arrays:
+            for number, variable in enumerate(variables):
+                variable.assign(arrays[str(number)])
+            return int(arrays["epoch"])
+
+    def score(self, test: data.Split) -> TestScore:
+        """Error, loss and confusion matrix of the current weights on `test`.
+
+        Raises:
+            RuntimeError: nothing was trained yet.
+        """
+        program = self._trained()
+        with tf.device(self._device):
+            images = _on_device(test)
+            loss, _, predicted = program.evaluate(images.pixels, images.labels)
+        confusion = np.zeros((data.N_CLASSES, data.N_CLASSES), np.int64)
+        np.add.at(confusion, (test.labels, predicted.numpy()), 1)
+        n_test = len(test.labels)
+        return TestScore(
+            test_error=1.0 - float(np.trace(confusion)) / n_test,
+            test_loss=_finite(float(loss) / n_test),
+            confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        )
+
+    def weights(self) -> list[NDArray[np.float32]]:
+        """The trained weights, in the order of Keras' `get_weights`.
+
+        Raises:
+            RuntimeError: nothing was trained yet.
+        """
+        return self._trained().model.get_weights()  # type: ignore[no-any-return]  # Keras is untyped
+
+    def model_bytes(self) -> bytes:
+        """The trained model as the content of a `.keras` file.
+
+        Raises:
+            RuntimeError: nothing was trained yet.
+        """
+        return model.to_bytes(self._trained().model)
+
+    def _trained(self) -> _Program:
+        if self._program is None:
+            raise RuntimeError("nothing was trained yet")
+        return self._program
+
+    def _prepare(self, config: TrainConfig, seed: int) -> _Program:
+        """The compiled program for `config`, with fresh weights and a fresh optimiser."""
+        key = (config.batch_size, config.num_filters, config.filter_size)
+        network = model.build_model(config, seed=seed, precision=self._precision)
+        if self._program is None or self._program.key != key:
+            # Only one is kept: TensorFlow's graphs would add up over a search.
+            self._program = None
+            keras.backend.clear_session()
+            optimizer = keras.optimizers.SGD(config.learning_rate)
+            logits = model.logits_of(network)
+            optimizer.build(logits.trainable_variables)
+            self._program = _Program(
+                key,
+                network,
+                optimizer,
+                compile_epoch(logits, optimizer, config.batch_size),
+                compile_evaluation(logits),
+            )
+        else:
+            self._program.model.set_weights(network.get_weights())
+            self._program.optimizer.learning_rate = config.learning_rate
+        return self._program
+
+    def _epoch(self, program: _Program, seed: int, number: int) -> Epoch:
+        start = time.perf_counter()
+        order = np.random.default_rng([seed, number]).permutation(self._n_train).astype(np.int32)
+        with tf.device(self._device):
+            loss, n_right, n_seen = program.run_epoch(*self._train, tf.constant(order))
+            valid_loss = valid_error = None
+            if self._valid is not None:
+                total, n_valid_right, _ = program.evaluate(*self._valid)
+                n_valid = len(self._valid.labels)
+                valid_loss = _finite(float(total) / n_valid)
+                valid_error = 1.0 - int(n_valid_right) / n_valid
+        return Epoch(
+            epoch=number,
+            train_loss=_finite(float(loss) / int(n_seen)),
+            train_error=1.0 - int(n_right) / int(n_seen),
+            valid_loss=valid_loss,
+            valid_error=valid_error,
+            duration_s=round(time.perf_counter() - start, 4),
+        )
+
+
+def use_device(device: Device) -> str:
+    """Make TensorFlow use `device`, and return its name for :func:`tf.device`.
+
+    A GPU's memory is taken as it is needed, so that others can use it too.
+
+    Raises:
+        DeviceError: `gpu`, and TensorFlow sees none.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise DeviceError(
+            "--device gpu needs a GPU that TensorFlow sees",
+            received="none",
+            next_step="give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver",
+        )
+    if device == "cpu" or not gpus:
+        tf.config.set_visible_devices([], "GPU")
+        return "/CPU:0"
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, enable=True)
+    return "/GPU:0"
+
+
+def _on_device(split: data.Split) -> _Images:
+    return _Images(tf.constant(split.images), tf.constant(split.labels, tf.int32))
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,78 @@
+"""What a worker process trains its trials with: the data loaded once, then one trial at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnist_lab import data
+from mnist_lab.records import Checkpoint, Epoch, Outcome, TestScore
+from mnist_lab.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from mnist_lab.config import Device, FitOn, Precision, TrainConfig
+
+    Steps = Generator[Checkpoint, None, tuple[Outcome, bytes | None]]
+
+
+def open_trainer(
+    *,
+    source: str,
+    digests: dict[str, str],
+    precision: Precision,
+    device: Device,
+    fit_on: FitOn = "train",
+    final: bool = False,
+    keep_model: bool = False,
+) -> Callable[[TrainConfig, int, Checkpoint | None], Steps]:
+    """What a worker process trains its trials with.
+
+    Args:
+        source: of the data set, as :func:`mnist_lab.data.load` takes it.
+        digests: that the data set must have, so that all workers of a run train on the same one.
+        precision: see :class:`Trainer`.
+        device: see :class:`Trainer`.
+        fit_on: `train+valid` leaves no image for the validation.
+        final: score the test images, once, after the last epoch.
+        keep_model: return the trained model too.
+
+    Returns:
+        A function of (configuration, seed, checkpoint to go on from or None) that yields a
+        checkpoint for each epoch, and returns the outcome and the content of a `.keras` file or
+        None.
+
+    Raises:
+        DataError: the data set cannot be loaded, or is another one.
+        DeviceError: the device is not there.
+    """
+    dataset = data.load(source, expect=digests)
+    training = dataset.training if fit_on == "train" else dataset.training.joined()
+    trainer = Trainer(training, precision=precision, device=device)
+
+    def train(config: TrainConfig, seed: int, start: Checkpoint | None = None) -> Steps:
+        epoch = start.epoch if start else None
+        for epoch in trainer.fit(config, seed=seed, start=start.state if start else None):
+            yield Checkpoint(epoch, trainer.checkpoint())
+        if epoch is None:
+            raise RuntimeError("a training has at least one epoch")
+        outcome = _outcome(epoch, trainer.score(dataset.test) if final else None)
+        return outcome, trainer.model_bytes() if keep_model else None
+
+    return train
+
+
+def _outcome(last: Epoch, test: TestScore | None) -> Outcome:
+    validated = last.valid_error is not None
+    diverged = last.train_loss is None or (validated and last.valid_loss is None)
+    reasons = []
+    if diverged:
+        reasons.append(f"diverged: the loss is not finite in epoch {last.epoch}")
+    if not validated:
+        reasons.append("no validation: trained on all training images")
+    return Outcome(
+        loss=last.train_error if last.valid_error is None else last.valid_error,
+        diverged=diverged,
+        reason="; ".join(reasons) or None,
+        test=test,
+    )

@@ -1,0 +1,395 @@
+"""Files of data sets, whole and broken: .npz, IDX, gzip, and what is none of these."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tempfile
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from data_checks import assert_holds
+from data_files import IDX_NAMES, Arrays, idx_bytes, make_arrays, md5s, write_idx, write_npz
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnist_lab import data
+from mnist_lab.data import reading
+from mnist_lab.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture
+def arrays() -> Arrays:
+    """A small data set of random images."""
+    return make_arrays()
+
+
+# --- whole files
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dot", [False, True])
+def test_idx_folder(tmp_path: Path, arrays: Arrays, *, packed: bool, dot: bool) -> None:
+    """A folder of IDX files is read in both spellings, gzipped or not."""
+    folder = write_idx(tmp_path / "digits", arrays, packed=packed, dot=dot)
+    dataset = data.load(str(folder))
+    assert_holds(dataset, arrays)
+    assert dataset.info.name == "digits"
+
+
+def test_idx_is_told_by_its_bytes(tmp_path: Path, arrays: Arrays) -> None:
+    """A gzipped IDX file without .gz in its name, as some browsers save it, is read."""
+    folder = write_idx(tmp_path / "digits", arrays)
+    path = folder / IDX_NAMES["x_train"]
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert_holds(data.load(str(folder)), arrays)
+
+
+def test_npz(tmp_path: Path, arrays: Arrays) -> None:
+    """An .npz of another data set is accepted, and named as what it is."""
+    path = write_npz(tmp_path / "fashion.npz", arrays)
+    dataset = data.load(str(path))
+    assert_holds(dataset, arrays)
+    assert dataset.info == data.DatasetInfo(
+        name="fashion.npz",
+        source=str(path),
+        is_mnist=False,
+        n_train=20,
+        n_valid=4,
+        n_test=6,
+        digests=md5s(arrays),
+        notice="not MNIST: fashion.npz",
+    )
+
+
+# --- broken files
+
+
+def changed(key: str, change: Callable[[Any], Any]) -> Callable[[Path, Arrays], Path]:
+    """Build an .npz with one array changed."""
+    return lambda tmp, arrays: write_npz(tmp / "a.npz", {**arrays, key: change(arrays[key])})
+
+
+def without(*keys: str, **more: object) -> Callable[[Path, Arrays], Path]:
+    """Build an .npz without some arrays, and with some more."""
+
+    def build(tmp: Path, arrays: Arrays) -> Path:
+        kept = {key: array for key, array in arrays.items() if key not in keys}
+        return write_npz(tmp / "a.npz", {**kept, **more})
+
+    return build
+
+
+def patched(change: Callable[[bytes], bytes]) -> Callable[[Path, Arrays], Path]:
+    """Build an uncompressed .npz whose bytes are changed."""
+
+    def build(tmp: Path, arrays: Arrays) -> Path:
+        file = io.BytesIO()
+        np.savez(file, **arrays)  # type: ignore[arg-type] # numpy's stub takes it for allow_pickle
+        (tmp / "a.npz").write_bytes(change(file.getvalue()))
+        return tmp / "a.npz"
+
+    return build
+
+
+def zipped(content: bytes, method: int = zipfile.ZIP_STORED) -> Callable[[Path, Arrays], Path]:
+    """Build an .npz whose x_train.npy is `content`."""
+
+    def build(tmp: Path, arrays: Arrays) -> Path:
+        path = without("x_train")(tmp, arrays)
+        with zipfile.ZipFile(path, "a", method) as archive:
+            archive.writestr("x_train.npy", content)
+        return path
+
+    return build
+
+
+def idx(key: str, change: Callable[[bytes], bytes], *, packed: bool = False) -> Callable[..., Path]:
+    """Build a folder of IDX files, one of them changed, as stored: gzipped if `packed`."""
+
+    def build(tmp: Path, arrays: Arrays) -> Path:
+        folder = write_idx(tmp / "idx", arrays, packed=packed)
+        path = folder / (IDX_NAMES[key] + ".gz" * packed)
+        path.write_bytes(change(path.read_bytes()))
+        return folder
+
+    return build
+
+
+def without_idx(tmp: Path, arrays: Arrays) -> Path:
+    """Build a folder of three IDX files."""
+    folder = write_idx(tmp / "idx", arrays)
+    (folder / IDX_NAMES["y_test"]).unlink()
+    return folder
+
+
+def single_file(content: bytes) -> Callable[[Path, Arrays], Path]:
+    """Build a file that is no data set."""
+
+    def build(tmp: Path, _: Arrays) -> Path:
+        (tmp / "a.bin").write_bytes(content)
+        return tmp / "a.bin"
+
+    return build
+
+
+def pipe(tmp: Path, _: Arrays) -> Path:
+    """Build a named pipe, which keeps whoever opens it waiting."""
+    os.mkfifo(tmp / "pipe")
+    return tmp / "pipe"
+
+
+def loop(tmp: Path, _: Arrays) -> Path:
+    """Build a link to itself."""
+    (tmp / "loop").symlink_to(tmp / "loop")
+    return tmp / "loop"
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    """Give the array as the bytes of an .npy file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def flip(index: int) -> Callable[[bytes], bytes]:
+    """Flip the lowest bit of one byte."""
+    return lambda raw: raw[:index] + bytes([raw[index] ^ 1]) + raw[index:][1:]
+
+
+def encrypted(raw: bytes) -> bytes:
+    """Set the flag of encryption in each entry of the zip's directory."""
+    parts = raw.split(b"PK\1\2")  # an entry; 4 bytes of versions, then the flags
+    return b"PK\1\2".join([parts[0], *(part[:4] + b"\1" + part[5:] for part in parts[1:])])
+
+
+IMAGE_RULE = r"the training images are an array \(n, 28, 28\) of bytes from 0 to 255 \(uint8\)"
+LABEL_RULE = r"the training labels stay integers, one for each image, not one-hot"
+HUGE = npy(np.zeros((1, 28, 28), np.uint8)).replace(
+    b"(1, 28, 28), }" + b" " * 12, b"(%d, 28, 28), }" % 10**12
+)
+BAD = {
+    # paths
+    "missing": (lambda tmp, _: tmp / "no.npz", r"exists: got .*no\.npz, which does not; give a"),
+    "no such user": (lambda *_: "~nobody-of-that-name/a.npz", "which does not; give a"),
+    "null byte": (lambda *_: "a\0b", "readable.*null byte"),
+    "name too long": (lambda tmp, _: tmp / ("a" * 5000), "readable.*File name too long"),
+    "loop of links": (loop, "readable.*symbolic links"),
+    "pipe": (pipe, r"a \.npz file or a folder: got .*pipe, which is neither; give a"),
+    "empty file": (single_file(b""), "which is neither; give a"),
+    "text": (single_file(b"5,0,4,1"), "which is neither; give a"),
+    "one array": (single_file(npy(np.zeros(3))), "which is neither; give a"),
+    "one IDX file": (single_file(idx_bytes(np.zeros(3))), "a single IDX or gzip file; give a"),
+    "one gzip file": (single_file(gzip.compress(b"")), "a single IDX or gzip file; give a"),
+    # .npz as a file
+    "npz cut short": (patched(lambda raw: raw[:-100]), "whole.*not a zip file.*; get or save"),
+    "npz cut to its start": (patched(lambda raw: raw[:2]), "which is neither"),
+    "npz with a wrong bit": (patched(flip(5000)), "whole.*CRC-32"),
+    "npz with a wrong name": (patched(flip(31)), "whole.*differ"),
+    "npz, encrypted": (patched(encrypted), "whole.*encrypted"),
+    "npz, bzip2": (zipped(npy(np.zeros(3)), zipfile.ZIP_BZIP2), "x_train.npy is packed as numpy"),
+    "npz, header not Python": (
+        patched(lambda raw: raw.replace(b"'shape': (24, 28, 28)", b"'shape': ((((((((((((")),
+        r"whole.*a\.npz \(.*; get or save",
+    ),
+    "npz, type not Python": (
+        patched(lambda raw: raw.replace(b"'|u1'", b"'(,)'")),
+        r"whole.*invalid syntax.*; get or save",
+    ),
+    "npz, more images than any machine holds": (zipped(HUGE), "whole.*allocate"),
+    "npz, empty": (
+        lambda tmp, _: write_npz(tmp / "a.npz", {}),
+        "without x_train, .*; add what is missing",
+    ),
+    "npz, arrays missing": (without("x_test", "y_test"), "without x_test, y_test; add what"),
+    "npz, key misspelt": (
+        without("x_test", X_test=np.zeros(3)),
+        r"holds x_train, y_train, x_test, y_test: .* \(x_test: did you mean 'X_test'\?\)",
+    ),
+    "npz, pickled": (changed("x_train", lambda x: np.array([None] * len(x))), "allow_pickle=False"),
+    "npz, not an array": (zipped(b"hello"), rf"{IMAGE_RULE}: got \|S5 \(\) in"),
+    # images
+    "images flat": (
+        changed("x_train", lambda x: x.reshape(-1, 784)),
+        rf"{IMAGE_RULE}: got uint8 \(24, 784\) in .*a\.npz; save x\.reshape\(-1, 28, 28\)",
+    ),
+    "images with a channel": (changed("x_train", lambda x: x[..., None]), r"\(24, 28, 28, 1\)"),
+    "images 32x32": (changed("x_train", lambda _: np.zeros((24, 32, 32), "u1")), r"\(24, 32, 32\)"),
+    "images a number": (changed("x_train", lambda _: np.uint8(1)), r"got uint8 \(\)"),
+    "images as floats": (
+        changed("x_train", lambda x: (x / 255).astype("f4")),
+        rf"{IMAGE_RULE}: got float32 \(24, 28, 28\) in .*; save .* \(x \* 255\)\.round\(\)",
+    ),
+    "images as integers": (changed("x_train", lambda x: x.astype(int)), "got int64"),
+    "test images flat": (
+        changed("x_test", lambda x: x.reshape(-1, 784)),
+        r"the test images are .*: got uint8 \(6, 784\)",
+    ),
+    "no training images": (
+        without("x_train", "y_train", **make_arrays(0, 6)),
+        "number at least 12: got 0",
+    ),
+    "11 training images": (
+        without("x_train", "y_train", **make_arrays(11, 6)),
+        "at least 12: got 11",
+    ),
+    "no test images": (
+        without("x_test", "y_test", **make_arrays(24, 0)),
+        "test images number at least 1",
+    ),
+    # labels
+    "labels one-hot": (
+        changed("y_train", lambda y: np.eye(10, dtype="u1")[y]),
+        rf"{LABEL_RULE}: got uint8 \(24, 10\) for 24 images in .*; save y\.argmax\(axis=1\)",
+    ),
+    "labels in a column": (
+        changed("y_train", lambda y: y[:, None]),
+        r"got uint8 \(24, 1\).*save \(24,\)",
+    ),
+    "labels as floats": (
+        changed("y_train", lambda y: y * 1.0),
+        rf"{LABEL_RULE}: got float64 \(24,\)",
+    ),
+    "labels as words": (changed("y_train", lambda y: y.astype(str)), LABEL_RULE),
+    "labels true or false": (changed("y_train", lambda y: y > 4), f"{LABEL_RULE}: got bool"),
+    "labels too few": (changed("y_train", lambda y: y[1:]), r"got uint8 \(23,\) for 24 images"),
+    "test labels too few": (changed("y_test", lambda y: y[1:]), r"the test labels .* for 6 images"),
+    "labels to 10": (
+        changed("y_train", lambda y: y + 1),
+        "labels go from 0 to 9: got [0-9]+ to 10 in",
+    ),
+    "labels from -1": (
+        changed("y_train", lambda y: y.astype(int) - 1),
+        "labels go from 0 to 9: got -1 to",
+    ),
+    # IDX
+    "folder, empty": (
+        lambda tmp, _: tmp,
+        "folder holds the four.*without train-images-idx3-ubyte;",
+    ),
+    "folder, one missing": (without_idx, "without t10k-labels-idx1-ubyte; add it"),
+    "IDX of another type": (idx("x_train", flip(2)), r"train-images.*begins with b.*of 3 axes"),
+    "IDX of other axes": (idx("y_train", flip(3)), r"train-labels.*begins with b.*of 1 axes"),
+    "IDX, labels for images": (
+        idx("x_train", lambda _: idx_bytes(np.zeros(24))),
+        r"train-images.*begins with b'\\x00\\x00\\x08\\x01', not as an IDX file of 3 axes",
+    ),
+    "IDX, empty": (idx("x_train", lambda _: b""), "begins with b''"),
+    "IDX, header cut short": (idx("x_train", lambda raw: raw[:9]), "begins with"),
+    "IDX, data cut short": (idx("y_test", lambda raw: raw[:-1]), "has 5 bytes .* header says 6"),
+    "IDX, more data": (idx("y_test", lambda raw: raw + b"1"), "has more bytes .* header says 6"),
+    "IDX, billions of images": (
+        idx("x_train", lambda raw: raw[:4] + b"\xff" * 4 + raw[8:]),
+        "claims 3,367,254,359,",
+    ),
+    "gzip cut short": (idx("x_train", lambda raw: raw[:-100], packed=True), "ended before"),
+    "gzip with a wrong bit": (idx("x_train", flip(-6), packed=True), "CRC check failed"),
+    "gzip with wrong data": (idx("x_train", flip(400), packed=True), r"whole.*idx3-ubyte\.gz \("),
+    "gzip with a tail": (idx("x_train", lambda raw: raw + b"tail", packed=True), "Not a gzipped"),
+}
+
+
+@pytest.mark.parametrize(("build", "match"), BAD.values(), ids=BAD)
+def test_broken(
+    tmp_path: Path, arrays: Arrays, build: Callable[[Path, Arrays], Path | str], match: str
+) -> None:
+    """A broken data set is refused in one line: the rule, what was received, what to do."""
+    with pytest.raises(DataError, match=match) as raised:
+        data.load(str(build(tmp_path, arrays)))
+    assert "\n" not in str(raised.value)
+    assert raised.value.next_step
+
+
+def test_forbidden(tmp_path: Path, arrays: Arrays) -> None:
+    """A file that we may not read is named, with the reason."""
+    path = write_npz(tmp_path / "a.npz", arrays)
+    path.chmod(0)
+    root = os.geteuid() == 0  # whom nothing is forbidden
+    if root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(DataError, match=r"readable.*a\.npz.*Permission denied"):
+            data.load(str(path))
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_npz_that_claims_too_much(
+    tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An .npz is refused by the size in its directory, before anything is unpacked."""
+    monkeypatch.setattr(reading, "_MAX_BYTES", 1000)
+    with pytest.raises(DataError, match=r"a\.npz \(x_train\.npy claims 18,944 bytes\)"):
+        data.load(str(write_npz(tmp_path / "a.npz", arrays)))
+
+
+def test_gzip_bomb(tmp_path: Path, arrays: Arrays) -> None:
+    """A gzip that unpacks to far more than its header says is not unpacked further."""
+    folder = write_idx(tmp_path / "idx", arrays, packed=True)
+    bomb = gzip.compress(idx_bytes(arrays["x_train"]) + bytes(100_000_000))
+    (folder / f"{IDX_NAMES['x_train']}.gz").write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="has more bytes where its header says 18,816"):
+            data.load(str(folder))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+# --- laws
+
+
+@given(
+    n_train=st.integers(12, 80),
+    n_test=st.integers(1, 20),
+    seed=st.integers(0, 99),
+    packed=st.booleans(),
+    dot=st.booleans(),
+)
+@settings(deadline=None, max_examples=40)
+def test_idx_round_trip(n_train: int, n_test: int, seed: int, *, packed: bool, dot: bool) -> None:
+    """Any arrays, written as IDX files, come back, and their digests are those of the files."""
+    arrays = make_arrays(n_train, n_test, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = data.load(str(write_idx(Path(folder), arrays, packed=packed, dot=dot)))
+    assert_holds(dataset, arrays)
+    assert dataset.info.digests == md5s(arrays)
+
+
+@given(data_=st.data(), compress=st.booleans())
+@settings(deadline=None, max_examples=300)
+def test_any_damage_is_a_data_error(data_: st.DataObject, *, compress: bool) -> None:
+    """However the bytes of an .npz are damaged, it loads or is refused; nothing else."""
+    file = io.BytesIO()
+    (np.savez_compressed if compress else np.savez)(file, **make_arrays())  # type: ignore[arg-type] # as above
+    raw = bytearray(file.getvalue())
+    near = [i for at in _all(raw, b"PK") + _all(raw, b"NUMPY") for i in range(at, at + 100)]
+    places = st.one_of(
+        st.sampled_from([i for i in near if i < len(raw)]), st.integers(0, len(raw) - 1)
+    )
+    for place, byte in data_.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
+        raw[place] = byte
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.npz"
+        path.write_bytes(raw[: data_.draw(st.one_of(st.just(len(raw)), st.integers(0, len(raw))))])
+        try:
+            dataset = data.load(str(path))
+        except DataError:
+            return
+    assert len(dataset.training.train) + len(dataset.training.valid) >= 12
+
+
+def _all(raw: bytearray, word: bytes) -> list[int]:
+    return [i for i in range(len(raw)) if raw.startswith(word, i)]

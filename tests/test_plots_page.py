@@ -1,0 +1,136 @@
+"""What holds for every figure: its files, its caption, its words where nothing can be drawn."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import pytest
+from made_figures import CAPTION, CONFUSION, FIGURES, SIZES, SPACE, SWEEP, curve, search, texts
+from matplotlib.image import imread
+
+from mnist_lab import curves, plots
+from mnist_lab.curves import LearningCurves, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+SAMPLE = CAPTION._replace(
+    data_name="MNIST sample (5,000 digits)", notice="not the whole of MNIST: 5,000 of its digits"
+)
+# Runs of which nothing is left to draw, and what the figure says instead.
+POOR: dict[str, tuple[Callable[[], Figure], str]] = {
+    "learning_curves, empty": (
+        lambda: plots.learning_curves(LearningCurves("learning_rate", ()), CAPTION),
+        "no trial yet",
+    ),
+    "learning_curves, failed": (
+        lambda: plots.learning_curves(
+            LearningCurves("learning_rate", (curve(0.1, [], budget=12, tally=Tally(failed=1)),)),
+            CAPTION,
+        ),
+        "no trial has finished an epoch",
+    ),
+    "filter_cost, empty": (lambda: plots.filter_cost([], CAPTION), "no trial yet"),
+    "filter_cost, failed": (lambda: plots.filter_cost(SIZES[3:], CAPTION), "no trial is complete"),
+    "incumbent, empty": (lambda: plots.incumbent(search(), CAPTION), "no trial yet"),
+    "incumbent, failed": (
+        lambda: plots.incumbent(search(None, None), CAPTION),
+        "no trial is complete",
+    ),
+    "confusion, empty": (
+        lambda: plots.confusion(curves.confusion([]), CAPTION),
+        "no test result",
+    ),
+    "search_space, no draws": (
+        lambda: plots.search_space([SPACE[0]._replace(draws=[])], CAPTION),
+        "no draw",
+    ),
+}
+
+
+class TestFiles:
+    """The content of the files."""
+
+    @pytest.mark.parametrize("name", FIGURES)
+    def test_png_and_svg(self, name: str) -> None:
+        """Every figure becomes a PNG of 200 dpi, 8 inches wide, and a well-formed SVG."""
+        files = plots.save(FIGURES[name]())
+        assert set(files) == {"png", "svg"}
+        assert imread(io.BytesIO(files["png"])).shape[1] == 8 * 200
+        assert ET.fromstring(files["svg"]).tag.endswith("svg")  # noqa: S314 - our own file
+
+    @pytest.mark.parametrize("name", FIGURES)
+    def test_same_bytes(self, name: str) -> None:
+        """The same numbers give the same bytes, whatever matplotlib is set to."""
+        before = plots.save(FIGURES[name]())
+        with mpl.rc_context({"font.size": 20, "svg.fonttype": "path", "lines.linewidth": 9}):
+            assert plots.save(FIGURES[name]()) == before
+
+    @pytest.mark.parametrize("name", FIGURES)
+    def test_settings_stay(self, name: str) -> None:
+        """Drawing leaves matplotlib's own settings as they were."""
+        before = dict(mpl.rcParams)
+        plots.save(FIGURES[name]())
+        assert dict(mpl.rcParams) == before
+
+
+class TestCaption:
+    """Where a figure says that it comes from."""
+
+    @pytest.mark.parametrize("name", FIGURES)
+    def test_small_print(self, name: str) -> None:
+        """Every figure names its data, how many trials, the date and the version."""
+        assert "MNIST · 5 repeats · 2018-11-20 · mnist-lab 1.2.3" in texts(FIGURES[name]())
+
+    def test_left_out(self) -> None:
+        """What the caption does not know leaves no gap."""
+        caption = plots.Caption("", "", "10,000 draws", "", "")
+        assert "10,000 draws" in texts(plots.search_space(SPACE, caption))
+
+    @pytest.mark.parametrize(
+        "draw",
+        [
+            lambda: plots.learning_curves(SWEEP, SAMPLE),
+            lambda: plots.filter_cost(SIZES, SAMPLE),
+            lambda: plots.incumbent(search(0.5), SAMPLE),
+            lambda: plots.confusion(CONFUSION, SAMPLE),
+        ],
+    )
+    def test_notice(self, draw: Callable[[], Figure]) -> None:
+        """Data that are not the whole of MNIST are named right below the title."""
+        assert f"{SAMPLE.data_name}: {SAMPLE.notice}" in texts(draw())
+
+    def test_notice_names_the_data(self) -> None:
+        """A notice that names the data is not preceded by the name again, nor read as a formula."""
+        caption = CAPTION._replace(data_name="a$b$.npz", notice="not MNIST: a$b$.npz")
+        found = texts(plots.learning_curves(SWEEP, caption))
+        assert "not MNIST: a$b$.npz" in found
+
+    def test_long_name(self) -> None:
+        """A file's long name is cut in the small print, and wrapped in the notice."""
+        name = "x" * 200
+        caption = CAPTION._replace(data_name=name, notice=f"not MNIST: {name}")
+        found = texts(plots.learning_curves(SWEEP, caption))
+        assert any(text.startswith("x" * 70 + "… · 5 repeats") for text in found)
+        assert max(map(len, found)) <= 120
+
+
+@pytest.mark.parametrize("name", POOR)
+def test_nothing_to_draw(name: str) -> None:
+    """Where nothing can be drawn, the figure says why."""
+    draw, said = POOR[name]
+    assert said in texts(draw())
+
+
+def test_no_pyplot() -> None:
+    """The figures never touch pyplot, which would keep them in memory and look for a screen."""
+    room = Path(plots.__file__).parent
+    source = "\n".join(path.read_text(encoding="utf-8") for path in room.glob("*.py"))
+    assert not re.search(r"^\s*(import|from) .*pyplot", source, re.MULTILINE)
