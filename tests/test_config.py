@@ -220,7 +220,7 @@ def test_folder_as_configuration(tmp_path: Path) -> None:
 def test_read_settings_file(tmp_path: Path) -> None:
     """Options are read with their TOML types; dashes and underscores are the same."""
     path = tmp_path / "mine.toml"
-    path.write_text('fit-on = "train"\nvalues = ["0.1", "1"]\ndry_run = true\n', encoding="utf-8")
+    path.write_text('fit-on = "train"\nvalues = [0.1, 1]\ndry_run = true\n', encoding="utf-8")
     assert read_settings_file(path, {"fit_on", "values", "dry_run", "seed"}) == {
         "fit_on": "train",
         "values": ["0.1", "1"],

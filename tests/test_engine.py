@@ -16,13 +16,21 @@ from mnist_lab.config import TrainConfig
 from mnist_lab.engine import Place, run_trials
 from mnist_lab.engine.proposals import Grid, RandomSearch, derive_seed
 from mnist_lab.errors import LabError, RunDirError, StudyError
-from mnist_lab.records import Event, Failed, Finished, Proposed, Started, fold
+from mnist_lab.records import (
+    Checkpoint,
+    EpochDone,
+    Event,
+    Failed,
+    Finished,
+    Proposed,
+    Started,
+    fold,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnist_lab.engine.proposals import Proposals
-    from mnist_lab.records import Checkpoint
 
 BASE = TrainConfig(epochs=3)
 
@@ -151,6 +159,51 @@ def test_resuming_trains_only_what_the_journal_lacks(n_kept: int) -> None:
     finished = {event.trial for event in history if isinstance(event, Finished)}
     rest = run(search(5), history=history)
     assert not finished & {event.trial for event in rest}
+    assert results([*history, *rest]) == results(whole)
+
+
+def test_resuming_goes_on_after_the_last_finished_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No epoch that the journal has is trained again, and the whole is the same."""
+    whole = run(grid(16, 32, 64))
+    store, history = Memory(), list[Event]()
+    monkeypatch.setenv("FORMULA_SECONDS", "0.6")
+
+    def tick() -> None:
+        if sum(isinstance(event, EpochDone) for event in history) >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(grid(16, 32, 64), store=store, emit=history.append, tick=tick)
+    assert store.checkpoints
+    rest = run(grid(16, 32, 64), history=history, store=store)
+    assert results([*history, *rest]) == results(whole)
+    trained = [(e.trial, e.epoch.epoch) for e in [*history, *rest] if isinstance(e, EpochDone)]
+    assert sorted(trained) == [(trial, epoch) for trial in (1, 2, 3) for epoch in (1, 2, 3)]
+    assert store.checkpoints == {}
+
+
+@pytest.mark.parametrize("n_lost", [0, 1, 2])
+def test_journal_and_checkpoint_may_differ(n_lost: int) -> None:
+    """A checkpoint that knows one epoch more teaches the journal; one that knows two is void."""
+    whole = run(grid(16))
+    epochs = [event.epoch for event in whole if isinstance(event, EpochDone)]
+    history = [event for event in whole if not isinstance(event, Finished)]
+    history = history[: len(history) - n_lost]
+    store = Memory()
+    store.checkpoints[1] = Checkpoint(epochs[-1], b"after epoch 3")
+    rest = run(grid(16), history=history, store=store)
+    learnt = [event.epoch for event in rest if isinstance(event, EpochDone)]
+    assert learnt == {0: [], 1: epochs[-1:], 2: epochs}[n_lost]
+    assert results([*history, *rest]) == results(whole)
+
+
+def test_trial_without_its_checkpoint_starts_again() -> None:
+    """Epochs whose state is gone are void and trained again, to the same numbers."""
+    whole = run(grid(16))
+    history = [event for event in whole if not isinstance(event, Finished)]
+    rest = run(grid(16), history=history)
+    assert [e.epoch.epoch for e in rest if isinstance(e, EpochDone)] == [1, 2, 3]
+    assert [len(trial.epochs) for trial in fold([*history, *rest])] == [3]
     assert results([*history, *rest]) == results(whole)
 
 

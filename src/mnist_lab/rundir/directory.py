@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 import time
 from contextlib import contextmanager, suppress
@@ -294,6 +295,13 @@ class RunDir:
         self._checkpoint(trial).unlink(missing_ok=True)
         with suppress(OSError):  # it is not there, or others are in it
             self.checkpoints.rmdir()
+
+    def drop_checkpoints(self) -> None:
+        """Remove what is left of them when everything is trained.
+
+        A trial whose process was killed between its result and the removal leaves one behind.
+        """
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _checkpoint(self, trial: Proposed) -> Path:
         return self.checkpoints / f"trial-{trial.trial:05}.checkpoint"

@@ -133,6 +133,7 @@ class _Session:
             trials = self._run_dir.read_trials()
             n_complete = sum(trial.state == "complete" for trial in trials)
             state = "complete" if n_complete else "failed"
+            self._run_dir.drop_checkpoints()
         finally:
             trials = self._run_dir.read_trials()
             self._run_dir.write_curves(trials)

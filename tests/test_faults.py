@@ -1,0 +1,186 @@
+"""Kill anything, at any time: the same command again continues, to the same curves.
+
+`MNIST_LAB_KILLS=200` makes the loop longer than CI has time for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mnist_lab.records import EpochDone, Started
+from mnist_lab.rundir import RunDir
+
+TESTS = Path(__file__).parent
+N_KILLS = int(os.environ.get("MNIST_LAB_KILLS", "24"))
+SEARCH = ("random-search", "--iters", "12", "--epochs", "6", "--data", "sample", "--workers", "2")
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let worker processes import the formula."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("FORMULA_SECONDS", "0.03")
+
+
+def start(out: str) -> subprocess.Popen[str]:
+    """Start the search."""
+    return subprocess.Popen(
+        [sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, "--out", out],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def measured(out: str) -> list[Any]:
+    """The trials in curves.json, without times and workers."""
+    trials = json.loads(Path(out, "curves.json").read_text(encoding="utf-8"))["trials"]
+    return [
+        (
+            trial["id"],
+            trial["configuration"],
+            trial["seed"],
+            trial["state"],
+            [(epoch["epoch"], epoch["valid_error"]) for epoch in trial["epochs"]],
+        )
+        for trial in sorted(trials, key=lambda trial: trial["id"])
+    ]
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The worker processes of a run, as far as they live."""
+    try:
+        return psutil.Process(process.pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    """No process is left behind."""
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    assert alive == []
+
+
+def ended_before(process: subprocess.Popen[str], out: str, chance: random.Random) -> bool:
+    """Wait for a moment to kill: mostly while trials run, sometimes before; True if it ended."""
+    journal = RunDir(Path(out)).journal
+    size = journal.stat().st_size if journal.exists() else 0
+    deadline = time.monotonic() + (chance.uniform(0.2, 2) if chance.random() < 0.2 else 60)
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.stat().st_size > size + 300:  # more than a proposal
+            time.sleep(chance.uniform(0, 0.5))
+            break
+        time.sleep(0.02)
+    ended = process.poll() is not None
+    if ended:
+        process.communicate()
+    return ended
+
+
+def strike(process: subprocess.Popen[str], how: str, chance: random.Random) -> None:
+    """Kill what `how` says; a worker's death alone does not end the run."""
+    workers = workers_of(process)
+    if how == "worker":
+        if workers:
+            chance.choice(workers).kill()
+        time.sleep(0.3)
+        process.kill()
+    elif how == "all":
+        for one in [psutil.Process(process.pid), *workers]:
+            one.kill()
+    else:
+        os.kill(process.pid, {"main": signal.SIGKILL, "term": signal.SIGTERM}[how])
+    process.communicate(timeout=60)
+    wait_until_gone(workers)
+
+
+def tear(out: str, chance: random.Random) -> None:
+    """What a power cut leaves: a torn last line, and half of a checkpoint."""
+    journal = RunDir(Path(out)).journal
+    content = journal.read_bytes()
+    last = len(content.rstrip(b"\n").rpartition(b"\n")[2])
+    journal.write_bytes(content[: len(content) - chance.randrange(1, last + 1)])
+    checkpoints = RunDir(Path(out)).checkpoints
+    for path in checkpoints.iterdir() if checkpoints.exists() else ():
+        path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_killed_again_and_again_it_ends_with_the_same_curves() -> None:
+    """Random kills at random moments lose nothing but the epochs in progress."""
+    chance = random.Random(1)  # noqa: S311 - chance, not secrecy
+    whole = start("whole")
+    whole.communicate(timeout=120)
+    assert whole.returncode == 0
+    n_kills = n_runs = n_again = 0
+    while n_kills < N_KILLS:
+        out = f"killed-{n_runs}"
+        n_runs += 1
+        while not ended_before(process := start(out), out, chance):
+            n_kills += 1
+            strike(process, chance.choice(["main", "main", "worker", "all", "term"]), chance)
+            if RunDir(Path(out)).journal.exists() and chance.random() < 0.3:
+                tear(out, chance)
+        assert process.returncode == 0
+        assert measured(out) == measured("whole")
+        assert not RunDir(Path(out)).checkpoints.exists()
+        events = RunDir(Path(out)).read_events()
+        trained = [(e.trial, e.epoch.epoch) for e in events if isinstance(e, EpochDone)]
+        n_again += len(trained) - len(set(trained))
+    print(f"{n_kills} kills in {n_runs} runs; {n_again} epochs trained again")  # noqa: T201
+
+
+def test_worker_killed_while_it_runs_is_replaced_within_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dead worker is noticed at once, and its trial goes on from its checkpoint elsewhere."""
+    monkeypatch.setenv("FORMULA_SECONDS", "0.3")
+    process = start("replaced")
+    run = RunDir(Path("replaced"))
+    deadline = time.monotonic() + 60
+    while not run.journal.exists() or b'"event":"epoch"' not in run.journal.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    victim = workers_of(process)[0]
+    victim.kill()
+    killed = time.time()
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    events = run.read_events()
+    again = [e for e in events if isinstance(e, Started) and e.attempt == 2]
+    assert len(again) == 1
+    before = events[: events.index(again[0])]
+    done = [e for e in before if isinstance(e, EpochDone) and e.trial == again[0].trial]
+    assert again[0].from_epoch == len(done)
+    assert str(victim.pid) not in again[0].worker
+    noticed = time.mktime(time.strptime(again[0].time[:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+    assert noticed - killed < 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_closed_terminal_and_two_interrupts(number: signal.Signals) -> None:
+    """SIGHUP keeps what is finished; a second Ctrl-C stops at once. No process is left."""
+    process = start("stopped")
+    while not (workers := workers_of(process)):
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.kill(process.pid, number)
+    if number == signal.SIGINT:
+        time.sleep(0.01)
+        os.kill(process.pid, number)
+    process.communicate(timeout=20)
+    assert process.returncode == (143 if number == signal.SIGHUP else 130)
+    wait_until_gone(workers)
+    again = start("stopped")
+    again.communicate(timeout=120)
+    assert again.returncode == 0
