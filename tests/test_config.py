@@ -170,8 +170,8 @@ def test_read_train_config(tmp_path: Path) -> None:
 
 LACKING = {key: value for key, value in GOOD.items() if key != "num_filters"}
 UNREADABLE = {
-    "missing": (None, "is a readable JSON file: got .*best.json .No such file"),
-    "binary": (b"\x89PNG\r\n\xff\xfe", "is a readable JSON file: got .*best.json .*decode"),
+    "missing": (None, "in a readable JSON file: got .*best.json .No such file"),
+    "binary": (b"\x89PNG\r\n\xff\xfe", "in a readable JSON file: got .*best.json .*decode"),
     "empty": (b"", "is a JSON object: got .*best.json, which is not JSON"),
     "not JSON": (b"learning_rate = 0.1", "is a JSON object: got .*best.json, which is not JSON"),
     "nested too deep": (b"[" * 100_000, "is a JSON object: got .*best.json, which is not JSON"),

@@ -24,6 +24,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -140,20 +141,13 @@ def read_train_config(path: Path) -> TrainConfig:
         SettingsError: the file is missing, unreadable, not a JSON object, lacks a key or has one
             too many, or a value is out of range.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise SettingsError(
-            "a configuration is a readable JSON file",
-            received=f"{path} ({_reason(problem)})",
-            next_step="give the best.json of a search",
-        ) from None
-    except (ValueError, RecursionError) as problem:
-        raise SettingsError(
-            "a configuration is a JSON object",
-            received=f"{path}, which is not JSON ({problem})",
-            next_step="give the best.json of a search",
-        ) from None
+    values = _read(
+        path,
+        json.loads,
+        "a configuration is a JSON object",
+        "JSON",
+        "give the best.json of a search",
+    )
     if not isinstance(values, dict):
         raise SettingsError(
             "a configuration is a JSON object",
@@ -180,18 +174,8 @@ def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
     Raises:
         SettingsError: the file is missing, not TOML, or has a key that the command does not know.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as problem:
-        raise SettingsError(
-            "a settings file is a readable TOML file",
-            received=f"{path} ({_reason(problem)})",
-            next_step="give a file such as configs/lr-sweep.toml",
-        ) from None
-    except (ValueError, RecursionError) as problem:
-        raise SettingsError(
-            "a settings file is TOML", received=f"{path} ({problem})", next_step="correct it"
-        ) from None
+    example = "give a file such as configs/lr-sweep.toml"
+    values = _read(path, tomllib.loads, "a settings file is TOML", "TOML", example)
     options = {key.replace("-", "_"): value for key, value in values.items()}
     for key in options:
         if key not in legal:
@@ -210,8 +194,22 @@ def _as_typed(value: Any) -> Any:
     return value if isinstance(value, bool) else str(value)
 
 
-def _reason(problem: Exception) -> str:
-    return getattr(problem, "strerror", None) or str(problem)
+def _read(path: Path, parse: Callable[[str], Any], rule: str, language: str, next_step: str) -> Any:
+    """The value in a file; errors name the rule, the file, and where to get a good one."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise SettingsError(
+            f"{rule}, in a readable {language} file",
+            received=f"{path} ({reason})",
+            next_step=next_step,
+        ) from None
+    try:
+        return parse(text)
+    except (ValueError, RecursionError) as problem:
+        received = f"{path}, which is not {language} ({problem})"
+        raise SettingsError(rule, received=received, next_step=next_step) from None
 
 
 def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> SettingsError:
