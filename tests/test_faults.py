@@ -22,7 +22,7 @@ from mnist_lab.records import EpochDone, Started
 from mnist_lab.rundir import RunDir
 
 TESTS = Path(__file__).parent
-N_KILLS = int(os.environ.get("MNIST_LAB_KILLS", "24"))
+N_KILLS = int(os.environ.get("MNIST_LAB_KILLS", "20"))
 SEARCH = ("random-search", "--iters", "12", "--epochs", "6", "--data", "sample", "--workers", "2")
 
 

@@ -18,11 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mnist_lab.errors import SettingsError, nearest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -174,6 +169,11 @@ def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
     Raises:
         SettingsError: the file is missing, not TOML, or has a key that the command does not know.
     """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
     example = "give a file such as configs/lr-sweep.toml"
     values = _read(path, tomllib.loads, "a settings file is TOML", "TOML", example)
     options = {key.replace("-", "_"): value for key, value in values.items()}

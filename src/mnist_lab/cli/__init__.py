@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-import traceback
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return ExitCode.DONE
     except Exception:  # noqa: BLE001 - the boundary: what is unforeseen is our defect
-        traceback.print_exc()
+        _print_traceback()
         sys.stderr.write(
             "mnist-lab: this is a defect of mnist-lab; please report the lines above\n"
         )
@@ -72,9 +71,15 @@ def _terminate(number: int, _: FrameType | None) -> NoReturn:
 
 def _fail(error: LabError, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        _print_traceback()
     sys.stderr.write(f"mnist-lab: {error}\n")
     return error.exit_code
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _fail_usage(error: click.ClickException) -> int:

@@ -13,13 +13,13 @@ from rich.table import Table
 
 from mnist_lab import curves
 from mnist_lab.config import VARIED
-from mnist_lab.progress import Lines, LiveTable, Silent, Watcher, duration
 from mnist_lab.rundir import RunDir, RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnist_lab.curves import SummaryRow
+    from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
     from mnist_lab.study import Run
 
@@ -29,6 +29,8 @@ MOST_ROWS = 10
 
 def watcher(*, no_color: bool, quiet: bool) -> Watcher:
     """Who shows the progress, on standard error."""
+    from mnist_lab.progress import Lines, LiveTable, Silent
+
     if quiet:
         return Silent()
     console = Console(stderr=True, no_color=no_color or None)
@@ -37,12 +39,12 @@ def watcher(*, no_color: bool, quiet: bool) -> Watcher:
 
 def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> None:
     """Show the end of a study: a table, what was found, the files, the next command."""
-    from mnist_lab.study.results import write_results  # numpy, only after a study
-
-    written = write_results(run)
     if as_json:
-        _print_json(_summary(run.path, run.info, run.trials) | {"files": [str(p) for p in written]})
+        written = [str(path) for path in run.files]
+        _print_json(_summary(run.path, run.info, run.trials) | {"files": written})
         return
+    from mnist_lab.progress import duration
+
     say = _console(no_color=no_color).print
     if run.found:
         say(f"{run.found} of {len(run.trials)} trials were done before", markup=False)
@@ -50,7 +52,7 @@ def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> No
     for line in _conclusions(run.info, run.trials):
         say(line, markup=False)
     say(f"{duration(run.info.spent_s)} in all; wrote", markup=False)
-    for path in written:
+    for path in run.files:
         say(f"  {path}", markup=False)
     say(f"next: {next_command}", markup=False)
 

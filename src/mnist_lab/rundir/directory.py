@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import socket
 import time
@@ -58,7 +57,7 @@ class RunDir:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f"{_PROBE}{secrets.token_hex(4)}"
+            probe = self.path / f"{_PROBE}{os.urandom(4).hex()}"
             probe.touch()
             probe.unlink()
         except (FileExistsError, NotADirectoryError):
@@ -156,7 +155,7 @@ class RunDir:
         path = self.path.resolve()
         aside = path.with_name(f"{path.name}-before-{stamp}")
         if aside.exists():
-            aside = aside.with_name(f"{aside.name}-{secrets.token_hex(2)}")
+            aside = aside.with_name(f"{aside.name}-{os.urandom(2).hex()}")
         try:
             path.rename(aside)
         except OSError as problem:

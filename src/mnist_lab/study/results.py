@@ -125,7 +125,8 @@ def _figures(run: Run) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
     if settings.space is not None:
         figures["incumbent"] = plots.incumbent(curves.incumbents(trials), caption)
-        figures["search_space"] = plots.search_space(sampled(settings.space), caption)
+        drawn = caption._replace(n=f"{N_DRAWS:,} draws")
+        figures["search_space"] = plots.search_space(sampled(settings.space), drawn)
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]
         figures["confusion"] = plots.confusion(curves.confusion(scores), caption)

@@ -16,6 +16,7 @@ from mnist_lab.progress import Silent, Watcher
 from mnist_lab.records import Trial, fold, now
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
 from mnist_lab.study.proposing import plan, proposals_of
+from mnist_lab.study.results import write_results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +54,16 @@ class Options(TypedDict, total=False):
 
 
 class Run(NamedTuple):
-    """A run as it stands on the disk; `found` counts the trials that had ended when it began."""
+    """A run as it stands on the disk.
+
+    `found` counts the trials that had ended when the call began; `files` is what the call wrote.
+    """
 
     path: Path
     info: RunInfo
     trials: list[Trial]
     found: int = 0
+    files: tuple[Path, ...] = ()
 
 
 def load_run(path: Path) -> Run:
@@ -103,8 +108,10 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
             check_agreement(run_dir.read_info(), settings, data.info.digests)
         session = _Session(run_dir, settings, data.info)
         if session.is_over():
-            return load_run(run_dir.path)
-        return session.run(places, options.get("watch") or Silent())
+            run = load_run(run_dir.path)
+        else:
+            run = session.run(places, options.get("watch") or Silent())
+        return run._replace(files=tuple(write_results(run)))
 
 
 class _Session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsInt
 
 import keras
 import numpy as np
@@ -132,7 +132,7 @@ class Trainer:
         np.add.at(confusion, (test.labels, predicted.numpy()), 1)
         n_test = len(test.labels)
         return TestScore(
-            test_error=1.0 - float(np.trace(confusion)) / n_test,
+            test_error=_share_wrong(np.trace(confusion), n_test),
             test_loss=_finite(float(loss) / n_test),
             confusion=tuple(tuple(int(count) for count in row) for row in confusion),
         )
@@ -191,11 +191,11 @@ class Trainer:
                 total, n_valid_right, _ = program.evaluate(*self._valid)
                 n_valid = len(self._valid.labels)
                 valid_loss = _finite(float(total) / n_valid)
-                valid_error = 1.0 - int(n_valid_right) / n_valid
+                valid_error = _share_wrong(n_valid_right, n_valid)
         return Epoch(
             epoch=number,
             train_loss=_finite(float(loss) / int(n_seen)),
-            train_error=1.0 - int(n_right) / int(n_seen),
+            train_error=_share_wrong(n_right, n_seen),
             valid_loss=valid_loss,
             valid_error=valid_error,
             duration_s=round(time.perf_counter() - start, 4),
@@ -227,6 +227,11 @@ def use_device(device: Device) -> str:
 
 def _on_device(split: data.Split) -> _Images:
     return _Images(tf.constant(split.images), tf.constant(split.labels, tf.int32))
+
+
+def _share_wrong(n_right: SupportsInt, n_images: SupportsInt) -> float:
+    """The error as the nearest float to the fraction: 0.0208, not 1 - 0.9792."""
+    return (int(n_images) - int(n_right)) / int(n_images)
 
 
 def _finite(value: float) -> float | None:
