@@ -250,6 +250,8 @@ def _test(trials: list[Trial]) -> dict[str, Any] | None:
 
 
 def _table(info: RunInfo, trials: list[Trial]) -> Table:
+    if info.settings.experiment == "test":
+        return _test_table(trials)
     rows = curves.summary(trials, VARIED.get(info.settings.experiment))
     shown = rows
     if info.settings.space is not None:
@@ -273,6 +275,24 @@ def _table(info: RunInfo, trials: list[Trial]) -> Table:
     return table
 
 
+def _test_table(trials: list[Trial]) -> Table:
+    table = Table("repeat", "seed", "test error", "95 % interval", "s/epoch")
+    for trial in trials:
+        speed = curves.seconds_per_epoch(trial)
+        result = curves.confusion([trial.test] if trial.test else [])
+        low, high = result.interval or (None, None)
+        table.add_row(
+            str(trial.repeat),
+            str(trial.seed),
+            curves.fate(trial) if result.error is None else curves.percent(result.error.mean),
+            "–"
+            if low is None or high is None
+            else f"{curves.percent(low)} to {curves.percent(high)}",
+            "–" if speed is None else f"{speed:.2f}",
+        )
+    return table
+
+
 def _notes(row: SummaryRow) -> str:
     counts = row.tally._asdict()
     words = [f"{n} {fate}" for fate, n in counts.items() if n and fate != "complete"]
@@ -287,6 +307,7 @@ def _conclusions(info: RunInfo, trials: list[Trial]) -> list[str]:
         result = curves.confusion(scores)
         if result.error is not None and result.interval is not None:
             low, high = (curves.percent(bound) for bound in result.interval)
+            lines.append(curves.describe(settings.base))
             lines.append(
                 f"test error {curves.percent(result.error.mean, result.error.sd)}, "
                 f"95 % interval {low} to {high} "
