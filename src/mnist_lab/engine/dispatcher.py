@@ -72,6 +72,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         self._on_epoch = on_epoch
         self._attempts: dict[HpBandSterId, int] = {}
         self._lost: dict[str, str] = {}
+        self._announced = False
         # Registered here and not in the thread, so that it can be reached and shut down at once.
         self.pyro_daemon = Pyro4.Daemon(host=host)
         with self._nameserver() as names:
@@ -105,6 +106,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         """Adopt workers that registered with the nameserver, whenever one announces itself."""
         with self._reporting_failure():
             while not self.shutdown_all_threads:
+                self._announced = False  # before looking: who announces meanwhile is seen next time
                 with self._nameserver() as names:
                     found = names.list(prefix=f"hpbandster.run_{self.run_id}.worker.")
                 with self.discover_cond:
@@ -119,8 +121,17 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                 if new:
                     self._tell_queue()
                 with self.discover_cond:
-                    if not self.shutdown_all_threads:
-                        self.discover_cond.wait(self.ping_interval)
+                    self.discover_cond.wait_for(
+                        lambda: self._announced or self.shutdown_all_threads, self.ping_interval
+                    )
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
+    @Pyro4.oneway  # type: ignore[untyped-decorator]
+    def trigger_discover_worker(self) -> None:
+        """A worker announces itself."""
+        with self.discover_cond:
+            self._announced = True
+            self.discover_cond.notify_all()
 
     def job_runner(self) -> None:
         """Hand waiting jobs to idle workers."""
