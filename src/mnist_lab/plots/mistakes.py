@@ -47,9 +47,9 @@ def confusion(numbers: curves.Confusion, caption: Caption) -> Figure:
 def _draw_matrix(axes: Axes, matrix: NDArray[np.int64]) -> None:
     """The counts `(10, 10)`, row true and column predicted; the diagonal is muted."""
     n_classes = len(matrix)
-    wrong = np.ma.array(matrix, mask=np.eye(n_classes, dtype=bool))
+    wrong = np.where(np.eye(n_classes, dtype=bool), np.nan, matrix)
     shades = LinearSegmentedColormap.from_list("wrong", ["white", RED]).with_extremes(bad=LIGHT)
-    most = max(1, int(wrong.max()))
+    most = max(1, int(np.nanmax(wrong)))
     axes.pcolormesh(wrong, cmap=shades, vmin=0, vmax=most, edgecolors="white", linewidth=1)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
