@@ -337,7 +337,7 @@ def describe(configuration: TrainConfig) -> str:
     filters, size = configuration.num_filters, configuration.filter_size
     epochs = configuration.epochs
     return (
-        f"learning rate {configuration.learning_rate:.3g}, batch size {configuration.batch_size}, "
+        f"learning rate {configuration.learning_rate:.4g}, batch size {configuration.batch_size}, "
         f"{filters} filter{'s' * (filters > 1)} of {size}×{size}, "
         f"{epochs} epoch{'s' * (epochs > 1)}"
     )
