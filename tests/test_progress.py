@@ -278,3 +278,14 @@ def test_silence() -> None:
         watcher.update(event)
     watcher.tick()
     watcher.end()
+
+
+def test_trial_that_goes_on_shows_where_it_stands(clock: Clock) -> None:
+    """A trial with a checkpoint counts the epochs of earlier sessions, not only its own."""
+    known: list[Event] = [proposed(1), started(1), epoch_done(1, 1), epoch_done(1, 2)]
+    screen = Screen(LiveTable, terminal=True, clock=clock)
+    screen.watcher.begin("a sweep", 1, fold(known))
+    n_epochs = proposed(1).configuration.epochs
+    assert f"2/{n_epochs} │" in screen.shows(started(1, from_epoch=2))
+    assert f"3/{n_epochs} │" in screen.shows(epoch_done(1, 3))
+    screen.watcher.end()

@@ -66,6 +66,8 @@ class _Running:
 
     proposed: Proposed
     since: float
+    # Epochs done, those of earlier sessions included; `epochs` are this session's.
+    n_done: int
     epochs: list[Epoch] = field(default_factory=list)
 
     @property
@@ -81,7 +83,7 @@ class _Running:
         if speed is None:
             return None
         spent = now - self.since
-        n_left = self.proposed.configuration.epochs - len(self.epochs)
+        n_left = self.proposed.configuration.epochs - self.n_done
         return max(n_left * speed - spent, 0.0)
 
 
@@ -107,12 +109,14 @@ class _Board:
         elif isinstance(event, Started):
             if not self.n_epochs and not self.running:
                 self.first_start = time.monotonic()  # the workers' own start is paid once
-            if event.trial in self.proposed:
-                self.running[event.trial] = _Running(self.proposed[event.trial], time.monotonic())
+            self.running[event.trial] = _Running(
+                self.proposed[event.trial], time.monotonic(), event.from_epoch
+            )
         elif isinstance(event, EpochDone):
             self.n_epochs += 1
             running = self.running[event.trial]
             running.epochs.append(event.epoch)
+            running.n_done = event.epoch.epoch
             running.since = time.monotonic()
         else:
             running = self.running.pop(event.trial)
@@ -128,7 +132,7 @@ class _Board:
         # All trials of a study have the same budget.
         budget = next(iter(self.proposed.values())).configuration.epochs
         n_left = (self.n_trainings - self.n_done) * budget
-        n_left -= sum(len(running.epochs) for running in self.running.values())
+        n_left -= sum(running.n_done for running in self.running.values())
         return (time.monotonic() - self.first_start) / self.n_epochs * n_left
 
     def _count(self, failed: bool) -> None:  # noqa: FBT001 - private, one meaning
@@ -247,7 +251,7 @@ class LiveTable:
             table.add_row(
                 str(number),
                 describe(running.proposed.configuration),
-                f"{len(epochs)}/{running.proposed.configuration.epochs}",
+                f"{running.n_done}/{running.proposed.configuration.epochs}",
                 _error(epochs),
                 "–" if speed is None else f"{speed:.2f}",
                 "–" if left is None else duration(left),
