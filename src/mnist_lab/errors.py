@@ -83,6 +83,15 @@ class Terminated(LabError):
     exit_code = ExitCode.TERMINATED
 
 
+def no_gpu() -> DeviceError:
+    """The error where a GPU is asked for and TensorFlow sees none."""
+    return DeviceError(
+        "--device gpu needs a GPU that TensorFlow sees",
+        received="none",
+        next_step="give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver",
+    )
+
+
 def nearest(word: str, legal: Iterable[str]) -> str:
     """The legal word that `word` most resembles, as ``"did you mean 'x'?"``, or all of them."""
     choices = sorted(legal)

@@ -56,10 +56,10 @@ def make_folder(path: Path) -> None:
         raise unwritable(path, problem) from None
 
 
-def unwritable(path: Path, problem: OSError) -> RunDirError:
+def unwritable(path: Path, problem: OSError, *, what: str = "files of a run") -> RunDirError:
     """The error for a file of a run that cannot be written."""
     return RunDirError(
-        "files of a run can be written",
+        f"{what} can be written",
         received=f"{path} ({problem.strerror})",
         next_step="make room or permit it, then give the same command to continue",
     )

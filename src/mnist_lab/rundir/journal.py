@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import EVENT, Event
-from mnist_lab.rundir.files import first_line
+from mnist_lab.rundir.files import first_line, unwritable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ class Journal:
             self._file = self._path.open("ab", buffering=0)
             self._cut_torn_line()
         except OSError as problem:
-            raise self._unwritable(problem) from None
+            raise unwritable(self._path, problem, what="the journal") from None
 
     def append(self, event: Event) -> None:
         """Write one event, and return when it is on the disk."""
@@ -39,7 +39,7 @@ class Journal:
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as problem:
-            raise self._unwritable(problem) from None
+            raise unwritable(self._path, problem, what="the journal") from None
 
     def close(self) -> None:
         """Close the file; every event is on the disk already."""
@@ -49,13 +49,6 @@ class Journal:
         content = self._path.read_bytes()
         if not content.endswith(b"\n"):
             os.truncate(self._path, content.rfind(b"\n") + 1)
-
-    def _unwritable(self, problem: OSError) -> RunDirError:
-        return RunDirError(
-            "the journal can be written",
-            received=f"{self._path} ({problem.strerror})",
-            next_step="make room or permit it, then give the same command to continue",
-        )
 
 
 def read_journal(path: Path) -> list[Event]:

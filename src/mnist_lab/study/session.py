@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.config import StudySettings, check
-from mnist_lab.errors import DeviceError, SettingsError, StudyError, nearest
+from mnist_lab.errors import SettingsError, StudyError, nearest, no_gpu
 from mnist_lab.progress import Silent, Watcher
 from mnist_lab.records import Trial, fold, now
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
@@ -104,8 +104,6 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
             run_dir.set_aside()
         run_dir.create()
     with run_dir.locked():
-        if run_dir.exists():
-            check_agreement(run_dir.read_info(), settings, data.info.digests)
         session = _Session(run_dir, settings, data.info)
         if session.is_over():
             run = load_run(run_dir.path)
@@ -115,7 +113,11 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
 
 
 class _Session:
-    """The work on a run directory that this process holds."""
+    """The work on a run directory that this process holds.
+
+    Raises:
+        SettingsError: the run that is there has other settings or data.
+    """
 
     def __init__(
         self, run_dir: RunDir, settings: StudySettings, data: datasets.DatasetInfo
@@ -124,7 +126,11 @@ class _Session:
         self._settings = settings
         self._data = data
         self._began = time.monotonic()
-        self._info = run_dir.read_info() if run_dir.exists() else _new_info(settings, data)
+        if run_dir.exists():
+            self._info = run_dir.read_info()
+            check_agreement(self._info, settings, data.digests)
+        else:
+            self._info = _new_info(settings, data)
 
     def is_over(self) -> bool:
         """Whether everything that is asked for was done in an earlier session."""
@@ -137,12 +143,12 @@ class _Session:
         state: RunState = "stopped"
         try:
             self._train(places, watch)
-            trials = self._run_dir.read_trials()
-            n_complete = sum(trial.state == "complete" for trial in trials)
-            state = "complete" if n_complete else "failed"
+            state = "complete"
             self._run_dir.drop_checkpoints()
         finally:
             trials = self._run_dir.read_trials()
+            if state == "complete" and not any(trial.state == "complete" for trial in trials):
+                state = "failed"
             self._run_dir.write_curves(trials)
             if self._settings.space is not None:
                 self._run_dir.write_hpbandster(self._settings.space, trials)
@@ -248,11 +254,7 @@ def _settings(
     device = options.get("device", "auto")
     n_gpus = 0 if device == "cpu" else machine.usable_gpus()
     if device == "gpu" and n_gpus == 0:
-        raise DeviceError(
-            "--device gpu needs a GPU that TensorFlow sees",
-            received="none",
-            next_step="give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver",
-        )
+        raise no_gpu()
     chosen = {key: options[key] for key in ("seed", "precision") if key in options}
     common = {"experiment": experiment, "device": "gpu" if n_gpus else "cpu"}
     return check(StudySettings, values | chosen | common, source=experiment), n_gpus

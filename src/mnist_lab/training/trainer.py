@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lab import data, model
-from mnist_lab.errors import DeviceError, SettingsError
+from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.records import Epoch, TestScore
 from mnist_lab.training.compiled import compile_epoch, compile_evaluation
 
@@ -212,11 +212,7 @@ def use_device(device: Device) -> str:
     """
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
-        raise DeviceError(
-            "--device gpu needs a GPU that TensorFlow sees",
-            received="none",
-            next_step="give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver",
-        )
+        raise no_gpu()
     if device == "cpu" or not gpus:
         tf.config.set_visible_devices([], "GPU")
         return "/CPU:0"
