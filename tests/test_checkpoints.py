@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,7 +51,7 @@ def test_round_trip(run: RunDir) -> None:
 
 
 def test_each_trial_has_its_own(run: RunDir) -> None:
-    """Another trial has none, and dropping the last removes the folder."""
+    """Another trial has none, and dropping one leaves the others, and the folder."""
     first, second = proposed(), proposed().model_copy(update={"trial": 2})
     run.write_checkpoint(first, CHECKPOINT)
     assert run.read_checkpoint(second) is None
@@ -60,7 +61,23 @@ def test_each_trial_has_its_own(run: RunDir) -> None:
     assert run.read_checkpoint(second) == CHECKPOINT
     run.drop_checkpoint(second)
     run.drop_checkpoint(second)
+    assert list(run.checkpoints.iterdir()) == []
+    run.drop_checkpoints()
+    run.drop_checkpoints()
     assert not run.checkpoints.exists()
+
+
+def test_trials_that_end_while_others_write(run: RunDir) -> None:
+    """One thread drops the last checkpoint while another writes its own: neither is in the way."""
+
+    def train(number: int) -> None:
+        trial = proposed(number)
+        for _ in range(300):
+            run.write_checkpoint(trial, CHECKPOINT)
+            run.drop_checkpoint(trial)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(train, (1, 2)))  # raises what a thread raised
 
 
 @pytest.mark.parametrize("damage", ["empty", "no head", "cut", "changed", "binary head"])

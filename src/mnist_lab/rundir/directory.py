@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import time
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import RunDirError, SettingsError
-from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold, now
-from mnist_lab.rundir import checkpoints, hpbandster
-from mnist_lab.rundir.files import first_line, make_folder, write_bytes, write_json
+from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
+from mnist_lab.rundir import checkpoints, hpbandster, lock
+from mnist_lab.rundir.files import (
+    first_line,
+    make_folder,
+    sync_folder,
+    unwritable,
+    write_bytes,
+    write_json,
+)
 from mnist_lab.rundir.info import RunInfo
 from mnist_lab.rundir.journal import read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mnist_lab.config import TrainConfig
     from mnist_lab.records import Checkpoint, Proposed
+    from mnist_lab.rundir.lock import Held
 
 
 # How the file begins that tries whether a folder can be written.
@@ -56,7 +63,10 @@ class RunDir:
             RunDirError: it cannot be written.
         """
         try:
+            new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
+            for folder in new:
+                sync_folder(folder.parent)
             probe = self.path / f"{_PROBE}{os.urandom(4).hex()}"
             probe.touch()
             probe.unlink()
@@ -90,60 +100,23 @@ class RunDir:
                 next_step="give another --out",
             )
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, say: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Held]:
         """Hold the run for this process; the lock ends with the process, however that ends.
+
+        Args:
+            say: told in one line when it takes longer, as another machine may hold the run.
+
+        Returns:
+            What to ask, as long as the run is written, whether it is still held.
 
         Raises:
             RunDirError: another process writes this run; its host and process id are named.
         """
-        from filelock import FileLock, Timeout  # what only reads does without
-
-        lock = FileLock(self._lock)
-        try:
-            # Who only looks whether a run is being written holds its lock for a moment, too.
-            lock.acquire(timeout=1, poll_interval=0.1)
-        except Timeout:
-            raise RunDirError(
-                "one process writes a run at a time",
-                received=f"{self.path}, which {self._lock_holder()} is writing",
-                next_step="wait for it, stop it, or give another --out",
-            ) from None
-        try:
-            holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": now()}
-            write_json(self._holder_file(), holder)
-            yield
-        finally:
-            self._holder_file().unlink(missing_ok=True)
-            lock.release()
+        return lock.hold(self._lock, say)
 
     def writer(self) -> str | None:
-        """Who writes this run now, in words; None if nobody does."""
-        from filelock import FileLock, Timeout  # what only reads does without
-
-        if not self._lock.exists():
-            return None
-        lock = FileLock(self._lock)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return self._lock_holder()
-        except OSError:  # a folder that only its owner can write
-            return None
-        lock.release()
-        return None
-
-    def _holder_file(self) -> Path:
-        # Beside the lock, not in it: where locks are mandatory nobody else could read it.
-        return self._lock.with_suffix(".json")
-
-    def _lock_holder(self) -> str:
-        time.sleep(0.1)  # the holder writes its name just after taking the lock
-        try:
-            holder = json.loads(self._holder_file().read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return "another process"
-        return f"process {holder['pid']} on {holder['host']}"
+        """Who writes this run now, in words; None if nobody does, as far as can be seen."""
+        return lock.writer(self._lock)
 
     def set_aside(self) -> Path:
         """Rename the folder to a free name that tells when; nothing is deleted.
@@ -158,6 +131,8 @@ class RunDir:
             aside = aside.with_name(f"{aside.name}-{os.urandom(2).hex()}")
         try:
             path.rename(aside)
+            # Whoever holds the run while it is renamed does not find it there any more.
+            lock.forget(aside / self._lock.name)
         except OSError as problem:
             raise RunDirError(
                 "an older run can be renamed",
@@ -290,10 +265,15 @@ class RunDir:
         return checkpoints.from_bytes(content, trial, path)
 
     def drop_checkpoint(self, trial: Proposed) -> None:
-        """Remove the checkpoint of a trial, if there is one; the folder with the last."""
-        self._checkpoint(trial).unlink(missing_ok=True)
-        with suppress(OSError):  # it is not there, or others are in it
-            self.checkpoints.rmdir()
+        """Remove the checkpoint of a trial, if there is one.
+
+        The folder stays, however empty: another thread may be writing into it.
+        """
+        path = self._checkpoint(trial)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as problem:
+            raise unwritable(path, problem) from None
 
     def drop_checkpoints(self) -> None:
         """Remove what is left of them when everything is trained.
