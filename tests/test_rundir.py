@@ -1,4 +1,4 @@
-"""The run directory: names, atomic files, the journal, the lock, and what HpBandSter reads."""
+"""The run directory: names, atomic files, the journal, and what HpBandSter reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -185,9 +184,10 @@ def test_reader_sees_the_old_or_the_new(tmp_path: Path, monkeypatch: pytest.Monk
 
     write_bytes(path, b"old")
     monkeypatch.setattr(os, "fsync", look)
-    write_bytes(path, b"new" * 10**6)
-    assert seen == [b"old"]
-    assert path.read_bytes() == b"new" * 10**6
+    new = b"new" * 10**6
+    write_bytes(path, new)
+    assert seen == [b"old", new]  # when the file's content, then its name is put on the disk
+    assert path.read_bytes() == new
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -494,66 +494,6 @@ def test_journal_on_a_full_disk(run: RunDir) -> None:
     assert run.read_events() == [proposed()]
     write_events(run, started())
     assert run.read_events() == [proposed(), started()]
-
-
-# --- the lock
-
-
-HOLDER = """
-import sys
-from pathlib import Path
-from mnist_lab.rundir import RunDir
-with RunDir(Path(sys.argv[1])).locked():
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextmanager
-def holder(run: RunDir) -> Iterator[subprocess.Popen[str]]:
-    """Another process, which writes the run until its input ends."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, run.path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
-
-
-def test_one_process_writes(run: RunDir) -> None:
-    """A second process is refused with the first one's host and number, until that one ends."""
-    with holder(run) as first:
-        name = f"process {first.pid} on {socket.gethostname()}"
-        assert run.writer() == name
-        with pytest.raises(
-            RunDirError, match=f"one process writes .* which {name} is writing; wait"
-        ):
-            run.locked().__enter__()
-        assert run.writer() == name  # the refused one took nothing away
-    with run.locked():
-        pass
-
-
-def test_killed_holder(run: RunDir) -> None:
-    """A process that was killed holds nothing, and leaves nothing that must be cleaned up."""
-    with holder(run) as first:
-        first.kill()
-        first.wait()
-        assert run.writer() is None
-        with run.locked():
-            assert run.writer() == f"process {os.getpid()} on {socket.gethostname()}"
-    assert run.writer() is None
-
-
-def test_lock_ends_with_an_error(run: RunDir) -> None:
-    """Whatever ends the work frees the run, and what it wrote is all that is left."""
-    with pytest.raises(KeyboardInterrupt), run.locked():
-        raise KeyboardInterrupt
-    assert run.writer() is None
-    assert names(run.path) - {".lock"} == {"run.json"}
 
 
 # --- HpBandSter's and ConfigSpace's own readers
