@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -23,13 +24,17 @@ def entrypoint() -> NoReturn:
     """The console script."""
     # Importing makes many objects and no garbage: looking for it takes a tenth of `status`.
     gc.set_threshold(100_000)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file name may hold what cannot be printed
             stream.reconfigure(errors="backslashreplace")
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants it ignored
+            signal.signal(number, _terminate)
     signal.signal(signal.SIGINT, _interrupt)
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    _tell("")
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,12 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         # The reader of our output is gone; Python would complain once more when it flushes.
         sys.stdout = None
         return ExitCode.DONE
-    except Exception:  # noqa: BLE001 - the boundary: what is unforeseen is our defect
-        _print_traceback()
-        sys.stderr.write(
-            "mnist-lab: this is a defect of mnist-lab; please report the lines above\n"
-        )
-        return ExitCode.DEFECT
+    except Exception as problem:  # noqa: BLE001 - the boundary: what is unforeseen is our defect
+        return _fail_unforeseen(problem, debug="--debug" in arguments)
     return ExitCode.DONE
 
 
@@ -72,17 +73,58 @@ def _terminate(number: int, _: FrameType | None) -> NoReturn:
     raise Terminated(f"terminated by {signal.Signals(number).name}", next_step=_CONTINUE)
 
 
+def _replace_closed_streams() -> None:
+    """Let a closed stream (`>&-`) lead nowhere: else a file of a run gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - till the end
+            setattr(sys, name, nowhere)
+
+
+def _is_output_lost() -> bool:
+    """Whether standard output takes nothing more."""
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = None  # Python would complain once more when it flushes
+        return True
+    return False
+
+
+def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
+    if isinstance(problem, OSError) and _is_output_lost():
+        unwritten = LabError(
+            "standard output can be written",
+            received=problem.strerror,
+            next_step="make room; what was trained is kept, the same command shows it",
+        )
+        return _fail(unwritten, debug=debug)
+    _print_traceback()
+    _tell("mnist-lab: this is a defect of mnist-lab; please report the lines above\n")
+    return ExitCode.DEFECT
+
+
+def _tell(text: str) -> None:
+    """Write to standard error; where that takes nothing the exit code must do."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - till the end
+
+
 def _fail(error: LabError, *, debug: bool) -> int:
     if debug:
         _print_traceback()
-    sys.stderr.write(f"mnist-lab: {error}\n")
+    _tell(f"mnist-lab: {error}\n")
     return error.exit_code
 
 
 def _print_traceback() -> None:
     import traceback
 
-    traceback.print_exc()
+    _tell(traceback.format_exc())
 
 
 def _fail_usage(error: click.ClickException) -> int:
@@ -92,5 +134,5 @@ def _fail_usage(error: click.ClickException) -> int:
     if isinstance(error, click.NoSuchOption) and context is not None:
         options = [name for param in context.command.params for name in param.opts]
         message = f"no such option: {error.option_name}; {nearest(error.option_name, options)}"
-    sys.stderr.write(f"mnist-lab: {message}; see {command} --help\n")
+    _tell(f"mnist-lab: {message}; see {command} --help\n")
     return ExitCode.USAGE

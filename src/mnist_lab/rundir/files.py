@@ -1,7 +1,20 @@
-"""Writing a file so that whoever reads it sees the old one or the new one, and nothing between."""
+"""Writing files so that no failure damages what is there: full disk, power cut or killed process.
+
+The promise, for every file of a run:
+
+* A file that is replaced is whole at every moment: whoever reads it sees the old one or the new
+  one, and nothing between. A failure leaves no temporary file; a killed process or a power cut may.
+* The journal is only added to, and what was added is whole lines, in order, from the first on. A
+  line that could not be finished is cut off: at once, or when the journal is next opened.
+* What a call has written when it returns is on the disk, under its name, and survives a power cut,
+  as far as the file system and the disk keep their own promises.
+* A disk that is full, over its quota or read-only ends the run with one line. The same command
+  continues it when there is room, from the last epoch that was written.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import suppress
@@ -12,9 +25,12 @@ from mnist_lab.errors import RunDirError
 if TYPE_CHECKING:
     from pathlib import Path
 
+# What a folder's fsync reports when the disk failed; anything else is a file system that has none.
+_DISK_FAILS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` atomically; after a failure the old file is whole and no temporary remains.
+    """Replace `path` atomically, and return when the new file is on the disk.
 
     Raises:
         RunDirError: the file cannot be written.
@@ -26,6 +42,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as problem:
         raise unwritable(path, problem) from None
     finally:
@@ -45,15 +62,35 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder inside a run, if it is not there.
+    """Make a folder inside a run, if it is not there; what is written into it later survives, too.
 
     Raises:
         RunDirError: it cannot be made.
     """
+    if path.is_dir():
+        return
     try:
-        path.mkdir(exist_ok=True)
+        path.mkdir(exist_ok=True)  # another thread may be making it
+        sync_folder(path.parent)
     except OSError as problem:
         raise unwritable(path, problem) from None
+
+
+def sync_folder(path: Path) -> None:
+    """Put the names in a folder on the disk: until then a power cut can undo a rename.
+
+    Raises:
+        OSError: the disk failed. A file system that cannot do this for a folder is let alone.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+    except OSError as problem:
+        if problem.errno in _DISK_FAILS:
+            raise
 
 
 def unwritable(path: Path, problem: OSError, *, what: str = "files of a run") -> RunDirError:

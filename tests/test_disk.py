@@ -1,0 +1,515 @@
+"""Disks that are full, read-only or over a quota, torn journals: nothing written is damaged.
+
+Most tests need a small file system of their own: root, or sudo without a password, mounts it.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import re
+import resource
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_events import (
+    an_epoch,
+    epoch_done,
+    failed,
+    proposed,
+    run_info,
+    whole_trial,
+    write_events,
+)
+from test_faults import measured, wait_until_gone, workers_of
+
+from mnist_lab.errors import RunDirError
+from mnist_lab.records import EVENT, Checkpoint, EpochDone
+from mnist_lab.rundir import Journal, RunDir, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).parent
+LAB = TESTS / "formula_lab.py"
+COMMON = ("--data", "sample", "--workers", "2")
+SEARCH = ("random-search", "--iters", "2", "--epochs", "6", *COMMON)
+SWEEP = ("lr-sweep", "--values", "0.1,0.01,0.001", "--epochs", "8", *COMMON)
+# Longer curves than everything else that this run writes before its end.
+LONG = ("lr-sweep", "--values", "0.1,0.01", "--epochs", "100", *COMMON)
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let worker processes import the formula, and let them be quick."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("FORMULA_SECONDS", "0.005")
+
+
+# --- file systems, and what goes wrong with them
+
+
+class Disk:
+    """A small mounted file system.
+
+    Args:
+        path: where it is mounted.
+        prefix: the words before a command that root must give.
+    """
+
+    def __init__(self, path: Path, prefix: list[str]) -> None:
+        self.path = path
+        self._prefix = prefix
+
+    def admin(self, *command: str) -> None:
+        """Give a command as root."""
+        subprocess.run([*self._prefix, *command], check=True, capture_output=True)
+
+    def fill(self, leave: int = 0) -> Path:
+        """Fill it up, except for `leave` bytes; returns the file that is in the way."""
+        filler = self.path / "filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while file.write(b"x" * 4096):
+                    pass
+            except OSError as problem:
+                assert problem.errno == errno.ENOSPC  # noqa: PT017 - how the loop ends
+            file.truncate(filler.stat().st_size - leave)
+        return filler
+
+    @contextmanager
+    def full(self, leave: int = 0) -> Iterator[None]:
+        """No room, except for `leave` bytes."""
+        filler = self.fill(leave)
+        yield
+        filler.unlink()
+
+    @contextmanager
+    def without_inodes(self) -> Iterator[None]:
+        """Room for bytes, but for no other file."""
+        names = (self.path / f"filler-{number}" for number in itertools.count())
+        with pytest.raises(OSError, match="No space left on device"):
+            list(map(Path.touch, names))
+        yield
+        for filler in self.path.glob("filler-*"):
+            filler.unlink()
+
+
+@contextmanager
+def mounted(path: Path, *words: str) -> Iterator[Disk]:
+    """Mount a file system, or skip the test."""
+    path.mkdir()
+    for prefix in ([], ["sudo", "-n"]):
+        try:
+            command = [*prefix, "mount", *words, str(path)]
+            done = subprocess.run(command, capture_output=True, check=False)
+        except FileNotFoundError:
+            continue
+        if done.returncode == 0:
+            break
+    else:
+        pytest.skip("needs a small disk: root, or sudo without a password, must be able to mount")
+    disk = Disk(path, prefix)
+    disk.admin("chmod", "777", str(path))
+    try:
+        yield disk
+    finally:
+        disk.admin("umount", "--lazy", str(path))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """One MiB, and 64 files."""
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=1m,nr_inodes=64", "none") as disk:
+        yield disk
+
+
+@pytest.fixture
+def failing_disk(tmp_path: Path) -> Iterator[Disk]:
+    """A file system that turns read-only while files are open in it, as after an error."""
+    image = tmp_path / "image"
+    try:
+        with image.open("wb") as file:
+            file.truncate(4 << 20)
+        subprocess.run(["/sbin/mkfs.ext4", "-q", image], check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("needs /sbin/mkfs.ext4")
+    with mounted(tmp_path / "failing", "-o", "loop", str(image)) as disk:
+        yield disk
+
+
+# --- whole commands
+
+
+def start(out: Path, words: tuple[str, ...], **environment: str) -> subprocess.Popen[str]:
+    """Start a command that trains."""
+    return subprocess.Popen(
+        [sys.executable, str(LAB), *words, "--out", str(out)],
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def n_epochs(out: Path) -> int:
+    """How many epochs are in the journal."""
+    journal = RunDir(out).journal
+    return journal.read_bytes().count(b'"event":"epoch"') if journal.exists() else 0
+
+
+def start_and_wait(out: Path, words: tuple[str, ...]) -> subprocess.Popen[str]:
+    """Start a command with slow epochs, and return when a few are done."""
+    n_before = n_epochs(out)
+    process = start(out, words, FORMULA_SECONDS="0.15")
+    deadline = time.monotonic() + 60
+    while n_epochs(out) < n_before + 3:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    return process
+
+
+def finish(out: Path, words: tuple[str, ...], **environment: str) -> None:
+    """Give the command and let it end well."""
+    process = start(out, words, **environment)
+    assert (process.communicate(timeout=60)[1].count("mnist-lab:"), process.returncode) == (0, 0)
+
+
+@cache
+def undisturbed(words: tuple[str, ...]) -> list[Any]:
+    """The trials of the command on a disk without troubles."""
+    finish(Path("undisturbed"), words)
+    return measured("undisturbed")
+
+
+def check_ends_with_one_line(process: subprocess.Popen[str], match: str) -> None:
+    """Rule, value and next step in the last line, nobody left behind, no traceback."""
+    workers = workers_of(process)
+    words = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, words
+    lines = words.splitlines()
+    assert [line for line in lines if line.startswith("mnist-lab:")] == lines[-1:]
+    assert re.fullmatch(f"mnist-lab: [^:;]+: got .*{match}.*; .+", lines[-1]), lines[-1]
+    assert "Traceback" not in words
+    wait_until_gone(workers)
+
+
+def check_is_whole(out: Path) -> None:
+    """Every line of the journal is an event, and every JSON file is one; no temporary is left."""
+    for line in RunDir(out).journal.read_bytes().splitlines(keepends=True):
+        assert line.endswith(b"\n")
+        EVENT.validate_json(line)
+    for path in out.glob("*.json"):
+        json.loads(path.read_bytes())
+    assert [path for path in out.rglob(".*") if not path.name.startswith(".lock")] == []
+
+
+def check_continues(out: Path, words: tuple[str, ...]) -> None:
+    """The same command ends with the curves of an undisturbed run; no epoch is trained twice."""
+    finish(out, words)
+    assert measured(str(out)) == undisturbed(words)
+    events = RunDir(out).read_events()
+    trained = [(one.trial, one.epoch.epoch) for one in events if isinstance(one, EpochDone)]
+    assert len(trained) == len(set(trained))
+
+
+def test_run_on_a_disk_with_troubles(disk: Disk) -> None:
+    """Full, without inodes, over a limit: each ends the run in one line and costs nothing."""
+    out = disk.path / "run"
+    for trouble in (disk.full, disk.without_inodes):
+        process = start_and_wait(out, SWEEP)
+        with trouble():
+            check_ends_with_one_line(process, "No space left on device")
+            check_is_whole(out)
+    if sys.platform == "linux":  # only there a limit is set from outside
+        process = start_and_wait(out, SWEEP)
+        largest = RunDir(out).journal.stat().st_size + 100  # the next line is torn
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
+        check_ends_with_one_line(process, "File too large")
+        check_is_whole(out)
+    check_continues(out, SWEEP)
+
+
+def test_disk_turns_read_only(failing_disk: Disk) -> None:
+    """A file system that stops to take anything, as after an error, ends the run with one line."""
+    out = failing_disk.path / "run"
+    process = start_and_wait(out, SWEEP)
+    failing_disk.admin("mount", "-o", "remount,abort", str(failing_disk.path))
+    check_ends_with_one_line(process, "Read-only file system")
+    check_is_whole(out)
+    check_ends_with_one_line(start(out, SWEEP), "Read-only file system")
+    failing_disk.admin("umount", str(failing_disk.path))
+    image = failing_disk.path.with_name("image")
+    failing_disk.admin("mount", "-o", "loop", str(image), str(failing_disk.path))
+    (out / ".lock.json").unlink()  # it lost its content, and a name is watched for 16 s
+    check_continues(out, SWEEP)
+
+
+def test_disk_is_full_before_the_start(disk: Disk) -> None:
+    """A run that cannot begin says so, and leaves nothing that stands in another's way."""
+    out = disk.path / "run"
+    for trouble in (disk.full, disk.without_inodes):
+        with trouble():
+            check_ends_with_one_line(start(out, SWEEP), "No space left on device")
+            assert not RunDir(out).exists()
+            RunDir(out).check_is_ours()
+
+
+@pytest.mark.parametrize(
+    ("words", "room", "file", "state"),
+    [(LONG, 72, "curves.json", "running"), (SEARCH, 96, r"\.png", "complete")],
+)
+def test_disk_is_full_at_the_end(
+    disk: Disk, words: tuple[str, ...], room: int, file: str, state: str
+) -> None:
+    """Where only curves or figures had no room, the same command writes them and trains nothing."""
+    out = disk.path / "run"
+    with disk.full(leave=room << 10):
+        check_ends_with_one_line(start(out, words), f"{file} .No space left on device")
+        check_is_whole(out)
+        assert RunDir(out).read_info().state == state
+    trials = RunDir(out).read_trials()
+    finish(out, words, FORMULA_UNUSABLE="1")
+    assert RunDir(out).read_trials() == trials
+    n_trained = [len(epochs) for *_, epochs in measured(str(out))]
+    assert n_trained == [trial.configuration.epochs for trial in trials]
+    assert list(out.glob("*.svg")) != []
+
+
+# As if the folder had become full after Python chose it.
+FULL_TEMP = """
+import runpy, sys, tempfile
+tempfile.tempdir = sys.argv.pop(1)
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def test_folder_for_temporary_files_is_full(disk: Disk) -> None:
+    """Workers that cannot be started for want of temporary files are one line."""
+    command = [sys.executable, "-c", FULL_TEMP, str(disk.path), str(LAB), *SWEEP, "--out", "run"]
+    with disk.without_inodes():
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        check_ends_with_one_line(process, "No space left on device")
+        check_is_whole(Path("run"))
+
+
+# --- what is printed
+
+
+def shell(words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of words given to a shell."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec '{sys.executable}' '{LAB}' {words}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run directory that was just begun."""
+    run = RunDir(tmp_path / "a-run")
+    run.create()
+    run.write_info(run_info())
+    return run
+
+
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+
+
+@needs_full
+@pytest.mark.parametrize("words", ["status a-run", "status a-run --json", "--help"])
+@pytest.mark.usefixtures("run")
+def test_output_that_cannot_be_written(words: str) -> None:
+    """What was asked for and cannot be shown is an error of one line."""
+    code, _, problem = shell(f"{words} > /dev/full")
+    assert (code, problem.count("\n")) == (1, 1)
+    match = "mnist-lab: standard output can be written: got No space left on device; .+\n"
+    assert re.fullmatch(match, problem)
+
+
+@needs_full
+def test_nothing_can_be_written() -> None:
+    """Where neither stream takes anything, the exit code still tells."""
+    assert shell("--help > /dev/full 2>&1") == (1, "", "")
+
+
+@pytest.mark.parametrize("lost", [pytest.param("2> /dev/full", marks=needs_full), "2>&-"])
+@pytest.mark.parametrize(("words", "code"), [("status none", 2), ("--bogus", 2)])
+def test_errors_that_cannot_be_written(lost: str, words: str, code: int) -> None:
+    """Where nobody can be told, the exit code still tells."""
+    assert shell(f"{words} {lost}")[0] == code
+
+
+@pytest.mark.usefixtures("run")
+def test_output_is_closed() -> None:
+    """Who closes standard output wants nothing shown, which is no error."""
+    for words in ("status a-run", "--help"):
+        assert shell(f"{words} >&-") == (0, "", "")
+    assert shell("status a-run >&- 2>&- <&-") == (0, "", "")
+
+
+@pytest.mark.parametrize("lost", [pytest.param("2> /dev/full", marks=needs_full), "<&- >&- 2>&-"])
+def test_progress_that_cannot_be_written(lost: str) -> None:
+    """Hours of training do not end because a log is full, and no file gets a stream's number."""
+    assert shell(f"{' '.join(SWEEP)} --out run {lost}")[0] == 0
+    check_is_whole(Path("run"))
+    assert measured("run") == undisturbed(SWEEP)
+
+
+# --- single files
+
+
+def test_files_on_a_full_disk(disk: Disk) -> None:
+    """The old file is whole, and alone; with room again it is replaced."""
+    path = disk.path / "run.json"
+    write_bytes(path, b"old" * 1000)
+    with disk.full(leave=8192):
+        with pytest.raises(RunDirError, match=r"got .*run\.json .No space left on device.; make"):
+            write_bytes(path, b"new" * 10_000)
+        assert path.read_bytes() == b"old" * 1000
+        assert {one.name for one in disk.path.iterdir()} == {"run.json", "filler"}
+        write_bytes(path, b"new" * 1000)  # there is room for this one
+    assert path.read_bytes() == b"new" * 1000
+
+
+def test_checkpoint_on_a_full_disk(disk: Disk) -> None:
+    """The trial goes on from the last checkpoint that had room."""
+    run, checkpoint = RunDir(disk.path), Checkpoint(an_epoch(), b"first")
+    run.write_checkpoint(proposed(), checkpoint)
+    with disk.full(leave=4096):
+        later = Checkpoint(an_epoch(2), b"x" * 10_000)
+        with pytest.raises(RunDirError, match=r"checkpoint .No space left on device.; make room"):
+            run.write_checkpoint(proposed(), later)
+        assert run.read_checkpoint(proposed()) == checkpoint
+        assert len(list(run.checkpoints.iterdir())) == 1
+
+
+def test_journal_takes_nothing_after_a_gap(disk: Disk) -> None:
+    """A line that had no room leaves no part of it, and none follows until it is opened again."""
+    run = RunDir(disk.path)
+    journal = Journal(run.journal)
+    journal.append(proposed())
+    before = run.journal.read_bytes()
+    with disk.full(leave=4096):
+        for _ in range(2):
+            with pytest.raises(RunDirError, match=r"got .*journal\.jsonl .No space left on device"):
+                journal.append(failed(reason="x" * 10_000))
+            assert run.journal.read_bytes() == before
+    with pytest.raises(RunDirError, match=r"the journal can be written: got .*; make room"):
+        journal.append(epoch_done())
+    journal.close()
+    again = Journal(run.journal)
+    again.append(epoch_done())
+    again.close()
+    assert again.repaired is None
+    assert run.read_events() == [proposed(), epoch_done()]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """What stood in each folder when it was put on the disk."""
+    folders: list[set[str]] = []
+    fsync = os.fsync
+
+    def look(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            folders.append(set(os.listdir(number)))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", look)
+    return folders
+
+
+def test_names_are_on_the_disk(tmp_path: Path, synced: list[set[str]]) -> None:
+    """A rename and a new file survive a power cut: their folder is put on the disk after them."""
+    run = RunDir(tmp_path)
+    write_bytes(run.curves, b"{}")
+    assert synced == [{"curves.json"}]
+    Journal(run.journal).close()
+    assert synced[1:] == [{"curves.json", "journal.jsonl"}]
+    run.write_checkpoint(proposed(), Checkpoint(an_epoch(), b""))
+    run.write_checkpoint(proposed(2), Checkpoint(an_epoch(), b""))
+    first, second = "trial-00001.checkpoint", "trial-00002.checkpoint"
+    names = {"curves.json", "journal.jsonl", "checkpoints"}
+    assert synced[2:] == [names, {first}, {first, second}]
+
+
+@pytest.mark.parametrize(
+    ("number", "is_ours"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)]
+)
+def test_folder_that_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, is_ours: bool
+) -> None:
+    """A file system that cannot do this for folders is no error; a disk that fails is."""
+    fsync = os.fsync
+
+    def refuse(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    run = RunDir(tmp_path)
+    if is_ours:
+        with pytest.raises(RunDirError, match=r"got .*curves\.json .Input/output error.;"):
+            write_bytes(run.curves, b"{}")
+        with pytest.raises(RunDirError, match=r"got .*journal\.jsonl .Input/output error.;"):
+            Journal(run.journal)
+    else:
+        write_bytes(run.curves, b"{}")
+        Journal(run.journal).close()
+    assert run.curves.read_bytes() == b"{}"
+
+
+# --- torn journals
+
+
+def test_journal_torn_anywhere(tmp_path: Path) -> None:
+    """Cut at any byte, what is read is the whole lines before; opening cuts the rest, in words."""
+    run, made = RunDir(tmp_path), whole_trial()[:3]
+    write_events(run, *made)
+    whole = run.journal.read_bytes()
+    for cut in range(len(whole) + 1):
+        run.journal.write_bytes(whole[:cut])
+        n_whole = whole[:cut].count(b"\n")
+        n_torn = cut - (whole[:cut].rfind(b"\n") + 1)
+        assert run.read_events() == made[:n_whole]
+        assert run.journal.stat().st_size == cut  # reading changes nothing
+        journal = Journal(run.journal)
+        assert run.journal.read_bytes() == whole[: cut - n_torn]
+        if n_torn == 0:
+            assert journal.repaired is None
+        else:
+            size = "1 byte" if n_torn == 1 else f"{n_torn} bytes"
+            assert journal.repaired is not None
+            assert f"last line was torn ({size}, as a power cut leaves it)" in journal.repaired
+        journal.append(failed())
+        journal.close()
+        assert run.read_events() == [*made[:n_whole], failed()]
+
+
+def test_journal_that_grew_without_its_content(tmp_path: Path) -> None:
+    """Zeros, which some file systems leave after a power cut, are a torn line like any other."""
+    run = RunDir(tmp_path)
+    write_events(run, *whole_trial())
+    with run.journal.open("ab") as file:
+        file.write(bytes(5000))
+    assert run.read_events() == whole_trial()
+    journal = Journal(run.journal)
+    journal.close()
+    assert "5,000 bytes" in (journal.repaired or "")
+    assert run.read_events() == whole_trial()
