@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+import time
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 # The packages whose version may change a number or a file.
 PACKAGES = (
@@ -27,8 +31,14 @@ PACKAGES = (
     "matplotlib",
 )
 
-
 NOT_INSTALLED = "not installed"
+
+# What a worker with TensorFlow takes: over 50 trials of the search space it peaked at 1.04 GiB.
+WORKER_GIB = 1.2
+
+# Where Linux tells which control groups hold this process, and what those allow.
+_MEMBERSHIP = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -36,6 +46,70 @@ def usable_cores() -> tuple[int, ...]:
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
+
+
+def core_limit() -> float:
+    """How many cores this process may use, above 0; a quota may allow a part of one.
+
+    The smaller of its affinity mask and the CPU quotas of its control groups, as a container or a
+    batch system sets them. Where the system has no such groups the mask alone counts.
+    """
+    return min(float(len(usable_cores())), _core_quota())
+
+
+def available_memory_gib() -> float:
+    """How much memory new processes can take, in GiB, at least 0.
+
+    The smaller of what the machine has left and what this process's control groups leave.
+    """
+    return min(psutil.virtual_memory().available, _memory_left()) / 2**30
+
+
+def oom_kills() -> int | None:
+    """How many processes the kernel killed since boot as memory ran out; None where not told."""
+    told = re.search(r"^oom_kill (\d+)$", _read(Path("/proc/vmstat")), re.MULTILINE)
+    return int(told[1]) if told else None
+
+
+def busy_cores(interval_s: float = 0.5) -> float:
+    """How many of the usable cores other processes keep busy now, at least 0.
+
+    The load average would still count, for a minute, the run that just ended. Niced work does not
+    count, as it gives way.
+
+    Args:
+        interval_s: how long to look, in seconds, above 0; this call takes as long.
+    """
+    busy_s, own_s, start = _busy_s(), time.process_time(), time.monotonic()
+    time.sleep(interval_s)
+    others_s = _busy_s() - busy_s - (time.process_time() - own_s)
+    return max(0.0, others_s / (time.monotonic() - start))
+
+
+def suggested_workers(n_threads: int = 1) -> tuple[int, str]:
+    """How many workers to start on the CPU, at least 1, and why not one for every core.
+
+    They share the cores that this process may use and that nobody else keeps busy, and they fit
+    into the memory that is left. Takes half a second, to see who is busy.
+
+    Args:
+        n_threads: how many cores each worker keeps busy, at least 1.
+
+    Returns:
+        The number, and the reason in words; no words if all usable cores are taken.
+    """
+    n_cores, limit, memory_gib = len(usable_cores()), core_limit(), available_memory_gib()
+    n_busy = min(round(busy_cores()), n_cores)  # whole cores: a little noise costs no worker
+    # Not limit - busy: a quota is this group's own, and those who are busy have theirs.
+    by_cores = max(1, int(min(limit, n_cores - n_busy) / n_threads))
+    n_workers = min(by_cores, max(1, int(memory_gib / WORKER_GIB)))
+    if n_workers >= n_cores // n_threads:
+        return n_workers, ""
+    if n_workers < by_cores:
+        return n_workers, f"{memory_gib:.1f} GiB of memory are free, a worker takes {WORKER_GIB}"
+    if limit < n_cores - n_busy:
+        return n_workers, f"this process's group is limited to {limit:.3g} of {n_cores} cores"
+    return n_workers, f"other work keeps {n_busy} of {n_cores} cores busy"
 
 
 def listed_gpus() -> int:
@@ -114,3 +188,72 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return NOT_INSTALLED
+
+
+def _busy_s() -> float:
+    """CPU time that the usable cores have spent since boot, on all but niced work."""
+    # Stolen time counts: somebody here wanted the core, though another machine got it.
+    kinds = ("user", "system", "irq", "softirq", "steal")
+    times, cores = psutil.cpu_times(percpu=True), usable_cores()
+    if cores[-1] < len(times):  # else the system lists only this container's cores, renumbered
+        times = [times[core] for core in cores]
+    return sum(getattr(one, kind, 0.0) for one in times for kind in kinds)
+
+
+def _core_quota(membership: Path = _MEMBERSHIP, root: Path = _GROUPS) -> float:
+    """The smallest CPU quota of the control groups, in cores; infinite if there is none."""
+    quotas = [math.inf]
+    for group in _groups("cpu", membership, root):
+        told = _read(group / "cpu.max") or " ".join(
+            _read(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        )
+        numbers = _whole_numbers(told)
+        if len(numbers) == 2:  # noqa: PLR2004 - quota and period; "max" or -1 is no quota
+            quotas.append(numbers[0] / numbers[1])
+    return min(quotas)
+
+
+def _memory_left(membership: Path = _MEMBERSHIP, root: Path = _GROUPS) -> float:
+    """The bytes that the control groups leave, at least 0; infinite if nothing limits them."""
+    left = [math.inf]
+    for group in _groups("memory", membership, root):
+        limit = _read(group / "memory.max") or _read(group / "memory.limit_in_bytes")
+        used = _read(group / "memory.current") or _read(group / "memory.usage_in_bytes")
+        # Cached files that nobody uses make room; version 1 totals the subgroups under total_.
+        stat = _read(group / "memory.stat")
+        cached = re.search(r"^total_inactive_file (\d+)$", stat, re.MULTILINE) or re.search(
+            r"^inactive_file (\d+)$", stat, re.MULTILINE
+        )
+        numbers = _whole_numbers(f"{limit} {used}")
+        if len(numbers) == 2:  # noqa: PLR2004 - limit and use; "max" is no limit
+            left.append(max(0, numbers[0] - numbers[1] + (int(cached[1]) if cached else 0)))
+    return min(left)
+
+
+def _groups(controller: str, membership: Path, root: Path) -> Iterator[Path]:
+    """The folders of the control groups that hold this process, up to the root; some may lack.
+
+    A container often sees its own group as the root, while its membership names a path outside.
+    """
+    for line in _read(membership).splitlines():
+        _, controllers, name = line.split(":", 2)
+        if not controllers:  # version 2: one tree for all
+            top = root
+        elif controller in controllers.split(","):
+            top = root / controller
+        else:
+            continue
+        group = top.joinpath(*(part for part in name.split("/") if part not in {"", ".."}))
+        yield from (group, *list(group.parents)[: len(group.parts) - len(top.parts)])
+
+
+def _whole_numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split() if word.isdecimal()]
+
+
+def _read(path: Path) -> str:
+    """The text of one of the system's own files; empty if there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""

@@ -20,7 +20,7 @@ from mnist_lab.data.dataset import (
     Split,
     TrainingData,
 )
-from mnist_lab.data.loading import DATA_VARIABLE, MNIST_URL, TIMEOUT_S, load, locate
+from mnist_lab.data.loading import DATA_VARIABLE, MNIST_URL, TIMEOUT_S, cache_file, load, locate
 
 __all__ = [
     "DATA_VARIABLE",
@@ -35,6 +35,7 @@ __all__ = [
     "DatasetInfo",
     "Split",
     "TrainingData",
+    "cache_file",
     "load",
     "locate",
 ]

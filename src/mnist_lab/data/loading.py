@@ -51,7 +51,7 @@ def load(
     """
     place = locate(source)
     if place is None:
-        dataset = _download_or_sample(_cache_file(), url=url, timeout_s=timeout_s, quiet=quiet)
+        dataset = _download_or_sample(cache_file(), url=url, timeout_s=timeout_s, quiet=quiet)
     elif place == SAMPLE:
         dataset = _load_sample()
     else:
@@ -75,7 +75,7 @@ def locate(source: str | None = None) -> str | None:
     given = _given(source)
     if given is not None:
         return SAMPLE if given == SAMPLE else str(_absolute(given))
-    cache = str(_cache_file())
+    cache = str(cache_file())
     return cache if os.path.exists(cache) else None  # noqa: PTH110 - Path's raises if forbidden
 
 
@@ -88,7 +88,7 @@ def _absolute(path: str) -> Path:
     return Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 - Path's raises if no such user
 
 
-def _cache_file() -> Path:
+def cache_file() -> Path:
     """Where keras.datasets.mnist keeps its file."""
     return _absolute(os.environ.get("KERAS_HOME") or "~/.keras") / "datasets" / "mnist.npz"
 

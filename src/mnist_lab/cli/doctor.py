@@ -1,0 +1,174 @@
+"""What the doctor looks at, and the problems it finds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mnist_lab import data, machine
+from mnist_lab.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FREE_DISK_GIB = 1  # less is soon gone, as other programs write too
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Problem(NamedTuple):
+    """What makes training slow, poor or impossible.
+
+    Attributes:
+        text: one line: what was found, what should be, what to do.
+        prevents_training: whether a training fails while it lasts.
+    """
+
+    text: str
+    prevents_training: bool = False
+
+
+def examine() -> tuple[dict[str, Any], list[Problem]]:
+    """Look at this machine; takes a second, and seconds more if it has a GPU.
+
+    Returns:
+        What there is, ready for JSON: sizes in GiB; and the problems, those of the set-up first.
+    """
+    found = machine.describe() | {
+        "bfloat16": machine.has_bfloat16(),
+        "gpus": machine.usable_gpus(),
+        "free_disk_gib": machine.free_disk_gib(Path()),
+        "data": data.locate() or "none yet: Keras' MNIST is downloaded when it is needed",
+        "versions": machine.versions(),
+    }
+    problems = (
+        *_packages(found["versions"]),
+        *_data(),
+        *_folders(),
+        *_memory(),
+        *_gpus(found["gpus"]),
+        *_busy(found["cores"]),
+    )
+    return found, list(problems)
+
+
+def _packages(versions: dict[str, str]) -> Iterator[Problem]:
+    missing = [name for name, version in versions.items() if version == machine.NOT_INSTALLED]
+    if missing:
+        yield Problem(
+            f"not installed: {', '.join(missing)}; install what is missing, in the version that "
+            "requirements.lock names",
+            prevents_training=True,
+        )
+
+
+def _data() -> Iterator[Problem]:
+    if data.locate() is None:
+        yield Problem(
+            f"no file of MNIST is here; name one with --data or {data.DATA_VARIABLE}, or put it "
+            f"at {data.cache_file()}; otherwise it is downloaded, and if that fails the sample of "
+            "5,000 digits is used"
+        )
+        return
+    try:
+        data.load(quiet=True)
+    except DataError as error:
+        yield Problem(str(error), prevents_training=True)
+
+
+def _folders() -> Iterator[Problem]:
+    runs = _nearest(Path("results"))
+    reason = _write_error(runs)
+    if reason is None or reason.errno in _FULL:
+        name = "the current folder" if runs == Path() else "results in the current folder"
+        next_step = "make room there, or give --out on another disk"
+        yield from _disk(name, runs, reason, next_step)
+    else:
+        yield Problem(
+            f"runs cannot be written to results in the current folder ({reason.strerror}); "
+            "change to a folder that can be written, or give --out",
+            prevents_training=True,
+        )
+
+    next_step = "set TMPDIR to a folder on a disk with room"
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except OSError as error:
+        yield Problem(f"{error.strerror}; {next_step}", prevents_training=True)
+    else:
+        if temporary.stat().st_dev != runs.stat().st_dev:
+            name = f"{temporary}, which takes temporary files"
+            yield from _disk(name, temporary, None, next_step)
+
+    cache = data.cache_file().parent
+    reason = _write_error(_nearest(cache))
+    if reason is not None:
+        yield Problem(
+            f"Keras' cache, {cache}, cannot be written ({reason.strerror}), so that no download is "
+            "kept there; set KERAS_HOME to a folder that can be written, or name a file of MNIST "
+            f"with --data or {data.DATA_VARIABLE}"
+        )
+
+
+def _disk(name: str, folder: Path, reason: OSError | None, next_step: str) -> Iterator[Problem]:
+    free_gib = machine.free_disk_gib(folder)
+    if reason is not None:
+        yield Problem(
+            f"the disk of {name} is full ({reason.strerror}); {next_step}", prevents_training=True
+        )
+    elif free_gib < FREE_DISK_GIB:
+        yield Problem(
+            f"{free_gib} GiB is free on the disk of {name}, and {FREE_DISK_GIB} GiB should "
+            f"be; {next_step}"
+        )
+
+
+def _memory() -> Iterator[Problem]:
+    free_gib = machine.available_memory_gib()
+    if free_gib < machine.WORKER_GIB:
+        yield Problem(
+            f"{free_gib:.1f} GiB of memory is free, and a worker takes {machine.WORKER_GIB} GiB; "
+            "end other programs, or raise the limit of this process's group",
+            prevents_training=True,
+        )
+
+
+def _gpus(n_usable: int) -> Iterator[Problem]:
+    n_listed = machine.listed_gpus()
+    if n_listed and not n_usable:
+        yield Problem(
+            f"TensorFlow sees none of the GPUs that NVIDIA's driver lists ({n_listed}), so that "
+            "training is on the CPU; install tensorflow[and-cuda], and unset CUDA_VISIBLE_DEVICES "
+            "if it hides them"
+        )
+
+
+def _busy(n_cores: int) -> Iterator[Problem]:
+    n_busy = min(round(machine.busy_cores()), n_cores)
+    if n_busy:
+        yield Problem(
+            f"other work keeps {n_busy} of {n_cores} cores busy; --workers auto starts fewer "
+            "workers, and --nice lets the other work go first"
+        )
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or, where it is yet to be made, what it would be made in."""
+    return next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+
+
+def _write_error(folder: Path) -> OSError | None:
+    """Why no file can be put into `folder`.
+
+    It is tried: asked for permissions, the system would let root write even to a read-only disk.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".mnist-lab-") as file:
+            file.write(bytes(4096))  # an empty file fits on a full disk
+            file.flush()
+    except OSError as error:
+        return error
+    return None
