@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Steps = Generator[Checkpoint, None, tuple[Outcome, bytes | None]]
 
 TRAINER = "formula:open_formula"
+# What FORMULA_LEAKS_MIB leaks in each epoch after the first.
+hoard: list[bytes] = []
 
 
 def error_of(config: TrainConfig, seed: int, epoch: int) -> float:
@@ -31,7 +33,9 @@ def error_of(config: TrainConfig, seed: int, epoch: int) -> float:
 
 
 def open_formula(**_: Any) -> Callable[..., Steps]:
-    """What a worker trains with; raises if FORMULA_UNUSABLE is set."""
+    """What a worker trains with; FORMULA_UNUSABLE makes it raise, FORMULA_ASLEEP sleep."""
+    if os.environ.get("FORMULA_ASLEEP"):
+        time.sleep(1000)
     if os.environ.get("FORMULA_UNUSABLE"):
         raise DataError("the formula has data", received="none", next_step="give it some")
     return _train
@@ -69,3 +73,8 @@ def _perhaps_fail(config: TrainConfig, epoch: int) -> None:
     if once and not Path(once).exists():
         Path(once).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    stuck = os.environ.get("FORMULA_STUCK_ONCE")
+    if stuck and not Path(stuck).exists():
+        Path(stuck).touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    hoard.append(b"x" * (int(os.environ.get("FORMULA_LEAKS_MIB", "0")) << 20))

@@ -86,6 +86,9 @@ def run(
     tick: Callable[[], None] = lambda: None,
     emit: Callable[[Event], None] | None = None,
     store: Memory | None = None,
+    patience_s: float = 300.0,
+    niceness: int = 0,
+    notes: list[str] | None = None,
 ) -> list[Event]:
     """The new events of a run."""
     events: list[Event] = []
@@ -97,8 +100,10 @@ def run(
         store=store or Memory(),
         trainer=formula.TRAINER,
         arguments={},
-        places=[Place()] * n_workers,
+        places=[Place(niceness=niceness)] * n_workers,
+        patience_s=lambda _: patience_s,
         tick=tick,
+        note=([] if notes is None else notes).append,
     )
     return events
 
@@ -239,6 +244,73 @@ def test_dead_worker_is_replaced_and_its_trial_repeated(
     events = run(search(4))
     assert [e.attempt for e in events if isinstance(e, Started) and e.attempt > 1] == [2]
     assert results(events) == results(undisturbed)
+
+
+def test_stuck_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is silent for too long is killed; its trial goes on after its last epoch."""
+    undisturbed = run(search(4))
+    monkeypatch.setenv("FORMULA_STUCK_ONCE", str(tmp_path / "stuck"))
+    monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_STUCK_S", 0.1)
+    notes: list[str] = []
+    events = run(search(4), patience_s=2, notes=notes)
+    (again,) = (e for e in events if isinstance(e, Started) and e.attempt > 1)
+    assert again.from_epoch >= 1
+    assert results(events) == results(undisturbed)
+    assert re.fullmatch(r".+\.\d+ made no epoch for 2 s", "".join(notes))
+    assert children() == []
+
+
+def test_suspended_study_takes_no_worker_for_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While this process does not look, time stands still, as on a laptop that slept."""
+    monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_STUCK_S", 0.1)
+    monkeypatch.setenv("FORMULA_SECONDS", "0.5")
+    slept = False
+
+    def tick() -> None:
+        nonlocal slept
+        if not slept and len(events) > 2:
+            slept = True
+            time.sleep(5)
+
+    events: list[Event] = []
+    run(grid(16), emit=events.append, n_workers=1, tick=tick, patience_s=3)
+    assert slept
+    assert [event.attempt for event in events if isinstance(event, Started)] == [1]
+
+
+def test_worker_that_is_never_ready_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that neither dies nor starts is not waited for without end."""
+    monkeypatch.setenv("FORMULA_ASLEEP", "1")
+    monkeypatch.setattr("mnist_lab.engine.pool.START_PATIENCE_S", 2.0)
+    with pytest.raises(StudyError, match="a worker is ready within 2 s: got none"):
+        run(grid(16))
+    assert children() == []
+
+
+def test_worker_that_grows_is_started_anew_between_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that grew by half a gibibyte leaves after its trial, and no trial is tried twice."""
+    undisturbed = run(search(4))
+    monkeypatch.setenv("FORMULA_LEAKS_MIB", "150")
+    notes: list[str] = []
+    events = run(search(4), n_workers=1, notes=notes)
+    assert results(events) == results(undisturbed)
+    begun = [event for event in events if isinstance(event, Started)]
+    assert [event.attempt for event in begun] == [1, 1, 1, 1]
+    assert len({event.worker for event in begun}) == 2
+    assert re.fullmatch(
+        r".+ is started anew: its memory grew from [\d.]+ to [\d.]+ GiB", "".join(notes)
+    )
+
+
+def test_nice_workers_give_way() -> None:
+    """A place's niceness is that of its worker, and of the threads that the worker starts."""
+    seen: set[int] = set()
+
+    def tick() -> None:
+        seen.update(child.nice() for child in children())
+
+    run(grid(16), niceness=7, tick=tick)
+    assert psutil.Process().nice() + 7 in seen
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from hpbandster.core.nameserver import NameServer
@@ -31,6 +32,10 @@ __all__ = ["Place", "run_trials"]
 LOOPBACK = "127.0.0.1"
 # How often the main thread looks after the workers and the screen.
 TICK_S = 0.1
+# A tick that took longer than this was no work: this process was suspended.
+LONGEST_TICK_S = 1.0
+# A stuck worker has cost minutes before it is one.
+LOOK_FOR_STUCK_S = 2.0
 
 # Without a handler Python prints HpBandSter's warnings among our lines.
 logging.getLogger("hpbandster").addHandler(logging.NullHandler())
@@ -46,7 +51,9 @@ def run_trials(
     trainer: str,
     arguments: dict[str, Any],
     places: Sequence[Place],
+    patience_s: Callable[[TrainConfig], float],
     tick: Callable[[], None],
+    note: Callable[[str], None],
 ) -> None:
     """Train everything that `proposals` propose and `history` does not know yet.
 
@@ -59,7 +66,10 @@ def run_trials(
         trainer: `module:function`, see :class:`~mnist_lab.engine.worker.Orders`.
         arguments: of that function.
         places: where workers run; they are started only if there is something to train.
+        patience_s: how many seconds a worker may take for an epoch of a configuration before it
+            counts as stuck and is replaced.
         tick: called about ten times a second from the calling thread; what it raises ends the run.
+        note: called with a line about a worker that was lost or replaced.
 
     Raises:
         StudyError: a worker cannot start, or a thread of the engine died.
@@ -71,7 +81,7 @@ def run_trials(
     address: dict[str, Any] = {"host": LOOPBACK, "nameserver": host, "nameserver_port": port}
     ledger = Ledger(history, base=base, emit=emit, store=store)
     try:
-        master = Master(proposals=proposals, ledger=ledger, run_id=run_id, **address)
+        master = Master(proposals=proposals, ledger=ledger, on_note=note, run_id=run_id, **address)
     except BaseException:
         nameserver.shutdown()
         raise
@@ -79,17 +89,26 @@ def run_trials(
     pool = Pool(
         Orders(trainer=trainer, arguments=arguments, run_id=run_id, **address),
         is_known=dispatcher.is_known,
+        is_gone=dispatcher.is_gone,
     )
     decisions = threading.Thread(target=master.run_guarded, name="master", daemon=True)
     decisions.start()
     try:
         started = False
+        clock_s, looked_s, last = 0.0, 0.0, time.monotonic()
         while decisions.is_alive():
             decisions.join(TICK_S)
+            now = time.monotonic()
+            clock_s += min(now - last, LONGEST_TICK_S)
+            last = now
             if master.work_wanted.is_set() and not started:
-                pool.start(places)
+                pool.start(places, clock_s)
                 started = True
-            for name, reason in pool.replace_dead():
+            dispatcher.clock_s = clock_s
+            if clock_s - looked_s > LOOK_FOR_STUCK_S:
+                looked_s = clock_s
+                dispatcher.give_up_stuck(patience_s)
+            for name, reason in pool.replace_dead(clock_s):
                 dispatcher.worker_lost(name, reason)
             _raise_failure(dispatcher.failure)
             tick()

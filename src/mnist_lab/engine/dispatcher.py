@@ -17,12 +17,14 @@ import Pyro4.errors
 from hpbandster.core import dispatcher as hpbandster_dispatcher
 
 from mnist_lab.engine.wire import from_wire, to_wire
+from mnist_lab.records import Proposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hpbandster.core.dispatcher import Job
 
+    from mnist_lab.config import TrainConfig
     from mnist_lab.records import Checkpoint, HpBandSterId
 
 # How often a trial whose worker died, or whose training raised, is tried in all.
@@ -40,6 +42,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         on_start: called with (id, worker name, attempt) when a worker takes a trial; returns the
             checkpoint that it goes on from, if there is one.
         on_epoch: called with (id, checkpoint) when a worker finished an epoch.
+        on_note: called with a line about a worker that a person may want to know.
         run_id: of the HpBandSter run.
         host: the address to listen on.
         nameserver: address of the nameserver.
@@ -53,6 +56,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         queue_callback: Callable[[int], None],
         on_start: Callable[[HpBandSterId, str, int], Checkpoint | None],
         on_epoch: Callable[[HpBandSterId, Checkpoint], None],
+        on_note: Callable[[str], None],
         run_id: str,
         host: str,
         nameserver: str,
@@ -70,8 +74,12 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         self.failure: BaseException | None = None
         self._on_start = on_start
         self._on_epoch = on_epoch
+        self._on_note = on_note
         self._attempts: dict[HpBandSterId, int] = {}
-        self._lost: dict[str, str] = {}
+        self._gone: set[str] = set()
+        # The clock of whoever looks after us, which stands still while this process is suspended.
+        self.clock_s = 0.0
+        self._heard_s: dict[HpBandSterId, float] = {}
         self._announced = False
         # Registered here and not in the thread, so that it can be reached and shut down at once.
         self.pyro_daemon = Pyro4.Daemon(host=host)
@@ -113,7 +121,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                     new = {
                         name: hpbandster_dispatcher.Worker(name, uri)
                         for name, uri in found.items()
-                        if name not in self.worker_pool and name not in self._lost
+                        if name not in self.worker_pool and name not in self._gone
                     }
                     self.worker_pool.update(new)
                     self.idle_workers.update(new)
@@ -152,6 +160,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                     job.worker_name = name
                     job.time_it("started")
                     self.running_jobs[job.id] = job
+                    self._heard_s[job.id] = self.clock_s
                     self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
                 start = self._on_start(job.id, name, self._attempts[job.id])
                 try:
@@ -168,41 +177,71 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             name: the worker's, as registered with the nameserver.
             reason: why, for the record ("killed by signal 9 (SIGKILL)").
         """
-        with self.runner_cond:
-            self._lost[name] = reason
-            worker = self.worker_pool.pop(name, None)
-            self.idle_workers.discard(name)
+        worker = self._forget(name)
         if worker is None:
             return
         self._tell_queue()
         if worker.runs_job is not None:
+            self._on_note(f"{name.rpartition('worker.')[2]} {reason}")
             failure = {"result": None, "exception": f"its worker {reason}"}
-            self.register_result(worker.runs_job, failure)
+            self.register_result(worker.runs_job, failure, name)
+
+    def give_up_stuck(self, patience_s: Callable[[TrainConfig], float]) -> None:
+        """Give workers up whose trial made no epoch for `patience_s` of its configuration."""
+        with self.runner_cond:
+            silences = [
+                (job, self.clock_s - self._heard_s[job.id]) for job in self.running_jobs.values()
+            ]
+        for job, silence_s in silences:
+            proposed = Proposed.model_validate_json(job.kwargs["trial"])
+            if silence_s > patience_s(proposed.configuration):
+                self.worker_lost(job.worker_name, f"made no epoch for {silence_s:.0f} s")
 
     def is_known(self, name: str) -> bool:
         """Whether a worker of this name ever registered."""
         with self.runner_cond:
-            return name in self.worker_pool or name in self._lost
+            return name in self.worker_pool or name in self._gone
+
+    def is_gone(self, name: str) -> bool:
+        """Whether a worker of this name is given up, or has taken its leave."""
+        with self.runner_cond:
+            return name in self._gone
 
     @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
     def register_epoch(self, id: HpBandSterId, worker: str, checkpoint: dict[str, str]) -> None:  # noqa: A002 - as HpBandSter
         """Take an epoch from a worker; it is on the disk when this returns.
 
-        A worker that was given up, and whose trial another one has, is not listened to.
+        A worker that was given up, and whose trial another one has, is not listened to. Nor is any
+        after a failure: what follows an epoch that could not be written would stand behind a gap.
         """
         with self._reporting_failure():
             job = self.running_jobs.get(_as_id(id))
-            if job is not None and job.worker_name == worker:
+            if job is not None and job.worker_name == worker and self.failure is None:
+                self._heard_s[job.id] = self.clock_s
                 self._on_epoch(job.id, from_wire(checkpoint))
 
     @Pyro4.expose  # type: ignore[untyped-decorator]
-    @Pyro4.callback  # type: ignore[untyped-decorator]
-    @Pyro4.oneway  # type: ignore[untyped-decorator]
-    def register_result(self, id: HpBandSterId, result: dict[str, Any]) -> None:  # noqa: A002 - as HpBandSter
-        """Take the result of a trial; one that failed is tried again while attempts are left."""
+    def register_result(
+        self,
+        id: HpBandSterId,  # noqa: A002 - as HpBandSter
+        result: dict[str, Any],
+        worker: str,
+        leaves: str | None = None,
+    ) -> None:
+        """Take the result of a trial; one that failed is tried again while attempts are left.
+
+        Args:
+            id: HpBandSter's.
+            result: HpBandSter's `{"result": ..., "exception": ...}`.
+            worker: who sends it; one that was given up is not listened to.
+            leaves: why this worker takes no other trial, if so.
+        """
         with self._reporting_failure():
-            job = self._end_of(_as_id(id))
-            if job is None:
+            if leaves is not None and self._forget(worker) is not None:
+                self._on_note(f"{worker.rpartition('worker.')[2]} is started anew: {leaves}")
+                self._tell_queue()
+            job = self._end_of(_as_id(id), worker)
+            if job is None or self.failure is not None:
                 return
             if result["exception"] is not None and self._attempts[job.id] < MAX_ATTEMPTS:
                 self.submit_job(job.id, **job.kwargs)
@@ -211,16 +250,25 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             job.result, job.exception = result["result"], result["exception"]
             self.new_result_callback(job)
 
-    def _end_of(self, job_id: HpBandSterId) -> Job | None:
-        """Take a job from the running ones and free its worker; None for one nobody waits for."""
+    def _end_of(self, job_id: HpBandSterId, name: str) -> Job | None:
+        """Take a job from the running ones and free its worker; None if that one has it no more."""
         with self.runner_cond:
-            job = self.running_jobs.pop(job_id, None)
-            if job is not None and job.worker_name in self.worker_pool:
-                worker = self.worker_pool[job.worker_name]
-                worker.runs_job = None
-                self.idle_workers.add(job.worker_name)
+            job = self.running_jobs.get(job_id)
+            if job is None or job.worker_name != name:
+                return None
+            del self.running_jobs[job_id]
+            if name in self.worker_pool:
+                self.worker_pool[name].runs_job = None
+                self.idle_workers.add(name)
                 self.runner_cond.notify_all()
             return job
+
+    def _forget(self, name: str) -> Any:
+        """Strike a worker off, for good; returns what was known of it."""
+        with self.runner_cond:
+            self._gone.add(name)
+            self.idle_workers.discard(name)
+            return self.worker_pool.pop(name, None)
 
     def _nameserver(self) -> Any:
         return Pyro4.locateNS(host=self.nameserver, port=self.nameserver_port)

@@ -21,6 +21,8 @@ from mnist_lab.engine.dispatcher import Dispatcher
 from mnist_lab.records import Failed, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hpbandster.core.base_iteration import BaseIteration
 
     from mnist_lab.engine.ledger import Ledger
@@ -37,6 +39,7 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
     Args:
         proposals: who proposes the configurations.
         ledger: answers what was trained before, and takes what is trained now.
+        on_note: called with a line about a worker that a person may want to know.
         run_id: of the HpBandSter run.
         host: the address to listen on.
         nameserver: address of the nameserver.
@@ -48,6 +51,7 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
         *,
         proposals: Proposals,
         ledger: Ledger,
+        on_note: Callable[[str], None],
         run_id: str,
         host: str,
         nameserver: str,
@@ -78,6 +82,7 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
             queue_callback=self.adjust_queue_size,
             on_start=ledger.started,
             on_epoch=ledger.epoch,
+            on_note=on_note,
             run_id=run_id,
             host=host,
             nameserver=nameserver,

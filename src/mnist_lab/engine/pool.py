@@ -8,8 +8,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+import psutil
+
+from mnist_lab import machine
 from mnist_lab.errors import StudyError
 
 if TYPE_CHECKING:
@@ -19,13 +23,16 @@ if TYPE_CHECKING:
 
 # After SIGTERM a worker has nothing to save: its epochs are in the journal already.
 PATIENCE_S = 5.0
+# Loading TensorFlow and the data takes 3 to 20 s; on a slow network folder a minute.
+START_PATIENCE_S = 300.0
 
 
 class Place(NamedTuple):
-    """What one worker gets: threads to compute with, and a GPU by number, if it has one."""
+    """What one worker gets: threads, a GPU by number if it has one, and its niceness (0 to 19)."""
 
     n_threads: int = 1
     gpu: int | None = None
+    niceness: int = 0
 
 
 class _Process(NamedTuple):
@@ -33,6 +40,7 @@ class _Process(NamedTuple):
     process: subprocess.Popen[str]
     output: IO[str]
     name: str
+    started_s: float
 
 
 class Pool:
@@ -41,37 +49,65 @@ class Pool:
     Args:
         orders: what each is told.
         is_known: whether the worker of this name ever registered.
+        is_gone: whether it was given up, or has taken its leave.
     """
 
-    def __init__(self, orders: Orders, *, is_known: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        orders: Orders,
+        *,
+        is_known: Callable[[str], bool],
+        is_gone: Callable[[str], bool],
+    ) -> None:
         self._orders = orders
         self._is_known = is_known
+        self._is_gone = is_gone
+        self._n_oom_kills = machine.oom_kills()
         self._processes: list[_Process] = []
 
-    def start(self, places: Sequence[Place]) -> None:
-        """Start a worker at each place; they are ready seconds later."""
-        self._processes.extend(self._start(place) for place in places)
+    def start(self, places: Sequence[Place], clock_s: float) -> None:
+        """Start a worker at each place; they are ready seconds later.
 
-    def replace_dead(self) -> list[tuple[str, str]]:
-        """Start each dead worker again.
+        Raises:
+            StudyError: a process cannot be started.
+        """
+        self._processes.extend(self._start(place, clock_s) for place in places)
+
+    def replace_dead(self, clock_s: float) -> list[tuple[str, str]]:
+        """Start each worker again that is dead or given up.
+
+        Args:
+            clock_s: the time in seconds, by the clock of :meth:`start`.
 
         Returns:
             The dead ones' names, and why each died.
 
         Raises:
-            StudyError: one died before it was ready, and so would the next.
+            StudyError: one died before it was ready, and so would the next; or it is not ready
+                after `START_PATIENCE_S`.
         """
         dead = []
         for index, worker in enumerate(self._processes):
+            if self._is_gone(worker.name):
+                worker.process.kill()
+                worker.process.wait()
             code = worker.process.poll()
             if code is None:
+                waited_s = clock_s - worker.started_s
+                if waited_s > START_PATIENCE_S and not self._is_known(worker.name):
+                    raise StudyError(
+                        f"a worker is ready within {START_PATIENCE_S:.0f} s",
+                        received=f"none; its last words: {_last_line(worker.output) or 'none'}",
+                        next_step="see whether disk and network are slow, then give the same "
+                        "command to continue",
+                    )
                 continue
-            reason, last_words = _reason(code), _last_line(worker.output)
+            reason, last_words = self._reason(code), _last_line(worker.output)
             _close(worker)
             if not self._is_known(worker.name):
                 raise StudyError(last_words or f"a worker starts: it {reason}")
             dead.append((worker.name, reason + (f": {last_words}" if code > 0 else "")))
-            self._processes[index] = self._start(worker.place)
+            self._processes[index] = self._start(worker.place, clock_s)
         return dead
 
     def stop(self) -> None:
@@ -87,18 +123,29 @@ class Pool:
             _close(worker)
         self._processes.clear()
 
-    def _start(self, place: Place) -> _Process:
-        output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed when its process ended
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mnist_lab.engine.worker"],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            env=os.environ | _environment(place),
-            text=True,
-            # A Ctrl-C at the terminal is for the parent, which decides what it means.
-            start_new_session=True,
-        )
+    def _start(self, place: Place, clock_s: float) -> _Process:
+        try:
+            output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed when its process ended
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mnist_lab.engine.worker"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=os.environ | _environment(place),
+                text=True,
+                # A Ctrl-C at the terminal is for the parent, which decides what it means.
+                start_new_session=True,
+            )
+        except OSError as problem:
+            raise StudyError(
+                "a worker process can be started, with a temporary file for what it says",
+                received=problem,
+                next_step="make room or permit it, then give the same command to continue",
+            ) from None
+        if place.niceness:
+            # Now, while it has one thread: those it starts later inherit this.
+            with suppress(psutil.NoSuchProcess):  # it is found dead at the next look
+                psutil.Process(process.pid).nice(place.niceness)
         assert process.stdin is not None  # noqa: S101 - it was asked for above
         try:
             process.stdin.write(self._orders.model_dump_json() + "\n")
@@ -106,7 +153,18 @@ class Pool:
         except BrokenPipeError:
             pass  # it died already, and is found dead at the next look
         prefix = f"hpbandster.run_{self._orders.run_id}.worker"
-        return _Process(place, process, output, f"{prefix}.{socket.gethostname()}.{process.pid}")
+        name = f"{prefix}.{socket.gethostname()}.{process.pid}"
+        return _Process(place, process, output, name, clock_s)
+
+    def _reason(self, code: int) -> str:
+        if code >= 0:
+            return f"ended with exit code {code}"
+        number = -code
+        hint = ""
+        if number == signal.SIGKILL and machine.oom_kills() != self._n_oom_kills:
+            self._n_oom_kills = machine.oom_kills()
+            hint = ": the machine ran out of memory"
+        return f"was killed by signal {number} ({signal.Signals(number).name}){hint}"
 
 
 def _close(worker: _Process) -> None:
@@ -126,14 +184,6 @@ def _environment(place: Place) -> dict[str, str]:
     if place.gpu is not None:
         values["CUDA_VISIBLE_DEVICES"] = str(place.gpu)
     return values
-
-
-def _reason(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    number = -code
-    hint = ", perhaps out of memory" if number == signal.SIGKILL else ""
-    return f"was killed by signal {number} ({signal.Signals(number).name}{hint})"
 
 
 def _last_line(output: IO[str]) -> str:
