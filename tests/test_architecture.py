@@ -38,6 +38,7 @@ LAYERS = [
     "curves",
     "plots",
     "report",
+    "forecast",
     "progress",
     "study",
     "cli",

@@ -107,6 +107,14 @@ BAD = [
     ("lr-sweep --seed -1", 2, "seed is an integer, 0 or more: got -1"),
     ("lr-sweep --workers 0", 2, "--workers is auto or at least 1: got 0"),
     ("lr-sweep --workers some", 2, "'some' is neither auto nor a whole number"),
+    ("lr-sweep --threads-per-worker 0", 2, "a whole number, at least 1: got 0"),
+    ("lr-sweep --threads-per-worker all", 2, "'all' is not a valid integer"),
+    ("lr-sweep --time-limit 2", 2, "such as 2h, 90m or 1h30m: got '2'"),
+    ("lr-sweep --time-limit 0s", 2, "at least a second"),
+    ("lr-sweep --time-limit -1h", 2, "got '-1h'"),
+    ("lr-sweep --until 24:00", 2, "00:00 to 23:59, such as 18:00: got '24:00'"),
+    ("lr-sweep --until 6pm", 2, "got '6pm'"),
+    ("lr-sweep --settings untimely.toml", 2, "got 'tomorrow'"),
     ("lr-sweep --precision float16", 2, "'float16' is not one of"),
     ("lr-sweep --device tpu", 2, "'tpu' is not one of"),
     ("lr-sweep --settings missing.toml", 2, "in a readable TOML file: got missing.toml"),
@@ -166,6 +174,7 @@ def test_bad_input_is_one_line(
     write("text_value.json", json.dumps(BEST | {"batch_size": "many"}))
     write("broken.toml", "values = [")
     write("unknown.toml", "epoch = 3")
+    write("untimely.toml", "until = 'tomorrow'")
     Path("empty").mkdir()
     Path("full").mkdir()
     write("full/thesis.tex", "mine")

@@ -120,6 +120,15 @@ def test_lr_sweep_writes_what_the_contract_names() -> None:
     assert (out / "journal.jsonl").read_bytes() == journal
 
 
+def test_number_of_workers_changes_no_number() -> None:
+    """One, two or four workers of one thread train the same curves, to the last digit."""
+    search = ("random-search", "--iters", "4", "--epochs", "2", "--data", "sample", "--quiet")
+    for n_workers in ("1", "2", "4"):
+        lab(*search, "--workers", n_workers, "--out", f"workers-{n_workers}")
+    assert measured("workers-2") == measured("workers-1")
+    assert measured("workers-4") == measured("workers-1")
+
+
 def test_search_then_test_then_status_and_plot() -> None:
     """The main job, end to end: a search, its best configuration tested, all of it shown again."""
     lab("random-search", "--iters", "2", "--epochs", "1", "--data", "sample", "--out", "s")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -33,10 +34,10 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORMULA_SECONDS", "0.03")
 
 
-def start(out: str) -> subprocess.Popen[str]:
+def start(out: str, *words: str) -> subprocess.Popen[str]:
     """Start the search."""
     return subprocess.Popen(
-        [sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, "--out", out],
+        [sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, "--out", out, *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -120,8 +121,8 @@ def test_killed_again_and_again_it_ends_with_the_same_curves() -> None:
     """Random kills at random moments lose nothing but the epochs in progress."""
     chance = random.Random(1)  # noqa: S311 - chance, not secrecy
     whole = start("whole")
-    whole.communicate(timeout=120)
-    assert whole.returncode == 0
+    _, printed = whole.communicate(timeout=120)
+    assert whole.returncode == 0, printed
     n_kills = n_runs = n_again = 0
     while n_kills < N_KILLS:
         out = f"killed-{n_runs}"
@@ -182,5 +183,45 @@ def test_closed_terminal_and_two_interrupts(number: signal.Signals) -> None:
     assert process.returncode == (143 if number == signal.SIGHUP else 130)
     wait_until_gone(workers)
     again = start("stopped")
+    again.communicate(timeout=120)
+    assert again.returncode == 0
+
+
+def test_time_limit_ends_the_run_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results so far, one line, exit code 75, no process; the same command goes on to the end."""
+    monkeypatch.setenv("FORMULA_SECONDS", "0.2")
+    limited = start("limited", "--time-limit", "6s")
+    while not (workers := workers_of(limited)):
+        time.sleep(0.05)
+    _, printed = limited.communicate(timeout=60)
+    assert limited.returncode == 75
+    wait_until_gone(workers)
+    assert re.search(r"\d+ of 12 trials will fit before \d\d:\d\d:\d\d\n", printed)
+    n_done = sum(trial.state == "complete" for trial in RunDir(Path("limited")).read_trials())
+    assert 0 < n_done < 12
+    assert printed.splitlines()[-1] == (
+        f"mnist-lab: the time limit is reached with {n_done} of 12 trials done; "
+        "give the same command to continue"
+    )
+    assert RunDir(Path("limited")).read_info().state == "stopped"
+    assert RunDir(Path("limited")).best.exists()
+    again = start("limited")
+    again.communicate(timeout=120)
+    assert again.returncode == 0
+    trained = [e for e in RunDir(Path("limited")).read_events() if isinstance(e, EpochDone)]
+    assert len(trained) == 12 * 6
+
+
+def test_time_limit_before_the_first_trial_leaves_a_run_that_continues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A limit shorter than the first trial loses nothing."""
+    monkeypatch.setenv("FORMULA_SECONDS", "10")
+    limited = start("limited", "--time-limit", "1s")
+    _, printed = limited.communicate(timeout=60)
+    assert limited.returncode == 75
+    assert "with 0 of 12 trials done" in printed
+    monkeypatch.setenv("FORMULA_SECONDS", "0.03")
+    again = start("limited")
     again.communicate(timeout=120)
     assert again.returncode == 0

@@ -10,15 +10,16 @@ import pytest
 from made_events import epoch_done, failed, finished, proposed, started, whole_trial
 from rich.console import Console
 
-from mnist_lab import progress
+from mnist_lab import forecast, progress
+from mnist_lab.forecast import Deadline, Forecast
 from mnist_lab.progress import Lines, LiveTable, Silent, duration
 from mnist_lab.records import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mnist_lab.progress import Watcher
-    from mnist_lab.records import Event
+    from mnist_lab.records import Event, Trial
 
 BASE = "learning rate 0.1, batch size 128, 16 filters of 3×3, 3 epochs"
 
@@ -29,7 +30,7 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def monotonic(self) -> float:
+    def time(self) -> float:
         """Seconds since some moment."""
         return self.now
 
@@ -38,7 +39,9 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that the progress looks at."""
     clock = Clock()
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock.monotonic))
+    for module in (forecast, progress):
+        both = SimpleNamespace(monotonic=clock.time, time=clock.time)
+        monkeypatch.setattr(module, "time", both)
     return clock
 
 
@@ -55,12 +58,32 @@ class Screen:
         )
         self.watcher = watcher(console)
 
+    def begin(
+        self,
+        title: str,
+        n_trainings: int,
+        trials: Sequence[Trial] = (),
+        *,
+        n_workers: int = 1,
+        deadline: Deadline | None = None,
+    ) -> None:
+        """A study of so many trainings of three epochs starts."""
+        self._forecast = Forecast(
+            [proposed().configuration] * n_trainings,
+            trials,
+            n_images=50_000,
+            n_workers=n_workers,
+            deadline=deadline,
+        )
+        self.watcher.begin(title, self._forecast, trials)
+
     def shows(self, *events: Event, after_s: float = 0.0) -> str:
         """What is added to the screen by these events, so many seconds before each."""
         self._file.seek(0)
         self._file.truncate()
         for event in events:
             self._clock.now += after_s
+            self._forecast.update(event)
             self.watcher.update(event)
         self._clock.now += 0.25
         self.watcher.tick()
@@ -71,7 +94,7 @@ class Screen:
 def lines(clock: Clock) -> Screen:
     """Plain lines of a study of two trials."""
     screen = Screen(Lines, terminal=False, clock=clock)
-    screen.watcher.begin("a sweep", 2, [])
+    screen.begin("a sweep", 2)
     return screen
 
 
@@ -79,7 +102,7 @@ def lines(clock: Clock) -> Screen:
 def table(clock: Clock) -> Any:
     """The table of a study of two trials."""
     screen = Screen(LiveTable, terminal=True, clock=clock)
-    screen.watcher.begin("a sweep", 2, [])
+    screen.begin("a sweep", 2)
     yield screen
     screen.watcher.end()
 
@@ -109,9 +132,8 @@ def test_lines_of_a_trial(lines: Screen) -> None:
     """A trial is a line when it starts, one for each epoch and one at its end."""
     assert lines.shows(proposed(1)) == ""
     assert lines.shows(started(1)) == f"trial 1 starts: {BASE}\n"
-    assert lines.shows(epoch_done(1, 1, 0.0816)) == (
-        "trial 1 epoch 1/3: validation error 8.16 %, 2.0 s\n"
-    )
+    shown = lines.shows(epoch_done(1, 1, 0.0816))
+    assert shown.startswith("trial 1 epoch 1/3: validation error 8.16 %, 2.0 s\n")
     assert lines.shows(finished(1)).startswith("trial 1 done; 1 of 2 trials, about ")
 
 
@@ -132,9 +154,8 @@ def test_lines_of_another_attempt(lines: Screen) -> None:
 def test_lines_without_validation(lines: Screen) -> None:
     """Where nothing validates, the training error is shown under its own name, and the reason."""
     lines.shows(proposed(1), started(1))
-    assert lines.shows(epoch_done(1, 1, None)) == (
-        "trial 1 epoch 1/3: training error 6.00 %, 2.0 s\n"
-    )
+    shown = lines.shows(epoch_done(1, 1, None))
+    assert shown.startswith("trial 1 epoch 1/3: training error 6.00 %, 2.0 s\n")
     assert "trial 1 done (no validation); " in lines.shows(finished(1, reason="no validation"))
 
 
@@ -142,7 +163,7 @@ def test_lines_of_continuing_trials(clock: Clock) -> None:
     """A study that goes on counts what was done, and starts again trials that it knows."""
     screen = Screen(Lines, terminal=False, clock=clock)
     known = fold([*whole_trial(1), proposed(2), started(2), epoch_done(2)])
-    screen.watcher.begin("a sweep, continuing", 3, known)
+    screen.begin("a sweep, continuing", 3, known)
     assert screen.shows(started(2)) == f"trial 2 starts: {BASE}\n"
     screen.shows(epoch_done(2))
     assert "trial 2 done; 2 of 3 trials, about " in screen.shows(finished(2))
@@ -153,7 +174,7 @@ def test_titles_are_shown_as_they_are(clock: Clock) -> None:
     title = "lr-sweep on digits[copy].npz"
     for watcher, terminal in ((Lines, False), (LiveTable, True)):
         screen = Screen(watcher, terminal=terminal, clock=clock)
-        screen.watcher.begin(title, 1, [])
+        screen.begin(title, 1)
         shown = screen._file.getvalue()
         screen.watcher.end()
         assert title in shown
@@ -161,14 +182,14 @@ def test_titles_are_shown_as_they_are(clock: Clock) -> None:
 
 def test_lines_are_never_wrapped(clock: Clock) -> None:
     """A line stays one line, however narrow the console of a log file is thought to be."""
-    file = io.StringIO()
-    watcher = Lines(Console(file=file, width=20, _environ={}))
-    watcher.begin("a sweep", 1, [])
-    clock.now += 1
-    for event in whole_trial():
-        watcher.update(event)
-    watcher.end()
-    assert len(file.getvalue().splitlines()) == 1 + 1 + 3 + 1
+    screen = Screen(
+        lambda console: Lines(Console(file=console.file, width=20, _environ={})),
+        terminal=False,
+        clock=clock,
+    )
+    screen.begin("a sweep", 1)
+    shown = screen.shows(*whole_trial())
+    assert len(shown.splitlines()) == 1 + 3 + 1 + 1  # the outlook, once
 
 
 # --- the table
@@ -205,7 +226,7 @@ def test_table_of_continuing_trials(clock: Clock) -> None:
     screen = Screen(LiveTable, terminal=True, clock=clock)
     lost: list[Event] = [proposed(2), started(2), failed(2)]
     done = [*whole_trial(1, 0.03), *whole_trial(4, 0.05)]
-    screen.watcher.begin("a sweep", 5, fold([*done, *lost, proposed(3)]))
+    screen.begin("a sweep", 5, fold([*done, *lost, proposed(3)]))
     shown = screen.shows(started(3))
     screen.watcher.end()
     assert "3 of 5 trials done · 1 failed · best 3.00 %" in shown
@@ -236,13 +257,49 @@ def test_no_time_left_is_guessed(lines: Screen, table: Screen) -> None:
 
 
 def test_time_left_of_the_study(lines: Screen) -> None:
-    """The workers' own start is not projected; epochs at 10 s leave 30 s for a trial of three."""
+    """Three epochs of 2 s and 0.6 s of compiling are left; how long the workers started is not."""
     lines.shows(proposed(1), proposed(2), after_s=60)
-    lines.shows(started(1))
-    for number in (1, 2):
-        lines.shows(epoch_done(1, number), after_s=9.75)
-    shown = lines.shows(epoch_done(1, 3), finished(1), after_s=4.875)
-    assert "1 of 2 trials, about 30 s left" in shown
+    lines.shows(started(1), epoch_done(1, 1), epoch_done(1, 2))
+    shown = lines.shows(epoch_done(1, 3), finished(1))
+    assert "1 of 2 trials, about 7 s left" in shown
+
+
+def test_first_epoch_tells_what_to_expect(lines: Screen) -> None:
+    """The time left is told as soon as it is known, and then with each result."""
+    lines.shows(proposed(1), started(1))
+    assert lines.shows(epoch_done(1, 1)).splitlines()[1] == "about 11 s left"
+    assert "left" not in lines.shows(epoch_done(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (5.0, "1 of 2 trials will fit before 18:00"),
+        (12.0, "all 2 trials will fit before 18:00"),
+        (3.0, "0 of 2 trials will fit before 18:00"),
+    ],
+)
+@pytest.mark.parametrize("watcher", [Lines, LiveTable])
+def test_deadline(seconds: float, text: str, watcher: Any, clock: Clock) -> None:
+    """Lines and table tell how many trials will fit before the deadline."""
+    screen = Screen(watcher, terminal=watcher is LiveTable, clock=clock)
+    screen.begin("a sweep", 2, deadline=Deadline(clock.now + seconds, "18:00"))
+    shown = screen.shows(proposed(1), proposed(2), started(1), epoch_done(1, 1))
+    screen.watcher.end()
+    assert text in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("watcher", [Lines, LiveTable])
+def test_notes_are_shown_as_they_are(watcher: Any, clock: Clock) -> None:
+    """A note is a line of its own, before the study begins and while it runs."""
+    screen = Screen(watcher, terminal=watcher is LiveTable, clock=clock)
+    screen.watcher.note("a [torn] line")
+    screen.begin("a sweep", 1)
+    screen.watcher.note("a [lost] worker")
+    screen.watcher.end()
+    shown = screen._file.getvalue()
+    assert "a [torn] line\n" in shown
+    assert "a [lost] worker\n" in shown
 
 
 def test_nothing_left_at_the_end(lines: Screen) -> None:
@@ -262,18 +319,19 @@ def test_time_left_of_trials(table: Screen, clock: Clock) -> None:
     assert "│    2.00 │       0 s │" in table.shows()
 
 
-def test_two_workers_halve_the_time_left(table: Screen) -> None:
-    """The time left of the whole follows from all epochs together, whoever trained them."""
-    table.shows(proposed(1), proposed(2), started(1), started(2))
-    shown = table.shows(epoch_done(1, 1), epoch_done(2, 1), after_s=4.875)
-    # Ten seconds for two epochs of six: twenty for the other four.
-    assert "about 20 s left" in shown
+def test_two_workers_halve_the_time_left(clock: Clock) -> None:
+    """The time left of the whole is that of the worker who ends last."""
+    screen = Screen(Lines, terminal=False, clock=clock)
+    screen.begin("a sweep", 2, n_workers=2)
+    shown = screen.shows(proposed(1), proposed(2), started(1), started(2), epoch_done(1, 1))
+    assert "about 6 s left" in shown
 
 
 def test_silence() -> None:
     """The watcher that shows nothing takes everything."""
     watcher = Silent()
-    watcher.begin("a sweep", 1, [])
+    watcher.begin("a sweep", Forecast([], n_images=1, n_workers=1), [])
+    watcher.note("a note")
     for event in whole_trial():
         watcher.update(event)
     watcher.tick()
@@ -284,7 +342,7 @@ def test_trial_that_goes_on_shows_where_it_stands(clock: Clock) -> None:
     """A trial with a checkpoint counts the epochs of earlier sessions, not only its own."""
     known: list[Event] = [proposed(1), started(1), epoch_done(1, 1), epoch_done(1, 2)]
     screen = Screen(LiveTable, terminal=True, clock=clock)
-    screen.watcher.begin("a sweep", 1, fold(known))
+    screen.begin("a sweep", 1, fold(known))
     n_epochs = proposed(1).configuration.epochs
     assert f"2/{n_epochs} │" in screen.shows(started(1, from_epoch=2))
     assert f"3/{n_epochs} │" in screen.shows(epoch_done(1, 3))

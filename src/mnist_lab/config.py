@@ -96,6 +96,8 @@ class StudySettings(Frozen):
     seed: Seed = 0
     precision: Precision = "float32"
     device: Literal["cpu", "gpu"] = "cpu"
+    # Sums over several threads round differently, so this decides the last digits.
+    threads_per_worker: Annotated[int, Field(ge=1, description="a whole number, at least 1")] = 1
 
     @property
     def n_trainings(self) -> int:

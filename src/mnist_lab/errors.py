@@ -77,6 +77,12 @@ class Interrupted(LabError):
     exit_code = ExitCode.INTERRUPTED
 
 
+class TimeLimit(LabError):
+    """The time limit that was given is reached; what is finished is kept."""
+
+    exit_code = ExitCode.TIME_LIMIT
+
+
 class Terminated(LabError):
     """SIGTERM or SIGHUP; what is finished is kept."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,22 +12,26 @@ from mnist_lab.curves import describe, percent
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Proposed, Started
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
     from mnist_lab.config import TrainConfig
+    from mnist_lab.forecast import Forecast
     from mnist_lab.records import Epoch, Trial
 
 
 class Watcher(Protocol):
     """Somebody who follows a study; called from several threads, one at a time."""
 
-    def begin(self, title: str, n_trainings: int, trials: Sequence[Trial]) -> None:
-        """A study starts, or continues with these trials."""
+    def begin(self, title: str, forecast: Forecast, trials: Sequence[Trial]) -> None:
+        """A study starts, or continues with these trials; `forecast` follows its events too."""
 
     def update(self, event: Event) -> None:
-        """Something happened; it is in the journal already."""
+        """Something happened; it is in the journal already, and the forecast knows it."""
+
+    def note(self, text: str) -> None:
+        """One line that a person should read, before or during the study."""
 
     def tick(self) -> None:
         """Called about ten times a second from the main thread."""
@@ -38,10 +43,13 @@ class Watcher(Protocol):
 class Silent:
     """A watcher that shows nothing."""
 
-    def begin(self, title: str, n_trainings: int, trials: Sequence[Trial]) -> None:
+    def begin(self, title: str, forecast: Forecast, trials: Sequence[Trial]) -> None:
         """Nothing to show."""
 
     def update(self, event: Event) -> None:
+        """Nothing to show."""
+
+    def note(self, text: str) -> None:
         """Nothing to show."""
 
     def tick(self) -> None:
@@ -90,12 +98,12 @@ class _Running:
 class _Board:
     """The state that both views draw: who runs, what is done, the best so far, the time left."""
 
-    def __init__(self, n_trainings: int, trials: Sequence[Trial]) -> None:
-        self.n_trainings = n_trainings
-        self.start = self.first_start = time.monotonic()
+    def __init__(self, forecast: Forecast, trials: Sequence[Trial]) -> None:
+        self.forecast = forecast
+        self.start = time.monotonic()
         self.running: dict[int, _Running] = {}
-        self.proposed: dict[int, Proposed] = {}
-        self.n_done = self.n_failed = self.n_epochs = 0
+        self.proposed: dict[int, Proposed] = _proposals(trials)
+        self.n_done = self.n_failed = 0
         self.best: tuple[float, TrainConfig] | None = None
         for trial in trials:
             if trial.state in {"complete", "failed"}:
@@ -107,13 +115,10 @@ class _Board:
         if isinstance(event, Proposed):
             self.proposed[event.trial] = event
         elif isinstance(event, Started):
-            if not self.n_epochs and not self.running:
-                self.first_start = time.monotonic()  # the workers' own start is paid once
             self.running[event.trial] = _Running(
                 self.proposed[event.trial], time.monotonic(), event.from_epoch
             )
         elif isinstance(event, EpochDone):
-            self.n_epochs += 1
             running = self.running[event.trial]
             running.epochs.append(event.epoch)
             running.n_done = event.epoch.epoch
@@ -125,15 +130,13 @@ class _Board:
                 error = running.epochs[-1].valid_error
                 self._consider(error, running.proposed.configuration)
 
-    def seconds_left(self) -> float | None:
-        """An estimate from the epochs that this session finished; None before the first."""
-        if self.n_epochs == 0:
-            return None
-        # All trials of a study have the same budget.
-        budget = next(iter(self.proposed.values())).configuration.epochs
-        n_left = (self.n_trainings - self.n_done) * budget
-        n_left -= sum(running.n_done for running in self.running.values())
-        return (time.monotonic() - self.first_start) / self.n_epochs * n_left
+    def outlook(self) -> list[str]:
+        """The time left, and what fits before the deadline, in words, as far as they are known."""
+        left = self.forecast.seconds_left()
+        if not left:
+            return []
+        words = [f"about {duration(left)} left"]
+        return [*words, self.forecast.words()] if self.forecast.deadline else words
 
     def _count(self, failed: bool) -> None:  # noqa: FBT001 - private, one meaning
         self.n_done += 1
@@ -149,12 +152,11 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._board = _Board(0, ())
+        self._has_outlook = False
 
-    def begin(self, title: str, n_trainings: int, trials: Sequence[Trial]) -> None:
+    def begin(self, title: str, forecast: Forecast, trials: Sequence[Trial]) -> None:
         """Say what starts."""
-        self._board = _Board(n_trainings, trials)
-        self._board.proposed |= _proposals(trials)
+        self._board = _Board(forecast, trials)
         self._say(title)
 
     def update(self, event: Event) -> None:
@@ -172,17 +174,19 @@ class Lines:
                 f"{name} epoch {event.epoch.epoch}/{n_epochs}: "
                 f"{_error(running.epochs)}, {event.epoch.duration_s:.1f} s"
             )
+            if not self._has_outlook and (outlook := self._board.outlook()):
+                self._has_outlook = True
+                self._say(", ".join(outlook))
         elif isinstance(event, Finished | Failed):
             board = self._board
-            left = board.seconds_left()
-            rest = (
-                f", about {duration(left)} left"
-                if left and board.n_done < board.n_trainings
-                else ""
-            )
             state = "failed" if isinstance(event, Failed) else "done"
             why = f" ({event.reason})" if event.reason else ""
-            self._say(f"{name} {state}{why}; {board.n_done} of {board.n_trainings} trials{rest}")
+            n_done = f"{board.n_done} of {board.forecast.n_trainings} trials"
+            self._say(", ".join([f"{name} {state}{why}; {n_done}", *board.outlook()]))
+
+    def note(self, text: str) -> None:
+        """Say it."""
+        self._say(text)
 
     def tick(self) -> None:
         """Lines come with their events."""
@@ -191,7 +195,8 @@ class Lines:
         """Nothing stays open."""
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with _silent_when_lost(self._console):
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class LiveTable:
@@ -200,25 +205,29 @@ class LiveTable:
     def __init__(self, console: Console) -> None:
         from rich.live import Live  # only a terminal needs it
 
-        self._board = _Board(0, ())
         self._title = ""
         self._lock = threading.Lock()
         self._drawn = 0.0
         # Redrawn by `tick`, not by a thread of rich's: the cores belong to the workers.
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
-    def begin(self, title: str, n_trainings: int, trials: Sequence[Trial]) -> None:
+    def begin(self, title: str, forecast: Forecast, trials: Sequence[Trial]) -> None:
         """Open the table."""
         self._title = title
-        self._board = _Board(n_trainings, trials)
-        self._board.proposed |= _proposals(trials)
-        self._live.start()
+        self._board = _Board(forecast, trials)
+        with _silent_when_lost(self._live.console):
+            self._live.start()
         self.tick()
 
     def update(self, event: Event) -> None:
         """Follow one event; it is drawn at the next tick."""
         with self._lock:
             self._board.update(event)
+
+    def note(self, text: str) -> None:
+        """Say it above the table."""
+        with _silent_when_lost(self._live.console):
+            self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def tick(self) -> None:
         """Redraw, four times a second at most."""
@@ -228,11 +237,13 @@ class LiveTable:
         self._drawn = now
         with self._lock:
             table = self._draw(now)
-        self._live.update(table, refresh=True)
+        with _silent_when_lost(self._live.console):
+            self._live.update(table, refresh=True)
 
     def end(self) -> None:
         """Take the table away; the summary follows."""
-        self._live.stop()
+        with _silent_when_lost(self._live.console):
+            self._live.stop()
 
     def _draw(self, now: float) -> RenderableType:
         from rich.table import Table
@@ -261,18 +272,25 @@ class LiveTable:
 
     def _caption(self, now: float) -> str:
         board = self._board
-        parts = [f"{board.n_done} of {board.n_trainings} trials done"]
+        n_trainings = board.forecast.n_trainings
+        parts = [f"{board.n_done} of {n_trainings} trials done"]
         if board.n_failed:
             parts.append(f"{board.n_failed} failed")
-        if not board.running and board.n_done < board.n_trainings:
+        if not board.running and board.n_done < n_trainings:
             parts.append("workers are starting")
         if board.best is not None:
             parts.append(f"best {percent(board.best[0])} ({describe(board.best[1])})")
         parts.append(f"{duration(now - board.start)} so far")
-        left = board.seconds_left()
-        if left is not None:
-            parts.append(f"about {duration(left)} left")
-        return " · ".join(parts)
+        return " · ".join(parts + board.outlook())
+
+
+@contextmanager
+def _silent_when_lost(console: Console) -> Iterator[None]:
+    """Let a study go on where nothing can be shown: a full log, a terminal that is gone."""
+    try:
+        yield
+    except OSError:
+        console.quiet = True
 
 
 def _error(epochs: list[Epoch]) -> str:

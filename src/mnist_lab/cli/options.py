@@ -94,7 +94,26 @@ _TRAINING_OPTIONS = (
         type=Workers(),
         default="auto",
         show_default=True,
-        help="Trainings at the same time; auto: one per core, or per GPU.",
+        help="Trainings at the same time; auto: one per free core, or per GPU.",
+    ),
+    click.option(
+        "--threads-per-worker",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Threads of each training. More is slower in all, and rounds differently: a run "
+        "keeps the number it was started with.",
+    ),
+    click.option("--nice", is_flag=True, help="Let other work on this machine go first."),
+    click.option(
+        "--time-limit",
+        metavar="DURATION",
+        help="Stop after 2h, 90m or 1h30m, with exit code 75; the same command continues.",
+    ),
+    click.option(
+        "--until",
+        metavar="HH:MM",
+        help="Stop at this time of day, with exit code 75; the same command continues.",
     ),
     click.option(
         "--precision",

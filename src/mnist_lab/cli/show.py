@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,10 +12,12 @@ from rich.table import Table
 
 from mnist_lab import curves
 from mnist_lab.config import VARIED
+from mnist_lab.errors import TimeLimit
 from mnist_lab.rundir import RunDir, RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from mnist_lab.curves import SummaryRow
     from mnist_lab.progress import Watcher
@@ -38,11 +39,26 @@ def watcher(*, no_color: bool, quiet: bool) -> Watcher:
 
 
 def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> None:
-    """Show the end of a study: a table, what was found, the files, the next command."""
+    """Show the end of a study: a table, what was found, the files, the next command.
+
+    Raises:
+        TimeLimit: it ended because its time did.
+    """
     if as_json:
         written = [str(path) for path in run.files]
         _print_json(_summary(run.path, run.info, run.trials) | {"files": written})
-        return
+    else:
+        _print_outcome(run, next_command, no_color=no_color)
+    if run.info.state == "stopped":
+        n_ended = sum(trial.ended is not None for trial in run.trials)
+        raise TimeLimit(
+            f"the time limit is reached with {n_ended} of {run.info.settings.n_trainings} trials "
+            "done",
+            next_step="give the same command to continue",
+        )
+
+
+def _print_outcome(run: Run, next_command: str, *, no_color: bool) -> None:
     from mnist_lab.progress import duration
 
     say = _console(no_color=no_color).print
@@ -54,7 +70,8 @@ def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> No
     say(f"{duration(run.info.spent_s)} in all; wrote", markup=False)
     for path in run.files:
         say(f"  {path}", markup=False)
-    say(f"next: {next_command}", markup=False)
+    if run.info.state == "complete":
+        say(f"next: {next_command}", markup=False)
 
 
 def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
@@ -155,27 +172,24 @@ def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> Non
 
 def doctor(*, as_json: bool, no_color: bool) -> None:
     """Show what this machine offers and what is missing."""
-    from mnist_lab import data, machine  # numpy and psutil, only here
+    from mnist_lab.cli.doctor import examine  # numpy and psutil, only here
 
-    found = machine.describe() | {
-        "bfloat16": machine.has_bfloat16(),
-        "gpus": machine.usable_gpus(),
-        "free_disk_gib": machine.free_disk_gib(Path.cwd()),
-        "data": data.locate() or "none yet: Keras' MNIST is downloaded when it is needed",
-        "versions": machine.versions(),
-    }
+    found, problems = examine()
     if as_json:
-        _print_json(found)
+        _print_json(found | {"problems": [problem.text for problem in problems]})
         return
     say = _console(no_color=no_color).print
     table = Table(show_header=False)
     versions = found.pop("versions")
+    found["gpus"] = found["gpus"] or "none: training on the CPU"
     for name, value in found.items():
         table.add_row(name.replace("_", " "), escape(_yes_no(value)))
     table.add_row("versions", escape(", ".join(f"{n} {v}" for n, v in versions.items())))
     say(table)
-    missing = [name for name, version in versions.items() if version == machine.NOT_INSTALLED]
-    say(f"missing: {', '.join(missing)}; install them" if missing else "ready to train")
+    for problem in problems:
+        say(f"problem: {problem.text}", markup=False, soft_wrap=True)
+    prevented = any(problem.prevents_training for problem in problems)
+    say("cannot train yet" if prevented else "ready to train")
 
 
 def _yes_no(value: object) -> str:
@@ -333,6 +347,7 @@ def _conclusions(info: RunInfo, trials: list[Trial]) -> list[str]:
 
 def _print_json(value: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n")
+    sys.stdout.flush()  # what cannot be written is an error while it can still be told
 
 
 def _console(*, no_color: bool) -> Console:

@@ -26,7 +26,9 @@ N_DRAWS = 10_000
 def write_results(run: Run) -> list[Path]:
     """Write everything that follows from the records, and name it."""
     run_dir = RunDir(run.path)
-    written = [run_dir.run, run_dir.journal, run_dir.curves]
+    written = [path for path in (run_dir.run, run_dir.journal, run_dir.curves) if path.exists()]
+    if all(trial.ended is None for trial in run.trials):
+        return written
     best = curves.best_trial(run.trials)
     if run.info.settings.space is not None:
         if best is not None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.config import StudySettings, check
-from mnist_lab.errors import SettingsError, StudyError, nearest, no_gpu
+from mnist_lab.errors import SettingsError, StudyError, TimeLimit, nearest, no_gpu
+from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import Silent, Watcher
 from mnist_lab.records import Trial, fold, now
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
@@ -19,15 +20,18 @@ from mnist_lab.study.proposing import plan, proposals_of
 from mnist_lab.study.results import write_results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mnist_lab.config import Device, Precision
     from mnist_lab.engine import Place
     from mnist_lab.records import Event
     from mnist_lab.rundir.info import DataRecord
+    from mnist_lab.rundir.lock import Held
 
 # What worker processes train with; the engine's own tests name another.
 TRAINER = "mnist_lab.training:open_trainer"
+# What `--nice` adds, as the command `nice` does.
+NICENESS = 10
 
 
 class Options(TypedDict, total=False):
@@ -39,8 +43,15 @@ class Options(TypedDict, total=False):
     data: str | None
     # `auto`: a GPU that TensorFlow sees, else the CPU.
     device: Device
-    # How many trainings at the same time: None, every core, or every GPU.
+    # How many trainings at the same time: None, every GPU, or every core that is free.
     workers: int | None
+    # Threads of each training: 1. Other numbers round differently, so it is part of the settings.
+    threads_per_worker: int
+    # Let other people's work go first: False.
+    nice: bool
+    # Stop after a duration such as `2h`, or at a time of day such as `18:00`: never.
+    time_limit: str | None
+    until: str | None
     # `float32`; `bfloat16` is faster where the processor has it.
     precision: Precision
     # Of the study, from which every trial's seed comes: 0.
@@ -54,7 +65,7 @@ class Options(TypedDict, total=False):
 
 
 class Run(NamedTuple):
-    """A run as it stands on the disk.
+    """A run as it stands on the disk; its state is `stopped` if the time limit ended the call.
 
     `found` counts the trials that had ended when the call began; `files` is what the call wrote.
     """
@@ -85,8 +96,9 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
         values: the rest of :class:`~mnist_lab.config.StudySettings` that is the experiment's own.
         options: the options.
     """
+    deadline = deadline_of(options.get("time_limit"), options.get("until"), now=time.time())
     settings, n_gpus = _settings(experiment, values, options)
-    places = _places(options.get("workers"), n_gpus)
+    watch = options.get("watch") or Silent()
     data = datasets.load(options.get("data"), quiet="watch" not in options)
     _check_batch_sizes(settings, data)
     run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
@@ -100,15 +112,16 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
         return Run(run_dir.path, _new_info(settings, data.info), trials, _n_ended(trials))
     run_dir.create()
     if run_dir.exists() and fresh:
-        with run_dir.locked():
+        with run_dir.locked(watch.note):
             run_dir.set_aside()
         run_dir.create()
-    with run_dir.locked():
-        session = _Session(run_dir, settings, data.info)
+    with run_dir.locked(watch.note) as held:
+        session = _Session(run_dir, settings, data.info, held)
         if session.is_over():
             run = load_run(run_dir.path)
         else:
-            run = session.run(places, options.get("watch") or Silent())
+            run = session.run(_places(options, n_gpus, watch.note), watch, deadline)
+        held.check()
         return run._replace(files=tuple(write_results(run)))
 
 
@@ -120,9 +133,10 @@ class _Session:
     """
 
     def __init__(
-        self, run_dir: RunDir, settings: StudySettings, data: datasets.DatasetInfo
+        self, run_dir: RunDir, settings: StudySettings, data: datasets.DatasetInfo, held: Held
     ) -> None:
         self._run_dir = run_dir
+        self._held = held
         self._settings = settings
         self._data = data
         self._began = time.monotonic()
@@ -136,16 +150,19 @@ class _Session:
         """Whether everything that is asked for was done in an earlier session."""
         return self._info.state == "complete" and self._info.settings == self._settings
 
-    def run(self, places: Sequence[Place], watch: Watcher) -> Run:
+    def run(self, places: Sequence[Place], watch: Watcher, deadline: Deadline | None) -> Run:
         """Train what is missing; whatever happens, the files tell what is done."""
         self._write_info("running")
         found = self._run_dir.read_trials()
         state: RunState = "stopped"
         try:
-            self._train(places, watch)
+            self._train(places, watch, deadline)
             state = "complete"
             self._run_dir.drop_checkpoints()
+        except TimeLimit:
+            pass  # whoever asked for it reads the state
         finally:
+            self._held.check()  # what another process writes by now is left alone
             trials = self._run_dir.read_trials()
             if state == "complete" and not any(trial.state == "complete" for trial in trials):
                 state = "failed"
@@ -161,20 +178,37 @@ class _Session:
             )
         return Run(self._run_dir.path, info, trials, _n_ended(found))
 
-    def _train(self, places: Sequence[Place], watch: Watcher) -> None:
+    def _train(self, places: Sequence[Place], watch: Watcher, deadline: Deadline | None) -> None:
         from mnist_lab.engine import run_trials  # HpBandSter, only to train
 
         history = self._run_dir.read_events()
         trials = fold(history)
         proposals = proposals_of(self._settings)
-        n_left = proposals.n_trainings - _n_ended(trials)
+        used = places[: max(proposals.n_trainings - _n_ended(trials), 1)]
+        forecast = Forecast(
+            plan(self._settings),
+            trials,
+            n_images=_n_images(self._settings, self._data),
+            n_workers=len(used),
+            deadline=deadline,
+        )
         journal = Journal(self._run_dir.journal)
 
         def emit(event: Event) -> None:
+            self._held.check()
             journal.append(event)
+            forecast.update(event)
             watch.update(event)
 
-        watch.begin(self._title(trials), proposals.n_trainings, trials)
+        def tick() -> None:
+            self._held.check()
+            if deadline is not None and time.time() >= deadline.at:
+                raise TimeLimit(f"the time limit was {deadline.words}")
+            watch.tick()
+
+        if journal.repaired:
+            watch.note(journal.repaired)
+        watch.begin(self._title(trials), forecast, trials)
         try:
             run_trials(
                 proposals=proposals,
@@ -184,8 +218,10 @@ class _Session:
                 store=self._run_dir,
                 trainer=TRAINER,
                 arguments=self._trainer_arguments(),
-                places=places[: max(n_left, 1)],
-                tick=watch.tick,
+                places=used,
+                patience_s=forecast.patience_s,
+                tick=tick,
+                note=watch.note,
             )
         finally:
             watch.end()
@@ -251,30 +287,39 @@ def _settings(
                 received=repr(key),
                 next_step=nearest(key, Options.__annotations__),
             )
-    device = options.get("device", "auto")
-    n_gpus = 0 if device == "cpu" else machine.usable_gpus()
-    if device == "gpu" and n_gpus == 0:
-        raise no_gpu()
-    chosen = {key: options[key] for key in ("seed", "precision") if key in options}
-    common = {"experiment": experiment, "device": "gpu" if n_gpus else "cpu"}
-    return check(StudySettings, values | chosen | common, source=experiment), n_gpus
-
-
-def _places(workers: int | None, n_gpus: int) -> list[Place]:
-    """One worker per GPU; else one per core, each with one thread, as the network is small."""
-    from mnist_lab.engine import Place  # HpBandSter, only to train
-
+    workers = options.get("workers")
     if workers is not None and workers < 1:
         raise SettingsError(
             "--workers is auto or at least 1", received=workers, next_step="leave it out"
         )
+    device = options.get("device", "auto")
+    n_gpus = 0 if device == "cpu" else machine.usable_gpus()
+    if device == "gpu" and n_gpus == 0:
+        raise no_gpu()
+    keys = {"seed", "precision", "threads_per_worker"}
+    chosen = {key: value for key, value in options.items() if key in keys}
+    common = {"experiment": experiment, "device": "gpu" if n_gpus else "cpu"}
+    return check(StudySettings, values | chosen | common, source=experiment), n_gpus
+
+
+def _places(options: Options, n_gpus: int, note: Callable[[str], None]) -> list[Place]:
+    """One worker per GPU; else one per free core, each with one thread, as the network is small."""
+    from mnist_lab.engine import Place  # HpBandSter, only to train
+
+    workers = options.get("workers")
+    n_threads = options.get("threads_per_worker", 1)
+    place = Place(n_threads=n_threads, niceness=NICENESS if options.get("nice") else 0)
     if n_gpus:
-        return [Place(gpu=number % n_gpus) for number in range(workers or n_gpus)]
-    return [Place()] * (workers or len(machine.usable_cores()))
+        return [place._replace(gpu=number % n_gpus) for number in range(workers or n_gpus)]
+    if workers is None:
+        workers, why_fewer = machine.suggested_workers(n_threads)
+        if why_fewer:
+            note(f"--workers auto starts {workers}: {why_fewer}")
+    return [place] * workers
 
 
 def _check_batch_sizes(settings: StudySettings, data: datasets.Dataset) -> None:
-    n_train = data.info.n_train + (data.info.n_valid if settings.fit_on != "train" else 0)
+    n_train = _n_images(settings, data.info)
     largest = max(config.batch_size for config in plan(settings))
     if largest > n_train:
         raise SettingsError(
@@ -282,6 +327,11 @@ def _check_batch_sizes(settings: StudySettings, data: datasets.Dataset) -> None:
             received=largest,
             next_step="give a smaller batch size",
         )
+
+
+def _n_images(settings: StudySettings, data: datasets.DatasetInfo) -> int:
+    """How many images an epoch trains on."""
+    return data.n_train + (data.n_valid if settings.fit_on != "train" else 0)
 
 
 def _n_ended(trials: list[Trial]) -> int:

@@ -1,0 +1,263 @@
+"""The forecast: what an epoch costs, what is left, and what fits before a deadline."""
+
+from __future__ import annotations
+
+import math
+import random
+from datetime import datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_events import epoch_done, failed, finished, proposed, started, whole_trial
+
+from mnist_lab import forecast
+from mnist_lab.config import TrainConfig
+from mnist_lab.errors import SettingsError
+from mnist_lab.forecast import CostModel, Deadline, Forecast, deadline_of
+from mnist_lab.records import fold
+
+if TYPE_CHECKING:
+    from mnist_lab.records import EpochDone
+
+NOON = datetime(2026, 3, 2, 12, 0, 0).timestamp()  # noqa: DTZ001 - the user's own clock
+
+# Measured on one core of an AMD EPYC with AVX-512, 50,000 images, a second training beside it:
+# (batch size, filters, filter size) and seconds of an epoch.
+MEASURED = {
+    (128, 16, 3): 2.35,
+    (16, 8, 3): 1.6,
+    (24, 12, 5): 2.8,
+    (48, 24, 3): 4.2,
+    (95, 22, 5): 7.2,
+    (64, 48, 5): 18.8,
+    (128, 64, 3): 21.0,
+}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock that the forecast looks at: `clock.now` is the time."""
+    clock = SimpleNamespace(now=NOON)
+    monkeypatch.setattr(forecast, "time", SimpleNamespace(time=lambda: clock.now))
+    return clock
+
+
+def config(batch_size: int, num_filters: int, filter_size: int) -> TrainConfig:
+    """A configuration of this shape."""
+    return TrainConfig(batch_size=batch_size, num_filters=num_filters, filter_size=filter_size)
+
+
+# --- deadlines
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2h", 7200),
+        ("90m", 5400),
+        ("90min", 5400),
+        ("1h30m", 5400),
+        ("45s", 45),
+        ("1.5h", 5400),
+        ("1d", 86400),
+        ("1d2h3m4s", 93784),
+    ],
+)
+def test_time_limit(text: str, seconds: float) -> None:
+    """Durations as people write them count from now."""
+    deadline = deadline_of(text, None, now=NOON)
+    assert deadline is not None
+    assert deadline.at == NOON + seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2", "h", "-1h", "2 h", "2x", "1h30", "0s", "0.5s", "infh", "nan", "99999999d"]
+)
+def test_time_limit_that_cannot_be_read(text: str) -> None:
+    """The rule, what was received, the option."""
+    with pytest.raises(SettingsError, match=r"such as 2h, 90m or 1h30m: got '.*--time-limit"):
+        deadline_of(text, None, now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours", "words"),
+    [
+        ("18:00", 6, "18:00"),
+        ("12:30", 0.5, "12:30"),
+        ("9:05", 21 + 5 / 60, "Tuesday 09:05"),
+        ("12:00", 24, "Tuesday 12:00"),
+        ("0:00", 12, "Tuesday 00:00"),
+        ("23:59", 11 + 59 / 60, "23:59"),
+    ],
+)
+def test_until(text: str, hours: float, words: str) -> None:
+    """A time of day is the next one, and a day that is not today is named."""
+    deadline = deadline_of(None, text, now=NOON)
+    assert deadline is not None
+    assert deadline.at == pytest.approx(NOON + hours * 3600)
+    assert deadline.words == words
+
+
+@pytest.mark.parametrize("text", ["", "18", "24:00", "12:60", "6pm", "18:00:00", "-1:00", "1 8:00"])
+def test_time_of_day_that_cannot_be_read(text: str) -> None:
+    """The rule, what was received, the option."""
+    with pytest.raises(SettingsError, match=r"00:00 to 23:59, such as 18:00: got '.*--until"):
+        deadline_of(None, text, now=NOON)
+
+
+def test_earlier_deadline_counts() -> None:
+    """With both the earlier one holds; with neither there is none; a near one names its seconds."""
+    assert deadline_of("2h", "13:00", now=NOON) == Deadline(NOON + 3600, "13:00")
+    assert deadline_of("90s", "13:00", now=NOON) == Deadline(NOON + 90, "12:01:30")
+    assert deadline_of(None, None, now=NOON) is None
+
+
+# --- what an epoch costs
+
+
+def test_first_guess_is_of_the_right_size() -> None:
+    """Before anything is known the model says what was measured on one machine, within a third."""
+    costs = CostModel(50_000)
+    for shape, seconds in MEASURED.items():
+        assert costs.epoch_s(config(*shape)) == pytest.approx(seconds, rel=0.35)
+
+
+@pytest.mark.parametrize("speed", [0.05, 0.5, 1, 20])
+def test_one_configuration_tells_the_speed_of_the_machine(speed: float) -> None:
+    """After one epoch the others are forecast within a factor of 1.6, on any machine."""
+    for learnt, its_seconds in MEASURED.items():
+        costs = CostModel(50_000)
+        costs.learn(config(*learnt), its_seconds * speed)
+        for shape, seconds in MEASURED.items():
+            ratio = costs.epoch_s(config(*shape)) / (seconds * speed)
+            assert 1 / 1.6 < ratio < 1.6
+
+
+def test_what_is_known_is_repeated() -> None:
+    """A shape that was trained costs the median of its epochs, whatever its learning rate."""
+    costs = CostModel(50_000)
+    for seconds in (9.0, 2.0, 2.1):
+        costs.learn(config(128, 16, 3), seconds)
+    assert costs.epoch_s(TrainConfig(learning_rate=0.5, epochs=99)) == 2.1
+
+
+def test_machine_unlike_the_first_guess_is_learnt() -> None:
+    """Where steps cost a hundred times as much, twenty configurations show it."""
+    chance = random.Random(3)  # noqa: S311 - chance, not secrecy
+
+    def truth(one: TrainConfig) -> float:
+        return 0.5 + 0.0005 * math.ceil(50_000 / one.batch_size) + 0.05 * one.num_filters
+
+    drawn = [
+        config(chance.randrange(16, 129), chance.randrange(8, 65), chance.choice([3, 5]))
+        for _ in range(40)
+    ]
+    costs = CostModel(50_000)
+    for one in drawn[:20]:
+        costs.learn(one, truth(one) * chance.uniform(0.9, 1.1))
+    total = sum(costs.epoch_s(one) for one in drawn[20:])
+    assert total == pytest.approx(sum(truth(one) for one in drawn[20:]), rel=0.15)
+
+
+# --- what is left
+
+
+def study(n: int = 4, *, n_workers: int = 1, seconds: float | None = None) -> Forecast:
+    """A study of `n` equal trials of three epochs."""
+    deadline = None if seconds is None else Deadline(NOON + seconds, "18:00")
+    planned = [proposed().configuration] * n
+    return Forecast(planned, n_images=50_000, n_workers=n_workers, deadline=deadline)
+
+
+def feed(followed: Forecast, *events: Any) -> None:
+    """Let events happen."""
+    for event in events:
+        followed.update(event)
+
+
+def test_nothing_is_known_before_the_first_epoch(clock: SimpleNamespace) -> None:
+    """Neither the time left nor what fits is guessed."""
+    followed = study(seconds=10)
+    feed(followed, proposed(1), started(1))
+    clock.now += 100
+    assert followed.seconds_left() is None
+    assert followed.words() == ""
+
+
+def test_time_left_falls_as_time_passes(clock: SimpleNamespace) -> None:
+    """Epochs of 2 s: what runs needs 4 s, the other three trials 6.6 s each."""
+    followed = study()
+    feed(followed, proposed(1), started(1), epoch_done(1, 1))
+    assert followed.seconds_left() == pytest.approx(4 + 3 * 6.6)
+    clock.now += 1
+    assert followed.seconds_left() == pytest.approx(3 + 3 * 6.6)
+    clock.now += 100  # late: what runs may end at any moment
+    assert followed.seconds_left() == pytest.approx(3 * 6.6)
+
+
+@pytest.mark.parametrize("end", [finished, failed])
+def test_ended_trials_take_no_time(clock: SimpleNamespace, end: Any) -> None:
+    """Whether it was trained or could not be: nothing of it is left."""
+    followed = study()
+    feed(followed, proposed(1), started(1), epoch_done(1, 1), end(1))
+    assert followed.seconds_left() == pytest.approx(3 * 6.6)
+    assert clock.now == NOON
+
+
+def test_waiting_trials_go_to_whoever_is_free_first(clock: SimpleNamespace) -> None:
+    """Three workers, of which one starts late, train five trials in two rounds."""
+    followed = study(5, n_workers=3)
+    feed(followed, proposed(1), started(1), proposed(2), started(2), epoch_done(1, 1))
+    # 1 ends at 4, 2 at 6; the third worker ends 3 at 6.6; 4 goes on at 4 to 10.6, 5 at 6 to 12.6.
+    assert followed.seconds_left() == pytest.approx(12.6)
+    assert clock.now == NOON
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (3.9, "0 of 4 trials will fit before 18:00"),
+        (4.1, "1 of 4 trials will fit before 18:00"),
+        (10.7, "2 of 4 trials will fit before 18:00"),
+        (17.3, "3 of 4 trials will fit before 18:00"),
+        (23.9, "all 4 trials will fit before 18:00"),
+    ],
+)
+def test_what_fits(clock: SimpleNamespace, seconds: float, words: str) -> None:
+    """Trials that end before the deadline fit; those that are done are counted too."""
+    followed = study(seconds=seconds)
+    feed(followed, proposed(1), started(1), epoch_done(1, 1))
+    assert followed.words() == words
+    assert clock.now == NOON
+
+
+def test_study_that_goes_on_knows_its_costs(clock: SimpleNamespace) -> None:
+    """Earlier sessions tell the costs and what is left, checkpoints included, before any epoch."""
+    earlier = fold([*whole_trial(1), proposed(2), started(2), epoch_done(2, 1)])
+    followed = Forecast([proposed().configuration] * 3, earlier, n_images=50_000, n_workers=1)
+    assert followed.seconds_left() == pytest.approx(2 * 2 + 0.6 + 6.6)
+    feed(followed, started(2, from_epoch=1))
+    assert followed.seconds_left() == pytest.approx(4 + 6.6)
+    assert clock.now == NOON
+
+
+def test_epoch_that_took_no_time_tells_nothing(clock: SimpleNamespace) -> None:
+    """A duration of nought, as a coarse clock gives it, is no measurement."""
+    epoch: EpochDone = epoch_done(1, 1)
+    instant = epoch.model_copy(update={"epoch": epoch.epoch.model_copy(update={"duration_s": 0.0})})
+    followed = study()
+    feed(followed, proposed(1), started(1), instant)
+    assert followed.seconds_left() is None
+    assert clock.now == NOON
+
+
+def test_patience() -> None:
+    """A worker is given five minutes, or ten times what its epoch should take."""
+    followed = study()
+    assert followed.patience_s(config(128, 16, 3)) == 300
+    feed(followed, proposed(1), started(1))
+    slow = epoch_done(1, 1).epoch.model_copy(update={"duration_s": 60.0})
+    followed.update(epoch_done(1, 1).model_copy(update={"epoch": slow}))
+    assert followed.patience_s(config(128, 16, 3)) == 600
+    assert followed.patience_s(config(128, 64, 5)) > 3000
