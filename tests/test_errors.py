@@ -32,6 +32,7 @@ CODES = {
     errors.StudyError: 1,
     errors.Interrupted: 130,
     errors.Terminated: 143,
+    errors.TimeLimit: 75,
 }
 
 

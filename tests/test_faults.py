@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -22,9 +22,20 @@ import pytest
 from mnist_lab.records import EpochDone, Started
 from mnist_lab.rundir import RunDir
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TESTS = Path(__file__).parent
 N_KILLS = int(os.environ.get("MNIST_LAB_KILLS", "20"))
 SEARCH = ("random-search", "--iters", "12", "--epochs", "6", "--data", "sample", "--workers", "2")
+
+
+@pytest.fixture(autouse=True)
+def _can_be_hung_up() -> Iterator[None]:
+    """Children take over whether SIGHUP is ignored: whoever runs the tests may use nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +196,18 @@ def test_closed_terminal_and_two_interrupts(number: signal.Signals) -> None:
     again = start("stopped")
     again.communicate(timeout=120)
     assert again.returncode == 0
+
+
+def test_run_under_nohup_outlives_its_terminal() -> None:
+    """Who asks for SIGHUP to be ignored is obeyed."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = start("kept")
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    while not workers_of(process):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGHUP)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
 
 
 def test_time_limit_ends_the_run_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -357,8 +357,9 @@ def test_a_run_killed_while_it_began(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from mnist_lab.rundir import *\n"
         "run = RunDir(Path(sys.argv[1]))\n"
+        "run.create()\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "run.create(); write_json(run.run, {})"
+        "write_json(run.run, {})"
     )
     path = tmp_path / "run"
     done = subprocess.run([sys.executable, "-c", script, path], check=False)
