@@ -12,6 +12,7 @@ from mnist_lab.records import (
     EpochDone,
     Failed,
     Finished,
+    Promoted,
     Proposed,
     Started,
     TestScore,
@@ -31,6 +32,11 @@ def proposed(trial: int = 1, **configuration: Any) -> Proposed:
     return Proposed(
         time=TIME, trial=trial, id=(trial - 1, 0, 0), configuration=config, seed=100 + trial
     )
+
+
+def promoted(trial: int = 1, budget: int = 9) -> Promoted:
+    """The trial goes on, up to this many epochs in all."""
+    return Promoted(time=TIME, trial=trial, budget=budget)
 
 
 def started(trial: int = 1, attempt: int = 1, from_epoch: int = 0) -> Started:
@@ -158,6 +164,7 @@ events: st.SearchStrategy[Event] = st.one_of(
         seed=_seeds,
         repeat=st.none() | _numbers,
     ),
+    st.builds(Promoted, time=_texts, trial=_numbers, budget=_numbers),
     st.builds(
         Started, time=_texts, trial=_numbers, worker=_texts, attempt=_numbers, from_epoch=_numbers
     ),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ET
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from made_events import an_epoch, failed, finished, promoted, proposed, started
+
 from mnist_lab import curves, plots
-from mnist_lab.config import TrainConfig
+from mnist_lab.config import TrainConfig, bracket
 from mnist_lab.curves import (
     Incumbents,
     LearningCurve,
@@ -16,12 +20,15 @@ from mnist_lab.curves import (
     SummaryRow,
     Tally,
 )
-from mnist_lab.records import Epoch, Trial
+from mnist_lab.records import EpochDone, Rung, Trial, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from matplotlib.figure import Figure
+
+    from mnist_lab.config import Bracket
+    from mnist_lab.records import Event
 
 CAPTION = plots.Caption(
     data_name="MNIST", notice="", n="5 repeats", date="2018-11-20", version="1.2.3"
@@ -90,23 +97,113 @@ def search(*errors: float | None) -> Incumbents:
             started=None,
             ended=None,
             worker=None,
-            epochs=()
+            epochs=() if error is None else (an_epoch(1, error),),
+            rungs=()
             if error is None
-            else (
-                Epoch(
-                    epoch=1,
-                    train_loss=0.1,
-                    train_error=error,
-                    valid_loss=0.1,
-                    valid_error=error,
-                    duration_s=1.0,
-                ),
-            ),
+            else (Rung(budget=1, valid_error=error, started=None, ended=""),),
             test=None,
         )
         for number, error in enumerate(errors, 1)
     ]
     return curves.incumbents(trials)
+
+
+def hyperband(
+    planned: Sequence[Bracket],
+    fates: Mapping[tuple[int, int], str] | None = None,
+    *,
+    n_endings: int | None = None,
+    scale: float = 1.0,
+) -> list[Trial]:
+    """The trials of a search by successive halving; see :func:`halving`."""
+    return fold(halving(planned, fates, n_endings=n_endings, scale=scale))
+
+
+def halving(
+    planned: Sequence[Bracket],
+    fates: Mapping[tuple[int, int], str] | None = None,
+    *,
+    n_endings: int | None = None,
+    scale: float = 1.0,
+) -> list[Event]:
+    """What the journal of such a search tells, with one worker: a training after the other.
+
+    Args:
+        planned: its brackets.
+        fates: `failed` or `diverged`, by trial and budget, for those that do not go well.
+        n_endings: it is interrupted after so many trainings; a half-trained one stays behind.
+        scale: of all errors.
+    """
+    made: list[Event] = []
+    left = math.inf if n_endings is None else n_endings
+    for event in _halving(planned, fates or {}, scale):
+        # Every event has a time of its own, a second after the one before.
+        time = f"2026-01-02T{len(made) // 3600:02}:{len(made) // 60 % 60:02}:{len(made) % 60:02}Z"
+        ends = event.event in {"finished", "failed"}
+        if ends and left == 0:
+            break
+        made.append(event.model_copy(update={"time": time}))
+        left -= ends
+    return made
+
+
+def _halving(
+    planned: Sequence[Bracket], fates: Mapping[tuple[int, int], str], scale: float
+) -> Iterator[Event]:
+    n_trials = 0
+    for number, one in enumerate(planned):
+        going: list[int] = []
+        trained: defaultdict[int, int] = defaultdict(int)
+        for rung, (n_configs, budget) in enumerate(zip(*one, strict=True)):
+            goes_on = going[:n_configs]
+            losses = {}
+            for place in range(n_configs):
+                if place < len(goes_on):
+                    trial = goes_on[place]
+                    yield promoted(trial, budget)
+                else:
+                    trial = n_trials = n_trials + 1
+                    id_ = (number, rung, place)
+                    configuration = {"learning_rate": 0.0372, "epochs": budget}
+                    yield proposed(trial, **configuration).model_copy(update={"id": id_})
+                yield started(trial, from_epoch=trained[trial])
+                fate = fates.get((trial, budget), "complete")
+                # What does not go well stops after an epoch.
+                reached = budget if fate == "complete" else trained[trial] + 1
+                for epoch in range(trained[trial] + 1, reached + 1):
+                    done = an_epoch(epoch, scale * error_of(trial, epoch))
+                    if fate == "diverged":
+                        done = done.model_copy(update={"valid_error": 0.9, "valid_loss": None})
+                    yield EpochDone(time="", trial=trial, epoch=done)
+                trained[trial] = reached
+                if fate == "failed":
+                    yield failed(trial).model_copy(update={"budget": budget})
+                else:
+                    yield finished(trial, budget=budget, diverged=fate == "diverged")
+                    losses[trial] = 0.9 if fate == "diverged" else error_of(trial, reached)
+            going = sorted(losses, key=lambda trial: losses[trial])
+
+
+def error_of(trial: int, n_epochs: int) -> float:
+    """The validation error of trial `trial` of :func:`hyperband` after so many epochs."""
+    golden = 0.6180339887498949  # its multiples spread evenly over the unit interval
+    floor = 0.009 * 30 ** (trial * golden % 1)
+    return float(min(0.9, floor * (1 + 2 * (trial * golden * 7 % 1) / n_epochs)))
+
+
+def brackets(n: int, first: int = 2, last: int = 18) -> list[Bracket]:
+    """The first `n` brackets of a search with budgets from `first` to `last` epochs."""
+    return [bracket(number, first, last) for number in range(n)]
+
+
+def over_epochs(trials: list[Trial]) -> Figure:
+    """The figure of the incumbent of these trials, which have several budgets."""
+    return plots.incumbent(curves.incumbents(trials, "epochs"), CAPTION)
+
+
+def promotions(trials: list[Trial], planned: Sequence[Bracket]) -> Figure:
+    """The figure of the brackets of these trials."""
+    return plots.brackets(curves.bracket_panels(trials, planned), curves.tally(trials), CAPTION)
 
 
 MATRIX = tuple(
@@ -134,6 +231,11 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "incumbent": lambda: plots.incumbent(search(0.5, None, 0.012, 0.1), CAPTION),
     "confusion": lambda: plots.confusion(CONFUSION, CAPTION),
     "search_space": lambda: plots.search_space(SPACE, CAPTION),
+    "incumbent of budgets": lambda: over_epochs(hyperband(brackets(1))),
+    "brackets": lambda: promotions(hyperband(brackets(3)), brackets(3)),
+    "spending": lambda: plots.spending(
+        {"hyperband": [curves.spending(hyperband(brackets(3)))]}, CAPTION
+    ),
 }
 
 

@@ -52,6 +52,12 @@ def write(name: str, content: str) -> str:
         ("train --num-filters 8", "train", (TrainConfig(num_filters=8),), {}),
         ("test --config best.json", "test", (TrainConfig(**BEST),), {"fit_on": "train+valid"}),
         ("test --config best.json --epochs 2", "test", (TrainConfig(**BEST | {"epochs": 2}),), {}),
+        (
+            "train --momentum 0.9 --dropout 0.25 --weight-decay 1e-4 --epochs 2",
+            "train",
+            (TrainConfig(momentum=0.9, dropout=0.25, weight_decay=1e-4, epochs=2),),
+            {},
+        ),
         ("train", "train", (TrainConfig(),), {"workers": None, "seed": 0, "fresh": False}),
         (
             "train --out o --data d --device cpu --workers 3 --precision bfloat16 --seed 5 --fresh",
@@ -105,7 +111,9 @@ BAD = [
     ("lr-sweep --values 0.1,0.1", 2, "each once"),
     ("lr-sweep --repeats 0", 2, "at least 1: got 0"),
     ("lr-sweep --seed -1", 2, "seed is an integer, 0 or more: got -1"),
-    ("lr-sweep --workers 0", 2, "--workers is auto or at least 1: got 0"),
+    ("lr-sweep --workers -1", 2, "--workers is auto or at least 0: got -1"),
+    ("lr-sweep --host 203.0.113.9 --data sample", 2, "--host is an address of this machine"),
+    ("lr-sweep --host 0.0.0.0", 2, "--host is an address of this machine: got 0.0.0.0"),
     ("lr-sweep --workers some", 2, "'some' is neither auto nor a whole number"),
     ("lr-sweep --threads-per-worker 0", 2, "a whole number, at least 1: got 0"),
     ("lr-sweep --threads-per-worker all", 2, "'all' is not a valid integer"),
@@ -128,18 +136,26 @@ BAD = [
     ("random-search --iters -3", 2, "at least 1: got -3"),
     ("random-search --iters 2 --space missing.json", 2, "readable file: got missing.json"),
     ("random-search --iters 2 --space list.json", 2, "ConfigSpace's own JSON"),
+    ("random-search --iters 2 --space epochs.json", 2, "got 'epochs' in epochs.json; the epochs"),
     ("train --learning-rate 0", 2, "learning_rate is a finite number above 0"),
     ("train --batch-size 0", 2, "batch_size is a whole number of images, at least 1: got 0"),
     ("train --batch-size 1.5", 2, "'1.5' is not a valid integer"),
     ("train --batch-size 3573", 2, "at most the number of training images, 3,572: got 3573"),
     ("train --num-filters 0", 2, "num_filters is a whole number, 1 to 1024: got 0"),
     ("train --filter-size 0", 2, "filter_size is a whole number of pixels"),
+    ("train --momentum 1", 2, "momentum is a number from 0 to below 1: got 1.0"),
+    ("train --momentum -0.5", 2, "momentum is a number from 0 to below 1: got -0.5"),
+    ("train --momentum nan", 2, "momentum is a number from 0 to below 1: got nan"),
+    ("train --dropout 1", 2, "dropout is a number from 0 to below 1: got 1.0"),
+    ("train --dropout half", 2, "'half' is not a valid float"),
+    ("train --weight-decay -1e-4", 2, "weight_decay is a finite number, 0 or more: got -0.0001"),
+    ("train --weight-decay inf", 2, "weight_decay is a finite number, 0 or more: got inf"),
     ("test", 2, "Missing option '--config'"),
     ("test --config missing.json", 2, "in a readable JSON file: got missing.json"),
     ("test --config text.json", 2, "which is not JSON"),
     ("test --config list.json", 2, "which holds a list"),
     ("test --config lacking.json", 2, "without 'filter_size'"),
-    ("test --config extra.json", 2, "has only keys that mnist-lab knows: got 'momentun'"),
+    ("test --config extra.json", 2, "only keys that mnist-lab knows: got 'momentun'; did you mean"),
     ("test --config negative.json", 2, "learning_rate is a finite number above 0: got -1"),
     ("test --config text_value.json", 2, "batch_size is a whole number of images"),
     ("test --config best.json --epochs 0", 2, "epochs is a whole number, at least 1: got 0"),
@@ -155,6 +171,7 @@ BAD = [
     ("status", 2, "Missing argument 'RUN_DIR'"),
     ("plot empty", 2, "a run directory holds a run.json"),
     ("space --space missing.json", 2, "readable file: got missing.json"),
+    ("space --space epochs.json", 2, "varies learning_rate, batch_size, num_filters, filter_size"),
     ("--nonsense", 2, "no such option"),
 ]
 
@@ -168,6 +185,8 @@ def test_bad_input_is_one_line(
     write("best.json", json.dumps(BEST))
     write("text.json", "learning rate")
     write("list.json", "[1]")
+    epochs = {"type": "constant", "name": "epochs", "value": 9}
+    write("epochs.json", json.dumps({"hyperparameters": [epochs]}))
     write("lacking.json", json.dumps({k: v for k, v in BEST.items() if k != "filter_size"}))
     write("extra.json", json.dumps(BEST | {"momentun": 0.9}))
     write("negative.json", json.dumps(BEST | {"learning_rate": -1.0}))

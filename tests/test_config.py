@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from made_events import configs, study_settings
 from pydantic import ValidationError
 
 from mnist_lab.config import (
+    OPTIONAL,
     StudySettings,
     TrainConfig,
     check,
@@ -25,7 +27,7 @@ from mnist_lab.errors import SettingsError
 if TYPE_CHECKING:
     from pathlib import Path
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "learning_rate": 0.05,
     "batch_size": 95,
     "num_filters": 22,
@@ -56,6 +58,9 @@ def test_base_configuration() -> None:
         ("num_filters", [1, 1024]),
         ("filter_size", [1, 2, 28]),
         ("epochs", [1, 10_000]),
+        ("momentum", [5e-324, 0.9, 1 - 2**-53]),
+        ("dropout", [5e-324, 0.5, 1 - 2**-53]),
+        ("weight_decay", [5e-324, 1e-4, 1e300]),
     ],
 )
 def test_legal_values(key: str, values: list[float]) -> None:
@@ -70,6 +75,8 @@ ILLEGAL = [
     ("learning_rate", 10**400),
     ("num_filters", 1025),
     ("filter_size", 29),
+    *[(key, value) for key in OPTIONAL for value in NEVER if value != 0],
+    *[(key, value) for key in ("momentum", "dropout") for value in (1, 1.0, 1.5)],
 ]
 
 
@@ -88,11 +95,13 @@ def test_illegal_values(key: str, value: Any) -> None:
 def test_unknown_key() -> None:
     """An unknown key is refused with the nearest one that exists."""
     with pytest.raises(
-        SettingsError, match=r"best\.json has only keys .* got 'momentum'; choose one"
+        SettingsError, match=r"best\.json has only keys .* got 'optimizer'; choose one"
     ):
-        check(TrainConfig, GOOD | {"momentum": 0.9}, source="best.json")
+        check(TrainConfig, GOOD | {"optimizer": "sgd"}, source="best.json")
     with pytest.raises(SettingsError, match="got 'filter_sise'; did you mean 'filter_size'"):
         check(TrainConfig, GOOD | {"filter_sise": 3}, source="best.json")
+    with pytest.raises(SettingsError, match="got 'weight_decai'; did you mean 'weight_decay'"):
+        check(TrainConfig, GOOD | {"weight_decai": 0.1}, source="best.json")
 
 
 def test_missing_key() -> None:
@@ -113,11 +122,31 @@ def test_a_configuration_never_changes() -> None:
         TrainConfig().epochs = 0  # type: ignore[misc]
 
 
-@given(configs)
-def test_json_round_trip(config: TrainConfig) -> None:
+_shares = st.floats(0, 1, exclude_max=True)
+
+
+@given(configs, _shares, _shares, st.floats(0, allow_infinity=False))
+def test_json_round_trip(
+    config: TrainConfig, momentum: float, dropout: float, weight_decay: float
+) -> None:
     """Any configuration survives its JSON exactly."""
+    others = {"momentum": momentum, "dropout": dropout, "weight_decay": weight_decay}
+    config = config.model_copy(update=others)
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
     assert check(TrainConfig, json.loads(config.model_dump_json()), source="x") == config
+
+
+@pytest.mark.parametrize("named", [(), *[(key,) for key in OPTIONAL], OPTIONAL], ids=str)
+def test_what_is_zero_is_not_written(named: tuple[str, ...]) -> None:
+    """A file holds the sheet's five keys, then those of the others that are not 0."""
+    config = TrainConfig(**GOOD | dict.fromkeys(named, 0.25))
+    written = GOOD | dict.fromkeys(named, 0.25)
+    assert config.model_dump() == config.model_dump(mode="json") == written
+    assert json.loads(config.model_dump_json()) == written
+    settings = StudySettings(experiment="train", base=config)
+    assert settings.model_dump()["base"] == written
+    assert json.loads(settings.model_dump_json())["base"] == written
+    assert check(TrainConfig, GOOD | dict.fromkeys(OPTIONAL, 0), source="x") == TrainConfig(**GOOD)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +171,9 @@ def test_swept_values_keep_their_type(values: tuple[float, ...], kind: type) -> 
         ({"experiment": "random-search", "values": None, "iters": 50}, 50),
     ],
 )
-def test_n_trainings(changes: dict[str, Any], n: int) -> None:
+def test_n_trials(changes: dict[str, Any], n: int) -> None:
     """A study has a training for each value and repeat, or one for each iteration."""
-    assert study_settings(**changes).n_trainings == n
+    assert study_settings(**changes).n_trials == n
 
 
 def test_forward_multiplications() -> None:
@@ -166,6 +195,8 @@ def test_read_train_config(tmp_path: Path) -> None:
     path = tmp_path / "best.json"
     path.write_text(json.dumps(GOOD), encoding="utf-8")
     assert read_train_config(path).model_dump() == GOOD
+    path.write_text(json.dumps(GOOD | {"momentum": 0.9, "dropout": 0.0}), encoding="utf-8")
+    assert read_train_config(path) == TrainConfig(**GOOD, momentum=0.9)
 
 
 LACKING = {key: value for key, value in GOOD.items() if key != "num_filters"}
@@ -180,7 +211,7 @@ UNREADABLE = {
     "null": (b"null", "is a JSON object: got .*which holds a NoneType"),
     "lacking a key": (
         json.dumps(LACKING).encode(),
-        "got .*best.json without 'num_filters'; add 'num_filters'",
+        "filter_size, epochs: got .*best.json without 'num_filters'; add 'num_filters'",
     ),
     "an extra key": (
         json.dumps(GOOD | {"lr": 0.1}).encode(),

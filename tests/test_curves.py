@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_events import an_epoch, epoch_done, failed, finished, promoted, proposed, started
+from made_figures import brackets, error_of, hyperband
 
 from mnist_lab import curves
 from mnist_lab.config import TrainConfig
 from mnist_lab.curves import Interval, LearningCurve, SearchPoint, Spread, SummaryRow, Tally
-from mnist_lab.records import Epoch, State, TestScore, Trial
+from mnist_lab.records import Epoch, Rung, State, TestScore, Trial, fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from mnist_lab.records import Event
 
 
 def make_trial(
@@ -42,10 +46,13 @@ def make_trial(
         )
         for row, error in enumerate(errors)
     )
+    config = TrainConfig(**{"epochs": max(1, len(errors)), **configuration})
+    last = errors[-1] if errors else None
+    rung = Rung(budget=config.epochs, valid_error=last, started=None, ended="")
     return Trial(
         trial=number,
         id=(0, 0, number),
-        configuration=TrainConfig(**{"epochs": max(1, len(errors)), **configuration}),
+        configuration=config,
         seed=number,
         repeat=None,
         state=state,
@@ -55,6 +62,7 @@ def make_trial(
         ended=None,
         worker=None,
         epochs=epochs,
+        rungs=(rung,) if state == "complete" else (),
         test=None,
     )
 
@@ -245,16 +253,17 @@ class TestIncumbents:
 
     def test_empty(self) -> None:
         """No trial, no point and no incumbent."""
-        assert curves.incumbents([]) == curves.Incumbents((), Tally(), None, None)
+        nothing = curves.Incumbents("iterations", (), Tally(), None, None)
+        assert curves.incumbents([]) == nothing
 
     def test_all_failed(self) -> None:
         """Failed trials are points without an error, and make no incumbent."""
         found = curves.incumbents([make_trial(n, [], state="failed") for n in (1, 2)])
         assert found.points == (
-            SearchPoint(1, "failed", None, None),
-            SearchPoint(2, "failed", None, None),
+            SearchPoint(1, 1, "failed", None, None),
+            SearchPoint(2, 1, "failed", None, None),
         )
-        assert (found.iteration, found.incumbent) == (None, None)
+        assert (found.at, found.incumbent) == (None, None)
 
     def test_every_fate(self) -> None:
         """Trials count in the order of their numbers, and only complete ones move the best."""
@@ -269,16 +278,16 @@ class TestIncumbents:
         ]
         found = curves.incumbents(trials)
         assert found.points == (
-            SearchPoint(1, "failed", None, None),
-            SearchPoint(2, "complete", 0.5, 0.5),
-            SearchPoint(3, "diverged", None, 0.5),
-            SearchPoint(4, "complete", 0.25, 0.25),
-            SearchPoint(5, "complete", 0.5, 0.25),
-            SearchPoint(6, "complete", 0.25, 0.25),
-            SearchPoint(7, "unfinished", None, 0.25),
+            SearchPoint(1, 1, "failed", None, None),
+            SearchPoint(2, 1, "complete", 0.5, 0.5),
+            SearchPoint(3, 1, "diverged", None, 0.5),
+            SearchPoint(4, 1, "complete", 0.25, 0.25),
+            SearchPoint(5, 1, "complete", 0.5, 0.25),
+            SearchPoint(6, 1, "complete", 0.25, 0.25),
+            SearchPoint(7, 2, "unfinished", None, 0.25),
         )
         assert found.tally == Tally(4, 1, 1, 1)
-        assert (found.iteration, found.incumbent) == (4, trials[3])
+        assert (found.at, found.incumbent) == (4, trials[3])
 
     @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=30))
     def test_law(self, errors: list[float | None]) -> None:
@@ -295,7 +304,287 @@ class TestIncumbents:
         assert best == sorted(best, reverse=True)
         if found.incumbent is not None:
             assert found.incumbent.valid_error == best[-1]
-            assert found.incumbent.trial == found.iteration
+            assert found.incumbent.trial == found.at
+
+
+def climbing(*ends: Event, n_epochs: int = 2) -> Trial:
+    """A trial that finished its first budget, of two epochs, was promoted to six, and went so."""
+    first = [epoch_done(1, number, 0.25) for number in (1, 2)]
+    more = [epoch_done(1, number, 0.125) for number in range(3, n_epochs + 1)]
+    life: list[Event] = [proposed(1, epochs=2), started(), *first, finished(budget=2)]
+    (trial,) = fold([*life, promoted(1, 6), started(from_epoch=2), *more, *ends])
+    return trial
+
+
+FAILED_AT_6 = failed().model_copy(update={"budget": 6})
+
+
+class TestBudgets:
+    """A trial with several budgets, and what is compared."""
+
+    def test_endings(self) -> None:
+        """A trial is told as it was after each of its trainings, the last one as it is."""
+        trial = climbing(finished(budget=6), n_epochs=6)
+        first, last = curves.endings([trial])
+        assert last == trial
+        assert (first.state, first.configuration.epochs, len(first.epochs)) == ("complete", 2, 2)
+        assert [curves.final_error(one) for one in (first, last)] == [0.25, 0.125]
+        assert [len(one.rungs) for one in (first, last)] == [1, 2]
+
+    @pytest.mark.parametrize("ends", [(), (FAILED_AT_6,)])
+    def test_promoted(self, ends: tuple[Event, ...]) -> None:
+        """A promoted trial that has not finished, or failed, counts as it was when promoted."""
+        trial = climbing(*ends, n_epochs=3)
+        best = curves.best_trial([trial])
+        assert best is not None
+        assert (best.valid_error, best.configuration.epochs, best.reason) == (0.25, 2, None)
+        assert curves.final_error(trial) is None
+        assert len(curves.endings([trial])) == 1 + len(ends)
+
+    def test_diverged(self) -> None:
+        """A trial that diverged after its promotion had an error before; one promoted so had not.
+
+        What diverged is promoted where the others of its rung failed.
+        """
+        later = climbing(finished(budget=6, diverged=True), n_epochs=3)
+        assert [curves.fate(one) for one in curves.endings([later])] == ["complete", "diverged"]
+        lost = an_epoch(2, 0.9).model_copy(update={"train_loss": None, "valid_loss": None})
+        epochs = (later.epochs[0], lost, *later.epochs[2:])
+        before = later.model_copy(update={"epochs": epochs})
+        assert [curves.fate(one) for one in curves.endings([before])] == ["diverged", "diverged"]
+        assert curves.best_trial([before]) is None
+
+    def test_training_error_only(self) -> None:
+        """Where no image validates, no error is no divergence."""
+        made = [epoch_done(1, number, None) for number in (1, 2)]
+        life: list[Event] = [proposed(1, epochs=2), started(), *made, finished(budget=2)]
+        (one,) = curves.endings(fold([*life, promoted(1, 6)]))
+        assert curves.fate(one) == "complete"
+
+    def test_largest_budget(self) -> None:
+        """Only the largest budget that any trial completed is compared."""
+        trials = [make_trial(1, [0.1] * 2), make_trial(2, [0.3] * 6), make_trial(3, [0.2] * 6)]
+        assert curves.best_trial(trials) == trials[2]
+        lost = make_trial(4, [0.1] * 9, diverged=True, epochs=18)
+        assert curves.best_trial([*trials, lost]) == trials[2]
+
+    @given(st.integers(0, 20))
+    def test_law(self, n_endings: int) -> None:
+        """Whenever a search is interrupted, the incumbent is the best at its largest budget."""
+        ended = curves.endings(hyperband(brackets(3), n_endings=n_endings))
+        assert len(ended) == min(n_endings, 20)
+        best = curves.best_trial(ended)
+        largest = max((one.configuration.epochs for one in ended), default=None)
+        rivals = [one.trial for one in ended if one.configuration.epochs == largest]
+        assert (best.configuration.epochs if best else None) == largest
+        assert (best.valid_error if best else None) == min(
+            (error_of(trial, largest) for trial in rivals if largest), default=None
+        )
+
+
+class TestSpending:
+    """The error against the epochs that were spent for it."""
+
+    @pytest.mark.parametrize("n_brackets", [1, 2, 3, 7])
+    def test_whole_search(self, n_brackets: int) -> None:
+        """All of a search's epochs are counted once, and each training that ended is a point."""
+        planned = brackets(n_brackets)
+        points = curves.spending(hyperband(planned))
+        assert len(points) == sum(sum(one.n_configs) for one in planned)
+        assert points[-1].at == sum(one.n_epochs for one in planned)
+        assert [point.at for point in points] == sorted({point.at for point in points})
+
+    def test_first_bracket(self) -> None:
+        """Nine trials of two epochs, three of four more, one of twelve more."""
+        points = curves.spending(hyperband(brackets(1)))
+        assert [point.at for point in points] == [*range(2, 19, 2), 22, 26, 30, 42]
+        assert [point.budget for point in points] == [2] * 9 + [6] * 3 + [18]
+        errors = [point.error or 1 for point in points]
+        assert [point.best_so_far for point in points] == [
+            min(errors[: row + 1]) for row in range(len(errors))
+        ]
+
+    def test_what_went_wrong(self) -> None:
+        """A training that failed or diverged has spent what it did, and found nothing."""
+        fates = {(1, 2): "failed", (2, 2): "diverged"}
+        goes_on = next(t.trial for t in hyperband(brackets(1), fates) if len(t.rungs) > 1)
+        fates |= {(goes_on, 6): "failed"}
+        points = curves.spending(hyperband(brackets(1), fates))
+        assert points[:2] == (
+            SearchPoint(1, 2, "failed", None, None),
+            SearchPoint(2, 2, "diverged", None, None),
+        )
+        third = [point for point in points if point.fate == "failed"][1]
+        before = points[points.index(third) - 1]
+        assert (third.budget, third.at, third.best_so_far) == (6, before.at + 1, before.best_so_far)
+
+    def test_random_search(self) -> None:
+        """With a single budget, a trial adds all of its epochs."""
+        trials = [make_trial(1, [0.5] * 3), make_trial(2, [0.25] * 3)]
+        assert [(p.at, p.best_so_far) for p in curves.spending(trials)] == [(3, 0.5), (6, 0.25)]
+
+    def test_incumbent(self) -> None:
+        """The incumbent stands where its last budget ended; less was seen at no larger budget."""
+        found = curves.incumbents(hyperband(brackets(2)), "epochs")
+        (point,) = [point for point in found.points if point.at == found.at]
+        assert found.incumbent is not None
+        assert (point.budget, point.error) == (18, found.incumbent.valid_error)
+        assert (found.counted_in, found.tally) == ("epochs", Tally(complete=12))
+        assert found.points == curves.spending(hyperband(brackets(2)))
+
+    def test_iterations(self) -> None:
+        """Counted in iterations, a trial is one point whatever its budgets."""
+        found = curves.incumbents(hyperband(brackets(1)))
+        assert [point.at for point in found.points] == [*range(1, 10)]
+        assert found.incumbent is not None
+        assert found.at == found.incumbent.trial
+
+
+def found(*steps: tuple[int, float | None]) -> list[SearchPoint]:
+    """A search that had this best error after so many epochs."""
+    return [SearchPoint(at, 1, "complete", best, best) for at, best in steps]
+
+
+class TestMedianSpending:
+    """Several searches of one kind as one."""
+
+    def test_one(self) -> None:
+        """A single search is its own median, from its first result on."""
+        alone = curves.median_spending([found((2, None), (4, 0.5), (6, 0.25))])
+        assert alone == curves.Spending(1, (4, 6), (0.5, 0.25), (0.5, 0.25), (0.5, 0.25))
+
+    def test_several(self) -> None:
+        """Each holds its best until it has a better one; the shortest ends them all."""
+        searches = [
+            found((2, 0.5), (9, 0.25)),
+            found((3, 0.125), (9, 0.125)),
+            found((1, 0.75), (8, 0.25)),
+        ]
+        assert curves.median_spending(searches) == curves.Spending(
+            n=3,
+            epochs=(2, 3, 8),
+            median=(0.75, 0.5, 0.25),
+            low=(0.5, 0.125, 0.125),
+            high=(1.0, 0.75, 0.5),
+        )
+
+    @pytest.mark.parametrize("searches", [[], [[]], [[], found((2, 0.5))], [found((2, None))]])
+    def test_no_median(self, searches: list[list[SearchPoint]]) -> None:
+        """Where no more than half of the searches have a result, there is no median."""
+        empty: tuple[float, ...] = ()
+        assert curves.median_spending(searches) == curves.Spending(
+            len(searches), (), empty, empty, empty
+        )
+
+    @given(
+        st.lists(
+            st.lists(st.tuples(st.integers(1, 9), st.floats(0, 1)), min_size=1, max_size=9),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    def test_law(self, steps: list[list[tuple[int, float]]]) -> None:
+        """The median lies between the extremes, and none of the three ever rises."""
+        searches = []
+        for one in steps:
+            bests = [min(error for _, error in one[: row + 1]) for row in range(len(one))]
+            places = [sum(more for more, _ in one[: row + 1]) for row in range(len(one))]
+            searches.append(found(*zip(places, bests, strict=True)))
+        n, epochs, middle, low, high = curves.median_spending(searches)
+        assert n == len(searches)
+        assert list(epochs) == sorted(set(epochs))
+        assert all(a <= b <= c for a, b, c in zip(low, middle, high, strict=True))
+        for line in (middle, low, high):
+            assert list(line) == sorted(line, reverse=True)
+        if epochs:
+            assert epochs[-1] == min(points[-1].at for points in searches)
+
+
+class TestBracketPanels:
+    """Who was promoted in the brackets of Hyperband."""
+
+    @pytest.mark.parametrize("n_brackets", [1, 3, 12])
+    def test_whole_search(self, n_brackets: int) -> None:
+        """As many are promoted as planned, every bracket has one winner, equal brackets share."""
+        planned = brackets(n_brackets)
+        panels = curves.bracket_panels(hyperband(planned), planned)
+        assert [panel.bracket for panel in panels] == planned[:3]
+        assert sum(panel.n_planned for panel in panels) == n_brackets
+        for bracket, n_planned, n_over, climbs in panels:
+            assert n_over == n_planned
+            steps = [step for climb in climbs for step in climb.steps]
+            for budget, n_promoted in zip(bracket.epochs, bracket.n_configs[1:], strict=False):
+                standings = [step.standing for step in steps if step.budget == budget]
+                assert standings.count("promoted") == n_promoted * n_planned
+                assert set(standings) == {"promoted", "beaten"}
+            winners = [climb.bracket for climb in climbs if climb.steps[-1].standing == "winner"]
+            assert sorted(winners) == [*range(n_planned)]
+            assert len(climbs) == bracket.n_configs[0] * n_planned
+
+    @given(st.integers(0, 20))
+    def test_interrupted(self, n_endings: int) -> None:
+        """Nobody is called beaten, or the winner, before the whole rung has ended."""
+        planned = brackets(3)
+        trials = hyperband(planned, n_endings=n_endings)
+        whole = {
+            (place, climb.bracket, index): climb
+            for place, panel in enumerate(curves.bracket_panels(hyperband(planned), planned))
+            for index, climb in enumerate(panel.climbs)
+        }
+        n_steps = 0
+        for place, panel in enumerate(curves.bracket_panels(trials, planned)):
+            for index, climb in enumerate(panel.climbs):
+                final = whole[place, climb.bracket, index]
+                for step, known in zip(climb.steps, final.steps, strict=False):
+                    assert step.standing in {known.standing, "undecided"}
+                    assert step.error == known.error
+                n_steps += len(climb.steps)
+        assert n_steps == min(n_endings, 20)
+
+    def test_rung(self) -> None:
+        """A rung is undecided until those above it are trained or wait for it."""
+        (panel,) = curves.bracket_panels(hyperband(brackets(1), n_endings=8), brackets(1))
+        assert {climb.steps[0].standing for climb in panel.climbs if climb.steps} == {"undecided"}
+        (panel,) = curves.bracket_panels(hyperband(brackets(1), n_endings=12), brackets(1))
+        standings = [step.standing for climb in panel.climbs for step in climb.steps]
+        assert (standings.count("promoted"), standings.count("beaten")) == (4, 8)
+        assert panel.n_over == 0
+
+    def test_what_went_wrong(self) -> None:
+        """Failed trials are beaten, and so is one that diverged, unless there is none better."""
+        fates = {(trial, 2): "failed" for trial in range(1, 8)}
+        fates |= {(8, budget): "diverged" for budget in (2, 6, 18)}
+        (panel,) = curves.bracket_panels(hyperband(brackets(1), fates), brackets(1))
+        first = [climb.steps[0] for climb in panel.climbs]
+        assert [step.fate for step in first[:9]] == ["failed"] * 7 + ["diverged", "complete"]
+        assert {step.standing for step in first[:7]} == {"beaten"}
+        assert [step.standing for step in first[7:9]] == ["promoted", "promoted"]
+        # HpBandSter fills a rung with new configurations where too few are left.
+        assert first[9].budget == 6
+        assert panel.n_over == 1
+
+    def test_all_failed(self) -> None:
+        """A bracket in which nothing went well is over, and has no winner."""
+        fates = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
+        (panel,) = curves.bracket_panels(hyperband(brackets(1), fates), brackets(1))
+        assert panel.n_over == 1
+        assert {climb.steps[-1].standing for climb in panel.climbs} == {"beaten"}
+
+    def test_lost_at_the_end(self) -> None:
+        """Who was best before the last rung has not won."""
+        trials = hyperband(brackets(1))
+        (last,) = [trial.trial for trial in trials if len(trial.rungs) == 3]
+        (panel,) = curves.bracket_panels(
+            hyperband(brackets(1), {(last, 18): "failed"}), brackets(1)
+        )
+        standings = [step.standing for climb in panel.climbs for step in climb.steps]
+        assert "winner" not in standings
+        assert panel.n_over == 1
+
+    def test_nothing(self) -> None:
+        """Before the first trial, the panels are there, and empty."""
+        panels = curves.bracket_panels([], brackets(4))
+        assert [(panel.n_planned, panel.n_over) for panel in panels] == [(2, 0), (1, 0), (1, 0)]
 
 
 class TestWilson:
@@ -393,6 +682,11 @@ def test_describe() -> None:
     )
     single = TrainConfig(num_filters=1, epochs=1)
     assert curves.describe(single).endswith("1 filter of 3×3, 1 epoch")
+    beyond = TrainConfig(momentum=0.9, dropout=0.25, weight_decay=1e-4)
+    assert curves.describe(beyond).endswith(
+        "12 epochs, momentum 0.9, dropout 0.25, weight decay 0.0001"
+    )
+    assert curves.describe(TrainConfig(dropout=0.5)).endswith("12 epochs, dropout 0.5")
 
 
 def test_import_is_light() -> None:

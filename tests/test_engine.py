@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import formula
+import numpy as np
 import psutil
 import pytest
 
-from mnist_lab.config import TrainConfig
+from mnist_lab.config import Bracket, TrainConfig, bracket
 from mnist_lab.engine import Place, run_trials
-from mnist_lab.engine.proposals import Grid, RandomSearch, derive_seed
+from mnist_lab.engine.density import Cube, DensityModel
+from mnist_lab.engine.proposals import Bohb, Grid, Sampled, derive_seed
 from mnist_lab.errors import LabError, RunDirError, StudyError
 from mnist_lab.records import (
     Checkpoint,
@@ -22,6 +25,7 @@ from mnist_lab.records import (
     Event,
     Failed,
     Finished,
+    Promoted,
     Proposed,
     Started,
     fold,
@@ -68,14 +72,42 @@ class Memory:
 def grid(*batch_sizes: int, repeats: int = 1) -> Grid:
     """A grid over batch sizes."""
     configurations: list[dict[str, Any]] = [{"batch_size": size} for size in batch_sizes]
-    return Grid(configurations, repeats=repeats, epochs=BASE.epochs, seed=0)
+    all_of_them = Bracket((len(batch_sizes) * repeats,), (BASE.epochs,))
+    return Grid(configurations, repeats=repeats, bracket=all_of_them, seed=0)
 
 
-def search(n_iterations: int) -> RandomSearch:
+def draw(seed: int) -> dict[str, Any]:
+    """A configuration of the search space: a batch size."""
+    return {"batch_size": 1 + seed % 1000}
+
+
+def search(n_iterations: int) -> Sampled:
     """A random search over batch sizes."""
-    return RandomSearch(
-        lambda seed: {"batch_size": 1 + seed % 1000}, n_iterations=n_iterations, epochs=3, seed=5
+    return Sampled(draw, brackets=[Bracket((1,), (3,))] * n_iterations, seed=5)
+
+
+BRACKETS = [bracket(number, 1, 9) for number in range(3)]
+
+
+def hyperband() -> Sampled:
+    """Hyperband over batch sizes: three brackets, up to nine epochs."""
+    return Sampled(draw, brackets=BRACKETS, seed=5)
+
+
+def bohb(history: Sequence[Event] = ()) -> Bohb:
+    """BOHB over batch sizes: twelve brackets, enough for a model."""
+    cube = Cube(
+        (0,),
+        lambda values: np.array([(values["batch_size"] - 1) / 999]),
+        lambda vector: {"batch_size": 1 + round(float(vector[0]) * 999)},
     )
+    recorded = {
+        event.id: {"batch_size": event.configuration.batch_size}
+        for event in history
+        if isinstance(event, Proposed)
+    }
+    brackets = [bracket(number, 1, 9) for number in range(6)]
+    return Bohb(draw, brackets=brackets, seed=5, model=DensityModel(cube), recorded=recorded)
 
 
 def run(
@@ -101,6 +133,9 @@ def run(
         trainer=formula.TRAINER,
         arguments={},
         places=[Place(niceness=niceness)] * n_workers,
+        n_threads=1,
+        host="127.0.0.1",
+        announce=lambda _: None,
         patience_s=lambda _: patience_s,
         tick=tick,
         note=([] if notes is None else notes).append,
@@ -111,7 +146,13 @@ def run(
 def results(events: Sequence[Event]) -> dict[Any, Any]:
     """What the trials measured, without times and places."""
     return {
-        trial.id: (trial.configuration, trial.seed, trial.state, trial.valid_error)
+        trial.id: (
+            trial.configuration,
+            trial.seed,
+            trial.state,
+            [epoch.valid_error for epoch in trial.epochs],
+            [(rung.budget, rung.valid_error) for rung in trial.rungs],
+        )
         for trial in fold(events)
     }
 
@@ -228,6 +269,73 @@ def test_more_iterations_continue_a_search() -> None:
     assert results([*history, *rest]) == results(run(search(4)))
 
 
+def test_hyperband_promotes_the_best_which_go_on_from_their_checkpoints() -> None:
+    """HpBandSter's numbers; no epoch is trained twice, and the best of each rung are promoted."""
+    store = Memory()
+    events = run(hyperband(), store=store)
+    trials = fold(events)
+    assert [sum(t.id[0] == number for t in trials) for number in range(3)] == [9, 3, 3]
+    for number, (first, *later) in enumerate(one.epochs for one in BRACKETS):
+        inside = [trial for trial in trials if trial.id[0] == number]
+        assert all(trial.rungs[0].budget == first for trial in inside)
+        for n_promoted, (before, after) in zip(
+            BRACKETS[number].n_configs[1:], pairwise([first, *later]), strict=True
+        ):
+            rung = {
+                trial.id: next(r.valid_error for r in trial.rungs if r.budget == before)
+                for trial in inside
+                if before in {r.budget for r in trial.rungs}
+            }
+            promoted = [t.id for t in inside if after in {r.budget for r in t.rungs}]
+            assert promoted == sorted(sorted(rung, key=lambda id_: rung[id_] or 0.0)[:n_promoted])
+    trained = [(e.trial, e.epoch.epoch) for e in events if isinstance(e, EpochDone)]
+    assert len(trained) == len(set(trained)) == sum(one.n_epochs for one in BRACKETS)
+    assert store.checkpoints == {}
+
+
+@pytest.mark.parametrize("n_workers", [1, 4])
+def test_hyperband_does_not_depend_on_the_number_of_workers(n_workers: int) -> None:
+    """One worker or four promote and measure the same as two."""
+    assert results(run(hyperband(), n_workers=n_workers)) == results(run(hyperband()))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.8, 0.95])
+def test_hyperband_continues(share: float) -> None:
+    """Wherever the journal breaks off, and whatever checkpoints are left, the whole is the same."""
+    whole = run(hyperband())
+    history = whole[: int(share * len(whole))]
+    rest = run(hyperband(), history=history)
+    assert results([*history, *rest]) == results(whole)
+    promoted = [(e.trial, e.budget) for e in [*history, *rest] if isinstance(e, Promoted)]
+    assert len(promoted) == len(set(promoted)) == 5
+
+
+def test_rung_without_a_success_is_filled_with_new_configurations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """HpBandSter proposes new ones at the next rung, and if those fail too the search ends."""
+    monkeypatch.setenv("FORMULA_RAISES", "*")
+    events = run(Sampled(draw, brackets=[Bracket((3, 1), (3, 9))], seed=5))
+    assert [trial.state for trial in fold(events)] == ["failed"] * 4
+    assert run(Sampled(draw, brackets=[Bracket((3, 1), (3, 9))], seed=5), history=events) == []
+
+
+def test_bohb_learns_and_continues_with_what_it_proposed() -> None:
+    """Large batch sizes are better by the formula; what the journal knows is proposed again."""
+    whole = run(bohb(), n_workers=1)
+    sizes = [trial.configuration.batch_size for trial in fold(whole)]
+    assert np.mean(sizes[len(sizes) // 2 :]) > np.mean(sizes[: len(sizes) // 2])
+    for share in (0.3, 0.7):
+        history = whole[: int(share * len(whole))]
+        rest = run(bohb(history), history=history, n_workers=2)
+        again = fold([*history, *rest])
+        for before, after in zip(fold(history), again, strict=False):
+            assert (before.id, before.seed) == (after.id, after.seed)
+            assert before.configuration.batch_size == after.configuration.batch_size
+        assert len(again) == len(fold(whole))
+    assert run(bohb(whole), history=whole) == []
+
+
 def test_journal_of_another_search_is_refused() -> None:
     """A journal whose configurations are not proposed again is named as the problem."""
     history = run(grid(16, 32))
@@ -250,19 +358,19 @@ def test_stuck_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A worker that is silent for too long is killed; its trial goes on after its last epoch."""
     undisturbed = run(search(4))
     monkeypatch.setenv("FORMULA_STUCK_ONCE", str(tmp_path / "stuck"))
-    monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_STUCK_S", 0.1)
+    monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_LOST_S", 0.1)
     notes: list[str] = []
     events = run(search(4), patience_s=2, notes=notes)
     (again,) = (e for e in events if isinstance(e, Started) and e.attempt > 1)
     assert again.from_epoch >= 1
     assert results(events) == results(undisturbed)
-    assert re.fullmatch(r".+\.\d+ made no epoch for 2 s", "".join(notes))
+    assert re.fullmatch(r"worker .+ made no epoch for 2 s", "".join(notes))
     assert children() == []
 
 
 def test_suspended_study_takes_no_worker_for_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """While this process does not look, time stands still, as on a laptop that slept."""
-    monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_STUCK_S", 0.1)
+    monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_LOST_S", 0.1)
     monkeypatch.setenv("FORMULA_SECONDS", "0.5")
     slept = False
 
@@ -298,7 +406,7 @@ def test_worker_that_grows_is_started_anew_between_trials(monkeypatch: pytest.Mo
     assert [event.attempt for event in begun] == [1, 1, 1, 1]
     assert len({event.worker for event in begun}) == 2
     assert re.fullmatch(
-        r".+ is started anew: its memory grew from [\d.]+ to [\d.]+ GiB", "".join(notes)
+        r"worker .+ is started anew: its memory grew from [\d.]+ to [\d.]+ GiB", "".join(notes)
     )
 
 
@@ -377,7 +485,7 @@ def test_error_in_the_master_ends_the_run() -> None:
         raise RuntimeError("no more ideas")
 
     with pytest.raises(StudyError, match="no more ideas"):
-        run(RandomSearch(draw, n_iterations=1, epochs=1, seed=0))
+        run(Sampled(draw, brackets=[Bracket((1,), (1,))], seed=0))
 
 
 def test_interrupt_leaves_no_process_and_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:

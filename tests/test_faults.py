@@ -128,6 +128,7 @@ def tear(out: str, chance: random.Random) -> None:
         path.write_bytes(path.read_bytes()[:-1])
 
 
+@pytest.mark.timeout(600 + 15 * N_KILLS)
 def test_killed_again_and_again_it_ends_with_the_same_curves() -> None:
     """Random kills at random moments lose nothing but the epochs in progress."""
     chance = random.Random(1)  # noqa: S311 - chance, not secrecy

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from mnist_lab.config import TrainConfig
-from mnist_lab.model import build_model, logits_of, to_bytes
+from mnist_lab.model import build_model, logits_of, reseed_dropout, to_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnist_lab.config import Precision
 
 IMAGES = np.random.default_rng(0).random((8, 28, 28, 1), dtype=np.float32)
 
@@ -62,9 +66,44 @@ def test_weights_come_from_the_seed() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_saved_model_opens_in_keras(precision: str, tmp_path: Path) -> None:
+def test_dropout_is_for_training_alone(precision: Precision) -> None:
+    """A layer after the hidden units drops the share that was asked for, and else does nothing."""
+    config = TrainConfig(num_filters=4, dropout=0.1)
+    with_it = build_model(config, seed=1, precision=precision)
+    without = build_model(TrainConfig(num_filters=4), seed=1, precision=precision)
+    names = [layer.name for layer in without.layers]
+    assert [layer.name for layer in with_it.layers] == [*names[:-2], "dropout", *names[-2:]]
+    for mine, same in zip(with_it.get_weights(), without.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, same)
+    np.testing.assert_array_equal(with_it(IMAGES), without(IMAGES))
+    layer, units = with_it.get_layer("dropout"), np.ones((1000, 128), np.float32)
+    np.testing.assert_array_equal(layer(units), units)
+    dropped = layer(units, training=True).numpy()
+    assert (dropped == 0).mean() == pytest.approx(0.1, abs=0.005)
+    assert dropped[dropped > 0] == pytest.approx(1 / 0.9)
+
+
+def test_dropout_follows_from_its_state() -> None:
+    """The same state leaves out the same units, another one others; without the layer all stay."""
+    model = build_model(TrainConfig(num_filters=4, dropout=0.5), seed=1)
+
+    def trained_from(*state: int) -> list[NDArray[np.float32]]:
+        reseed_dropout(model, np.array(state))
+        return [model(IMAGES, training=True).numpy() for _ in range(2)]
+
+    first, other = trained_from(5, 7), trained_from(5, 9)
+    np.testing.assert_array_equal(first, trained_from(5, 7))
+    assert not np.allclose(first[0], first[1])
+    assert not np.allclose(first, other)
+    reseed_dropout(build_model(TrainConfig(num_filters=4), seed=1), np.array([5, 7]))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_saved_model_opens_in_keras(precision: Precision, dropout: float, tmp_path: Path) -> None:
     """A `.keras` file opens without this package and predicts the same, as float32."""
-    model = build_model(TrainConfig(num_filters=4), seed=1, precision=precision)  # type: ignore[arg-type]
+    config = TrainConfig(num_filters=4, dropout=dropout)
+    model = build_model(config, seed=1, precision=precision)
     path = tmp_path / "model.keras"
     path.write_bytes(to_bytes(model))
     opened = keras.models.load_model(path)

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
-from made_figures import CAPTION, SPACE, axes_of, falling, search, texts, ticks
+from made_figures import (
+    CAPTION,
+    SPACE,
+    axes_of,
+    brackets,
+    falling,
+    hyperband,
+    over_epochs,
+    search,
+    texts,
+    ticks,
+)
+from matplotlib.colors import to_rgb
 
 from mnist_lab import plots
 from mnist_lab.curves import Incumbents, SampledHyperparameter, SearchPoint, Tally
@@ -30,11 +44,12 @@ class TestIncumbent:
     def test_failed_and_diverged(self) -> None:
         """Trials without an error are marks at the top edge, counted below the title."""
         points = (
-            SearchPoint(1, "failed", None, None),
-            SearchPoint(2, "diverged", None, None),
-            SearchPoint(3, "unfinished", None, None),
+            SearchPoint(1, 12, "failed", None, None),
+            SearchPoint(2, 12, "diverged", None, None),
+            SearchPoint(3, 12, "unfinished", None, None),
         )
-        figure = plots.incumbent(Incumbents(points, Tally(0, 1, 1, 1), None, None), CAPTION)
+        numbers = Incumbents("iterations", points, Tally(0, 1, 1, 1), None, None)
+        figure = plots.incumbent(numbers, CAPTION)
         marks = {line.get_label(): line for line in axes_of(figure)[0].lines}
         assert [list(marks[fate].get_xdata()) for fate in ("failed", "diverged")] == [[1], [2]]
         assert marks["failed"].get_marker() == "x"
@@ -66,6 +81,82 @@ class TestIncumbent:
         """An incumbent without a single error is drawn too."""
         assert "iteration 2: 0.00 %" in texts(plots.incumbent(search(0.5, 0.0), CAPTION))
         assert "iteration 1: 0.00 %" in texts(plots.incumbent(search(0.0), CAPTION))
+
+
+class TestIncumbentOfBudgets:
+    """The figure of a search whose trials have several budgets."""
+
+    def test_budgets(self) -> None:
+        """The dots of a budget share a look of their own; x counts the epochs of all trials."""
+        axes = axes_of(over_epochs(hyperband(brackets(1))))[0]
+        drawn = {line.get_label(): line for line in axes.lines}
+        assert list(drawn["2 epochs"].get_xdata()) == [*range(2, 19, 2)]
+        assert list(drawn["6 epochs"].get_xdata()) == [22, 26, 30]
+        assert list(drawn["18 epochs"].get_xdata()) == [42]
+        dots = [drawn[f"{budget} epochs"] for budget in (2, 6, 18)]
+        assert len({dot.get_marker() for dot in dots}) == 3
+        brightness = [sum(to_rgb(dot.get_color())) for dot in dots]
+        assert brightness == sorted(brightness, reverse=True)
+        assert list(drawn["incumbent"].get_xdata()) == [42]
+        assert list(drawn["best so far"].get_xdata()) == [*range(2, 19, 2), 22, 26, 30, 42]
+        assert axes.get_xlabel() == "epochs trained, all trials together"
+        low, high = axes.get_xlim()
+        assert low < 0
+        assert high > 42
+
+    def test_words(self) -> None:
+        """The incumbent is told with the epochs spent until it was found, and with its budget."""
+        found = texts(over_epochs(hyperband(brackets(1), {(1, 2): "failed"})))
+        assert any(text.startswith("after 41 epochs: ") for text in found)
+        assert any(text.endswith("18 epochs") and "learning rate" in text for text in found)
+        assert any(text.endswith("lowest at the largest; of 9: 1 failed.") for text in found)
+
+    def test_one_epoch(self) -> None:
+        """A budget of one epoch is a singular."""
+        assert "1 epoch" in texts(over_epochs(hyperband(brackets(1, 1, 3))))
+
+    @pytest.mark.parametrize("last", [6, 18, 54, 162, 486])
+    def test_legend_fits(self, last: int) -> None:
+        """However many budgets there are, the legend stays on the page and off the other words."""
+        fates = {(1, 2): "failed", (2, 2): "diverged"}
+        figure = over_epochs(hyperband(brackets(1, 2, last), fates))
+        figure.draw_without_rendering()
+        axes = axes_of(figure)[0]
+        legend = axes.get_legend().get_window_extent()
+        assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+        assert axes.bbox.y1 <= legend.y0
+        assert legend.y1 <= min(text.get_window_extent().y0 for text in figure.texts[:2])
+
+    def test_long_configuration(self) -> None:
+        """A configuration with every hyperparameter is wrapped, inside the axes."""
+        beyond = {"momentum": 0.9012, "dropout": 0.2512, "weight_decay": 1.234e-4}
+        for n_endings in (1, 13):
+            trials = [
+                trial.model_copy(
+                    update={"configuration": trial.configuration.model_copy(update=beyond)}
+                )
+                for trial in hyperband(brackets(1), n_endings=n_endings)
+            ]
+            figure = over_epochs(trials)
+            figure.draw_without_rendering()
+            axes = axes_of(figure)[0]
+            box = axes.texts[0].get_window_extent()
+            assert axes.texts[0].get_text().endswith("weight decay 0.0001234")
+            assert axes.bbox.x0 < box.x0 < box.x1 < axes.bbox.x1
+            lowest = min(error for error in axes.lines[0].get_ydata())
+            assert axes.bbox.y0 < box.y0 < box.y1 < axes.transData.transform((1, lowest))[1]
+
+    @pytest.mark.parametrize(
+        ("fates", "said"),
+        [
+            (None, "no trial yet"),
+            ({(trial, 2): "failed" for trial in range(1, 10)}, "no trial is complete"),
+        ],
+    )
+    def test_nothing_to_draw(self, fates: dict[tuple[int, int], str] | None, said: str) -> None:
+        """Where nothing can be drawn, the figure says why."""
+        trials = hyperband(brackets(1), fates, n_endings=9) if fates else []
+        assert said in texts(over_epochs(trials))
 
 
 class TestSearchSpace:
@@ -119,3 +210,56 @@ class TestSearchSpace:
         (axes,) = axes_of(plots.search_space([one], CAPTION))
         levels = [segment[0][1] for segment in axes.collections[0].get_segments()]
         assert levels == [25.0, 75.0]
+
+    def test_conditional(self) -> None:
+        """What is not always active says so, and its shares are of the draws in which it is."""
+        always = SPACE[3]._replace(draws=[3, 5] * 50, forbids=True)
+        rarely = always._replace(name="momentum", choices=(0.5, 0.9), draws=[0.5] * 25)
+        never = SPACE[0]._replace(name="dropout", draws=[], forbids=False)
+        figure = plots.search_space([always, rarely, never], CAPTION)
+        assert [axes.get_xlabel() for axes in axes_of(figure)] == [
+            "some combinations forbidden",
+            "active in 25 % of draws; some combinations forbidden",
+            "active in 0 % of draws",
+        ]
+        assert {"100.0 %", "0.0 %", "no draw"} < {*texts(figure)}
+
+    @pytest.mark.parametrize("distribution", ["uniform", "normal", "beta"])
+    def test_distribution(self, distribution: str) -> None:
+        """Only what is uniform is said to be flat; the others are named."""
+        found = texts(plots.search_space([SPACE[0]._replace(distribution=distribution)], CAPTION))
+        flat = distribution == "uniform"
+        assert any("flat tops" in text for text in found) == flat
+        suffix = "" if flat else f", {distribution}"
+        assert f"learning rate: 0.0001 to 0.1, logarithmic{suffix}" in found
+
+    @pytest.mark.parametrize("n_panels", [1, 2, 7])
+    @pytest.mark.parametrize("n_choices", [1, 2, 4, 5, 8, 9, 28])
+    def test_nothing_overlaps(self, n_panels: int, n_choices: int) -> None:
+        """All words of all panels have a place of their own, inside the figure."""
+        choices = tuple(range(29 - n_choices, 29))
+        panels = [
+            SPACE[3]._replace(name=name, choices=choices, draws=[*choices] * 2, forbids=True)
+            for name in ("filter_size", "num_filters")
+        ]
+        panels += [
+            SPACE[row]._replace(draws=SPACE[row].draws[:half], forbids=True)
+            for row, half in ((0, 9), (1, 99), (2, 9), (0, 9), (1, 9))
+        ]
+        figure = plots.search_space(panels[:n_panels], CAPTION)
+        figure.draw_without_rendering()
+        words = list(figure.texts)
+        for axes in axes_of(figure):
+            words += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+            for axis in (axes.xaxis, axes.yaxis):
+                # matplotlib keeps labels for ticks that are out of view.
+                low, high = sorted(axis.get_view_interval())
+                inside = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+                words += [tick.label1 for tick in inside]
+        boxes = [word.get_window_extent() for word in words if word.get_text()]
+        assert len(boxes) > 4 * n_panels
+        for box, other in combinations(boxes, 2):
+            assert not box.overlaps(other)
+        for box in boxes:
+            assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+            assert 0 <= box.y0 < box.y1 <= figure.bbox.height

@@ -28,7 +28,7 @@ from made_events import (
 from pydantic import ValidationError
 
 from mnist_lab.config import TrainConfig
-from mnist_lab.records import EVENT, Epoch, TestScore, Trial, fold, now
+from mnist_lab.records import EVENT, Epoch, Promoted, Rung, TestScore, Trial, fold, now
 
 if TYPE_CHECKING:
     from mnist_lab.records import Event
@@ -64,6 +64,9 @@ def test_json_round_trip_of_events(event: Event) -> None:
         configuration=configs,
         id=st.tuples(*[st.integers(0, 99)] * 3),
         epochs=st.lists(epochs, max_size=3).map(tuple),
+        rungs=st.lists(st.builds(Rung, valid_error=st.none() | st.floats(0, 1)), max_size=3).map(
+            tuple
+        ),
         test=st.none() | scores,
     )
 )
@@ -82,7 +85,7 @@ def test_names_in_the_journal() -> None:
         "valid_error",
         "duration_s",
     ]
-    assert list(TrainConfig.model_fields) == [
+    assert list(json.loads(TrainConfig().model_dump_json())) == [
         "learning_rate",
         "batch_size",
         "num_filters",
@@ -165,8 +168,25 @@ def test_life_of_a_trial() -> None:
         ended=TIME,
         worker="worker-1",
         epochs=(an_epoch(1, 0.05),),
+        rungs=(Rung(budget=3, valid_error=0.05, started=TIME, ended=TIME),),
         test=None,
     )
+
+
+def test_promoted_trial() -> None:
+    """A trial that is promoted waits again, keeps its epochs, and has a rung for each budget."""
+    life: list[Event] = [
+        *whole_trial(1, 0.05),
+        Promoted(time=TIME, trial=1, budget=9),
+        started(1, from_epoch=3),
+        epoch_done(1, 4, 0.03),
+        finished(1, budget=9),
+    ]
+    waiting, running, _, done = (fold(life[:n])[0] for n in (7, 8, 9, 10))
+    assert (waiting.state, waiting.ended, waiting.configuration.epochs) == ("waiting", None, 9)
+    assert (running.state, len(running.epochs)) == ("running", 3)
+    assert (done.state, len(done.epochs), done.valid_error) == ("complete", 4, 0.03)
+    assert [(rung.budget, rung.valid_error) for rung in done.rungs] == [(3, 0.05), (9, 0.03)]
 
 
 def test_failed_trial() -> None:

@@ -20,6 +20,7 @@ from ConfigSpace import ConfigurationSpace
 from hypothesis import given
 from hypothesis import strategies as st
 from made_events import (
+    TIME,
     epoch_done,
     events,
     failed,
@@ -35,7 +36,7 @@ from made_events import (
 from mnist_lab import space
 from mnist_lab.config import TrainConfig, read_train_config
 from mnist_lab.errors import RunDirError, SettingsError
-from mnist_lab.records import fold
+from mnist_lab.records import Promoted, fold
 from mnist_lab.rundir import (
     Journal,
     RunDir,
@@ -88,7 +89,7 @@ def test_names_of_all_files(run: RunDir) -> None:
     run.write_model(proposed(), b"zip")
     assert run.write_figure("incumbent", "png", b"picture") == run.path / "incumbent.png"
     run.write_figure("incumbent", "svg", b"picture")
-    run.write_hpbandster(space.to_dict(space.default_space()), trials)
+    run.write_hpbandster(space.to_dict(space.default_space()), [{}] * len(trials), trials)
     assert {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()} == {
         "run.json",
         "journal.jsonl",
@@ -514,7 +515,8 @@ def test_hpbandster_reads_it(run: RunDir) -> None:
         failed(3, "its worker was killed"),
     ]
     running: list[Event] = [proposed(4, **drawn[3]), started(4), epoch_done(4)]
-    run.write_hpbandster(space.to_dict(exercise), fold([*good, *best, *bad, *running]))
+    trials = fold([*good, *best, *bad, *running])
+    run.write_hpbandster(space.to_dict(exercise), drawn, trials)
 
     result = logged_results_to_HBS_result(str(run.hpbandster))
     assert result.get_incumbent_id() == (1, 0, 0)
@@ -531,15 +533,46 @@ def test_hpbandster_reads_it(run: RunDir) -> None:
     assert set(first[2].values()) == {1767323045.678}  # the time of all made events
 
 
+def test_hpbandster_reads_promoted_trials(run: RunDir) -> None:
+    """A trial has a result for each of its budgets, and the failure of the last."""
+    from hpbandster.core.result import logged_results_to_HBS_result  # takes a second
+
+    exercise = space.default_space()
+    drawn = [space.draw(exercise, seed) for seed in range(2)]
+    promoted: list[Event] = [
+        *whole_trial(1, 0.05, **drawn[0]),
+        Promoted(time=TIME, trial=1, budget=9),
+        started(1, from_epoch=3),
+        epoch_done(1, 4, 0.03),
+        finished(1, budget=9),
+    ]
+    lost: list[Event] = [
+        *whole_trial(2, 0.04, **drawn[1]),
+        Promoted(time=TIME, trial=2, budget=9),
+        started(2, from_epoch=3),
+        failed(2),
+    ]
+    run.write_hpbandster(space.to_dict(exercise), drawn, fold([*promoted, *lost]))
+    result = logged_results_to_HBS_result(str(run.hpbandster))
+    runs = {(one.config_id, one.budget): one.loss for one in result.get_all_runs()}
+    assert runs == {
+        ((0, 0, 0), 3.0): 0.05,
+        ((0, 0, 0), 9.0): 0.03,
+        ((1, 0, 0), 3.0): 0.04,
+        ((1, 0, 0), 9.0): 1.0,
+    }
+    assert result.get_incumbent_id() == (0, 0, 0)
+
+
 def test_hpbandster_folder_is_blocked(run: RunDir) -> None:
     """What is in the way of HpBandSter's folder is named in one line."""
     run.hpbandster.touch()
     with pytest.raises(RunDirError, match=r"can be written: got .*hpbandster"):
-        run.write_hpbandster(space.to_dict(space.default_space()), [])
+        run.write_hpbandster(space.to_dict(space.default_space()), [], [])
 
 
 def test_configspace_reads_it(run: RunDir) -> None:
     """ConfigSpace's own reader finds the search space that was written."""
-    run.write_hpbandster(space.to_dict(space.default_space()), [])
+    run.write_hpbandster(space.to_dict(space.default_space()), [], [])
     read = ConfigurationSpace.from_json(run.hpbandster / "configspace.json")
     assert read == space.default_space()

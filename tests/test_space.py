@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from ConfigSpace import (
+    AndConjunction,
+    BetaFloatHyperparameter,
     CategoricalHyperparameter,
+    Configuration,
     ConfigurationSpace,
     Constant,
     EqualsCondition,
     Float,
+    ForbiddenAndConjunction,
+    ForbiddenEqualsClause,
+    ForbiddenEqualsRelation,
+    ForbiddenGreaterThanClause,
+    ForbiddenGreaterThanEqualsClause,
+    ForbiddenGreaterThanRelation,
+    ForbiddenInClause,
+    ForbiddenLessThanClause,
+    ForbiddenLessThanEqualsClause,
+    ForbiddenLessThanRelation,
+    GreaterThanCondition,
+    InCondition,
     Integer,
+    LessThanCondition,
+    NormalFloatHyperparameter,
+    NormalIntegerHyperparameter,
+    NotEqualsCondition,
+    OrConjunction,
     OrdinalHyperparameter,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_lab import space
+from mnist_lab.cli import show
 from mnist_lab.config import TrainConfig, check
 from mnist_lab.errors import SettingsError
 from mnist_lab.space import Hyperparameter
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+CONFIGS = Path(__file__).parents[1] / "configs"
 SPACE = space.default_space()
 SEEDS = st.integers(0, 2**31 - 1)
 RANGES = {"learning_rate": (1e-4, 1e-1), "batch_size": (16, 128), "num_filters": (8, 64)}
@@ -51,7 +74,8 @@ def space_of(*hyperparameters: Any) -> ConfigurationSpace:
 
 
 def test_default_space() -> None:
-    """The default is the exercise sheet's space."""
+    """The default is the exercise sheet's space, and lies in configs/, too."""
+    assert space.read_space(CONFIGS / "space.json") == SPACE
     assert set(space.describe(SPACE)) == {
         Hyperparameter("learning_rate", "log", 1e-4, 1e-1, ()),
         Hyperparameter("batch_size", "log", 16, 128, ()),
@@ -148,17 +172,361 @@ def test_draws_of_a_condition() -> None:
 
 
 def test_describe_other_kinds() -> None:
-    """Constants, ordinals and linear ranges are told in the same words."""
+    """Constants, ordinals, linear ranges and other distributions are told in the same words."""
     other = space_of(
         Constant("filter_size", 3),
         OrdinalHyperparameter("batch_size", [32, 64, 128]),
         Float("learning_rate", (0.01, 0.1)),
+        CategoricalHyperparameter("num_filters", [8, 16], weights=[1, 3]),
+        NormalFloatHyperparameter("momentum", mu=0.9, sigma=0.1, lower=0, upper=0.99),
+        BetaFloatHyperparameter("dropout", alpha=2, beta=2, lower=0, upper=0.5),
     )
+    other.add(ForbiddenEqualsClause(other["num_filters"], 8))
     assert {one.name: one[1:] for one in space.describe(other)} == {
-        "filter_size": ("choice", None, None, (3,)),
-        "batch_size": ("choice", None, None, (32, 64, 128)),
-        "learning_rate": ("linear", 0.01, 0.1, ()),
+        "filter_size": ("choice", None, None, (3,), (), "uniform", False),
+        "batch_size": ("choice", None, None, (32, 64, 128), (), "uniform", False),
+        "learning_rate": ("linear", 0.01, 0.1, (), (), "uniform", False),
+        "num_filters": ("choice", None, None, (8, 16), (0.25, 0.75), "uniform", True),
+        "momentum": ("linear", 0, 0.99, (), (), "normal", False),
+        "dropout": ("linear", 0, 0.5, (), (), "beta", False),
     }
+
+
+# --- conditions and forbidden combinations
+
+
+def whole(*, num_filters: bool = True) -> ConfigurationSpace:
+    """A space of three whole-number hyperparameters and an ordinal one."""
+    made = space_of(
+        Integer("batch_size", (1, 6), default=3),
+        Integer("filter_size", (1, 6), default=4),
+        OrdinalHyperparameter("momentum", [0.9, 0.5, 0.0]),
+    )
+    if num_filters:
+        made.add(Integer("num_filters", (1, 6), log=True, default=2))
+    return made
+
+
+class Short:
+    """A configuration of :func:`whole`, by initials."""
+
+    def __init__(self, drawn: dict[str, Any]) -> None:
+        self.b, self.f, self.m = (drawn[n] for n in ("batch_size", "filter_size", "momentum"))
+        self.n: Any = drawn.get("num_filters")
+
+
+# What makes a clause or a condition, and what it says.
+Rule = tuple[Callable[..., Any], Callable[[Short], bool]]
+FORBIDDEN: dict[str, Rule] = {
+    "equal": (lambda s: ForbiddenEqualsClause(s["num_filters"], 5), lambda v: v.n == 5),
+    "in": (lambda s: ForbiddenInClause(s["num_filters"], [5, 6]), lambda v: v.n in {5, 6}),
+    "less": (lambda s: ForbiddenLessThanClause(s["num_filters"], 2), lambda v: v.n < 2),
+    "at most": (lambda s: ForbiddenLessThanEqualsClause(s["num_filters"], 1), lambda v: v.n <= 1),
+    "greater": (lambda s: ForbiddenGreaterThanClause(s["num_filters"], 4), lambda v: v.n > 4),
+    "at least": (
+        lambda s: ForbiddenGreaterThanEqualsClause(s["num_filters"], 5),
+        lambda v: v.n >= 5,
+    ),
+    "later in the order": (
+        lambda s: ForbiddenGreaterThanClause(s["momentum"], 0.9),
+        lambda v: v.m < 0.9,
+    ),
+    "both": (
+        lambda s: ForbiddenAndConjunction(
+            ForbiddenGreaterThanClause(s["num_filters"], 3), ForbiddenEqualsClause(s["momentum"], 0)
+        ),
+        lambda v: v.n > 3 and v.m == 0,
+    ),
+    "equal pair": (
+        lambda s: ForbiddenEqualsRelation(s["num_filters"], s["batch_size"]),
+        lambda v: v.n == v.b,
+    ),
+    "less than the other": (
+        lambda s: ForbiddenLessThanRelation(s["batch_size"], s["num_filters"]),
+        lambda v: v.b < v.n,
+    ),
+    "greater than the other": (
+        lambda s: ForbiddenGreaterThanRelation(s["batch_size"], s["filter_size"]),
+        lambda v: v.b > v.f,
+    ),
+}
+CONDITIONS: dict[str, Rule] = {
+    "equal": (lambda s, c: EqualsCondition(c, s["batch_size"], 5), lambda v: v.b == 5),
+    "other": (lambda s, c: NotEqualsCondition(c, s["batch_size"], 5), lambda v: v.b != 5),
+    "in": (lambda s, c: InCondition(c, s["batch_size"], [1, 5]), lambda v: v.b in {1, 5}),
+    "greater": (lambda s, c: GreaterThanCondition(c, s["batch_size"], 2), lambda v: v.b > 2),
+    "less": (lambda s, c: LessThanCondition(c, s["batch_size"], 2), lambda v: v.b < 2),
+    "earlier in the order": (
+        lambda s, c: LessThanCondition(c, s["momentum"], 0.0),
+        lambda v: v.m > 0,
+    ),
+    "and": (
+        lambda s, c: AndConjunction(
+            EqualsCondition(c, s["momentum"], 0.9), LessThanCondition(c, s["filter_size"], 4)
+        ),
+        lambda v: v.m == 0.9 and v.f < 4,
+    ),
+    "or": (
+        lambda s, c: OrConjunction(
+            EqualsCondition(c, s["momentum"], 0.9), LessThanCondition(c, s["filter_size"], 4)
+        ),
+        lambda v: v.m == 0.9 or v.f < 4,
+    ),
+}
+
+
+def drawn_from(made: ConfigurationSpace, tmp_path: Path, n: int = 200) -> list[dict[str, Any]]:
+    """Draws from a space that went through its file; each is legal for ConfigSpace itself."""
+    read = space.read_space(written(tmp_path, space.to_dict(made)))
+    assert read == made
+    found = [space.draw(read, seed) for seed in range(n)]
+    for one in found:
+        Configuration(read, values=one)
+    return found
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_forbidden(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a clause forbids is never drawn, and all else is.
+
+    ConfigSpace 1.2.0 draws what is "at most" forbidden, and prints at "at least".
+    """
+    clause, forbids = FORBIDDEN[name]
+    made = whole()
+    with space._silence():
+        made.add(clause(made))
+        found = drawn_from(made, tmp_path)
+    assert not any(forbids(Short(one)) for one in found)
+    free = [space.draw(whole(), seed) for seed in range(200)]
+    allowed = {json.dumps(one["num_filters"]) for one in free if not forbids(Short(one))}
+    assert {json.dumps(one["num_filters"]) for one in found} == allowed
+    space.to_vector(made, space.from_vector(made, np.full(4, 0.4)) or {})
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_condition(name: str, tmp_path: Path) -> None:
+    """A hyperparameter is drawn exactly where its condition holds, else it is absent."""
+    condition, holds = CONDITIONS[name]
+    made = whole(num_filters=False)
+    made.add(Integer("num_filters", (1, 6), log=True, default=2))
+    made.add(condition(made, made["num_filters"]))
+    found = drawn_from(made, tmp_path)
+    assert {"num_filters" in one for one in found} == {True, False}
+    for one in found:
+        assert ("num_filters" in one) == holds(Short(one))
+
+
+def test_forbidden_of_what_is_inactive() -> None:
+    """An inactive hyperparameter breaks no clause, whatever its value would be."""
+    made = whole()
+    made.add(EqualsCondition(made["momentum"], made["batch_size"], 3))
+    made.add(ForbiddenInClause(made["momentum"], [0.5, 0.0]))
+    found = space.draws(made, 300)
+    assert set(found["momentum"]) == {0.9}
+    assert len(found["momentum"]) < 150
+
+
+def test_chain_of_conditions(tmp_path: Path) -> None:
+    """Where the parent is inactive, so is the child, in whatever order they are named."""
+    made = whole()
+    made.add(LessThanCondition(made["momentum"], made["num_filters"], 4))
+    made.add(EqualsCondition(made["batch_size"], made["momentum"], 0.9))
+    made.add(ForbiddenEqualsClause(made["filter_size"], 1))
+    held = {frozenset(one) for one in (drawn_from(made, tmp_path))}
+    always = {"num_filters", "filter_size"}
+    assert held == {
+        frozenset(always),
+        frozenset(always | {"momentum"}),
+        frozenset(always | {"momentum", "batch_size"}),
+    }
+
+
+def test_rules_in_words() -> None:
+    """Conditions and forbidden combinations are told in words."""
+    assert space.rules(SPACE) == []
+    made = whole()
+    made.add(CONDITIONS["or"][0](made, made["num_filters"]))
+    made.add(FORBIDDEN["both"][0](made))
+    assert space.rules(made) == [
+        "num_filters only if (momentum = 0.9 or filter_size < 4)",
+        "never (num_filters > 3 and momentum = 0)",
+    ]
+
+
+def test_numbers_are_the_cnns_kind() -> None:
+    """A whole number where the CNN takes any number becomes one, from whatever hyperparameter."""
+    made = space_of(
+        Integer("learning_rate", (1, 2)),
+        Constant("dropout", 0),
+        CategoricalHyperparameter("momentum", [0, 0.5]),
+        OrdinalHyperparameter("weight_decay", [0, 1]),
+        NormalIntegerHyperparameter("batch_size", mu=8, sigma=2, lower=1, upper=20),
+        BetaFloatHyperparameter("num_filters", alpha=2, beta=2, lower=1, upper=9),
+    )
+    found = {type(value).__name__ for one in (space.draw(made, 1),) for value in one.values()}
+    assert found == {"float", "int"}
+    kinds_of = {name: type(value) for name, value in space.draw(made, 1).items()}
+    assert kinds_of["batch_size"] is int
+    assert {kinds_of[name] for name in ("learning_rate", "dropout", "momentum")} == {float}
+
+
+def test_everything_forbidden_ends() -> None:
+    """A draw from a space without anything legal is an error, and not for ever."""
+    made = space_of(Integer("batch_size", (1, 2)), Integer("num_filters", (3, 4)))
+    # What ConfigSpace itself refuses when it is added.
+    made._dag.unconditional_forbiddens.append(ForbiddenInClause(made["batch_size"], [1, 2]))
+    made.forbidden_clauses[0].set_vector_idx(made.index_of)
+    with pytest.raises(SettingsError, match=r"allows some .*: got none in 50,000 draws; forbid"):
+        space.draw(made, 0)
+
+
+# --- its vectors
+
+WIDE = space.read_space(CONFIGS / "wide-space.json")
+
+
+def mixed() -> ConfigurationSpace:
+    """A space of every kind, with conditions and a forbidden combination."""
+    made = space_of(
+        Float("learning_rate", (1e-4, 1e-1), log=True),
+        Integer("batch_size", (16, 128), log=True),
+        CategoricalHyperparameter("filter_size", [3, 5, 7], weights=[1, 2, 1]),
+        OrdinalHyperparameter("momentum", [0.0, 0.5, 0.9]),
+        Constant("num_filters", 16),
+        NormalFloatHyperparameter("dropout", mu=0.2, sigma=0.1, lower=0, upper=0.5),
+        Float("weight_decay", (0, 1e-2)),
+    )
+    made.add(NotEqualsCondition(made["dropout"], made["filter_size"], 3))
+    made.add(EqualsCondition(made["momentum"], made["num_filters"], 16))
+    made.add(GreaterThanCondition(made["weight_decay"], made["dropout"], 0.25))
+    made.add(
+        ForbiddenAndConjunction(
+            ForbiddenGreaterThanClause(made["learning_rate"], 1e-2),
+            ForbiddenEqualsClause(made["momentum"], 0.9),
+        )
+    )
+    return made
+
+
+SPACES = [SPACE, WIDE, mixed()]
+COORDINATES = st.floats(-0.5, 7.5) | st.just(float("nan"))
+
+
+@given(st.sampled_from(SPACES), SEEDS)
+def test_vectors_of_draws(made: ConfigurationSpace, seed: int) -> None:
+    """A draw comes back from its vector, which the values of inactive ones do not change."""
+    drawn = space.draw(made, seed)
+    vector = space.to_vector(made, drawn)
+    assert vector.shape == (len(made),)
+    assert space.from_vector(made, vector) == drawn
+    config = TrainConfig(**drawn)
+    for values in (dict(config), config.model_dump()):
+        assert np.array_equal(space.to_vector(made, values), vector, equal_nan=True)
+    assert space.active(made, config.model_dump()) == drawn
+    assert {name for name, one in zip(made, vector, strict=True) if not np.isnan(one)} == {*drawn}
+
+
+@given(st.data())
+def test_vectors_are_stable(data: st.DataObject) -> None:
+    """Any vector is a legal configuration or forbidden, and its own vector is as good as it."""
+    made = data.draw(st.sampled_from(SPACES))
+    size = len(made)
+    vector = np.array(data.draw(st.lists(COORDINATES, min_size=size, max_size=size)))
+    before = vector.copy()
+    values = space.from_vector(made, vector)
+    assert np.array_equal(vector, before, equal_nan=True)
+    if values is None:
+        return
+    Configuration(made, values=values)
+    check(TrainConfig, TrainConfig().model_dump() | values, source="a vector")
+    assert json.loads(json.dumps(values)) == values
+    settled = space.to_vector(made, values)
+    again = space.from_vector(made, settled)
+    assert again == values
+    assert np.array_equal(space.to_vector(made, again), settled, equal_nan=True)
+    for kind, coordinate in zip(space.kinds(made), settled, strict=True):
+        if not np.isnan(coordinate):
+            assert 0 <= coordinate <= max(kind - 1, 0 if kind else 1)
+            assert not kind or coordinate % 1 == 0
+
+
+def test_vector_by_hand() -> None:
+    """Coordinates are shares of the scale and indices, in the order of the space."""
+    made = mixed()
+    assert space.kinds(made) == tuple(
+        {"filter_size": 3, "momentum": 3, "num_filters": 1}.get(name, 0) for name in made
+    )
+    values = {
+        "learning_rate": 1e-3,
+        "batch_size": 16,
+        "filter_size": 3,
+        "momentum": 0.5,
+        "num_filters": 16,
+        "dropout": 0.3,
+        "weight_decay": 5.0,  # not of the space, but inactive
+        "epochs": 12,
+    }
+    shown = dict(zip(made, space.to_vector(made, values).tolist(), strict=True))
+    assert np.isnan([shown.pop("dropout"), shown.pop("weight_decay")]).all()
+    assert shown == pytest.approx(
+        {
+            "learning_rate": 1 / 3,
+            "batch_size": 0,
+            "filter_size": 0,
+            "momentum": 1,
+            "num_filters": 0,
+        }
+    )
+    place = {"learning_rate": 9.0, "filter_size": 1.6, "momentum": 0.4, "dropout": 0.2}
+    vector = np.array([place.get(name, -1.0) for name in made])
+    assert space.from_vector(made, vector) == {
+        "learning_rate": 0.1,
+        "batch_size": 16,
+        "filter_size": 7,
+        "momentum": 0.0,
+        "num_filters": 16,
+        "dropout": 0.1,
+    }
+    place["momentum"] = 2.0
+    assert space.from_vector(made, np.array([place.get(name, -1.0) for name in made])) is None
+
+
+def test_vector_of_nothing_is_the_default() -> None:
+    """Coordinates that are missing are the space's defaults."""
+    default = dict(SPACE.get_default_configuration())
+    assert space.from_vector(SPACE, np.full(4, np.nan)) == default
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"filter_size": 4}, "filter_size has a value of the space: got 4"),
+        ({"batch_size": 15}, "got 15"),
+        ({"learning_rate": None}, "got None"),
+        ({"num_filters": "many"}, "got 'many'"),
+    ],
+)
+def test_no_vector(change: dict[str, Any], match: str) -> None:
+    """What lies outside the space has no place in it."""
+    values = space.draw(SPACE, 0) | change
+    with pytest.raises(ValueError, match=match):
+        space.to_vector(SPACE, values)
+    del values[next(iter(change))]
+    with pytest.raises(ValueError, match="got None"):
+        space.to_vector(SPACE, values)
+
+
+def test_wide_space(tmp_path: Path) -> None:
+    """The wide space says what it varies, and keeps away from what diverges."""
+    assert {*WIDE} == {*space.SEARCHABLE}
+    assert space.rules(WIDE) == [
+        "dropout only if num_filters > 16",
+        "never (learning_rate > 0.1 and momentum > 0.9)",
+    ]
+    for one in drawn_from(WIDE, tmp_path):
+        assert not (one["learning_rate"] > 0.1 and one["momentum"] > 0.9)
+        assert ("dropout" in one) == (one["num_filters"] > 16)
 
 
 # --- its JSON
@@ -179,7 +547,8 @@ def test_read_space(tmp_path: Path) -> None:
     assert space.read_space(path) == SPACE
 
 
-HUGE = json.dumps(space.to_dict(SPACE)).replace(": 16,", ": 1e139,").encode()
+EXERCISE = json.dumps(space.to_dict(SPACE)).encode()
+HUGE = EXERCISE.replace(b": 16,", b": 1e139,")
 NO_FILE = r"a search space is a readable file: got .*space\.json .No such file.*; give --space"
 NO_SPACE = r"a search space is ConfigSpace's own JSON: got .*space\.json .*; write it with"
 
@@ -196,6 +565,17 @@ NO_SPACE = r"a search space is ConfigSpace's own JSON: got .*space\.json .*; wri
         (b"{}", NO_SPACE),
         (b'{"learning_rate": [0.0001, 0.1]}', NO_SPACE),
         (b'{"hyperparameters": [{"name": "learning_rate"}]}', NO_SPACE),
+        (b'{"hyperparameters": [5]}', NO_SPACE),
+        (b'{"hyperparameters": []}', NO_SPACE),
+        (b'{"hyperparameters": null}', NO_SPACE),
+        (EXERCISE.replace(b"uniform_int", b"unit"), NO_SPACE),
+        (EXERCISE.replace(b": 16,", b": NaN,"), NO_SPACE),
+        (EXERCISE.replace(b'"batch_size"', b'"num_filters"'), NO_SPACE),
+        (EXERCISE.replace(b"[3, 5]", b"[]"), NO_SPACE),
+        (EXERCISE.replace(b'"conditions": []', b'"conditions": [{"type": "EQ"}]'), "nothing cal"),
+        (EXERCISE.replace(b'"meta": null', b'"q": 2'), "has a step q"),
+        # ConfigSpace rounds to 13 decimals: no learning rate becomes 0.
+        (EXERCISE.replace(b"0.0001", b"1e-15"), NO_SPACE),
         (b"[" * 100_000, NO_SPACE),
         (HUGE, NO_SPACE),
     ],
@@ -223,7 +603,18 @@ def test_folder_as_space(tmp_path: Path) -> None:
             Integer("num_filter", (8, 64)),
             r"varies learning_rate, .*: got 'num_filter' in .*space\.json; .* 'num_filters'",
         ),
-        (Integer("epochs", (1, 9)), "got 'epochs' in"),
+        (Integer("epochs", (1, 9)), "got 'epochs' in .*; the epochs are the budget"),
+        (Integer("depth", (1, 9)), "; choose one of batch_size, dropout, filter_size, learning_r"),
+        (Float("learning_rate", (0, 0.1)), "learning_rate is a finite number above 0: got 0.0"),
+        (Float("momentum", (0, 1)), "momentum is a number from 0 to below 1: got 1.0"),
+        (Float("num_filters", (8, 64)), "num_filters is a whole number, 1 to 1024: got 8.0"),
+        (CategoricalHyperparameter("filter_size", [[3, 5], [3]]), r"filter_size is .*: got \[3"),
+        (CategoricalHyperparameter("filter_size", [True, False]), "filter_size is .*: got True"),
+        (Constant("batch_size", None), "batch_size is .*: got None"),
+        (
+            NormalFloatHyperparameter("dropout", mu=0.5, sigma=1, lower=0, upper=2),
+            "dropout is .*: got 2.0",
+        ),
         (Integer("filter_size", (30, 40)), r"space\.json, filter_size is .*1 to 28: got 3\d"),
         (Constant("filter_size", 40), r"space\.json, filter_size is .*1 to 28: got 40"),
         (Float("filter_size", (3.0, 5.0)), r"space\.json, filter_size is a whole number"),
@@ -245,9 +636,64 @@ def test_space_of_what_the_cnn_does_not_know(
     assert caught.value.exit_code == 2
 
 
+def test_almost_everything_forbidden(tmp_path: Path) -> None:
+    """A space that forbids everything, or nearly, is refused in a line."""
+    made = space_of(Integer("batch_size", (1, 1000), default=1), Integer("num_filters", (8, 9)))
+    made.add(ForbiddenGreaterThanClause(made["batch_size"], 1))
+    match = r"allows at least 1 % .*: got [0-9] of 1,000 draws from .*space\.json; forbid less"
+    with pytest.raises(SettingsError, match=match):
+        space.read_space(written(tmp_path, space.to_dict(made)))
+    values = space.to_dict(made)
+    values["forbiddens"][0] = {"type": "IN", "name": "num_filters", "values": [8, 9]}
+    match = r"default values .* are not forbidden: got .*num_filters in .*; change a default_value"
+    with pytest.raises(SettingsError, match=match):
+        space.read_space(written(tmp_path, values))
+
+
+def test_old_formats(tmp_path: Path) -> None:
+    """What ConfigSpace wrote before 1.0 is read, without a warning; nothing of it is dropped."""
+    old = {
+        "hyperparameters": [
+            {
+                "name": "learning_rate",
+                "type": "uniform_float",
+                "log": True,
+                "lower": 0.001,
+                "upper": 0.1,
+                "default": 0.01,
+                "q": None,
+            },
+            {
+                "name": "filter_size",
+                "type": "categorical",
+                "choices": [3, 5],
+                "default": 5,
+                "probabilities": [0.25, 0.75],
+            },
+        ],
+        "conditions": [],
+        "forbiddens": [],
+        "json_format_version": 0.2,
+    }
+    read = space.read_space(written(tmp_path, old))
+    assert dict(read.get_default_configuration()) == {"learning_rate": 0.01, "filter_size": 5}
+    assert space.describe(read)[0].probabilities == (0.25, 0.75)
+
+
+@pytest.mark.parametrize("version", [0.5, 1, "new", None])
+def test_other_formats(tmp_path: Path, version: Any) -> None:
+    """A newer format, of which nobody knows what it means, is refused by its version."""
+    values = space.to_dict(SPACE) | {"format_version": version}
+    match = rf"format version 0\.4 or an older one: got {version!r} in .*space\.json; write it"
+    with pytest.raises(SettingsError, match=match):
+        space.read_space(written(tmp_path, values))
+
+
+WHOLE_FILE = space.to_dict(mixed())
 LEAVES = [
-    (number, key)
-    for number, one in enumerate(space.to_dict(SPACE)["hyperparameters"])
+    (part, number, key)
+    for part in ("hyperparameters", "conditions", "forbiddens")
+    for number, one in enumerate(WHOLE_FILE[part])
     for key in one
 ]
 NUMBERS = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6)
@@ -258,9 +704,53 @@ ANYTHING: st.SearchStrategy[Any] = st.none() | st.booleans() | NUMBERS | st.text
 @given(leaf=st.sampled_from(LEAVES), value=ANYTHING)
 def test_edited_space(tmp_path_factory: pytest.TempPathFactory, leaf: Any, value: Any) -> None:
     """Whatever somebody writes into the file, it is read or refused as settings are."""
-    values = space.to_dict(SPACE)
-    values["hyperparameters"][leaf[0]][leaf[1]] = value
+    values = json.loads(json.dumps(WHOLE_FILE))
+    values[leaf[0]][leaf[1]][leaf[2]] = value
     path = written(tmp_path_factory.getbasetemp(), values)
     with suppress(SettingsError):
         drawn = space.draw(space.read_space(path), 4711)
         check(TrainConfig, TrainConfig().model_dump() | drawn, source="a draw")
+
+
+# --- how it is shown
+
+
+def test_shown_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table says what is active how often, and the lines below it say why."""
+    show.space(CONFIGS / "wide-space.json", tmp_path, as_json=False, no_color=True)
+    shown = capsys.readouterr().out
+    dropout = next(line for line in shown.splitlines() if "dropout" in line)
+    assert re.search(r"linear .* 0 to 0\.5 .* in 6\d % of draws", dropout)
+    assert shown.count("always") == 6
+    assert "\ndropout only if num_filters > 16\n" in shown
+    assert "\nnever (learning_rate > 0.1 and momentum > 0.9)\n" in shown
+    show.space(None, tmp_path, as_json=False, no_color=True)
+    assert "active" not in capsys.readouterr().out
+
+
+def test_shown_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Quantiles and shares are those of the draws in which a hyperparameter is active."""
+    rare = space_of(
+        Constant("batch_size", 64),
+        CategoricalHyperparameter("filter_size", [3, 5], weights=[1, 0]),
+        Float("dropout", (0.4, 0.5)),
+        NormalFloatHyperparameter("learning_rate", mu=0.1, sigma=0.1, lower=0.01, upper=1),
+    )
+    rare.add(EqualsCondition(rare["dropout"], rare["filter_size"], 5))
+    show.space(
+        written(tmp_path, space.to_dict(rare)), tmp_path / "out", as_json=True, no_color=True
+    )
+    shown = json.loads(capsys.readouterr().out)
+    by_name = {one.pop("name"): one for one in shown["hyperparameters"]}
+    assert by_name["dropout"] == {
+        "scale": "linear",
+        "distribution": "uniform",
+        "lower": 0.4,
+        "upper": 0.5,
+        "active": 0.0,
+    }
+    assert by_name["filter_size"]["shares"] == [1.0, 0.0]
+    assert by_name["learning_rate"]["distribution"] == "normal"
+    assert by_name["learning_rate"]["active"] == 1.0
+    assert shown["rules"] == ["dropout only if filter_size = 5"]
+    assert all(Path(path).exists() for path in shown["files"])

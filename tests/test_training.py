@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mnist_lab import data
-from mnist_lab.config import TrainConfig
+from mnist_lab.config import OPTIONAL, TrainConfig
 from mnist_lab.errors import DataError, DeviceError, SettingsError
-from mnist_lab.model import build_model
+from mnist_lab.model import build_model, logits_of, reseed_dropout
 from mnist_lab.training import Trainer, open_trainer
+from mnist_lab.training.compiled import compile_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # A step so small that the weights stay what they were drawn to be.
 STANDSTILL = TrainConfig(learning_rate=1e-30, batch_size=100, num_filters=4, epochs=1)
 SMALL = TrainConfig(learning_rate=0.05, batch_size=32, num_filters=4, epochs=2)
+# A decay so large that a step without it would show.
+BEYOND: dict[str, Any] = {"momentum": 0.9, "dropout": 0.25, "weight_decay": 0.01}
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +90,32 @@ def test_epoch_takes_every_image_once(trainer: Trainer, sample: data.Dataset) ->
         assert error == pytest.approx((outputs.argmax(axis=1) != split.labels).mean(), abs=1e-9)
 
 
-def test_epoch_is_what_keras_does(sample: data.Dataset) -> None:
+@pytest.mark.parametrize(
+    ("learning_rate", "momentum", "weight_decay"),
+    # A pixel that rounding makes the largest of its pool changes the gradient; small steps keep
+    # that far below what a wrong momentum or decay would change.
+    [(0.05, 0.0, 0.0), (0.001, 0.9, 0.0), (0.001, 0.0, 0.1), (0.001, 0.9, 0.1)],
+    ids=["plain", "momentum", "weight decay", "both"],
+)
+def test_epoch_is_what_keras_does(
+    sample: data.Dataset, learning_rate: float, momentum: float, weight_decay: float
+) -> None:
     """One epoch gives the weights that `model.fit` gives on the same images in the same order."""
     trainer = Trainer(sample.training)
     seed = 5
-    list(trainer.fit(SMALL.model_copy(update={"epochs": 1}), seed=seed))
+    others = {"momentum": momentum, "weight_decay": weight_decay}
+    config = SMALL.model_copy(update={"epochs": 1, "learning_rate": learning_rate, **others})
+    list(trainer.fit(config, seed=seed))
     ours = trainer.weights()
-    model = build_model(SMALL, seed=seed)
-    model.compile(keras.optimizers.SGD(SMALL.learning_rate), "sparse_categorical_crossentropy")
+    model = build_model(config, seed=seed)
+    optimizer = keras.optimizers.SGD(learning_rate, momentum, weight_decay=weight_decay or None)
+    model.compile(optimizer, "sparse_categorical_crossentropy")
     train = sample.training.train
     order = np.random.default_rng([seed, 1]).permutation(len(train))
     model.fit(
         floats(train)[order],
         train.labels[order],
-        batch_size=SMALL.batch_size,
+        batch_size=config.batch_size,
         epochs=1,
         shuffle=False,
         verbose=0,
@@ -109,21 +124,29 @@ def test_epoch_is_what_keras_does(sample: data.Dataset) -> None:
         np.testing.assert_allclose(mine, theirs, atol=2e-4)
 
 
-def test_training_depends_on_its_configuration_and_seed_alone(trainer: Trainer) -> None:
+@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+def test_training_depends_on_its_configuration_and_seed_alone(
+    trainer: Trainer, update: dict[str, Any]
+) -> None:
     """The same gives the same to the last bit, whatever was trained before; other seeds differ."""
-    first = numbers(list(trainer.fit(SMALL, seed=1)))
-    other = numbers(list(trainer.fit(SMALL, seed=2)))
-    list(trainer.fit(SMALL.model_copy(update={"num_filters": 5, "epochs": 1}), seed=1))
-    again = numbers(list(trainer.fit(SMALL, seed=1)))
+    config = SMALL.model_copy(update=update)
+    first = numbers(list(trainer.fit(config, seed=1)))
+    other = numbers(list(trainer.fit(config, seed=2)))
+    list(trainer.fit(config.model_copy(update={"num_filters": 5, "epochs": 1}), seed=1))
+    again = numbers(list(trainer.fit(config, seed=1)))
     assert first == again
     assert first != other
 
 
-def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(sample: data.Dataset) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(
+    sample: data.Dataset, update: dict[str, Any], precision: str
+) -> None:
     """Whoever goes on from a checkpoint measures, to the last bit, what the first would have."""
-    config = SMALL.model_copy(update={"epochs": 4})
+    config = SMALL.model_copy(update={"epochs": 3, **update})
     arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
-    arguments |= {"precision": "float32", "device": "cpu", "final": True, "keep_model": True}
+    arguments |= {"precision": precision, "device": "cpu", "final": True, "keep_model": True}
     whole, (outcome, _) = drained(open_trainer(**arguments)(config, 1, None))
     for start in whole:
         rest, (again, model) = drained(open_trainer(**arguments)(config, 1, start))
@@ -133,12 +156,91 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(sample: data.Dat
         assert model is not None
 
 
-def test_compiled_program_is_shared_without_a_trace(trainer: Trainer) -> None:
-    """A trial with another learning rate reuses the compiled epoch and gets its own rate."""
-    fast = SMALL.model_copy(update={"learning_rate": 0.2})
+@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+def test_compiled_program_is_shared_without_a_trace(
+    sample: data.Dataset, update: dict[str, Any]
+) -> None:
+    """A trial with another rate reuses the compiled epoch, with its own rate and no momentum."""
+    trainer, slow = Trainer(sample.training), SMALL.model_copy(update=update)
+    fast = slow.model_copy(update={"learning_rate": 0.1})
     alone = numbers(list(trainer.fit(fast, seed=1)))
-    list(trainer.fit(SMALL, seed=1))
+    list(trainer.fit(slow, seed=1))
     assert numbers(list(trainer.fit(fast, seed=1))) == alone
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_compiled_program_is_not_shared_with_other_constants(trainer: Trainer, name: str) -> None:
+    """Trials that differ in what is compiled in each get their own, whichever was first."""
+    config = SMALL.model_copy(update={"epochs": 1})
+    changed = config.model_copy(update={name: BEYOND[name]})
+    other = changed.model_copy(update={name: BEYOND[name] / 2})
+    plain, first, second = (
+        numbers(list(trainer.fit(one, seed=1))) for one in (config, changed, other)
+    )
+    assert plain != first != second != plain
+    assert numbers(list(trainer.fit(changed, seed=1))) == first
+    assert numbers(list(trainer.fit(config, seed=1))) == plain
+
+
+def test_each_step_and_each_epoch_drops_other_units(sample: data.Dataset) -> None:
+    """With standing weights only the dropout moves the loss of the same images."""
+    config = STANDSTILL.model_copy(update={"dropout": 0.5, "epochs": 2})
+    trainer = Trainer(sample.training)
+    first, second = trainer.fit(config, seed=3)
+    assert first.train_loss != pytest.approx(second.train_loss, rel=1e-4)
+    assert first.valid_loss == second.valid_loss
+
+    network = build_model(config, seed=3)
+    optimizer = keras.optimizers.SGD(1e-30)
+    optimizer.build(network.trainable_variables)
+    pixels, labels = sample.training.train.images[:32], sample.training.train.labels[:32]
+
+    def loss(n_steps: int) -> float:
+        run_epoch = compile_epoch(logits_of(network), optimizer, 32)
+        reseed_dropout(network, np.array([1, 2]))
+        order = np.tile(np.arange(32, dtype=np.int32), n_steps)
+        return float(run_epoch(pixels, labels.astype(np.int32), order)[0])
+
+    assert loss(1) == loss(1)
+    assert loss(2) != pytest.approx(2 * loss(1), rel=1e-4)
+
+
+def test_dropout_makes_training_harder_and_leaves_the_validation_alone(trainer: Trainer) -> None:
+    """The first epoch's training loss is higher with it; the digits are still learnt."""
+    config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4)
+    losses = []
+    for dropout in (0.0, 0.5, 0.8):
+        epochs = list(trainer.fit(config.model_copy(update={"dropout": dropout}), seed=1))
+        assert epochs[0].train_loss is not None
+        losses.append(epochs[0].train_loss)
+        assert epochs[-1].valid_error is not None
+        assert epochs[-1].valid_error < 0.10
+    assert losses == sorted(losses)
+
+
+def test_scores_ignore_dropout(trainer: Trainer, sample: data.Dataset) -> None:
+    """Scoring twice gives the same, which is what the saved weights give without dropout."""
+    list(trainer.fit(SMALL.model_copy(update=BEYOND), seed=1))
+    score = trainer.score(sample.test)
+    assert trainer.score(sample.test) == score
+    plain = build_model(SMALL, seed=1)
+    plain.set_weights(trainer.weights())
+    predicted = plain.predict(floats(sample.test), verbose=0).argmax(axis=1)
+    assert (predicted != sample.test.labels).mean() == pytest.approx(score.test_error)
+
+
+def test_momentum_and_weight_decay_do_what_they_are_for(trainer: Trainer) -> None:
+    """At a small learning rate momentum learns faster; weight decay keeps the weights smaller."""
+    config = SMALL.model_copy(update={"learning_rate": 0.01})
+
+    def trained(**update: float) -> tuple[float, float]:
+        *_, last = trainer.fit(config.model_copy(update=update), seed=1)
+        assert last.valid_loss is not None
+        return last.valid_loss, sum(float((one**2).sum()) for one in trainer.weights())
+
+    plain_loss, plain_size = trained()
+    assert trained(momentum=0.9)[0] < plain_loss / 2
+    assert trained(weight_decay=0.1)[1] < plain_size
 
 
 def test_divergence_ends_a_training_and_is_a_result(trainer: Trainer) -> None:
@@ -150,9 +252,16 @@ def test_divergence_ends_a_training_and_is_a_result(trainer: Trainer) -> None:
     assert epochs[0].valid_error == 1.0
 
 
-def test_bfloat16_learns_like_float32(trainer: Trainer, sample: data.Dataset) -> None:
+@pytest.mark.parametrize(
+    "update",
+    [{}, BEYOND | {"learning_rate": 0.02, "weight_decay": 1e-4}],
+    ids=["sheet", "beyond"],
+)
+def test_bfloat16_learns_like_float32(
+    trainer: Trainer, sample: data.Dataset, update: dict[str, Any]
+) -> None:
     """Keras' mixed policy reaches nearly the same error, and is not the same computation."""
-    config = TrainConfig(learning_rate=0.1, batch_size=32, num_filters=8, epochs=3)
+    config = TrainConfig(**{"learning_rate": 0.1, "batch_size": 32, "epochs": 3, **update})
     exact = list(trainer.fit(config, seed=1))
     rounded = list(Trainer(sample.training, precision="bfloat16").fit(config, seed=1))
     assert numbers(exact) != numbers(rounded)
@@ -211,7 +320,7 @@ def test_kept_model_opens_in_keras_and_predicts_the_same(
     """`model.keras` is the trained network: it scores the test images as the trainer did."""
     from pathlib import Path
 
-    list(trainer.fit(SMALL, seed=1))
+    list(trainer.fit(SMALL.model_copy(update=BEYOND), seed=1))
     score = trainer.score(sample.test)
     path = Path(str(tmp_path)) / "model.keras"
     path.write_bytes(trainer.model_bytes())

@@ -9,12 +9,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 # Looking for plugins reads the metadata of every installed package: a tenth of `status`'s time.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from mnist_lab.errors import SettingsError, nearest
 
@@ -24,12 +31,16 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-Experiment = Literal["lr-sweep", "filter-sweep", "random-search", "test", "train"]
+Experiment = Literal[
+    "lr-sweep", "filter-sweep", "random-search", "hyperband", "bohb", "test", "train"
+]
 Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu", "gpu"]
 FitOn = Literal["train+valid", "train"]
 
 
+# Not on the exercise sheet: a configuration names these only where they are not 0.
+OPTIONAL = ("momentum", "dropout", "weight_decay")
 # The hyperparameter that a sweep varies.
 VARIED = {"lr-sweep": "learning_rate", "filter-sweep": "filter_size"}
 
@@ -47,6 +58,9 @@ NumFilters = Annotated[int, Field(ge=1, le=1024, description="a whole number, 1 
 # padding then puts the odd row and column at the bottom and the right.
 FilterSize = Annotated[int, Field(ge=1, le=28, description="a whole number of pixels, 1 to 28")]
 Epochs = Annotated[int, Field(ge=1, description="a whole number, at least 1")]
+# At 1 old gradients would never fade, and no unit would be left.
+Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
+WeightDecay = Annotated[float, Field(ge=0, description="a finite number, 0 or more")]
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="an integer, 0 or more")]
 
 
@@ -54,6 +68,12 @@ class TrainConfig(Frozen):
     """The configuration of one training: the hyperparameters and the number of epochs.
 
     The defaults are the exercise sheet's network; with them it has 104,250 parameters.
+
+    With gradient g, a step on the weights w is Keras' SGD with its decoupled weight decay:
+    w -= w * weight_decay * learning_rate; v = momentum * v - learning_rate * g; w += v. The
+    velocity v is 0 at first. `dropout` is the share of the 128 hidden units that each image of a
+    training step goes without; the others count 1 / (1 - dropout) times as much. To validate and
+    to test, every unit counts once.
     """
 
     learning_rate: LearningRate = 0.1
@@ -61,6 +81,15 @@ class TrainConfig(Frozen):
     num_filters: NumFilters = 16
     filter_size: FilterSize = 3
     epochs: Epochs = 12
+    momentum: Share = 0.0
+    dropout: Share = 0.0
+    weight_decay: WeightDecay = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_zeros(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # So that the sheet's configurations keep the five keys that other programs read.
+        values: dict[str, Any] = serialize(self)
+        return {key: value for key, value in values.items() if value or key not in OPTIONAL}
 
 
 def forward_multiplications(config: TrainConfig) -> int:
@@ -71,6 +100,43 @@ def forward_multiplications(config: TrainConfig) -> int:
     """
     filters, area = config.num_filters, config.filter_size**2
     return 28**2 * area * filters + 14**2 * area * filters**2 + 7**2 * filters * 128 + 128 * 10
+
+
+# One in three goes on to the next rung: HpBandSter's default, and what Li et al. (2018),
+# "Hyperband", recommend.
+ETA = 3
+
+
+class Bracket(NamedTuple):
+    """A bracket of Hyperband: successive halving with one rung for each budget.
+
+    `n_configs` train at each rung, up to `epochs` in all: 9, 3, 1 of them up to 2, 6, 18 epochs.
+    """
+
+    n_configs: tuple[int, ...]
+    epochs: tuple[int, ...]
+
+    @property
+    def n_epochs(self) -> int:
+        """The epochs of all trainings, as promoted ones go on where they stopped."""
+        steps = zip(self.n_configs, self.epochs, (0, *self.epochs[:-1]), strict=True)
+        return sum(n * (after - before) for n, after, before in steps)
+
+
+def bracket(number: int, min_epochs: int, max_epochs: int) -> Bracket:
+    """Bracket `number`, from 0, of a search with these budgets: HpBandSter's numbers.
+
+    Budgets that are no whole numbers are rounded: an epoch cannot be halved.
+    """
+    n_rungs = 1
+    while max_epochs >= min_epochs * ETA**n_rungs:
+        n_rungs += 1
+    last = n_rungs - 1 - number % n_rungs
+    first = n_rungs // (last + 1) * ETA**last
+    return Bracket(
+        tuple(max(first // ETA**rung, 1) for rung in range(last + 1)),
+        tuple(round(max_epochs / ETA ** (last - rung)) for rung in range(last + 1)),
+    )
 
 
 class StudySettings(Frozen):
@@ -86,10 +152,13 @@ class StudySettings(Frozen):
     # Sweeps: the values of the one hyperparameter that varies.
     values: tuple[int | float, ...] | None = None
     repeats: Annotated[int, Field(ge=1, description="trainings of each, at least 1")] = 1
-    # Searches: how many configurations, and the ConfigSpace search space as its own JSON.
+    # Searches: how many configurations, or brackets where there are budgets, and the ConfigSpace
+    # search space as its own JSON.
     iters: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="how many configurations, at least 1"
+        default=None, description="how many iterations, at least 1"
     )
+    # Hyperband and BOHB: the budgets of the first and the last rung; the last is the base's too.
+    min_epochs: Epochs | None = None
     space: dict[str, Any] | None = None
     # Test: what the final training sees.
     fit_on: FitOn = "train"
@@ -100,8 +169,18 @@ class StudySettings(Frozen):
     threads_per_worker: Annotated[int, Field(ge=1, description="a whole number, at least 1")] = 1
 
     @property
-    def n_trainings(self) -> int:
+    def brackets(self) -> list[Bracket]:
+        """The brackets of Hyperband and BOHB; none for the others."""
+        if self.min_epochs is None:
+            return []
+        numbers = range(self.iters or 0)
+        return [bracket(number, self.min_epochs, self.base.epochs) for number in numbers]
+
+    @property
+    def n_trials(self) -> int:
         """How many trials the study has."""
+        if self.brackets:
+            return sum(one.n_configs[0] for one in self.brackets)
         return self.iters or len(self.values or (None,)) * self.repeats
 
 
@@ -132,11 +211,13 @@ def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> Any
 
 
 def read_train_config(path: Path) -> TrainConfig:
-    """The configuration in a JSON file such as `best.json`: all five keys, and no other.
+    """The configuration in a JSON file such as `best.json`.
+
+    Its five keys must be there, and those that are written only where they are not 0 may be.
 
     Raises:
-        SettingsError: the file is missing, unreadable, not a JSON object, lacks a key or has one
-            too many, or a value is out of range.
+        SettingsError: the file is missing, unreadable, not a JSON object, lacks one of the five
+            keys or has an unknown one, or a value is out of range.
     """
     values = _read(
         path,
@@ -151,10 +232,11 @@ def read_train_config(path: Path) -> TrainConfig:
             received=f"{path}, which holds a {type(values).__name__}",
             next_step="give the best.json of a search",
         )
-    for key in TrainConfig.model_fields:
+    required = [key for key in TrainConfig.model_fields if key not in OPTIONAL]
+    for key in required:
         if key not in values:
             raise SettingsError(
-                f"a configuration has the keys {', '.join(TrainConfig.model_fields)}",
+                f"a configuration has the keys {', '.join(required)}",
                 received=f"{path} without {key!r}",
                 next_step=f"add {key!r}",
             )

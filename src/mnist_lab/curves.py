@@ -11,13 +11,18 @@ import math
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from mnist_lab.config import OPTIONAL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from mnist_lab.config import TrainConfig
-    from mnist_lab.records import Epoch, TestScore, Trial
+    from mnist_lab.config import Bracket, TrainConfig
+    from mnist_lab.records import Epoch, Rung, TestScore, Trial
 
 Fate = Literal["complete", "diverged", "failed", "unfinished"]
+SearchAxis = Literal["iterations", "epochs"]
+# Of a trial at a rung of its bracket; `undecided` until the whole rung has ended.
+Standing = Literal["promoted", "beaten", "winner", "undecided"]
 
 _Z_95 = 1.959963984540054  # the standard normal's quantile at 0.975
 
@@ -71,21 +76,70 @@ class LearningCurves(NamedTuple):
 
 
 class SearchPoint(NamedTuple):
-    """One iteration of a search; `error` is None unless the trial completed its budget."""
+    """A step of a search, at an iteration or after so many epochs of all trials together.
 
-    iteration: int
+    `error` is None unless a trial completed its budget of epochs here; `best_so_far` is the lowest
+    error up to here, whatever the budget.
+    """
+
+    at: int
+    budget: int
     fate: Fate
     error: float | None
     best_so_far: float | None
 
 
 class Incumbents(NamedTuple):
-    """A search, iteration by iteration; `iteration` and `incumbent` are of the best trial."""
+    """A search, step by step; `incumbent` is the best trial, found at `at`.
 
+    Counted in iterations, a point is a trial, in the order of proposal. Counted in epochs, it is a
+    training that ended, in that order: a trial with several budgets makes several points.
+    """
+
+    counted_in: SearchAxis
     points: tuple[SearchPoint, ...]
     tally: Tally
-    iteration: int | None
+    at: int | None
     incumbent: Trial | None
+
+
+class Step(NamedTuple):
+    """One budget of a trial of Hyperband; `error` is None unless the trial completed it."""
+
+    budget: int
+    fate: Fate
+    error: float | None
+    standing: Standing
+
+
+class Climb(NamedTuple):
+    """A trial on its way up the rungs of a bracket; `bracket` counts its panel's from 0."""
+
+    bracket: int
+    steps: tuple[Step, ...]
+
+
+class BracketPanel(NamedTuple):
+    """The brackets of Hyperband that have the same numbers; `n_over` of `n_planned` have ended."""
+
+    bracket: Bracket
+    n_planned: int
+    n_over: int
+    climbs: tuple[Climb, ...]
+
+
+class Spending(NamedTuple):
+    """What `n` searches of one kind found for the epochs they spent.
+
+    Entry i of `median`, `low` and `high` is over the searches, of the lowest error that each had
+    found after `epochs[i]` epochs.
+    """
+
+    n: int
+    epochs: tuple[int, ...]
+    median: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
 class Interval(NamedTuple):
@@ -130,7 +184,9 @@ class SampledHyperparameter(NamedTuple):
     """One hyperparameter of a search space, and what was drawn from it.
 
     `scale` is `log`, `linear` (then `lower` and `upper` are set) or `choice` (then `choices` are,
-    and `probabilities` if they are not equal).
+    and `probabilities` if they are not equal). `draws` lacks those in which it is inactive;
+    `distribution`, on its scale, is `uniform`, `normal` or `beta`; `forbids` says that a forbidden
+    combination names it, so that the draws need not follow it.
     """
 
     name: str
@@ -140,6 +196,17 @@ class SampledHyperparameter(NamedTuple):
     choices: tuple[Any, ...]
     draws: Sequence[Any]
     probabilities: tuple[float, ...] = ()
+    distribution: str = "uniform"
+    forbids: bool = False
+
+
+def active_shares(hyperparameters: Sequence[SampledHyperparameter]) -> list[float]:
+    """In which share of the draws each hyperparameter of a space is active.
+
+    What has no condition is active in all of them, and there is always such a one.
+    """
+    n_draws = max((len(one.draws) for one in hyperparameters), default=0)
+    return [len(one.draws) / n_draws if n_draws else 1.0 for one in hyperparameters]
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
@@ -170,12 +237,58 @@ def final_error(trial: Trial) -> float | None:
     return trial.valid_error if reached and fate(trial) == "complete" else None
 
 
-def best_trial(trials: Iterable[Trial]) -> Trial | None:
-    """The incumbent: the lowest final validation error; of equals, the one proposed first."""
-    counted = [
-        (error, trial.trial, trial) for trial in trials if (error := final_error(trial)) is not None
+def endings(trials: Iterable[Trial]) -> list[Trial]:
+    """Every training that ended, in the order in which they did: each trial as it was then.
+
+    A trial with several budgets is there once for each that it was trained for.
+    """
+    ended = [
+        one
+        for trial in trials
+        for one in (
+            *(_as_of(trial, rung) for rung in trial.rungs),
+            *([trial] if trial.state == "failed" else []),
+        )
     ]
-    return min(counted, key=lambda entry: entry[:2])[2] if counted else None
+    return sorted(ended, key=lambda one: (one.ended or "", one.trial, one.configuration.epochs))
+
+
+def _as_of(trial: Trial, rung: Rung) -> Trial:
+    """The trial as it was when it ended this rung."""
+    if trial.state == "complete" and rung == trial.rungs[-1]:
+        return trial
+    epochs = trial.epochs[: rung.budget]
+    # The trial's own `diverged` is of its last rung.
+    lost = any(
+        epoch.train_loss is None or (epoch.valid_error is not None and epoch.valid_loss is None)
+        for epoch in epochs
+    )
+    return trial.model_copy(
+        update={
+            "configuration": trial.configuration.model_copy(update={"epochs": rung.budget}),
+            "state": "complete",
+            "diverged": lost,
+            "reason": None,
+            "started": rung.started,
+            "ended": rung.ended,
+            "epochs": epochs,
+            "rungs": trial.rungs[: trial.rungs.index(rung) + 1],
+        }
+    )
+
+
+def best_trial(trials: Iterable[Trial]) -> Trial | None:
+    """The incumbent: the lowest final validation error; of equals, the one proposed first.
+
+    Only what was trained for the largest budget that any trial completed is compared, as HpBandSter
+    does. A trial that has since been promoted stands here as it was at that budget.
+    """
+    counted = [
+        (-one.configuration.epochs, error, one.trial, one)
+        for one in endings(trials)
+        if (error := final_error(one)) is not None
+    ]
+    return min(counted, key=lambda entry: entry[:3])[3] if counted else None
 
 
 def seconds_per_epoch(*trials: Trial) -> float | None:
@@ -222,19 +335,131 @@ def _reached(trials: list[Trial], number: int) -> list[Epoch]:
     return [trial.epochs[number - 1] for trial in sound or having]
 
 
-def incumbents(trials: Iterable[Trial]) -> Incumbents:
-    """The best so far after each iteration of a search, in the order of the trials' numbers."""
-    ordered = sorted(trials, key=lambda trial: trial.trial)
+def incumbents(trials: Iterable[Trial], counted_in: SearchAxis = "iterations") -> Incumbents:
+    """The best so far after each step of a search.
+
+    Args:
+        trials: of the search.
+        counted_in: `epochs` where trials have several budgets.
+    """
+    proposed = sorted(trials, key=lambda trial: trial.trial)
+    steps = proposed if counted_in == "iterations" else endings(proposed)
+    places = _epochs_spent(steps) if counted_in == "epochs" else range(1, len(steps) + 1)
     points: list[SearchPoint] = []
     best: float | None = None
-    for iteration, trial in enumerate(ordered, start=1):
+    for place, trial in zip(places, steps, strict=True):
         error = final_error(trial)
         if error is not None:
             best = error if best is None else min(best, error)
-        points.append(SearchPoint(iteration, fate(trial), error, best))
-    winner = best_trial(ordered)
-    place = ordered.index(winner) + 1 if winner else None
-    return Incumbents(tuple(points), tally(ordered), place, winner)
+        points.append(SearchPoint(place, trial.configuration.epochs, fate(trial), error, best))
+    winner = best_trial(proposed)
+    found = [
+        place
+        for place, trial in zip(places, steps, strict=True)
+        if winner and trial.trial == winner.trial and len(trial.epochs) >= len(winner.epochs)
+    ]
+    at = found[0] if found else None
+    return Incumbents(counted_in, tuple(points), tally(proposed), at, winner)
+
+
+def _epochs_spent(steps: Iterable[Trial]) -> list[int]:
+    """After each training that ended, the epochs of all trainings that had ended by then.
+
+    A promoted trial goes on where it stopped, so it adds only what is new. Epochs that were lost
+    with their worker are in no record.
+    """
+    reached: dict[int, int] = {}
+    spent = []
+    for trial in steps:
+        reached[trial.trial] = max(reached.get(trial.trial, 0), len(trial.epochs))
+        spent.append(sum(reached.values()))
+    return spent
+
+
+def spending(trials: Iterable[Trial]) -> tuple[SearchPoint, ...]:
+    """What a search of any kind found for the epochs it spent, training by training."""
+    return incumbents(trials, "epochs").points
+
+
+def median_spending(searches: Sequence[Sequence[SearchPoint]]) -> Spending:
+    """Several searches of one kind, from different seeds, as one: median and extremes.
+
+    It begins where more than half of the searches have a result, and those without one count as an
+    error of 1.0; it ends where the first of them does, as the others would go on without it.
+
+    Args:
+        searches: each as :func:`spending` tells it.
+    """
+    begun = [points for points in searches if points]
+    end = min((points[-1].at for points in begun), default=0)
+    places = sorted({point.at for points in begun for point in points if point.at <= end})
+    rows = []
+    for place in places:
+        bests = [_best_by(place, points) for points in searches]
+        if sum(best is not None for best in bests) > len(bests) / 2:
+            errors = [1.0 if best is None else best for best in bests]
+            rows.append((place, median(errors), min(errors), max(errors)))
+    epochs, middle, low, high = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Spending(len(searches), epochs, middle, low, high)
+
+
+def _best_by(place: int, points: Sequence[SearchPoint]) -> float | None:
+    """The lowest error that a search had found after so many epochs."""
+    return next((one.best_so_far for one in reversed(points) if one.at <= place), None)
+
+
+def bracket_panels(trials: Iterable[Trial], planned: Sequence[Bracket]) -> list[BracketPanel]:
+    """The brackets of Hyperband or BOHB, those of equal numbers together, in the order planned.
+
+    Args:
+        trials: of the search; HpBandSter's id says which bracket each belongs to.
+        planned: the brackets in their order (`StudySettings.brackets`).
+    """
+    members = _grouped(trials, lambda trial: trial.id[0])
+    panels = []
+    for bracket in dict.fromkeys(planned):
+        numbers = [number for number, one in enumerate(planned) if one == bracket]
+        last, n_over = bracket.epochs[-1], 0
+        climbs: list[Climb] = []
+        for place, number in enumerate(numbers):
+            own = members.get(number, [])
+            decided = _decided(own, bracket)
+            n_over += last in decided
+            best = best_trial(own) if last in decided else None
+            won = best is not None and best.configuration.epochs == last
+            for trial in own:
+                steps = [_step(one, trial, decided) for one in endings([trial])]
+                if best and won and best.trial == trial.trial:
+                    steps[-1] = steps[-1]._replace(standing="winner")
+                climbs.append(Climb(place, tuple(steps)))
+        panels.append(BracketPanel(bracket, len(numbers), n_over, tuple(climbs)))
+    return panels
+
+
+def _decided(trials: list[Trial], bracket: Bracket) -> set[int]:
+    """The budgets of a bracket's rungs where it is known who goes on, or who won."""
+    reached = [trial.configuration.epochs for trial in trials]
+    decided = {
+        budget
+        for budget, above, n in zip(
+            bracket.epochs, bracket.epochs[1:], bracket.n_configs[1:], strict=False
+        )
+        if sum(one >= above for one in reached) >= n
+    }
+    last = bracket.epochs[-1]
+    n_ended = sum(one.configuration.epochs == last for one in endings(trials))
+    return decided | ({last} if n_ended >= bracket.n_configs[-1] else set())
+
+
+def _step(one: Trial, trial: Trial, decided: set[int]) -> Step:
+    """The step of `trial` that ended as `one`."""
+    budget = one.configuration.epochs
+    standing: Standing = "undecided"
+    if trial.configuration.epochs > budget:
+        standing = "promoted"
+    elif budget in decided or one.state == "failed":
+        standing = "beaten"
+    return Step(budget, fate(one), final_error(one), standing)
 
 
 def summary(trials: Iterable[Trial], varied: str | None = None) -> list[SummaryRow]:
@@ -333,13 +558,15 @@ def percent(error: float, sd: float | None = None) -> str:
 
 
 def describe(configuration: TrainConfig) -> str:
-    """A configuration in words."""
+    """A configuration in words; what is not on the exercise sheet only where it is not 0."""
     filters, size = configuration.num_filters, configuration.filter_size
     epochs = configuration.epochs
+    others = ((name, getattr(configuration, name)) for name in OPTIONAL)
     return (
         f"learning rate {configuration.learning_rate:.4g}, batch size {configuration.batch_size}, "
         f"{filters} filter{'s' * (filters > 1)} of {size}×{size}, "
         f"{epochs} epoch{'s' * (epochs > 1)}"
+        + "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in others if value)
     )
 
 

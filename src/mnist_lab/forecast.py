@@ -11,13 +11,14 @@ import re
 import threading
 import time
 from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mnist_lab.errors import SettingsError
-from mnist_lab.records import EpochDone, Event, Proposed, Started
+from mnist_lab.records import EpochDone, Event, Promoted, Proposed, Started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,6 +170,7 @@ class Forecast:
     Args:
         planned: the configurations of all trials, in the order they are handed out.
         trials: those that the journal knows already.
+        promotions: stand-ins for the trials that will be promoted, with the epochs that are added.
         n_images: that an epoch trains on.
         n_workers: trials at the same time.
         deadline: when the study must stop.
@@ -179,11 +181,13 @@ class Forecast:
         planned: Sequence[TrainConfig],
         trials: Sequence[Trial] = (),
         *,
+        promotions: Sequence[TrainConfig] = (),
         n_images: int,
         n_workers: int,
         deadline: Deadline | None = None,
     ) -> None:
-        self.n_trainings = len(planned)
+        self.n_trainings = len(planned) + len(promotions)
+        self.noun = "trainings" if promotions else "trials"
         self.deadline = deadline
         self._lock = threading.Lock()
         self._costs = CostModel(n_images)
@@ -191,12 +195,19 @@ class Forecast:
         self._knows_speed = False
         # By trial: those that nobody trains now, with their epochs left, and those in progress.
         self._waiting = {number: (one, one.epochs) for number, one in enumerate(planned, 1)}
+        # Stand-ins have negative numbers until it is known whose places they hold.
+        self._waiting |= {-number: (one, one.epochs) for number, one in enumerate(promotions, 1)}
         self._running: dict[int, _Training] = {}
         self._configs = dict(enumerate(planned, 1))
         for trial in trials:
             self._configs[trial.trial] = trial.configuration
             for epoch in trial.epochs:
                 self._learn(trial.configuration, epoch.duration_s)
+            budgets = [rung.budget for rung in trial.rungs]
+            if trial.ended is None:
+                budgets.append(trial.configuration.epochs)
+            for before, after in pairwise(budgets):
+                self._drop_stand_in(after - before)
             if trial.ended is not None:
                 self._waiting.pop(trial.trial, None)
             else:
@@ -213,7 +224,12 @@ class Forecast:
                 return
             self._waiting.pop(number, None)
             config = self._configs[number]
-            if isinstance(event, Started):
+            if isinstance(event, Promoted):
+                added = event.budget - config.epochs
+                self._drop_stand_in(added)
+                self._configs[number] = config.model_copy(update={"epochs": event.budget})
+                self._waiting[number] = (config, added)
+            elif isinstance(event, Started):
                 n_left = config.epochs - event.from_epoch
                 self._running[number] = _Training(config, n_left, time.time())
             elif isinstance(event, EpochDone):
@@ -242,7 +258,14 @@ class Forecast:
             n_late = sum(end > self.deadline.at for end in self._ends(time.time()))
         n_all = self.n_trainings
         many = f"{n_all - n_late} of {n_all}" if n_late else f"all {n_all}"
-        return f"{many} trials will fit before {self.deadline.words}"
+        return f"{many} {self.noun} will fit before {self.deadline.words}"
+
+    def _drop_stand_in(self, n_epochs: int) -> None:
+        """Somebody is known to be promoted by so many epochs."""
+        for number, (_, added) in self._waiting.items():
+            if number < 0 and added == n_epochs:
+                del self._waiting[number]
+                return
 
     def _learn(self, config: TrainConfig, seconds: float) -> None:
         if seconds > 0:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -160,6 +161,16 @@ def has_bfloat16() -> bool | None:
     except OSError:
         return None
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def is_own_address(host: str) -> bool:
+    """Whether `host`, an address or a name, is one at which this machine can be reached."""
+    try:
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return False
+    own = {one.address.partition("%")[0] for all_ in psutil.net_if_addrs().values() for one in all_}
+    return bool(addresses) and addresses <= own
 
 
 def free_disk_gib(path: Path) -> float:

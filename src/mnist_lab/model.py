@@ -2,7 +2,8 @@
 
 Two convolutions (stride 1, padding SAME), each followed by 2x2 max pooling of stride 2 and ReLU, a
 fully connected layer of 128 units with ReLU, and a 10-way softmax. Max pooling and ReLU commute, so
-pooling first gives the same numbers with a quarter of the ReLU work.
+pooling first gives the same numbers with a quarter of the ReLU work. Beyond the sheet, dropout may
+follow the 128 units.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ import numpy as np
 from mnist_lab.data import IMAGE_SIDE, N_CLASSES
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mnist_lab.config import Precision, TrainConfig
 
 N_HIDDEN = 128
 LOGITS = "logits"
+DROPOUT = "dropout"
 
 
 def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float32") -> keras.Model:
@@ -33,8 +37,8 @@ def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float
     float32. It needs nothing of this package to be loaded again.
 
     Args:
-        config: `num_filters` and `filter_size` shape the network.
-        seed: decides the initial weights.
+        config: `num_filters`, `filter_size` and whether `dropout` is 0 shape the network.
+        seed: decides the initial weights, whatever the dropout.
         precision: `bfloat16` computes in bfloat16 and keeps the weights in float32 (Keras' policy
             `mixed_bfloat16`); the softmax is float32 in both cases.
     """
@@ -63,9 +67,25 @@ def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float
     flow = layers.Dense(
         N_HIDDEN, activation="relu", kernel_initializer=kernel(), dtype=dtype, name="hidden"
     )(flow)
+    if config.dropout:
+        # In bfloat16 the random numbers are multiples of 1/128, and so would be the share of the
+        # dropped units. The trainer sets the seed's state for each epoch: see `reseed_dropout`.
+        flow = layers.Dropout(config.dropout, seed=0, dtype="float32", name=DROPOUT)(flow)
     flow = layers.Dense(N_CLASSES, kernel_initializer=kernel(), dtype=dtype, name=LOGITS)(flow)
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(flow)
     return keras.Model(images, probabilities, name="scaled_down_lenet")
+
+
+def reseed_dropout(model: keras.Model, state: NDArray[np.int64]) -> None:
+    """Let the model's next dropout follow from `state` alone, where it has that layer.
+
+    Args:
+        model: of :func:`build_model`.
+        state: `(2,)`, each at least 0 and below 2**31; each step adds 1 to the second.
+    """
+    for layer in model.layers:
+        if layer.name == DROPOUT:
+            layer.seed_generator.state.assign(state)
 
 
 def logits_of(model: keras.Model) -> keras.Model:

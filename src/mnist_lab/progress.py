@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mnist_lab.curves import describe, percent
-from mnist_lab.records import EpochDone, Event, Failed, Finished, Proposed, Started
+from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Proposed, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,14 +106,20 @@ class _Board:
         self.n_done = self.n_failed = 0
         self.best: tuple[float, TrainConfig] | None = None
         for trial in trials:
-            if trial.state in {"complete", "failed"}:
-                self._count(trial.state == "failed")
-                self._consider(trial.valid_error, trial.configuration)
+            self.n_done += len(trial.rungs)
+            if trial.state == "failed":
+                self._count(failed=True)
+            if trial.rungs:
+                self._consider(trial.rungs[-1].valid_error, trial.configuration)
 
     def update(self, event: Event) -> None:
         """Follow one event."""
         if isinstance(event, Proposed):
             self.proposed[event.trial] = event
+        elif isinstance(event, Promoted):
+            before = self.proposed[event.trial]
+            configuration = before.configuration.model_copy(update={"epochs": event.budget})
+            self.proposed[event.trial] = before.model_copy(update={"configuration": configuration})
         elif isinstance(event, Started):
             self.running[event.trial] = _Running(
                 self.proposed[event.trial], time.monotonic(), event.from_epoch
@@ -125,7 +131,7 @@ class _Board:
             running.since = time.monotonic()
         else:
             running = self.running.pop(event.trial)
-            self._count(isinstance(event, Failed))
+            self._count(failed=isinstance(event, Failed))
             if running.epochs and isinstance(event, Finished):
                 error = running.epochs[-1].valid_error
                 self._consider(error, running.proposed.configuration)
@@ -138,7 +144,7 @@ class _Board:
         words = [f"about {duration(left)} left"]
         return [*words, self.forecast.words()] if self.forecast.deadline else words
 
-    def _count(self, failed: bool) -> None:  # noqa: FBT001 - private, one meaning
+    def _count(self, *, failed: bool) -> None:
         self.n_done += 1
         self.n_failed += failed
 
@@ -164,7 +170,9 @@ class Lines:
         running = self._board.running.get(event.trial)
         self._board.update(event)
         name = f"trial {event.trial}"
-        if isinstance(event, Started):
+        if isinstance(event, Promoted):
+            self._say(f"{name} is promoted to {event.budget} epochs")
+        elif isinstance(event, Started):
             again = f", attempt {event.attempt}" if event.attempt > 1 else ""
             config = self._board.proposed[event.trial].configuration
             self._say(f"{name} starts{again}: {describe(config)}")
@@ -181,7 +189,7 @@ class Lines:
             board = self._board
             state = "failed" if isinstance(event, Failed) else "done"
             why = f" ({event.reason})" if event.reason else ""
-            n_done = f"{board.n_done} of {board.forecast.n_trainings} trials"
+            n_done = f"{board.n_done} of {board.forecast.n_trainings} {board.forecast.noun}"
             self._say(", ".join([f"{name} {state}{why}; {n_done}", *board.outlook()]))
 
     def note(self, text: str) -> None:
@@ -273,7 +281,7 @@ class LiveTable:
     def _caption(self, now: float) -> str:
         board = self._board
         n_trainings = board.forecast.n_trainings
-        parts = [f"{board.n_done} of {n_trainings} trials done"]
+        parts = [f"{board.n_done} of {n_trainings} {board.forecast.noun} done"]
         if board.n_failed:
             parts.append(f"{board.n_failed} failed")
         if not board.running and board.n_done < n_trainings:

@@ -80,6 +80,15 @@ class Proposed(Frozen):
     repeat: int | None = None
 
 
+class Promoted(Frozen):
+    """A trial that was trained for its budget goes on, up to `budget` epochs in all."""
+
+    event: Literal["promoted"] = "promoted"
+    time: str
+    trial: int
+    budget: int
+
+
 class Started(Frozen):
     """A worker took a trial; epochs after `from_epoch` that an earlier attempt made are void."""
 
@@ -132,8 +141,19 @@ class Failed(Frozen):
     reason: str
 
 
-Event = Annotated[Proposed | Started | EpochDone | Finished | Failed, Field(discriminator="event")]
+Event = Annotated[
+    Proposed | Promoted | Started | EpochDone | Finished | Failed, Field(discriminator="event")
+]
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
+
+
+class Rung(Frozen):
+    """A budget that a trial was trained for: Hyperband's have several."""
+
+    budget: int
+    valid_error: float | None
+    started: str | None
+    ended: str
 
 
 class Trial(Frozen):
@@ -152,6 +172,7 @@ class Trial(Frozen):
     ended: str | None
     worker: str | None
     epochs: tuple[Epoch, ...]
+    rungs: tuple[Rung, ...]
     test: TestScore | None
 
     @property
@@ -179,6 +200,7 @@ def fold(events: Iterable[Event]) -> list[Trial]:
                 ended=None,
                 worker=None,
                 epochs=(),
+                rungs=(),
                 test=None,
             )
         else:
@@ -187,7 +209,13 @@ def fold(events: Iterable[Event]) -> list[Trial]:
     return list(trials.values())
 
 
-def _change(trial: Trial, event: Started | EpochDone | Finished | Failed) -> dict[str, Any]:
+def _change(
+    trial: Trial, event: Promoted | Started | EpochDone | Finished | Failed
+) -> dict[str, Any]:
+    if isinstance(event, Promoted):
+        configuration = trial.configuration.model_copy(update={"epochs": event.budget})
+        again = {"state": "waiting", "started": None, "ended": None}
+        return {"configuration": configuration, **again}
     if isinstance(event, Started):
         kept = trial.epochs[: event.from_epoch]
         started = event.time if trial.started is None or not kept else trial.started
@@ -197,4 +225,11 @@ def _change(trial: Trial, event: Started | EpochDone | Finished | Failed) -> dic
     end = {"ended": event.time, "reason": event.reason}
     if isinstance(event, Failed):
         return {"state": "failed", **end}
-    return {"state": "complete", "diverged": event.diverged, "test": event.test, **end}
+    rung = Rung(
+        budget=event.budget,
+        valid_error=trial.valid_error,
+        started=trial.started,
+        ended=event.time,
+    )
+    result = {"diverged": event.diverged, "test": event.test, "rungs": (*trial.rungs, rung)}
+    return {"state": "complete"} | result | end

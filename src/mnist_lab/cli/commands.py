@@ -12,11 +12,13 @@ import click
 
 from mnist_lab import __version__
 from mnist_lab.cli.options import (
+    AnyCommand,
     Values,
     epochs_option,
     output_options,
     repeats_option,
     training_options,
+    worker_options,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +30,25 @@ _SPACE = click.option(
     type=click.Path(path_type=Path),
     help="Search space in ConfigSpace's JSON. [default: the exercise sheet's]",
 )
+
+
+def _halving_options(command: AnyCommand) -> AnyCommand:
+    """Add the options of the searches with several budgets."""
+    for option in (
+        training_options,
+        _SPACE,
+        click.option(
+            "--max-epochs", type=int, default=18, show_default=True, help="Of the last rung."
+        ),
+        click.option(
+            "--min-epochs", type=int, default=2, show_default=True, help="Of the first rung."
+        ),
+        click.option(
+            "--iters", type=int, required=True, help="Brackets; a later call may raise it."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -98,6 +119,30 @@ def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -
     show(result, f"mnist-lab test --config {RunDir(result.path).best}")
 
 
+@mnist_lab.command("hyperband")
+@_halving_options
+def hyperband(iters: int, space: Path | None, **options: Any) -> None:
+    """Train many configurations shortly, and only the best for long.
+
+    An iteration is a bracket: of 9 configurations trained for 2 epochs the best 3 go on to 6, and
+    the best of those to 18. The next brackets start with 3 at 6 epochs, then with 3 at 18, then
+    with 9 at 2 again: --iters 3 makes 15 configurations, 20 trainings, 126 epochs. Which trial goes
+    on continues from its checkpoint.
+    """
+    _halving("hyperband", iters, space, options)
+
+
+@mnist_lab.command("bohb")
+@_halving_options
+def bohb(iters: int, space: Path | None, **options: Any) -> None:
+    """Hyperband, with configurations proposed by a model of the results.
+
+    The brackets are those of `mnist-lab hyperband`. A third of the configurations stay random, and
+    all of them until 10 results of one budget are known (with four hyperparameters).
+    """
+    _halving("bohb", iters, space, options)
+
+
 @mnist_lab.command("test")
 @click.option(
     "--config",
@@ -137,30 +182,62 @@ def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options:
 @click.option(
     "--filter-size", type=int, default=3, show_default=True, help="Side of a filter in pixels."
 )
+@click.option(
+    "--momentum",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of the last step that the next one repeats.",
+)
+@click.option(
+    "--dropout",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of the hidden units that a training step leaves out.",
+)
+@click.option(
+    "--weight-decay",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of each weight, times the learning rate, that a step takes off.",
+)
 @epochs_option(12)
 @training_options
-def train(
-    learning_rate: float,
-    batch_size: int,
-    num_filters: int,
-    filter_size: int,
-    epochs: int,
-    **options: Any,
-) -> None:
+def train(**options: Any) -> None:
     """Train one configuration and keep the model."""
     from mnist_lab import study
     from mnist_lab.config import TrainConfig, check
 
-    values = {
-        "learning_rate": learning_rate,
-        "batch_size": batch_size,
-        "num_filters": num_filters,
-        "filter_size": filter_size,
-        "epochs": epochs,
-    }
+    values = {name: options.pop(name) for name in TrainConfig.model_fields}
     run, show = _with(options)
     result = study.train(check(TrainConfig, values, source="the command"), **run)
     show(result, "mnist-lab random-search --iters 50")
+
+
+@mnist_lab.command("worker")
+@click.argument("run_dir", type=click.Path(path_type=Path), required=False)
+@click.option("--join", "at", metavar="HOST:PORT", help="Where the run listens; with --token.")
+@click.option(
+    "--token",
+    type=click.Path(path_type=Path),
+    help="A copy of the run's .token.json, where this machine does not see the folder.",
+)
+@worker_options
+def worker(run_dir: Path | None, **options: Any) -> None:
+    """Join a run, from this machine or another, until it ends.
+
+    Any number of machines may join and leave at any time. The run must have been started with
+    --host and an address that they reach.
+    """
+    from mnist_lab import study
+    from mnist_lab.cli import show
+
+    watch = show.watcher(no_color=options.pop("no_color"), quiet=options.pop("quiet"))
+    if options["workers"] == "auto":
+        options["workers"] = None
+    study.join(run_dir, watch=watch, **options)
 
 
 @mnist_lab.command("status")
@@ -208,6 +285,16 @@ def doctor(**output: Any) -> None:
     from mnist_lab.cli import show
 
     show.doctor(**output)
+
+
+def _halving(experiment: str, iters: int, space: Path | None, options: dict[str, Any]) -> None:
+    from mnist_lab import study
+    from mnist_lab.rundir import RunDir
+
+    epochs = {name: options.pop(name) for name in ("min_epochs", "max_epochs")}
+    run, show = _with(options)
+    result = getattr(study, experiment)(iters=iters, space=space, **epochs, **run)
+    show(result, f"mnist-lab test --config {RunDir(result.path).best}")
 
 
 def _with(options: dict[str, Any]) -> tuple[Options, Any]:

@@ -62,12 +62,33 @@ def _read_settings(ctx: click.Context, _: click.Parameter, path: Path | None) ->
         ctx.default_map = read_settings_file(path, legal)
 
 
+_DATA = click.option(
+    "--data",
+    metavar="PATH|sample",
+    help="MNIST as .npz or a folder of IDX files; sample: the 5,000 digits that come along. "
+    "[default: MNIST_LAB_DATA, Keras' cache, the download, the sample]",
+)
+_WORKERS = click.option(
+    "--workers",
+    type=Workers(),
+    default="auto",
+    show_default=True,
+    help="Trainings at the same time; auto: one per free core, or per GPU; 0: only "
+    "coordinate those that join.",
+)
+_NICE = click.option("--nice", is_flag=True, help="Let other work on this machine go first.")
+_QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
+_NO_COLOR = click.option(
+    "--no-color", is_flag=True, help="Print without colours (so does NO_COLOR)."
+)
+_DEBUG = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show a traceback with an error."
+)
+
 _OUTPUT_OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-    click.option("--no-color", is_flag=True, help="Print without colours (so does NO_COLOR)."),
-    click.option(
-        "--debug", is_flag=True, expose_value=False, help="Show a traceback with an error."
-    ),
+    _NO_COLOR,
+    _DEBUG,
 )
 
 _TRAINING_OPTIONS = (
@@ -76,12 +97,7 @@ _TRAINING_OPTIONS = (
         type=click.Path(path_type=Path),
         help="Run directory. [default: results/<command>]",
     ),
-    click.option(
-        "--data",
-        metavar="PATH|sample",
-        help="MNIST as .npz or a folder of IDX files; sample: the 5,000 digits that come along. "
-        "[default: MNIST_LAB_DATA, Keras' cache, the download, the sample]",
-    ),
+    _DATA,
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "gpu"]),
@@ -89,12 +105,12 @@ _TRAINING_OPTIONS = (
         show_default=True,
         help="Where to train.",
     ),
+    _WORKERS,
     click.option(
-        "--workers",
-        type=Workers(),
-        default="auto",
-        show_default=True,
-        help="Trainings at the same time; auto: one per free core, or per GPU.",
+        "--host",
+        metavar="ADDRESS",
+        help="Address of this machine for workers of others (mnist-lab worker). [default: this "
+        "machine alone]",
     ),
     click.option(
         "--threads-per-worker",
@@ -104,7 +120,7 @@ _TRAINING_OPTIONS = (
         help="Threads of each training. More is slower in all, and rounds differently: a run "
         "keeps the number it was started with.",
     ),
-    click.option("--nice", is_flag=True, help="Let other work on this machine go first."),
+    _NICE,
     click.option(
         "--time-limit",
         metavar="DURATION",
@@ -135,7 +151,7 @@ _TRAINING_OPTIONS = (
     ),
     click.option("--fresh", is_flag=True, help="Set an older run aside and start anew."),
     click.option("--dry-run", is_flag=True, help="Check, and say what would be trained."),
-    click.option("--quiet", is_flag=True, help="Show no progress."),
+    _QUIET,
 )
 
 
@@ -147,6 +163,11 @@ def output_options(command: AnyCommand) -> AnyCommand:
 def training_options(command: AnyCommand) -> AnyCommand:
     """Add the options of every command that trains."""
     return _add((*_TRAINING_OPTIONS, *_OUTPUT_OPTIONS), command)
+
+
+def worker_options(command: AnyCommand) -> AnyCommand:
+    """Add the options of the command that joins a run."""
+    return _add((_DATA, _WORKERS, _NICE, _QUIET, _NO_COLOR, _DEBUG), command)
 
 
 def repeats_option(command: AnyCommand) -> AnyCommand:

@@ -52,8 +52,7 @@ def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> No
     if run.info.state == "stopped":
         n_ended = sum(trial.ended is not None for trial in run.trials)
         raise TimeLimit(
-            f"the time limit is reached with {n_ended} of {run.info.settings.n_trainings} trials "
-            "done",
+            f"the time limit is reached with {n_ended} of {run.info.settings.n_trials} trials done",
             next_step="give the same command to continue",
         )
 
@@ -146,23 +145,20 @@ def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> Non
     from mnist_lab.study.results import draw_space, sampled
 
     chosen = spaces.default_space() if path is None else spaces.read_space(path)
-    hyperparameters = sampled(spaces.to_dict(chosen))
+    hyperparameters, rules = sampled(spaces.to_dict(chosen)), spaces.rules(chosen)
+    active = curves.active_shares(hyperparameters)
     rows = [_quantiles(one) for one in hyperparameters]
     name = "the exercise sheet's space" if path is None else path.name
     written = draw_space(hyperparameters, name, out)
     if as_json:
-        _print_json({"hyperparameters": rows, "files": [str(p) for p in written]})
+        shown = [row | {"active": share} for row, share in zip(rows, active, strict=True)]
+        _print_json({"hyperparameters": shown, "rules": rules, "files": [str(p) for p in written]})
         return
     say = _console(no_color=no_color).print
-    table = Table("hyperparameter", "scale", "range", "10 %", "median", "90 %", "five draws")
-    for row, one in zip(rows, hyperparameters, strict=True):
-        bounds = ", ".join(map(_number, one.choices)) or f"{one.lower:g} to {one.upper:g}"
-        shares = [_number(row[key]) if key in row else "–" for key in ("p10", "median", "p90")]
-        table.add_row(
-            one.name, one.scale, bounds, *shares, ", ".join(_number(v) for v in one.draws[:5])
-        )
-    say(table)
-    if any(one.scale == "log" for one in hyperparameters):
+    say(_space_table(hyperparameters, rows, active))
+    for rule in rules:
+        say(rule, markup=False)
+    if any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters):
         say(
             "log: the logarithm of the value is uniform, so each doubling is equally likely; "
             "it does not mean powers of two"
@@ -198,13 +194,40 @@ def _yes_no(value: object) -> str:
     return str(value)
 
 
+def _space_table(
+    hyperparameters: Sequence[curves.SampledHyperparameter],
+    rows: Sequence[dict[str, Any]],
+    active: Sequence[float],
+) -> Table:
+    table = Table("hyperparameter", "scale", "range", "10 %", "median", "90 %", "five draws")
+    conditional = min(active) < 1
+    if conditional:
+        table.add_column("active")
+    for row, one, share in zip(rows, hyperparameters, active, strict=True):
+        bounds = ", ".join(map(_number, one.choices)) or f"{one.lower:g} to {one.upper:g}"
+        scale = one.scale if one.distribution == "uniform" else f"{one.scale}, {one.distribution}"
+        quantiles = [_number(row[key]) if key in row else "–" for key in ("p10", "median", "p90")]
+        five = ", ".join(_number(value) for value in one.draws[:5])
+        words = "always" if share == 1 else f"in {100 * share:.0f} % of draws"
+        table.add_row(one.name, scale, bounds, *quantiles, five, *([words] * conditional))
+    return table
+
+
 def _quantiles(one: curves.SampledHyperparameter) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": one.name, "scale": one.scale}
+    """What was drawn of a hyperparameter while it was active; as JSON has it."""
+    row: dict[str, Any] = {
+        "name": one.name,
+        "scale": one.scale,
+        "distribution": one.distribution,
+    }
     if one.choices:
-        return row | {"choices": list(one.choices)}
+        shares = [one.draws.count(choice) / (len(one.draws) or 1) for choice in one.choices]
+        return row | {"choices": list(one.choices), "shares": shares}
     ordered = sorted(one.draws)
-    shares = {"p10": 0.1, "median": 0.5, "p90": 0.9}
-    picked = {name: ordered[int(share * len(ordered))] for name, share in shares.items()}
+    quantiles = {"p10": 0.1, "median": 0.5, "p90": 0.9}
+    picked = {
+        name: ordered[int(share * len(ordered))] for name, share in quantiles.items() if ordered
+    }
     return row | {"lower": one.lower, "upper": one.upper} | picked
 
 
@@ -218,7 +241,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     states = [trial.state for trial in trials]
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
-    planned = info.settings.n_trainings
+    planned = info.settings.n_trials
     return {
         "out": str(path),
         "experiment": info.settings.experiment,

@@ -12,11 +12,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from hpbandster.core.nameserver import NameServer
-
+from mnist_lab import machine
 from mnist_lab.engine.ledger import Ledger, Store
 from mnist_lab.engine.master import Master
 from mnist_lab.engine.pool import Place, Pool
+from mnist_lab.engine.transport import LOOPBACK, Nameserver, Token, new_credentials, secure
 from mnist_lab.engine.worker import Orders
 from mnist_lab.errors import LabError, StudyError
 
@@ -29,13 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "run_trials"]
 
-LOOPBACK = "127.0.0.1"
 # How often the main thread looks after the workers and the screen.
 TICK_S = 0.1
 # A tick that took longer than this was no work: this process was suspended.
 LONGEST_TICK_S = 1.0
-# A stuck worker has cost minutes before it is one.
-LOOK_FOR_STUCK_S = 2.0
+# A worker that is stuck or cut off has cost more before it is one.
+LOOK_FOR_LOST_S = 2.0
 
 # Without a handler Python prints HpBandSter's warnings among our lines.
 logging.getLogger("hpbandster").addHandler(logging.NullHandler())
@@ -51,6 +50,9 @@ def run_trials(
     trainer: str,
     arguments: dict[str, Any],
     places: Sequence[Place],
+    n_threads: int,
+    host: str,
+    announce: Callable[[str], None],
     patience_s: Callable[[TrainConfig], float],
     tick: Callable[[], None],
     note: Callable[[str], None],
@@ -65,7 +67,11 @@ def run_trials(
         store: keeps checkpoints and models.
         trainer: `module:function`, see :class:`~mnist_lab.engine.worker.Orders`.
         arguments: of that function.
-        places: where workers run; they are started only if there is something to train.
+        places: where workers run; they are started only if there is something to train. Without
+            any the run waits for those that join.
+        n_threads: of each worker.
+        host: this machine's address for workers of others; loopback is for this one alone.
+        announce: called with the :class:`Token` of the run as JSON, which is a secret.
         patience_s: how many seconds a worker may take for an epoch of a configuration before it
             counts as stuck and is replaced.
         tick: called about ten times a second from the calling thread; what it raises ends the run.
@@ -75,25 +81,38 @@ def run_trials(
         StudyError: a worker cannot start, or a thread of the engine died.
         LabError: what `emit` raised.
     """
-    run_id = secrets.token_hex(8)
-    nameserver = NameServer(run_id, host=LOOPBACK, port=0)
-    host, port = nameserver.start()
-    address: dict[str, Any] = {"host": LOOPBACK, "nameserver": host, "nameserver_port": port}
+    run_id, credentials = secrets.token_hex(8), new_credentials()
+    secure(credentials)
+    nameserver = Nameserver(run_id, host=host, port=0)
+    _, port = nameserver.start()
+    address: dict[str, Any] = {"nameserver": host, "nameserver_port": port}
     ledger = Ledger(history, base=base, emit=emit, store=store)
     try:
-        master = Master(proposals=proposals, ledger=ledger, on_note=note, run_id=run_id, **address)
+        master = Master(
+            proposals=proposals, ledger=ledger, on_note=note, run_id=run_id, host=host, **address
+        )
     except BaseException:
         nameserver.shutdown()
         raise
     dispatcher = master.dispatcher
-    pool = Pool(
-        Orders(trainer=trainer, arguments=arguments, run_id=run_id, **address),
-        is_known=dispatcher.is_known,
-        is_gone=dispatcher.is_gone,
+    orders = Orders(
+        trainer=trainer,
+        arguments=arguments,
+        run_id=run_id,
+        host=LOOPBACK,
+        credentials=credentials,
+        n_threads=n_threads,
+        versions=machine.versions(),
+        **address,
     )
+    dispatcher.give_orders(orders.model_dump_json())
+    pool = Pool(orders, is_known=dispatcher.is_known, is_gone=dispatcher.is_gone)
+    dispatcher.is_watched = lambda name: name in pool.names
     decisions = threading.Thread(target=master.run_guarded, name="master", daemon=True)
     decisions.start()
     try:
+        token = Token(host=host, port=port, run_id=run_id, credentials=credentials)
+        announce(token.model_dump_json())
         started = False
         clock_s, looked_s, last = 0.0, 0.0, time.monotonic()
         while decisions.is_alive():
@@ -105,9 +124,10 @@ def run_trials(
                 pool.start(places, clock_s)
                 started = True
             dispatcher.clock_s = clock_s
-            if clock_s - looked_s > LOOK_FOR_STUCK_S:
+            if clock_s - looked_s > LOOK_FOR_LOST_S:
                 looked_s = clock_s
                 dispatcher.give_up_stuck(patience_s)
+                dispatcher.give_up_silent()
             for name, reason in pool.replace_dead(clock_s):
                 dispatcher.worker_lost(name, reason)
             _raise_failure(dispatcher.failure)

@@ -16,6 +16,7 @@ import Pyro4
 import Pyro4.errors
 from hpbandster.core import dispatcher as hpbandster_dispatcher
 
+from mnist_lab.engine.transport import CALL_S
 from mnist_lab.engine.wire import from_wire, to_wire
 from mnist_lab.records import Proposed
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # How often a trial whose worker died, or whose training raised, is tried in all.
 MAX_ATTEMPTS = 3
+# A worker of another machine that gives no sign of life for so long is cut off, or dead: its
+# heartbeats come every three seconds.
+LOST_AFTER_S = 20.0
 # A worker announces itself; this only bounds how long one whose announcement was lost stays unseen.
 DISCOVERY_INTERVAL_S = 5
 
@@ -75,11 +79,16 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         self._on_start = on_start
         self._on_epoch = on_epoch
         self._on_note = on_note
+        # Which workers are processes of this machine that somebody watches: the others are heard.
+        self.is_watched: Callable[[str], bool] = lambda _: True
+        self._orders = ""
         self._attempts: dict[HpBandSterId, int] = {}
+        self._excused: dict[HpBandSterId, int] = {}
         self._gone: set[str] = set()
         # The clock of whoever looks after us, which stands still while this process is suspended.
         self.clock_s = 0.0
         self._heard_s: dict[HpBandSterId, float] = {}
+        self._seen_s: dict[str, float] = {}
         self._announced = False
         # Registered here and not in the thread, so that it can be reached and shut down at once.
         self.pyro_daemon = Pyro4.Daemon(host=host)
@@ -123,6 +132,11 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                         for name, uri in found.items()
                         if name not in self.worker_pool and name not in self._gone
                     }
+                    for name, worker in new.items():
+                        worker.proxy._pyroTimeout = CALL_S  # noqa: SLF001 - documented by Pyro4
+                        self._seen_s[name] = self.clock_s
+                        if not self.is_watched(name):
+                            self._on_note(f"worker {short(name)} joined")
                     self.worker_pool.update(new)
                     self.idle_workers.update(new)
                     self.runner_cond.notify_all()
@@ -168,23 +182,28 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                         self, job.id, **job.kwargs, start=start and to_wire(start)
                     )
                 except Pyro4.errors.CommunicationError:
-                    self.worker_lost(name, "could not be reached")
+                    self.worker_lost(name, "could not be reached", blame=False)
 
-    def worker_lost(self, name: str, reason: str) -> None:
+    def worker_lost(self, name: str, reason: str, *, blame: bool = True) -> None:
         """Forget a worker that died; its trial is handed out again, or recorded as failed.
 
         Args:
             name: the worker's, as registered with the nameserver.
             reason: why, for the record ("killed by signal 9 (SIGKILL)").
+            blame: whether the trial may have caused it, which counts as one of its attempts.
         """
         worker = self._forget(name)
         if worker is None:
             return
         self._tell_queue()
         if worker.runs_job is not None:
-            self._on_note(f"{name.rpartition('worker.')[2]} {reason}")
+            if not blame:
+                self._excused[worker.runs_job] = self._excused.get(worker.runs_job, 0) + 1
+            self._on_note(f"worker {short(name)} {reason}")
             failure = {"result": None, "exception": f"its worker {reason}"}
             self.register_result(worker.runs_job, failure, name)
+        elif not blame:
+            self._on_note(f"worker {short(name)} {reason}")
 
     def give_up_stuck(self, patience_s: Callable[[TrainConfig], float]) -> None:
         """Give workers up whose trial made no epoch for `patience_s` of its configuration."""
@@ -197,28 +216,68 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             if silence_s > patience_s(proposed.configuration):
                 self.worker_lost(job.worker_name, f"made no epoch for {silence_s:.0f} s")
 
+    def give_up_silent(self) -> None:
+        """Give workers of other machines up that were not heard of for :data:`LOST_AFTER_S`."""
+        with self.runner_cond:
+            names = [
+                name
+                for name in self.worker_pool
+                if self.clock_s - self._seen_s[name] > LOST_AFTER_S and not self.is_watched(name)
+            ]
+        for name in names:
+            self.worker_lost(name, f"was not heard of for {LOST_AFTER_S:.0f} s", blame=False)
+
+    def give_orders(self, orders: str) -> None:
+        """What :meth:`orders` answers from now on: what a worker is told, as JSON."""
+        self._orders = orders
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
+    def orders(self) -> str:
+        """What a worker that joins is told, as JSON."""
+        return self._orders
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]
+    def hears(self, worker: str) -> bool:
+        """Take a worker's sign of life; False if it was given up."""
+        with self.runner_cond:
+            self._seen_s[worker] = self.clock_s
+            return worker not in self._gone
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]
+    def leave(self, worker: str) -> None:
+        """A worker of another machine is taken away; its trial goes on elsewhere."""
+        with self._reporting_failure():
+            self.worker_lost(worker, "left", blame=False)
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]
     def is_known(self, name: str) -> bool:
         """Whether a worker of this name ever registered."""
         with self.runner_cond:
             return name in self.worker_pool or name in self._gone
 
+    @Pyro4.expose  # type: ignore[untyped-decorator]
     def is_gone(self, name: str) -> bool:
         """Whether a worker of this name is given up, or has taken its leave."""
         with self.runner_cond:
             return name in self._gone
 
-    @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
-    def register_epoch(self, id: HpBandSterId, worker: str, checkpoint: dict[str, str]) -> None:  # noqa: A002 - as HpBandSter
+    @Pyro4.expose  # type: ignore[untyped-decorator]
+    def register_epoch(self, id: HpBandSterId, worker: str, checkpoint: dict[str, str]) -> bool:  # noqa: A002 - as HpBandSter
         """Take an epoch from a worker; it is on the disk when this returns.
 
         A worker that was given up, and whose trial another one has, is not listened to. Nor is any
         after a failure: what follows an epoch that could not be written would stand behind a gap.
+
+        Returns:
+            Whether the worker is to go on.
         """
         with self._reporting_failure():
             job = self.running_jobs.get(_as_id(id))
             if job is not None and job.worker_name == worker and self.failure is None:
-                self._heard_s[job.id] = self.clock_s
+                self._heard_s[job.id] = self._seen_s[worker] = self.clock_s
                 self._on_epoch(job.id, from_wire(checkpoint))
+                return True
+        return False
 
     @Pyro4.expose  # type: ignore[untyped-decorator]
     def register_result(
@@ -238,12 +297,13 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         """
         with self._reporting_failure():
             if leaves is not None and self._forget(worker) is not None:
-                self._on_note(f"{worker.rpartition('worker.')[2]} is started anew: {leaves}")
+                self._on_note(f"worker {short(worker)} is started anew: {leaves}")
                 self._tell_queue()
             job = self._end_of(_as_id(id), worker)
             if job is None or self.failure is not None:
                 return
-            if result["exception"] is not None and self._attempts[job.id] < MAX_ATTEMPTS:
+            n_blamed = self._attempts[job.id] - self._excused.get(job.id, 0)
+            if result["exception"] is not None and n_blamed < MAX_ATTEMPTS:
                 self.submit_job(job.id, **job.kwargs)
                 return
             job.time_it("finished")
@@ -285,6 +345,11 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         except Exception as failure:  # noqa: BLE001 - whatever it is, somebody must hear of it
             if not self.shutdown_all_threads and self.failure is None:
                 self.failure = failure
+
+
+def short(name: str) -> str:
+    """A worker's name without HpBandSter's prefix: host, process id, tag."""
+    return name.rpartition(".worker.")[2]
 
 
 def _as_id(sent: Sequence[int]) -> HpBandSterId:

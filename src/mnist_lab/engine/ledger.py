@@ -15,6 +15,7 @@ from mnist_lab.records import (
     Finished,
     HpBandSterId,
     Outcome,
+    Promoted,
     Proposed,
     Started,
     now,
@@ -68,6 +69,9 @@ class Ledger:
         for event in history:
             if isinstance(event, Proposed):
                 self._proposed[event.id] = event
+            elif isinstance(event, Promoted):
+                id_ = next(id_ for id_, one in self._proposed.items() if one.trial == event.trial)
+                self._proposed[id_] = _up_to(event.budget, self._proposed[id_])
             elif isinstance(event, Finished | Failed):
                 self._known[event.trial, event.budget] = event
             else:
@@ -82,6 +86,8 @@ class Ledger:
         self, id_: HpBandSterId, values: dict[str, Any], info: dict[str, Any], budget: int
     ) -> tuple[Proposed, Finished | Failed | None]:
         """A configuration that HpBandSter wants trained, and its result if the journal has it.
+
+        One that was trained before, for a smaller budget, is promoted.
 
         Args:
             id_: HpBandSter's id.
@@ -100,13 +106,17 @@ class Ledger:
         with self._lock:
             before = self._proposed.get(id_)
             if before is not None:
-                if (before.configuration, before.seed) != (configuration, info["seed"]):
+                same = _up_to(budget, before)
+                if (same.configuration, same.seed) != (configuration, info["seed"]):
                     raise RunDirError(
                         "a search proposes the same again from the same seed",
                         received=f"another configuration for trial {before.trial}",
                         next_step="use the versions that run.json names, or give --fresh",
                     )
-                return before, self._known.pop((before.trial, budget), None)
+                if budget > before.configuration.epochs:
+                    self._proposed[id_] = same
+                    self._emit(Promoted(time=now(), trial=same.trial, budget=budget))
+                return same, self._known.pop((same.trial, budget), None)
             event = Proposed(
                 time=now(),
                 trial=len(self._proposed) + 1,
@@ -145,8 +155,10 @@ class Ledger:
         return checkpoint
 
     def epoch(self, id_: HpBandSterId, checkpoint: Checkpoint) -> None:
-        """A worker finished an epoch of the trial."""
+        """A worker finished an epoch of the trial; one that is told twice counts once."""
         trial = self._proposed[id_]
+        if checkpoint.epoch.epoch <= self._n_epochs.get(trial.trial, 0):
+            return
         self._store.write_checkpoint(trial, checkpoint)
         self._tell(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
 
@@ -158,13 +170,15 @@ class Ledger:
         if model is not None:
             self._store.write_model(trial, model)
         self._tell(Finished(time=now(), trial=trial.trial, budget=budget, **dict(outcome)))
-        self._store.drop_checkpoint(trial)
 
     def failed(self, id_: HpBandSterId, budget: int, reason: str) -> None:
         """The trial could not be trained."""
         trial = self._proposed[id_]
         self._tell(Failed(time=now(), trial=trial.trial, budget=budget, reason=reason))
-        self._store.drop_checkpoint(trial)
+
+    def over(self, id_: HpBandSterId) -> None:
+        """The trial will not be trained any further."""
+        self._store.drop_checkpoint(self._proposed[id_])
 
     def _tell(self, event: Event) -> None:
         with self._lock:
@@ -177,3 +191,9 @@ class Ledger:
             self._n_epochs[event.trial] = event.from_epoch
         else:
             self._n_epochs[event.trial] = event.epoch.epoch
+
+
+def _up_to(budget: int, proposed: Proposed) -> Proposed:
+    """The same trial, to be trained for another number of epochs."""
+    configuration = proposed.configuration.model_copy(update={"epochs": budget})
+    return proposed.model_copy(update={"configuration": configuration})

@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hpbandster.core import master as hpbandster_master
-from hpbandster.core.base_config_generator import base_config_generator
 from hpbandster.core.dispatcher import Job
 
 from mnist_lab.engine.dispatcher import Dispatcher
@@ -60,7 +59,7 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
         # HpBandSter's own __init__ would start its own dispatcher, so its attributes are set here.
         self.logger = logging.getLogger("hpbandster")
         self.result_logger = None
-        self.config_generator = base_config_generator(self.logger)
+        self.config_generator = proposals
         self.working_directory = ""
         self.time_ref: float | None = None
         self.config: dict[str, Any] = {"time_ref": None}
@@ -114,7 +113,8 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
 
     def get_next_iteration(self, iteration: int, iteration_kwargs: dict[str, Any]) -> BaseIteration:
         """The next of HpBandSter's iterations, as the proposals make it."""
-        return self._proposals.iteration(iteration, **iteration_kwargs)
+        del iteration_kwargs  # HpBandSter's own result logger, which is not used
+        return self._proposals.iteration(iteration)
 
     def job_callback(self, job: Job) -> None:
         """Write the result of a trial down, and let HpBandSter decide what it means."""
@@ -129,6 +129,8 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
                 outcome,
                 base64.b64decode(model) if model else None,
             )
+        if job.exception is not None or job.kwargs["budget"] == self._budgets_of(job.id)[-1]:
+            self._ledger.over(job.id)
         super().job_callback(job)
 
     def _queue_wait(self) -> None:
@@ -143,6 +145,8 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
 
     def _submit_job(self, config_id: Any, config: dict[str, Any], budget: float) -> None:
         """Answer from the journal what it knows; hand the rest to a worker."""
+        if budget != self._budgets_of(config_id)[0]:
+            self._drop_beaten(config_id[0])
         info = self.iterations[config_id[0]].data[config_id].config_info
         trial, known = self._ledger.proposed(config_id, config, info, int(budget))
         self.num_running_jobs += 1
@@ -162,6 +166,17 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
         else:
             job.result = {"loss": known.loss, "info": {}}
         super().job_callback(job)
+
+    def _budgets_of(self, config_id: Any) -> tuple[int, ...]:
+        """The budgets of a trial's rungs, from the one that it was proposed at."""
+        budgets: tuple[int, ...] = self.iterations[config_id[0]].budgets[config_id[1] :]
+        return budgets
+
+    def _drop_beaten(self, iteration: int) -> None:
+        """Trials that were not promoted with the others of their rung are over."""
+        for config_id, datum in self.iterations[iteration].data.items():
+            if datum.status == "TERMINATED":
+                self._ledger.over(config_id)
 
 
 def _last_line(text: str) -> str:

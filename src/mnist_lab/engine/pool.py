@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,9 +29,8 @@ START_PATIENCE_S = 300.0
 
 
 class Place(NamedTuple):
-    """What one worker gets: threads, a GPU by number if it has one, and its niceness (0 to 19)."""
+    """What one worker gets: a GPU by number if it has one, and its niceness (0 to 19)."""
 
-    n_threads: int = 1
     gpu: int | None = None
     niceness: int = 0
 
@@ -72,6 +72,11 @@ class Pool:
             StudyError: a process cannot be started.
         """
         self._processes.extend(self._start(place, clock_s) for place in places)
+
+    @property
+    def names(self) -> list[str]:
+        """The workers' names, as they register with the nameserver."""
+        return [worker.name for worker in self._processes]
 
     def replace_dead(self, clock_s: float) -> list[tuple[str, str]]:
         """Start each worker again that is dead or given up.
@@ -124,6 +129,7 @@ class Pool:
         self._processes.clear()
 
     def _start(self, place: Place, clock_s: float) -> _Process:
+        orders = self._orders.model_copy(update={"tag": secrets.token_hex(3)})
         try:
             output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed when its process ended
             process = subprocess.Popen(
@@ -131,7 +137,7 @@ class Pool:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=os.environ | _environment(place),
+                env=os.environ | _environment(place, orders.n_threads),
                 text=True,
                 # A Ctrl-C at the terminal is for the parent, which decides what it means.
                 start_new_session=True,
@@ -148,12 +154,12 @@ class Pool:
                 psutil.Process(process.pid).nice(place.niceness)
         assert process.stdin is not None  # noqa: S101 - it was asked for above
         try:
-            process.stdin.write(self._orders.model_dump_json() + "\n")
+            process.stdin.write(orders.model_dump_json() + "\n")
             process.stdin.flush()
         except BrokenPipeError:
             pass  # it died already, and is found dead at the next look
-        prefix = f"hpbandster.run_{self._orders.run_id}.worker"
-        name = f"{prefix}.{socket.gethostname()}.{process.pid}"
+        prefix = f"hpbandster.run_{orders.run_id}.worker"
+        name = f"{prefix}.{socket.gethostname()}.{process.pid}.{orders.tag}"
         return _Process(place, process, output, name, clock_s)
 
     def _reason(self, code: int) -> str:
@@ -173,12 +179,12 @@ def _close(worker: _Process) -> None:
     worker.output.close()
 
 
-def _environment(place: Place) -> dict[str, str]:
+def _environment(place: Place, n_threads: int) -> dict[str, str]:
     """Settings that TensorFlow reads when it is imported."""
     values = {
-        "TF_NUM_INTRAOP_THREADS": str(place.n_threads),
+        "TF_NUM_INTRAOP_THREADS": str(n_threads),
         "TF_NUM_INTEROP_THREADS": "1",
-        "OMP_NUM_THREADS": str(place.n_threads),
+        "OMP_NUM_THREADS": str(n_threads),
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
     }
     if place.gpu is not None:

@@ -3,6 +3,9 @@
 Run as `python -m mnist_lab.engine.worker`; the first line of its standard input tells it what to do
 (:class:`Orders`). The input stays open while its parent lives: at its end the worker ends too, so
 none is left behind, however the parent died.
+
+The dispatcher may be on another machine. While it cannot be reached a call is tried again; one that
+has given this worker up says so, and the worker ends, for its parent to start a fresh one.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import Pyro4
+import Pyro4.errors
 from hpbandster.core import worker as hpbandster_worker
 
 from mnist_lab.config import Frozen
+from mnist_lab.engine.transport import CALL_S, Credentials, dispatcher_of, secure
 from mnist_lab.engine.wire import from_wire, to_wire
 from mnist_lab.errors import ExitCode, LabError
 from mnist_lab.records import Proposed
@@ -41,6 +47,9 @@ if TYPE_CHECKING:
 # exercise's search space. A worker that grew by more than this since its first trial is started
 # anew, which takes seconds.
 MOST_GROWTH_GIB = 0.5
+# How often a worker gives a sign of life, and how long it waits before it tries a call again.
+HEARTBEAT_S = 3.0
+RETRY_S = 1.0
 
 
 class Orders(Frozen):
@@ -56,6 +65,12 @@ class Orders(Frozen):
     host: str
     nameserver: str
     nameserver_port: int
+    credentials: Credentials
+    n_threads: int
+    # Package to version, where the run was started.
+    versions: dict[str, str]
+    # Makes the worker's name its own, where two machines share a host name.
+    tag: str = ""
 
 
 class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is untyped
@@ -73,6 +88,7 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
             nameserver_port=orders.nameserver_port,
             host=orders.host,
             logger=logging.getLogger("hpbandster"),
+            id=orders.tag,
         )
         self._train = train
         self._dispatcher: Any = None
@@ -88,10 +104,16 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         uri = self.pyro_daemon.register(self, self.worker_id)
         with Pyro4.locateNS(host=self.nameserver, port=self.nameserver_port) as names:
             names.register(self.worker_id, uri)
-            dispatcher = names.lookup(f"hpbandster.run_{self.run_id}.dispatcher")
-        with Pyro4.Proxy(dispatcher) as proxy:
-            proxy.trigger_discover_worker()
+        with dispatcher_of(self.nameserver, self.nameserver_port, self.run_id) as dispatcher:
+            dispatcher.trigger_discover_worker()
+        threading.Thread(target=self._give_signs_of_life, daemon=True).start()
         self.pyro_daemon.requestLoop()
+
+    def _give_signs_of_life(self) -> None:
+        with dispatcher_of(self.nameserver, self.nameserver_port, self.run_id) as dispatcher:
+            while True:
+                time.sleep(HEARTBEAT_S)
+                _until_heard(lambda: _end_unless(dispatcher.hears(self.worker_id)))
 
     @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
     @Pyro4.oneway  # type: ignore[untyped-decorator]
@@ -102,13 +124,14 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         """
         with self._one_at_a_time:
             self._dispatcher = callback
+            callback._pyroTimeout = CALL_S  # noqa: SLF001 - Pyro4's documented setting
             result: dict[str, Any] = {"result": None, "exception": None}
             try:
                 result["result"] = self.compute(config_id=id, **kwargs)
             except Exception:  # noqa: BLE001 - whatever ended the trial is its result
                 result["exception"] = traceback.format_exc()
             leaves = self._growth()
-            callback.register_result(id, result, self.worker_id, leaves)
+            _until_heard(lambda: callback.register_result(id, result, self.worker_id, leaves))
             if leaves:
                 os._exit(ExitCode.DONE)
 
@@ -144,7 +167,7 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
             except StopIteration as end:
                 outcome, model = end.value
                 break
-            self._dispatcher.register_epoch(config_id, self.worker_id, to_wire(checkpoint))
+            self._report(config_id, to_wire(checkpoint))
         return {
             "loss": outcome.loss,
             "info": {
@@ -153,11 +176,20 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
             },
         }
 
+    def _report(self, config_id: HpBandSterId, checkpoint: dict[str, str]) -> None:
+        """Tell the dispatcher of an epoch; end if it does not want to hear of it."""
+        _until_heard(
+            lambda: _end_unless(
+                self._dispatcher.register_epoch(config_id, self.worker_id, checkpoint)
+            )
+        )
+
 
 def main() -> int:
     """Read the orders, load the trainer, serve."""
     orders = Orders.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    secure(orders.credentials)
     try:
         module, function = orders.trainer.split(":")
         train = getattr(importlib.import_module(module), function)(**orders.arguments)
@@ -166,6 +198,21 @@ def main() -> int:
         return problem.exit_code
     Worker(train, orders).serve()
     return ExitCode.DONE
+
+
+def _until_heard(call: Callable[[], None]) -> None:
+    """Call until it gets through: a cable may be out, and the parent knows how long to wait."""
+    while True:
+        try:
+            return call()
+        except Pyro4.errors.CommunicationError:  # noqa: PERF203 - it takes a second then
+            time.sleep(RETRY_S)
+
+
+def _end_unless(wanted: bool) -> None:  # noqa: FBT001 - what the dispatcher answered
+    """End this process if the dispatcher has given it up."""
+    if not wanted:
+        os._exit(ExitCode.DONE)
 
 
 def _end_with_parent() -> None:

@@ -5,6 +5,7 @@ Every figure says what it shows, which data it comes from, and how many trials i
 that failed or diverged is in it too. The same numbers give the same bytes.
 """
 
+from mnist_lab.plots.halving import brackets, spending
 from mnist_lab.plots.mistakes import confusion
 from mnist_lab.plots.page import PNG_DPI, Caption, save
 from mnist_lab.plots.search import incumbent, search_space
@@ -13,10 +14,12 @@ from mnist_lab.plots.sweeps import filter_cost, learning_curves
 __all__ = [
     "PNG_DPI",
     "Caption",
+    "brackets",
     "confusion",
     "filter_cost",
     "incumbent",
     "learning_curves",
     "save",
     "search_space",
+    "spending",
 ]

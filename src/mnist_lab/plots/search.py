@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
-from mnist_lab.curves import describe, percent
-from mnist_lab.plots.labels import in_words, remark, value_text
+from mnist_lab.curves import active_shares, describe, percent
+from mnist_lab.plots.labels import in_words, look, remark, value_text
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
 
@@ -28,45 +30,84 @@ if TYPE_CHECKING:
 
 @styled()
 def incumbent(numbers: curves.Incumbents, caption: Caption) -> Figure:
-    """Every trial's final error as a dot, the best so far as a line, the incumbent in words."""
-    points = numbers.points
-    key = "; ".join(filter(None, ("Error after the last epoch", remark(numbers.tally))))
-    figure = new_page("Best configuration found so far", f"{key}.", caption, height=5.0)
+    """Every final error as a dot, the best so far as a line, the incumbent in words.
+
+    Where the search is counted in epochs, a dot's marker and shade tell its budget.
+    """
+    points, by_epochs = numbers.points, numbers.counted_in == "epochs"
+    what = "Error after the last epoch"
+    if by_epochs:
+        what = "Dots: error at each budget; line: lowest so far; ring: lowest at the largest"
+    key = "; ".join(filter(None, (what, remark(numbers.tally))))
+    budgets = sorted({point.budget for point in points if point.error is not None})
+    # Two lines of the legend for more than three budgets.
+    n_lines = 1 + (by_epochs and len(budgets) > 3)  # noqa: PLR2004 - seven words fill a line
+    height = 4.8 + 0.2 * n_lines
+    figure = new_page("Best configuration found so far", f"{key}.", caption, height=height)
     axes = add_axes(figure, LEFT, BOTTOM, 6.9, 3.7)
-    done = [(point.iteration, point.error) for point in points if point.error is not None]
-    best = [(p.iteration, p.best_so_far) for p in points if p.best_so_far is not None]
+    done = [(point.at, point.error) for point in points if point.error is not None]
+    best = [(p.at, p.best_so_far) for p in points if p.best_so_far is not None]
     # Room below for the incumbent's configuration, above for the trials without an error.
     percent_axis(axes, [error for _, error in done], below=0.2, above=0.1)
-    axes.set(xlabel="iteration", ylabel="validation error")
+    xlabel = "epochs trained, all trials together" if by_epochs else "iteration"
+    axes.set(xlabel=xlabel, ylabel="validation error")
     if not done:
         say(axes, "no trial is complete" if points else "no trial yet")
+    elif by_epochs:
+        _draw_budgets(axes, points, budgets)
     else:
         axes.plot(*zip(*done, strict=True), "o", color=SKY, markersize=4.5, label="trial")
+    if done:
         axes.step(*zip(*best, strict=True), where="post", color=BLUE, label="best so far")
-    integer_axis(axes, len(points))
+    integer_axis(axes, points[-1].at if points else 0)
+    if by_epochs and points:
+        axes.set_xlim(-0.02 * points[-1].at, 1.02 * points[-1].at)
     edge = blended_transform_factory(axes.transData, axes.transAxes)
     for fate, marker, color in (("failed", "x", INK), ("diverged", "^", RED)):
-        at = [point.iteration for point in points if point.fate == fate]
+        at = [point.at for point in points if point.fate == fate]
         if at:
             axes.plot(at, [0.96] * len(at), marker, color=color, transform=edge, label=fate)
-    if numbers.incumbent and numbers.iteration:
-        _mark_incumbent(axes, numbers.iteration, numbers.incumbent)
+    if numbers.incumbent and numbers.at:
+        _mark_incumbent(axes, numbers.counted_in, numbers.at, numbers.incumbent)
     if points:
-        axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), ncols=5, frameon=False)
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.01, 1.0),
+            ncols=math.ceil(len(axes.get_legend_handles_labels()[0]) / n_lines),
+            columnspacing=1.1,
+            handletextpad=0.4,
+            frameon=False,
+        )
     return figure
 
 
-def _mark_incumbent(axes: Axes, iteration: int, trial: Trial) -> None:
+def _draw_budgets(axes: Axes, points: Sequence[curves.SearchPoint], budgets: Sequence[int]) -> None:
+    """The errors of each budget in a marker of its own, the larger the darker."""
+    shades = LinearSegmentedColormap.from_list("budgets", ("#9AD0F0", BLUE, "#00253D"))
+    for index, budget in enumerate(budgets):
+        done = [(p.at, p.error) for p in points if p.budget == budget and p.error is not None]
+        axes.plot(
+            *zip(*done, strict=True),
+            look(index)[1],
+            color=shades(index / max(1, len(budgets) - 1)),
+            markersize=4.5,
+            label=f"{budget} epoch{'s' * (budget > 1)}",
+        )
+
+
+def _mark_incumbent(axes: Axes, counted_in: curves.SearchAxis, at: int, trial: Trial) -> None:
     """A ring around the incumbent, and its configuration below it, where no other trial can be."""
     error = trial.valid_error or 0.0
     y = max(error, axes.get_ylim()[0])  # a logarithmic axis has no place for an error of 0
-    axes.plot(iteration, y, "o", color=RED, markersize=10, fillstyle="none", label="incumbent")
+    axes.plot(at, y, "o", color=RED, markersize=10, fillstyle="none", label="incumbent")
     left, right = axes.get_xlim()
-    share = (iteration - left) / (right - left)
+    share = (at - left) / (right - left)
+    place = f"after {at} epochs" if counted_in == "epochs" else f"iteration {at}"
+    words = [f"{place}: {percent(error)}", *textwrap.wrap(describe(trial.configuration), 70)]
     axes.annotate(
-        f"iteration {iteration}: {percent(error)}\n{describe(trial.configuration)}",
-        (iteration, y),
-        (min(max(share, 0.32), 0.68), 0.11),
+        "\n".join(words),
+        (at, y),
+        (min(max(share, 0.32), 0.68), 0.11 if len(words) < 3 else 0.14),  # noqa: PLR2004 - lines
         textcoords="axes fraction",
         ha="center",
         va="top",
@@ -79,18 +120,37 @@ def _mark_incumbent(axes: Axes, iteration: int, trial: Trial) -> None:
 def search_space(
     hyperparameters: Sequence[curves.SampledHyperparameter], caption: Caption
 ) -> Figure:
-    """How often each value of each hyperparameter is drawn, one panel for each."""
+    """How often each value of each hyperparameter is drawn, one panel for each.
+
+    The shares of one that is not always active are those of the draws in which it is.
+    """
     n_rows = math.ceil(len(hyperparameters) / 2) or 1
-    log = any(one.scale == "log" for one in hyperparameters)
+    log = any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters)
     key = "each doubling is equally likely, hence the flat tops; it does not mean powers of two."
-    title, height = "What the search space samples", 2.3 * n_rows + 0.35
+    # Room below each panel for its note.
+    noted = any(_note(*each) for each in _with_shares(hyperparameters))
+    pitch = 2.3 + 0.15 * noted
+    title, height = "What the search space samples", pitch * n_rows + 0.35
     figure = new_page(title, f"Logarithmic: {key}" if log else "", caption, height=height)
-    for index, one in enumerate(hyperparameters):
+    for index, (one, share) in enumerate(_with_shares(hyperparameters)):
         row, column = divmod(index, 2)
-        bottom = BOTTOM - 0.1 + 2.3 * (n_rows - 1 - row)
+        bottom = BOTTOM - 0.1 + 0.15 * noted + pitch * (n_rows - 1 - row)
         axes = add_axes(figure, LEFT + 3.7 * column, bottom, 3.0, 1.5)
         (_draw_choices if one.scale == "choice" else _draw_range)(axes, one)
+        axes.set_xlabel(_note(one, share), fontsize=LABEL_POINTS)
     return figure
+
+
+def _with_shares(
+    hyperparameters: Sequence[curves.SampledHyperparameter],
+) -> list[tuple[curves.SampledHyperparameter, float]]:
+    return list(zip(hyperparameters, active_shares(hyperparameters), strict=True))
+
+
+def _note(one: curves.SampledHyperparameter, share: float) -> str:
+    """What keeps the draws from being all and even; empty if nothing does."""
+    active = "" if share == 1 else f"active in {100 * share:.0f} % of draws"
+    return "; ".join(filter(None, (active, "some combinations forbidden" if one.forbids else "")))
 
 
 def _draw_range(axes: Axes, one: curves.SampledHyperparameter) -> None:
@@ -99,6 +159,7 @@ def _draw_range(axes: Axes, one: curves.SampledHyperparameter) -> None:
     log = one.scale == "log"
     name = in_words(one.name)
     how = "logarithmic" if log else "linear"
+    how += "" if one.distribution == "uniform" else f", {one.distribution}"
     axes.set_title(f"{name}: {lower:g} to {upper:g}, {how}", fontsize=9, loc="left")
     axes.set_ylabel("% per doubling" if log else "% per tenth of range", fontsize=LABEL_POINTS)
     if log:
@@ -109,6 +170,7 @@ def _draw_range(axes: Axes, one: curves.SampledHyperparameter) -> None:
     for bound in (lower, upper):
         axes.axvline(bound, color=GREY, linestyle=":", linewidth=1)
     if not one.draws:
+        axes.set_xlim(lower, upper)
         say(axes, "no draw")
         return
     draws = np.asarray(one.draws, dtype=float)
@@ -153,15 +215,30 @@ def _bin_edges(draws: NDArray[Any], lower: float, upper: float, *, log: bool) ->
 
 def _draw_choices(axes: Axes, one: curves.SampledHyperparameter) -> None:
     """A bar for each choice, its share of the draws, and a line where its probability is."""
-    name = in_words(one.name)
-    axes.set_title(f"{name}: {len(one.choices)} choices; line: expected", fontsize=9, loc="left")
+    n_choices = len(one.choices)
+    counted = f"{n_choices} choice{'s' * (n_choices > 1)}"
+    axes.set_title(f"{in_words(one.name)}: {counted}; line: expected", fontsize=9, loc="left")
     axes.set_ylabel("% of draws", fontsize=LABEL_POINTS)
     axes.grid(visible=False, axis="x")
-    places = range(len(one.choices))
-    expected = [100 * share for share in one.probabilities or [1 / len(places)] * len(places)]
+    places = range(n_choices)
+    expected = [100 * share for share in one.probabilities or [1 / n_choices] * n_choices]
     shares = [100 * one.draws.count(choice) / (len(one.draws) or 1) for choice in one.choices]
-    bars = axes.bar(places, shares, width=0.5, color=SKY)
-    axes.bar_label(bars, [f"{share:.1f} %" for share in shares], padding=6, fontsize=8)
+    axes.bar(places, shares, width=0.5, color=SKY)
+    # As much as there is room for: beside each other stand 4 shares with a unit, 8 without.
+    with_unit, most = 4, 8
+    for place, share, line in zip(places, shares, expected, strict=True):
+        if n_choices <= most:
+            axes.annotate(
+                f"{share:.1f} %" if n_choices <= with_unit else f"{share:.0f}",
+                (place, max(share, line)),
+                (0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
     axes.hlines(expected, [place - 0.3 for place in places], [place + 0.3 for place in places], RED)
-    axes.set_xticks(places, [value_text(one.name, choice) for choice in one.choices])
-    axes.set(xlim=(-0.6, len(places) - 0.4), ylim=(0, 1.3 * max(*shares, *expected)))
+    names = [value_text(one.name, choice) for choice in one.choices]
+    # An axis is 40 characters wide.
+    step = math.ceil(n_choices * (max(map(len, names)) + 1.5) / 40)
+    axes.set_xticks(places[::step], names[::step])
+    axes.set(xlim=(-0.6, n_choices - 0.4), ylim=(0, 1.3 * max(*shares, *expected)))

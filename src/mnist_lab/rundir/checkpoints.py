@@ -55,7 +55,9 @@ def from_bytes(content: bytes, trial: Proposed, path: Path) -> Checkpoint | None
         raise _refused(f"format version {version!r} in {path}")
     if head.crc32 != zlib.crc32(state):
         return None
-    if (head.configuration, head.seed) != (trial.configuration, trial.seed):
+    # A trial that is promoted goes on, for more epochs than it was started with.
+    configuration = head.configuration.model_copy(update={"epochs": trial.configuration.epochs})
+    if (configuration, head.seed) != (trial.configuration, trial.seed):
         raise _refused(f"another configuration or seed in {path}")
     return Checkpoint(head.epoch, state)
 

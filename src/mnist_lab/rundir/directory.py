@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import RunDirError, SettingsError
@@ -23,7 +24,7 @@ from mnist_lab.rundir.info import RunInfo
 from mnist_lab.rundir.journal import read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -49,6 +50,7 @@ class RunDir:
         self.model = path / "model.keras"
         self.hpbandster = path / "hpbandster"
         self.checkpoints = path / "checkpoints"
+        self._token = path / ".token.json"
         self._lock = path / ".lock"
 
     def exists(self) -> bool:
@@ -223,6 +225,30 @@ class RunDir:
         """Replace `test.json`."""
         write_json(self.test, {"format_version": FORMAT_VERSION} | result)
 
+    def write_token(self, text: str) -> None:
+        """Write what it takes to join the run, for its owner alone to read."""
+        write_bytes(self._token, text.encode(), mode=0o600)
+
+    def read_token(self) -> str:
+        """What it takes to join the run.
+
+        Raises:
+            RunDirError: nobody writes the run now, or the file is another user's.
+        """
+        try:
+            return self._token.read_text(encoding="utf-8")
+        except OSError as problem:
+            raise RunDirError(
+                "a run can be joined while somebody writes it",
+                received=f"{self._token} ({problem.strerror})",
+                next_step="start or continue the run first, as the same user",
+            ) from None
+
+    def drop_token(self) -> None:
+        """Remove what it takes to join the run: it is void."""
+        with suppress(OSError):  # it can wait: nobody listens any more
+            self._token.unlink(missing_ok=True)
+
     def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
         """Replace the figure `name`.
 
@@ -238,11 +264,23 @@ class RunDir:
         write_bytes(path, content)
         return path
 
-    def write_hpbandster(self, space: dict[str, Any], trials: list[Trial]) -> None:
-        """Replace `hpbandster/`: configs.json, results.json, configspace.json."""
-        names = {hyperparameter["name"] for hyperparameter in space["hyperparameters"]}
+    def write_hpbandster(
+        self,
+        space: dict[str, Any],
+        configurations: Iterable[dict[str, Any]],
+        trials: list[Trial],
+    ) -> None:
+        """Replace `hpbandster/`: configs.json, results.json, configspace.json.
+
+        Args:
+            space: ConfigSpace's JSON.
+            configurations: the hyperparameters of each trial that are active in that space.
+            trials: the trials.
+        """
         make_folder(self.hpbandster)
-        write_bytes(self.hpbandster / "configs.json", hpbandster.config_lines(names, trials))
+        write_bytes(
+            self.hpbandster / "configs.json", hpbandster.config_lines(configurations, trials)
+        )
         write_bytes(self.hpbandster / "results.json", hpbandster.result_lines(trials))
         write_json(self.hpbandster / "configspace.json", space)
 

@@ -29,15 +29,21 @@ if TYPE_CHECKING:
 _DISK_FAILS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Replace `path` atomically, and return when the new file is on the disk.
+
+    Args:
+        path: the file.
+        content: its bytes.
+        mode: who may read it, less the process's umask: 0o600 for a secret.
 
     Raises:
         RunDirError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        with temporary.open("xb") as file:
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(number, "wb") as file:  # noqa: PTH123 - a path cannot be opened with a mode
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -12,37 +12,44 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mnist_lab.records import Trial
 
 
-def config_lines(names: set[str], trials: list[Trial]) -> bytes:
-    """The content of configs.json; `names` are the hyperparameters of the space."""
+def config_lines(configurations: Iterable[dict[str, Any]], trials: list[Trial]) -> bytes:
+    """The content of configs.json; `configurations` holds each trial's active hyperparameters."""
     return _lines(
-        [
-            trial.id,
-            trial.configuration.model_dump(include=names),
-            {"trial": trial.trial, "seed": trial.seed},
-        ]
-        for trial in trials
+        [trial.id, configuration, {"trial": trial.trial, "seed": trial.seed}]
+        for trial, configuration in zip(trials, configurations, strict=True)
     )
 
 
 def result_lines(trials: list[Trial]) -> bytes:
     """The content of results.json."""
-    return _lines(_result(trial) for trial in trials if trial.ended is not None)
+    return _lines(line for trial in trials for line in _results(trial))
 
 
-def _result(trial: Trial) -> list[Any]:
-    budget = float(trial.configuration.epochs)
-    times = {"submitted": _timestamp(trial.started), "started": _timestamp(trial.started)}
-    times["finished"] = _timestamp(trial.ended)
-    if trial.state == "failed" or trial.valid_error is None:
+def _results(trial: Trial) -> Iterator[list[Any]]:
+    """A line for each budget that the trial was trained for, or failed at."""
+    for rung in trial.rungs:
+        times = _times(rung.started, rung.ended)
+        if rung.valid_error is None:
+            result = {"loss": 1.0, "info": {"state": "CRASHED", "reason": trial.reason}}
+            yield [trial.id, float(rung.budget), times, result, trial.reason]
+        else:
+            info = {"state": "SUCCESS", "diverged": trial.diverged}
+            result = {"loss": rung.valid_error, "info": info}
+            yield [trial.id, float(rung.budget), times, result, None]
+    if trial.state == "failed":
         result = {"loss": 1.0, "info": {"state": "CRASHED", "reason": trial.reason}}
-        return [trial.id, budget, times, result, trial.reason]
-    result = {"loss": trial.valid_error, "info": {"state": "SUCCESS", "diverged": trial.diverged}}
-    return [trial.id, budget, times, result, None]
+        times = _times(trial.started, trial.ended)
+        yield [trial.id, float(trial.configuration.epochs), times, result, trial.reason]
+
+
+def _times(started: str | None, ended: str | None) -> dict[str, float]:
+    start = _timestamp(started)
+    return {"submitted": start, "started": start, "finished": _timestamp(ended)}
 
 
 def _timestamp(when: str | None) -> float:

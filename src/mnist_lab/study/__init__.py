@@ -8,12 +8,15 @@ The same call again continues a run that was interrupted, and returns at once wh
 from mnist_lab.study.experiments import (
     FILTER_SIZES,
     LEARNING_RATES,
+    bohb,
     filter_sweep,
+    hyperband,
     lr_sweep,
     random_search,
     test,
     train,
 )
+from mnist_lab.study.joining import join
 from mnist_lab.study.results import draw
 from mnist_lab.study.session import Options, Run, load_run
 
@@ -22,8 +25,11 @@ __all__ = [
     "LEARNING_RATES",
     "Options",
     "Run",
+    "bohb",
     "draw",
     "filter_sweep",
+    "hyperband",
+    "join",
     "load_run",
     "lr_sweep",
     "random_search",

@@ -68,11 +68,51 @@ def random_search(
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
-
-    chosen = spaces.default_space() if space is None else spaces.read_space(space)
-    settings = {"base": {"epochs": epochs}, "iters": iters, "space": spaces.to_dict(chosen)}
+    settings = {"base": {"epochs": epochs}, "iters": iters, "space": _space(space)}
     return run_study("random-search", settings, options)
+
+
+def hyperband(
+    *,
+    iters: int,
+    min_epochs: int = 2,
+    max_epochs: int = 18,
+    space: Path | None = None,
+    **options: Unpack[Options],
+) -> Run:
+    """Train configurations drawn from a search space, and only the best of them for long.
+
+    Args:
+        iters: how many brackets; a later call may raise it.
+        min_epochs: of the first rung of the first bracket; at least 1.
+        max_epochs: of the last rung, at least `min_epochs`. The rungs between are thirds of it.
+        space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
+        **options: see :class:`Options`.
+    """
+    return _halving("hyperband", iters, (min_epochs, max_epochs), space, options)
+
+
+def bohb(
+    *,
+    iters: int,
+    min_epochs: int = 2,
+    max_epochs: int = 18,
+    space: Path | None = None,
+    **options: Unpack[Options],
+) -> Run:
+    """Hyperband whose configurations are proposed by a model of the results so far.
+
+    Which results are known when a configuration is proposed depends on the workers, so other
+    numbers of workers propose others. What the journal knows is proposed again.
+
+    Args:
+        iters: how many brackets; a later call may raise it.
+        min_epochs: as for :func:`hyperband`.
+        max_epochs: as for :func:`hyperband`.
+        space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
+        **options: see :class:`Options`.
+    """
+    return _halving("bohb", iters, (min_epochs, max_epochs), space, options)
 
 
 def test(
@@ -102,6 +142,35 @@ def train(config: TrainConfig, **options: Unpack[Options]) -> Run:
         **options: see :class:`Options`.
     """
     return run_study("train", {"base": config.model_dump()}, options)
+
+
+def _halving(
+    experiment: str,
+    iters: int,
+    epochs: tuple[int, int],
+    space: Path | None,
+    options: Options,
+) -> Run:
+    smallest, largest = epochs
+    if smallest > largest:
+        raise SettingsError(
+            "--min-epochs is at most --max-epochs",
+            received=f"{smallest} and {largest}",
+            next_step="correct one of them",
+        )
+    settings = {
+        "base": {"epochs": largest},
+        "min_epochs": smallest,
+        "iters": iters,
+        "space": _space(space),
+    }
+    return run_study(experiment, settings, options)
+
+
+def _space(path: Path | None) -> dict[str, Any]:
+    from mnist_lab import space  # ConfigSpace takes a second to import
+
+    return space.to_dict(space.default_space() if path is None else space.read_space(path))
 
 
 def _sweep(experiment: str, values: list[Any], epochs: int, repeats: int, options: Options) -> Run:

@@ -4,39 +4,109 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.config import VARIED, TrainConfig, forward_multiplications
+from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications
+from mnist_lab.records import Proposed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mnist_lab.config import StudySettings
     from mnist_lab.engine.proposals import Proposals
+    from mnist_lab.records import Event, Trial
 
 
-def proposals_of(settings: StudySettings) -> Proposals:
-    """Who proposes the configurations of this study."""
+def proposals_of(settings: StudySettings, history: Iterable[Event] = ()) -> Proposals:
+    """Who proposes the configurations of this study; `history` is what its journal knows."""
     from mnist_lab.engine import proposals  # HpBandSter, only to train
 
-    epochs, seed = settings.base.epochs, settings.seed
-    if settings.iters is not None:
-        return proposals.RandomSearch(
-            _draw(settings), n_iterations=settings.iters, epochs=epochs, seed=seed
-        )
-    varied = [config.model_dump() for config in _distinct(settings)]
-    return proposals.Grid(varied, repeats=settings.repeats, epochs=epochs, seed=seed)
+    seed = settings.seed
+    if settings.space is None:
+        varied = [config.model_dump() for config in _distinct(settings)]
+        bracket = Bracket((settings.n_trials,), (settings.base.epochs,))
+        return proposals.Grid(varied, repeats=settings.repeats, bracket=bracket, seed=seed)
+    draw, brackets = _draw(settings), brackets_of(settings)
+    if settings.experiment != "bohb":
+        return proposals.Sampled(draw, brackets=brackets, seed=seed)
+    return _bohb(settings, history)
+
+
+def brackets_of(settings: StudySettings) -> list[Bracket]:
+    """The brackets of a search; random search has one configuration in each."""
+    return settings.brackets or [Bracket((1,), (settings.base.epochs,))] * (settings.iters or 0)
 
 
 def plan(settings: StudySettings) -> list[TrainConfig]:
-    """The configurations that will be trained, in the order they are handed out."""
-    if settings.iters is None:
+    """The configurations that will be proposed, in the order they are handed out.
+
+    BOHB's depend on results; in their places stand random ones.
+    """
+    if settings.space is None:
         return [config for config in _distinct(settings) for _ in range(settings.repeats)]
     from mnist_lab.engine.proposals import derive_seed  # HpBandSter
 
-    draw = _draw(settings)
-    return [
-        settings.base.model_copy(update=draw(derive_seed(settings.seed, number)))
-        for number in range(settings.iters)
-    ]
+    draw, planned = _draw(settings), []
+    for number, bracket in enumerate(brackets_of(settings)):
+        for index in range(bracket.n_configs[0]):
+            values = draw(derive_seed(settings.seed, number, 0, index))
+            update = values | {"epochs": bracket.epochs[0]}
+            planned.append(settings.base.model_copy(update=update))
+    return planned
+
+
+def promotions(settings: StudySettings) -> list[TrainConfig]:
+    """What will be promoted, with the epochs that each adds.
+
+    Which ones they are is not known yet; in their places stand others of the same bracket.
+    """
+    if settings.space is None:
+        return []
+    stand_ins = iter(plan(settings))
+    promoted = []
+    for bracket in brackets_of(settings):
+        first = [next(stand_ins) for _ in range(bracket.n_configs[0])]
+        for n_configs, before, after in zip(
+            bracket.n_configs[1:], bracket.epochs, bracket.epochs[1:], strict=False
+        ):
+            added = {"epochs": after - before}
+            promoted += [config.model_copy(update=added) for config in first[:n_configs]]
+    return promoted
+
+
+def proposed_values(space: dict[str, Any], trials: Iterable[Trial]) -> list[dict[str, Any]]:
+    """Each trial's hyperparameters that are active in the search space, given as its JSON."""
+    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
+
+    chosen = spaces.from_dict(space)
+    return [spaces.active(chosen, dict(trial.configuration)) for trial in trials]
+
+
+def _bohb(settings: StudySettings, history: Iterable[Event]) -> Proposals:
+    from functools import partial
+
+    from mnist_lab import space  # ConfigSpace takes a second to import
+    from mnist_lab.engine import density, proposals
+
+    chosen = space.from_dict(settings.space or {})
+    names = set(chosen)
+    model = density.DensityModel(
+        density.Cube(
+            space.kinds(chosen),
+            partial(space.to_vector, chosen),
+            partial(space.from_vector, chosen),
+        )
+    )
+    recorded = {
+        event.id: event.configuration.model_dump(include=names)
+        for event in history
+        if isinstance(event, Proposed)
+    }
+    return proposals.Bohb(
+        _draw(settings),
+        brackets=brackets_of(settings),
+        seed=settings.seed,
+        model=model,
+        recorded=recorded,
+    )
 
 
 def _distinct(settings: StudySettings) -> list[TrainConfig]:

@@ -126,7 +126,11 @@ def _figures(run: Run) -> dict[str, Figure]:
     settings, trials, caption = run.info.settings, run.trials, _caption(run)
     figures: dict[str, Figure] = {}
     if settings.space is not None:
-        figures["incumbent"] = plots.incumbent(curves.incumbents(trials), caption)
+        counted_in: curves.SearchAxis = "epochs" if settings.brackets else "iterations"
+        figures["incumbent"] = plots.incumbent(curves.incumbents(trials, counted_in), caption)
+        if settings.brackets:
+            panels = curves.bracket_panels(trials, settings.brackets)
+            figures["brackets"] = plots.brackets(panels, curves.tally(trials), caption)
         drawn = caption._replace(n=f"{N_DRAWS:,} draws")
         figures["search_space"] = plots.search_space(sampled(settings.space), drawn)
     elif settings.experiment == "test":

@@ -16,7 +16,7 @@ from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import Silent, Watcher
 from mnist_lab.records import Trial, fold, now
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
-from mnist_lab.study.proposing import plan, proposals_of
+from mnist_lab.study.proposing import plan, promotions, proposals_of, proposed_values
 from mnist_lab.study.results import write_results
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ class Options(TypedDict, total=False):
     data: str | None
     # `auto`: a GPU that TensorFlow sees, else the CPU.
     device: Device
-    # How many trainings at the same time: None, every GPU, or every core that is free.
+    # How many trainings at the same time on this machine: None, every GPU, or every core that is
+    # free; with 0 it only coordinates those that join.
     workers: int | None
+    # The address that workers of other machines reach this one at: loopback, for this one alone.
+    host: str
     # Threads of each training: 1. Other numbers round differently, so it is part of the settings.
     threads_per_worker: int
     # Let other people's work go first: False.
@@ -120,7 +123,9 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
         if session.is_over():
             run = load_run(run_dir.path)
         else:
-            run = session.run(_places(options, n_gpus, watch.note), watch, deadline)
+            places = _places(options, n_gpus, watch.note)
+            host = options.get("host") or "127.0.0.1"
+            run = session.run(places, watch, host=host, deadline=deadline)
         held.check()
         return run._replace(files=tuple(write_results(run)))
 
@@ -150,13 +155,15 @@ class _Session:
         """Whether everything that is asked for was done in an earlier session."""
         return self._info.state == "complete" and self._info.settings == self._settings
 
-    def run(self, places: Sequence[Place], watch: Watcher, deadline: Deadline | None) -> Run:
+    def run(
+        self, places: Sequence[Place], watch: Watcher, *, host: str, deadline: Deadline | None
+    ) -> Run:
         """Train what is missing; whatever happens, the files tell what is done."""
         self._write_info("running")
         found = self._run_dir.read_trials()
         state: RunState = "stopped"
         try:
-            self._train(places, watch, deadline)
+            self._train(places, watch, host, deadline)
             state = "complete"
             self._run_dir.drop_checkpoints()
         except TimeLimit:
@@ -167,8 +174,8 @@ class _Session:
             if state == "complete" and not any(trial.state == "complete" for trial in trials):
                 state = "failed"
             self._run_dir.write_curves(trials)
-            if self._settings.space is not None:
-                self._run_dir.write_hpbandster(self._settings.space, trials)
+            if (space := self._settings.space) is not None:
+                self._run_dir.write_hpbandster(space, proposed_values(space, trials), trials)
             info = self._write_info(state)
         if state == "failed":
             raise StudyError(
@@ -178,18 +185,21 @@ class _Session:
             )
         return Run(self._run_dir.path, info, trials, _n_ended(found))
 
-    def _train(self, places: Sequence[Place], watch: Watcher, deadline: Deadline | None) -> None:
+    def _train(
+        self, places: Sequence[Place], watch: Watcher, host: str, deadline: Deadline | None
+    ) -> None:
         from mnist_lab.engine import run_trials  # HpBandSter, only to train
 
         history = self._run_dir.read_events()
         trials = fold(history)
-        proposals = proposals_of(self._settings)
-        used = places[: max(proposals.n_trainings - _n_ended(trials), 1)]
+        most = max(self._settings.n_trials - _n_ended(trials), 1)
+        used = places if self._settings.brackets else places[:most]
         forecast = Forecast(
             plan(self._settings),
             trials,
+            promotions=promotions(self._settings),
             n_images=_n_images(self._settings, self._data),
-            n_workers=len(used),
+            n_workers=max(len(used), 1),
             deadline=deadline,
         )
         journal = Journal(self._run_dir.journal)
@@ -208,10 +218,12 @@ class _Session:
 
         if journal.repaired:
             watch.note(journal.repaired)
+        if not used:
+            watch.note(f"no worker here: they join with mnist-lab worker {self._run_dir.path}")
         watch.begin(self._title(trials), forecast, trials)
         try:
             run_trials(
-                proposals=proposals,
+                proposals=proposals_of(self._settings, history),
                 base=self._settings.base,
                 history=history,
                 emit=emit,
@@ -219,6 +231,9 @@ class _Session:
                 trainer=TRAINER,
                 arguments=self._trainer_arguments(),
                 places=used,
+                n_threads=self._settings.threads_per_worker,
+                host=host,
+                announce=self._run_dir.write_token,
                 patience_s=forecast.patience_s,
                 tick=tick,
                 note=watch.note,
@@ -226,6 +241,7 @@ class _Session:
         finally:
             watch.end()
             journal.close()
+            self._run_dir.drop_token()
 
     def _trainer_arguments(self) -> dict[str, Any]:
         settings = self._settings
@@ -288,9 +304,16 @@ def _settings(
                 next_step=nearest(key, Options.__annotations__),
             )
     workers = options.get("workers")
-    if workers is not None and workers < 1:
+    if workers is not None and workers < 0:
         raise SettingsError(
-            "--workers is auto or at least 1", received=workers, next_step="leave it out"
+            "--workers is auto or at least 0", received=workers, next_step="leave it out"
+        )
+    host = options.get("host")
+    if host is not None and not machine.is_own_address(host):
+        raise SettingsError(
+            "--host is an address of this machine",
+            received=host,
+            next_step="give one that the other machines reach, or leave it out",
         )
     device = options.get("device", "auto")
     n_gpus = 0 if device == "cpu" else machine.usable_gpus()
@@ -308,9 +331,10 @@ def _places(options: Options, n_gpus: int, note: Callable[[str], None]) -> list[
 
     workers = options.get("workers")
     n_threads = options.get("threads_per_worker", 1)
-    place = Place(n_threads=n_threads, niceness=NICENESS if options.get("nice") else 0)
+    place = Place(niceness=NICENESS if options.get("nice") else 0)
     if n_gpus:
-        return [place._replace(gpu=number % n_gpus) for number in range(workers or n_gpus)]
+        n_workers = n_gpus if workers is None else workers
+        return [place._replace(gpu=number % n_gpus) for number in range(n_workers)]
     if workers is None:
         workers, why_fewer = machine.suggested_workers(n_threads)
         if why_fewer:

@@ -35,7 +35,7 @@ def compile_epoch(
     """A compiled function: (pixels, labels, order) -> (sum of losses, number right, number seen).
 
     The steps take `batch_size` images each, the last one what is left; a loss that is not finite
-    ends the epoch early.
+    ends the epoch early. Momentum and weight decay are those of the optimiser, as constants.
     """
     weights = logits.trainable_variables
 
@@ -47,6 +47,9 @@ def compile_epoch(
         # Not `optimizer.apply`: it adds up gradients over devices with a custom gradient, which
         # TensorFlow registers for ever, and with it the whole graph of each trial.
         for gradient, weight in zip(tape.gradient(loss, weights), weights, strict=True):
+            if optimizer.weight_decay:
+                # `apply` does this, `update_step` does not.
+                weight.assign_sub(weight * optimizer.weight_decay * optimizer.learning_rate)
             optimizer.update_step(gradient, weight, optimizer.learning_rate)
         return tf.reduce_sum(losses), n_right
 

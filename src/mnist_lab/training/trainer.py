@@ -32,9 +32,9 @@ class _Images(NamedTuple):
 
 
 class _Program(NamedTuple):
-    """What is compiled once for all trials of the same shapes."""
+    """What is compiled once for all trials of the same shapes and constants, which are its key."""
 
-    key: tuple[int, int, int]
+    key: tuple[float, ...]
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
     run_epoch: Any
@@ -76,7 +76,7 @@ class Trainer:
 
         Args:
             config: the configuration.
-            seed: decides the initial weights and the order of the images.
+            seed: decides the initial weights, the order of the images and the dropout.
             start: a :meth:`checkpoint` of the same training, to go on after its epoch.
 
         Raises:
@@ -160,13 +160,16 @@ class Trainer:
 
     def _prepare(self, config: TrainConfig, seed: int) -> _Program:
         """The compiled program for `config`, with fresh weights and a fresh optimiser."""
-        key = (config.batch_size, config.num_filters, config.filter_size)
+        shapes = (config.batch_size, config.num_filters, config.filter_size)
+        key: tuple[float, ...] = (*shapes, config.momentum, config.dropout, config.weight_decay)
         network = model.build_model(config, seed=seed, precision=self._precision)
         if self._program is None or self._program.key != key:
             # Only one is kept: TensorFlow's graphs would add up over a search.
             self._program = None
             keras.backend.clear_session()
-            optimizer = keras.optimizers.SGD(config.learning_rate)
+            optimizer = keras.optimizers.SGD(
+                config.learning_rate, config.momentum, weight_decay=config.weight_decay
+            )
             logits = model.logits_of(network)
             optimizer.build(logits.trainable_variables)
             self._program = _Program(
@@ -179,12 +182,18 @@ class Trainer:
         else:
             self._program.model.set_weights(network.get_weights())
             self._program.optimizer.learning_rate = config.learning_rate
+            for velocity in self._program.optimizer.momentums:
+                velocity.assign(keras.ops.zeros_like(velocity))
         return self._program
 
     def _epoch(self, program: _Program, seed: int, number: int) -> Epoch:
         start = time.perf_counter()
-        order = np.random.default_rng([seed, number]).permutation(self._n_train).astype(np.int32)
+        rng = np.random.default_rng([seed, number])
+        order = rng.permutation(self._n_train).astype(np.int32)
         with tf.device(self._device):
+            # Not kept in checkpoints: an epoch's dropout, like its order, is the same from wherever
+            # the training goes on.
+            model.reseed_dropout(program.model, rng.integers(2**31, size=2))
             loss, n_right, n_seen = program.run_epoch(*self._train, tf.constant(order))
             valid_loss = valid_error = None
             if self._valid is not None:

@@ -1,0 +1,163 @@
+"""Workers that join a run which another process, perhaps on another machine, writes."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import Pyro4.errors
+
+from mnist_lab import machine
+from mnist_lab.engine.pool import Pool
+from mnist_lab.engine.transport import Token, address_towards, dispatcher_of, secure
+from mnist_lab.engine.worker import Orders
+from mnist_lab.errors import StudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnist_lab.engine.pool import Place
+
+TICK_S = 0.2
+# How long a run that cannot be reached is waited for: long enough to put a cable back.
+PATIENCE_S = 600.0
+# What must agree for the same numbers.
+_VERSIONS = ("mnist-lab", "tensorflow", "keras", "numpy")
+
+
+class _Ended(Exception):
+    """Nobody listens any more where the run was."""
+
+
+def orders_of(token: Token) -> Orders:
+    """What a worker that joins is told.
+
+    Everything that Pyro4 does in this process from now on is for that run.
+
+    Raises:
+        StudyError: nobody answers, or the run uses other versions.
+    """
+    secure(token.credentials)
+    try:
+        with dispatcher_of(token.host, token.port, token.run_id) as dispatcher:
+            orders = Orders.model_validate_json(dispatcher.orders())
+            own = address_towards(token.host, token.port)
+    except (Pyro4.errors.PyroError, OSError) as problem:
+        raise StudyError(
+            "a run can be joined where it listens",
+            received=f"no answer from {token.host}:{token.port} ({_cause(problem)})",
+            next_step="see whether it runs (mnist-lab status), and was started with --host and an "
+            "address that this machine reaches",
+        ) from None
+    here = machine.versions()
+    different = [
+        f"{name} {orders.versions[name]} there, {here[name]} here"
+        for name in _VERSIONS
+        if orders.versions.get(name) != here[name]
+    ]
+    if different:
+        raise StudyError(
+            "all workers of a run use the same versions",
+            received="; ".join(different),
+            next_step="install the same requirements.lock",
+        )
+    return orders.model_copy(update={"host": own, "nameserver": token.host})
+
+
+def work(
+    token: Token,
+    orders: Orders,
+    places: Sequence[Place],
+    *,
+    tick: Callable[[], None],
+    note: Callable[[str], None],
+) -> None:
+    """Work for a run until it ends.
+
+    Args:
+        token: of the run.
+        orders: what :func:`orders_of` answered, with the data set of this machine.
+        places: where workers run.
+        tick: called about five times a second; what it raises ends the work.
+        note: called with a line when the run cannot be reached, and when it is reached again.
+
+    Raises:
+        StudyError: a worker cannot start, or the run cannot be reached for :data:`PATIENCE_S`.
+    """
+    line = _Line(token, note)
+    pool = Pool(orders, is_known=line.is_known, is_gone=line.is_gone)
+    start_s = time.monotonic()
+    try:
+        pool.start(places, 0.0)
+        while True:
+            time.sleep(TICK_S)
+            tick()
+            line.look()
+            pool.replace_dead(time.monotonic() - start_s)
+    except _Ended:
+        note("the run has ended, or was stopped")
+    finally:
+        names = pool.names
+        pool.stop()
+        line.leave(names)
+
+
+class _Line:
+    """The line to a run's dispatcher, which may be cut for a while."""
+
+    def __init__(self, token: Token, note: Callable[[str], None]) -> None:
+        self._dispatcher = dispatcher_of(token.host, token.port, token.run_id)
+        self._note = note
+        self._last_s = self._last_try_s = time.monotonic()
+        self._n_failed = 0
+
+    def is_known(self, name: str) -> bool:
+        """Whether the run knows this worker; while nobody can tell: yes."""
+        return bool(self._ask("is_known", name, otherwise=True))
+
+    def is_gone(self, name: str) -> bool:
+        """Whether the run has given this worker up; while nobody can tell: no."""
+        return bool(self._ask("is_gone", name, otherwise=False))
+
+    def look(self) -> None:
+        """See whether the run is still there."""
+        self._ask("is_known", "", otherwise=False)
+        if time.monotonic() - self._last_s > PATIENCE_S:
+            raise StudyError(
+                f"a run can be reached again within {PATIENCE_S:.0f} s",
+                next_step="see whether its machine runs, then join again",
+            )
+
+    def leave(self, names: Sequence[str]) -> None:
+        """Say that these workers are taken away; if nobody hears, they will be missed."""
+        with suppress(Pyro4.errors.PyroError):
+            for name in names:
+                self._dispatcher.leave(name)
+
+    def _ask(self, method: str, name: str, *, otherwise: Any) -> Any:
+        if self._n_failed and time.monotonic() - self._last_try_s < 1:
+            return otherwise
+        try:
+            answer = getattr(self._dispatcher, method)(name)
+        except Pyro4.errors.PyroError as problem:
+            if isinstance(_cause(problem), ConnectionRefusedError):
+                raise _Ended from None
+            # Once is nothing yet: a run that ends closes its connections first.
+            self._n_failed += 1
+            self._last_try_s = time.monotonic()
+            if self._n_failed == 2:  # noqa: PLR2004
+                self._note(f"the run cannot be reached ({_cause(problem)}); trying again")
+            return otherwise
+        self._last_s = time.monotonic()
+        if self._n_failed > 1:
+            self._note("the run is reached again")
+        self._n_failed = 0
+        return answer
+
+
+def _cause(problem: BaseException) -> BaseException:
+    """What is at the bottom of an error of Pyro4."""
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    return problem

@@ -1,0 +1,121 @@
+"""Workers for a run that another process writes: on this machine, or on one of many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_lab import data as datasets
+from mnist_lab import machine
+from mnist_lab.errors import SettingsError, no_gpu
+from mnist_lab.rundir import RunDir
+from mnist_lab.study.session import NICENESS
+
+if TYPE_CHECKING:
+    from mnist_lab.engine import Place
+    from mnist_lab.engine.worker import Orders
+    from mnist_lab.progress import Watcher
+
+
+def join(
+    run: Path | None,
+    *,
+    at: str | None = None,
+    token: Path | None = None,
+    data: str | None = None,
+    workers: int | None = None,
+    nice: bool = False,
+    watch: Watcher,
+) -> None:
+    """Work for a run until it ends.
+
+    Args:
+        run: the run directory, where this machine sees it.
+        at: `HOST:PORT` of the run, where it does not; with `token`.
+        token: a copy of the run's `.token.json`.
+        data: as for the studies; by default where the run has it, else where this machine does.
+        workers: how many; None is one for each free core, or each GPU.
+        nice: let other people's work go first.
+        watch: is told what happens.
+
+    Raises:
+        SettingsError: what was given does not name a run.
+        RunDirError: nobody writes the run.
+        StudyError: nobody answers, or a worker cannot start.
+        DataError: this machine has another data set than the run.
+    """
+    from mnist_lab.engine import joining, transport  # HpBandSter, only to train
+
+    text = _token_text(run, token)
+    try:
+        joined = transport.Token.model_validate_json(text)
+    except ValueError:
+        raise SettingsError(
+            "a token is a copy of a run's .token.json",
+            received=token or run,
+            next_step="copy it again",
+        ) from None
+    if at is not None:
+        host, port = _address(at)
+        joined = joined.model_copy(update={"host": host, "port": port})
+    orders = joining.orders_of(joined)
+    digests = orders.arguments["digests"]
+    source = datasets.load(data or _source(orders), expect=digests).info.source
+    orders = orders.model_copy(update={"arguments": orders.arguments | {"source": source}})
+    places = _places(orders, workers, nice=nice)
+    watch.note(f"joining {joined.host}:{joined.port} with {len(places)} workers")
+    joining.work(joined, orders, places, tick=watch.tick, note=watch.note)
+
+
+def _token_text(run: Path | None, token: Path | None) -> str:
+    if (run is None) == (token is None):
+        raise SettingsError(
+            "a run is named by its directory, or by --join and --token",
+            next_step="give one of the two",
+        )
+    if run is not None:
+        run_dir = RunDir(run)
+        run_dir.read_info()
+        return run_dir.read_token()
+    assert token is not None  # noqa: S101 - checked above
+    try:
+        return token.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise SettingsError(
+            "a token is a copy of a run's .token.json",
+            received=f"{token} ({getattr(problem, 'strerror', None) or problem})",
+            next_step="copy it from the run directory",
+        ) from None
+
+
+def _address(at: str) -> tuple[str, int]:
+    host, _, port = at.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise SettingsError(
+            "--join is an address and a port, such as 192.168.0.7:41234",
+            received=at,
+            next_step="take them from the line that the run began with",
+        )
+    return host.strip("[]"), int(port)
+
+
+def _source(orders: Orders) -> str | None:
+    """Where the run has its data set, if this machine sees it there; else its own."""
+    source: str = orders.arguments["source"]
+    return source if source == datasets.SAMPLE or Path(source).exists() else None
+
+
+def _places(orders: Orders, workers: int | None, *, nice: bool) -> list[Place]:
+    from mnist_lab.engine import Place  # HpBandSter, only to train
+
+    if workers is not None and workers < 1:
+        raise SettingsError(
+            "--workers is auto or at least 1 here", received=workers, next_step="leave it out"
+        )
+    place = Place(niceness=NICENESS if nice else 0)
+    if orders.arguments["device"] == "cpu":
+        return [place] * (workers or machine.suggested_workers(orders.n_threads)[0])
+    n_gpus = machine.usable_gpus()
+    if n_gpus == 0:
+        raise no_gpu()
+    return [place._replace(gpu=number % n_gpus) for number in range(workers or n_gpus)]
