@@ -100,7 +100,7 @@ def search(*errors: float | None) -> Incumbents:
             epochs=() if error is None else (an_epoch(1, error),),
             rungs=()
             if error is None
-            else (Rung(budget=1, valid_error=error, started=None, ended=""),),
+            else (Rung(budget=1, valid_error=error, diverged=False, started=None, ended=""),),
             test=None,
         )
         for number, error in enumerate(errors, 1)

@@ -48,7 +48,7 @@ def make_trial(
     )
     config = TrainConfig(**{"epochs": max(1, len(errors)), **configuration})
     last = errors[-1] if errors else None
-    rung = Rung(budget=config.epochs, valid_error=last, started=None, ended="")
+    rung = Rung(budget=config.epochs, valid_error=last, diverged=diverged, started=None, ended="")
     return Trial(
         trial=number,
         id=(0, 0, number),
@@ -348,9 +348,8 @@ class TestBudgets:
         """
         later = climbing(finished(budget=6, diverged=True), n_epochs=3)
         assert [curves.fate(one) for one in curves.endings([later])] == ["complete", "diverged"]
-        lost = an_epoch(2, 0.9).model_copy(update={"train_loss": None, "valid_loss": None})
-        epochs = (later.epochs[0], lost, *later.epochs[2:])
-        before = later.model_copy(update={"epochs": epochs})
+        first = later.rungs[0].model_copy(update={"diverged": True})
+        before = later.model_copy(update={"rungs": (first, *later.rungs[1:])})
         assert [curves.fate(one) for one in curves.endings([before])] == ["diverged", "diverged"]
         assert curves.best_trial([before]) is None
 

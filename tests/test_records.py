@@ -168,7 +168,7 @@ def test_life_of_a_trial() -> None:
         ended=TIME,
         worker="worker-1",
         epochs=(an_epoch(1, 0.05),),
-        rungs=(Rung(budget=3, valid_error=0.05, started=TIME, ended=TIME),),
+        rungs=(Rung(budget=3, valid_error=0.05, diverged=True, started=TIME, ended=TIME),),
         test=None,
     )
 

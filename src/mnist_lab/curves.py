@@ -257,21 +257,15 @@ def _as_of(trial: Trial, rung: Rung) -> Trial:
     """The trial as it was when it ended this rung."""
     if trial.state == "complete" and rung == trial.rungs[-1]:
         return trial
-    epochs = trial.epochs[: rung.budget]
-    # The trial's own `diverged` is of its last rung.
-    lost = any(
-        epoch.train_loss is None or (epoch.valid_error is not None and epoch.valid_loss is None)
-        for epoch in epochs
-    )
     return trial.model_copy(
         update={
             "configuration": trial.configuration.model_copy(update={"epochs": rung.budget}),
             "state": "complete",
-            "diverged": lost,
+            "diverged": rung.diverged,
             "reason": None,
             "started": rung.started,
             "ended": rung.ended,
-            "epochs": epochs,
+            "epochs": trial.epochs[: rung.budget],
             "rungs": trial.rungs[: trial.rungs.index(rung) + 1],
         }
     )

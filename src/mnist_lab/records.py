@@ -152,6 +152,7 @@ class Rung(Frozen):
 
     budget: int
     valid_error: float | None
+    diverged: bool
     started: str | None
     ended: str
 
@@ -228,6 +229,7 @@ def _change(
     rung = Rung(
         budget=event.budget,
         valid_error=trial.valid_error,
+        diverged=event.diverged,
         started=trial.started,
         ended=event.time,
     )

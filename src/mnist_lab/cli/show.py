@@ -241,7 +241,8 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     states = [trial.state for trial in trials]
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
-    planned = info.settings.n_trials
+    # HpBandSter proposes more where too few of a rung could be trained.
+    planned = max(info.settings.n_trials, len(trials))
     return {
         "out": str(path),
         "experiment": info.settings.experiment,
@@ -292,7 +293,7 @@ def _table(info: RunInfo, trials: list[Trial]) -> Table:
     rows = curves.summary(trials, VARIED.get(info.settings.experiment))
     shown = rows
     if info.settings.space is not None:
-        shown = sorted(rows, key=lambda row: row.error.mean if row.error else 1.0)[:MOST_ROWS]
+        shown = sorted(rows, key=_place)[:MOST_ROWS]
     table = Table(caption_justify="left")
     table.add_column("configuration")
     for name in ("n", "validation error", "s/epoch"):
@@ -310,6 +311,11 @@ def _table(info: RunInfo, trials: list[Trial]) -> Table:
     if len(shown) < len(rows):
         table.caption = f"the best {len(shown)} of {len(rows)}; all are in curves.json"
     return table
+
+
+def _place(row: SummaryRow) -> tuple[int, float]:
+    """Sorts the best to the front: only what was trained equally long can be compared."""
+    return -row.configuration.epochs, row.error.mean if row.error else 1.0
 
 
 def _test_table(trials: list[Trial]) -> Table:
@@ -357,9 +363,16 @@ def _conclusions(info: RunInfo, trials: list[Trial]) -> list[str]:
                 + ", ".join(f"{d}: {curves.percent(e)}" for d, e in errors if e is not None)
             )
         return lines
+    if settings.space is not None:
+        winner = curves.best_trial(trials)
+        if winner is not None and winner.valid_error is not None:
+            error = curves.percent(winner.valid_error)
+            config = curves.describe(winner.configuration)
+            lines.append(f"best: {config}, validation error {error} (n = 1)")
+        return lines
     rows = [row for row in curves.summary(trials, VARIED.get(settings.experiment)) if row.error]
     if len(rows) > 1:
-        best = min(rows, key=lambda row: row.error.mean if row.error else 1.0)
+        best = min(rows, key=_place)
         assert best.error is not None  # noqa: S101 - rows were chosen so
         lines.append(
             f"best: {curves.describe(best.configuration)}, validation error "

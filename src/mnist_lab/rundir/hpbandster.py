@@ -38,7 +38,7 @@ def _results(trial: Trial) -> Iterator[list[Any]]:
             result = {"loss": 1.0, "info": {"state": "CRASHED", "reason": trial.reason}}
             yield [trial.id, float(rung.budget), times, result, trial.reason]
         else:
-            info = {"state": "SUCCESS", "diverged": trial.diverged}
+            info = {"state": "SUCCESS", "diverged": rung.diverged}
             result = {"loss": rung.valid_error, "info": info}
             yield [trial.id, float(rung.budget), times, result, None]
     if trial.state == "failed":

@@ -150,8 +150,11 @@ def _caption(run: Run) -> Caption:
     from mnist_lab import plots  # matplotlib, only to draw
 
     settings = run.info.settings
-    n_trials = sum(trial.ended is not None for trial in run.trials)
-    counted = f"{n_trials} trainings" if settings.space else f"n = {settings.repeats}"
+    counted = (
+        f"{len(curves.endings(run.trials))} trainings"
+        if settings.space
+        else f"n = {settings.repeats}"
+    )
     return plots.Caption(
         data_name=run.info.data["name"],
         notice=run.info.data["notice"],

@@ -1,0 +1,189 @@
+"""What the engine costs with many workers: trials that only sleep, 1 to 64 workers on this machine.
+
+    python benchmarks/scale.py --out docs/performance
+
+A worker's idle time is what passes between the end of a trial and the begin of its next, as the
+worker's own clock has it; the end of the run, where nothing is left for it, does not count. Each
+trial sends one epoch with a checkpoint of the base configuration's size, and everything is written
+to a real run directory. Writes scale.json, scale.png and scale.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab import machine
+from mnist_lab.config import Bracket, TrainConfig
+from mnist_lab.engine import Place, run_trials
+from mnist_lab.engine.proposals import Sampled
+from mnist_lab.records import Checkpoint, Epoch, Outcome, Proposed
+from mnist_lab.rundir import Journal, RunDir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+# Bytes of the base configuration's weights.
+CHECKPOINT_BYTES = 104_250 * 4
+
+
+def open_sleeper(*, seconds: float) -> Callable[..., Any]:
+    """A trainer that sleeps; its checkpoint begins with who slept, and from when to when."""
+    filling = os.urandom(CHECKPOINT_BYTES)
+
+    def sleep(
+        config: TrainConfig, seed: int, start: Checkpoint | None
+    ) -> Generator[Checkpoint, None, tuple[Outcome, None]]:
+        del config, seed, start
+        begin = time.monotonic()
+        time.sleep(seconds)
+        times = json.dumps([os.getpid(), begin, time.monotonic()]).encode()
+        epoch = Epoch(
+            epoch=1,
+            train_loss=None,
+            train_error=0.5,
+            valid_loss=None,
+            valid_error=0.5,
+            duration_s=seconds,
+        )
+        yield Checkpoint(epoch, times + b"\n" + filling)
+        return Outcome(loss=0.5), None
+
+    return sleep
+
+
+class Clock(RunDir):
+    """A run directory that reads the times out of the checkpoints."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.slept: list[tuple[int, float, float]] = []
+
+    def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
+        """Write it, and note its times."""
+        super().write_checkpoint(trial, checkpoint)
+        pid, begin, end = json.loads(checkpoint.state.partition(b"\n")[0])
+        self.slept.append((pid, begin, end))
+
+
+def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
+    """Run the trials; the overhead of each in seconds, and the share of time without work."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Clock(Path(folder))
+        journal = Journal(run.journal)
+        run_trials(
+            proposals=Sampled(
+                lambda seed: {"batch_size": 1 + seed % 1000},
+                brackets=[Bracket((1,), (1,))] * n_trials,
+                seed=0,
+            ),
+            base=TrainConfig(epochs=1),
+            history=(),
+            emit=journal.append,
+            store=run,
+            trainer="scale:open_sleeper",
+            arguments={"seconds": seconds},
+            places=[Place()] * n_workers,
+            n_threads=1,
+            host="127.0.0.1",
+            announce=lambda _: None,
+            patience_s=lambda _: 300.0,
+            tick=lambda: None,
+            note=lambda text: print(text, file=sys.stderr),
+        )
+        journal.close()
+    by_worker: dict[int, list[tuple[float, float]]] = {}
+    for pid, begin, end in run.slept:
+        by_worker.setdefault(pid, []).append((begin, end))
+    # From the moment on when all have work: their start is another question.
+    all_there = max(min(times)[0] for times in by_worker.values())
+    idle_s, busy_s = [], 0.0
+    for times in by_worker.values():
+        steady = sorted(one for one in times if one[0] >= all_there - seconds)
+        idle_s += [after[0] - before[1] for before, after in pairwise(steady)]
+        busy_s += sum(end - begin for begin, end in steady[:-1])
+    return {
+        "workers": len(by_worker),
+        "trials": len(run.slept),
+        "trial_s": seconds,
+        "overhead_s": {
+            "mean": statistics.fmean(idle_s),
+            "median": statistics.median(idle_s),
+            "p95": sorted(idle_s)[int(0.95 * len(idle_s))],
+        },
+        "idle_share": sum(idle_s) / (sum(idle_s) + busy_s),
+    }
+
+
+def draw(results: list[dict[str, Any]], out: Path) -> None:
+    """Overhead and idle share against the number of workers."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for seconds, marker in zip(sorted({one["trial_s"] for one in results}), "osD", strict=False):
+        those = [one for one in results if one["trial_s"] == seconds]
+        workers = [one["workers"] for one in those]
+        label = f"trials of {seconds:g} s"
+        left.plot(
+            workers,
+            [1000 * one["overhead_s"]["mean"] for one in those],
+            marker,
+            ls="-",
+            label=label,
+        )
+        right.plot(workers, [100 * one["idle_share"] for one in those], marker, ls="-", label=label)
+    for axes, name in (
+        (left, "overhead of a trial in ms"),
+        (right, "idle share of the workers in %"),
+    ):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])
+        axes.set(xlabel="workers", ylabel=name)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    for suffix in ("png", "svg"):
+        figure.savefig(out / f"scale.{suffix}", dpi=200)
+
+
+def main() -> None:
+    """Measure, print a table, write the files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", default="1,4,16,64")
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--seconds", default="0,2", help="lengths of the trials")
+    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
+    arguments = parser.parse_args()
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    results = []
+    print("workers  trials  trial s  overhead ms mean (median, p95)  idle share")
+    for seconds in map(float, arguments.seconds.split(",")):
+        for n_workers in map(int, arguments.workers.split(",")):
+            # Sixteen rounds at least, and no longer than two minutes.
+            n_trials = min(arguments.trials, round(120 / seconds) * n_workers if seconds else 10**9)
+            one = measure(n_workers, n_trials, seconds)
+            results.append(one)
+            ms = {name: 1000 * value for name, value in one["overhead_s"].items()}
+            print(
+                f"{n_workers:7}  {n_trials:6}  {seconds:7g}  "
+                f"{ms['mean']:8.1f} ({ms['median']:.1f}, {ms['p95']:.1f})  "
+                f"{one['idle_share']:18.1%}",
+                flush=True,
+            )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    record = {"machine": machine.describe(), "versions": machine.versions(), "results": results}
+    (arguments.out / "scale.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    draw(results, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
