@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_events import an_epoch, epoch_done, failed, finished, promoted, proposed, started
+from made_events import epoch_done, failed, finished, promoted, proposed, started
 from made_figures import brackets, error_of, hyperband
 
 from mnist_lab import curves
