@@ -42,7 +42,7 @@ def test_links_lead_somewhere() -> None:
 
 def test_settings_files_are_named() -> None:
     """Each settings file is in the README, but the one for tests only."""
-    for path in ROOT.glob("configs/*.toml"):
+    for path in ROOT.glob("configs/*.*"):
         assert (f"configs/{path.name}" in README) != (path.name == "smoke.toml")
 
 
