@@ -26,7 +26,7 @@ from pydantic import (
 from mnist_lab.errors import SettingsError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -136,6 +136,17 @@ def bracket(number: int, min_epochs: int, max_epochs: int) -> Bracket:
     return Bracket(
         tuple(max(first // ETA**rung, 1) for rung in range(last + 1)),
         tuple(round(max_epochs / ETA ** (last - rung)) for rung in range(last + 1)),
+    )
+
+
+def describe_brackets(brackets: Sequence[Bracket]) -> str:
+    """What brackets make together, in words."""
+    n_configs = sum(one.n_configs[0] for one in brackets)
+    n_trainings = sum(sum(one.n_configs) for one in brackets)
+    n_epochs = sum(one.n_epochs for one in brackets)
+    return (
+        f"{len(brackets)} brackets: {n_configs} configurations, {n_trainings} trainings, "
+        f"{n_epochs} epochs"
     )
 
 

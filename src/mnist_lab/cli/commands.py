@@ -125,9 +125,9 @@ def hyperband(iters: int, space: Path | None, **options: Any) -> None:
     """Train many configurations shortly, and only the best for long.
 
     An iteration is a bracket: of 9 configurations trained for 2 epochs the best 3 go on to 6, and
-    the best of those to 18. The next brackets start with 3 at 6 epochs, then with 3 at 18, then
-    with 9 at 2 again: --iters 3 makes 15 configurations, 20 trainings, 126 epochs. Which trial goes
-    on continues from its checkpoint.
+    the best of those to 18; a trial that goes on continues from its checkpoint. The next brackets
+    start with 3 at 6 epochs, then with 3 at 18, then with 9 at 2 again. So --iters 3 makes 15
+    configurations, 20 trainings and 126 epochs; --dry-run tells the numbers of others.
     """
     _halving("hyperband", iters, space, options)
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_lab import curves
-from mnist_lab.config import VARIED
+from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import TimeLimit
 from mnist_lab.rundir import RunDir, RunInfo
 
@@ -78,8 +78,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     from mnist_lab.study.proposing import plan as configurations
 
     settings = run.info.settings
-    planned = configurations(settings)
-    n_epochs = sum(config.epochs for config in planned)
+    planned, brackets = configurations(settings), settings.brackets
     if as_json:
         _print_json(
             {
@@ -87,18 +86,27 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
                 "settings": settings.model_dump(mode="json"),
                 "data": run.info.data,
                 "configurations": [config.model_dump(mode="json") for config in planned],
+                "brackets": [one._asdict() for one in brackets],
                 "done": run.found,
             }
         )
         return
     say = _console(no_color=no_color).print
-    table = Table("configuration", "trainings")
-    for config in dict.fromkeys(planned):
-        table.add_row(curves.describe(config), str(planned.count(config)))
+    if brackets:
+        table = Table("bracket", "configurations", "epochs of each, in all", "epochs")
+        for number, one in enumerate(brackets, start=1):
+            going_on = " → ".join(map(str, one.n_configs))
+            budgets = " → ".join(map(str, one.epochs))
+            table.add_row(str(number), going_on, budgets, str(one.n_epochs))
+        what = describe_brackets(brackets)
+    else:
+        table = Table("configuration", "trainings")
+        for config in dict.fromkeys(planned):
+            table.add_row(curves.describe(config), str(planned.count(config)))
+        what = f"{len(planned)} times, {sum(config.epochs for config in planned)} epochs in all"
     say(table)
     say(
-        f"would train {len(planned)} times, {n_epochs} epochs in all, on {run.info.data['name']}; "
-        f"{run.found} are done in {run.path}",
+        f"would train {what}, on {run.info.data['name']}; {run.found} are done in {run.path}",
         markup=False,
     )
 

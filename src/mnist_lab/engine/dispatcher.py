@@ -82,8 +82,11 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         # Which workers are processes of this machine that somebody watches: the others are heard.
         self.is_watched: Callable[[str], bool] = lambda _: True
         self._orders = ""
+        # Of each trial, since it was last proposed or promoted.
         self._attempts: dict[HpBandSterId, int] = {}
         self._excused: dict[HpBandSterId, int] = {}
+        # Counts how often a job was handed out: what a worker tells is about one of these turns.
+        self._n_turns = 0
         self._gone: set[str] = set()
         # The clock of whoever looks after us, which stands still while this process is suspended.
         self.clock_s = 0.0
@@ -172,6 +175,8 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                     worker = self.worker_pool[name]
                     worker.runs_job = job.id
                     job.worker_name = name
+                    self._n_turns += 1
+                    job.turn = self._n_turns
                     job.time_it("started")
                     self.running_jobs[job.id] = job
                     self._heard_s[job.id] = self.clock_s
@@ -179,7 +184,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                 start = self._on_start(job.id, name, self._attempts[job.id])
                 try:
                     worker.proxy.start_computation(
-                        self, job.id, **job.kwargs, start=start and to_wire(start)
+                        self, job.id, **job.kwargs, turn=job.turn, start=start and to_wire(start)
                     )
                 except Pyro4.errors.CommunicationError:
                     self.worker_lost(name, "could not be reached", blame=False)
@@ -201,7 +206,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
                 self._excused[worker.runs_job] = self._excused.get(worker.runs_job, 0) + 1
             self._on_note(f"worker {short(name)} {reason}")
             failure = {"result": None, "exception": f"its worker {reason}"}
-            self.register_result(worker.runs_job, failure, name)
+            self.register_result(worker.runs_job, failure, name, None)
         elif not blame:
             self._on_note(f"worker {short(name)} {reason}")
 
@@ -262,7 +267,13 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             return name in self._gone
 
     @Pyro4.expose  # type: ignore[untyped-decorator]
-    def register_epoch(self, id: HpBandSterId, worker: str, checkpoint: dict[str, str]) -> bool:  # noqa: A002 - as HpBandSter
+    def register_epoch(
+        self,
+        id: HpBandSterId,  # noqa: A002 - as HpBandSter
+        worker: str,
+        turn: int,
+        checkpoint: dict[str, str],
+    ) -> bool:
         """Take an epoch from a worker; it is on the disk when this returns.
 
         A worker that was given up, and whose trial another one has, is not listened to. Nor is any
@@ -272,8 +283,8 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             Whether the worker is to go on.
         """
         with self._reporting_failure():
-            job = self.running_jobs.get(_as_id(id))
-            if job is not None and job.worker_name == worker and self.failure is None:
+            job = self._running(_as_id(id), worker, turn)
+            if job is not None and self.failure is None:
                 self._heard_s[job.id] = self._seen_s[worker] = self.clock_s
                 self._on_epoch(job.id, from_wire(checkpoint))
                 return True
@@ -285,6 +296,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         id: HpBandSterId,  # noqa: A002 - as HpBandSter
         result: dict[str, Any],
         worker: str,
+        turn: int | None,
         leaves: str | None = None,
     ) -> None:
         """Take the result of a trial; one that failed is tried again while attempts are left.
@@ -293,28 +305,39 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             id: HpBandSter's.
             result: HpBandSter's `{"result": ..., "exception": ...}`.
             worker: who sends it; one that was given up is not listened to.
+            turn: what :meth:`job_runner` gave it, or None for its present one. A worker tells again
+                what it got no answer to, and may have the next job by then.
             leaves: why this worker takes no other trial, if so.
         """
         with self._reporting_failure():
             if leaves is not None and self._forget(worker) is not None:
                 self._on_note(f"worker {short(worker)} is started anew: {leaves}")
                 self._tell_queue()
-            job = self._end_of(_as_id(id), worker)
+            job = self._end_of(_as_id(id), worker, turn)
             if job is None or self.failure is not None:
                 return
             n_blamed = self._attempts[job.id] - self._excused.get(job.id, 0)
             if result["exception"] is not None and n_blamed < MAX_ATTEMPTS:
                 self.submit_job(job.id, **job.kwargs)
                 return
+            del self._attempts[job.id]  # promoted, it is tried as often again
+            self._excused.pop(job.id, None)
             job.time_it("finished")
             job.result, job.exception = result["result"], result["exception"]
             self.new_result_callback(job)
 
-    def _end_of(self, job_id: HpBandSterId, name: str) -> Job | None:
+    def _running(self, job_id: HpBandSterId, name: str, turn: int | None) -> Job | None:
+        """The job, if that worker has it, in that turn."""
+        job = self.running_jobs.get(job_id)
+        if job is None or job.worker_name != name or turn not in {None, job.turn}:
+            return None
+        return job
+
+    def _end_of(self, job_id: HpBandSterId, name: str, turn: int | None) -> Job | None:
         """Take a job from the running ones and free its worker; None if that one has it no more."""
         with self.runner_cond:
-            job = self.running_jobs.get(job_id)
-            if job is None or job.worker_name != name:
+            job = self._running(job_id, name, turn)
+            if job is None:
                 return None
             del self.running_jobs[job_id]
             if name in self.worker_pool:

@@ -12,7 +12,7 @@ from mnist_lab import machine
 from mnist_lab.engine.pool import Pool
 from mnist_lab.engine.transport import Token, address_towards, dispatcher_of, secure
 from mnist_lab.engine.worker import Orders
-from mnist_lab.errors import StudyError
+from mnist_lab.errors import SettingsError, StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,14 @@ def orders_of(token: Token) -> Orders:
     Raises:
         StudyError: nobody answers, or the run uses other versions.
     """
-    secure(token.credentials)
+    try:
+        secure(token.credentials)
+    except (OSError, ValueError) as problem:
+        raise SettingsError(
+            "a token holds certificates",
+            received=f"one that cannot be used ({problem})",
+            next_step="copy the run's .token.json again",
+        ) from None
     try:
         with dispatcher_of(token.host, token.port, token.run_id) as dispatcher:
             orders = Orders.model_validate_json(dispatcher.orders())
@@ -107,7 +114,8 @@ class _Line:
     """The line to a run's dispatcher, which may be cut for a while."""
 
     def __init__(self, token: Token, note: Callable[[str], None]) -> None:
-        self._dispatcher = dispatcher_of(token.host, token.port, token.run_id)
+        self._token = token
+        self._dispatcher: Any = None
         self._note = note
         self._last_s = self._last_try_s = time.monotonic()
         self._n_failed = 0
@@ -133,13 +141,18 @@ class _Line:
         """Say that these workers are taken away; if nobody hears, they will be missed."""
         with suppress(Pyro4.errors.PyroError):
             for name in names:
-                self._dispatcher.leave(name)
+                self._connected().leave(name)
+
+    def _connected(self) -> Any:
+        if self._dispatcher is None:
+            self._dispatcher = dispatcher_of(self._token.host, self._token.port, self._token.run_id)
+        return self._dispatcher
 
     def _ask(self, method: str, name: str, *, otherwise: Any) -> Any:
         if self._n_failed and time.monotonic() - self._last_try_s < 1:
             return otherwise
         try:
-            answer = getattr(self._dispatcher, method)(name)
+            answer = getattr(self._connected(), method)(name)
         except Pyro4.errors.PyroError as problem:
             if isinstance(_cause(problem), ConnectionRefusedError):
                 raise _Ended from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import Pyro4
+import Pyro4.constants
 import Pyro4.naming
 import Pyro4.socketutil
 from hpbandster.core.nameserver import NameServer
@@ -102,7 +103,10 @@ class Nameserver(NameServer):  # type: ignore[misc]  # HpBandSter is untyped
 
     def start(self) -> tuple[str, int]:
         """Serve from a thread of its own; returns the address and the port."""
-        _, self.pyro_ns, _ = Pyro4.naming.startNS(host=self.host, port=self.port)
+        # Without its second door: a datagram socket on all addresses, for who seeks a nameserver.
+        _, self.pyro_ns, _ = Pyro4.naming.startNS(
+            host=self.host, port=self.port, enableBroadcast=False
+        )
         host, _, port = self.pyro_ns.locationStr.rpartition(":")
         threading.Thread(target=self.pyro_ns.requestLoop, name="nameserver", daemon=True).start()
         return host.strip("[]"), int(port)
@@ -113,16 +117,24 @@ def dispatcher_name(run_id: str) -> str:
     return f"hpbandster.run_{run_id}.dispatcher"
 
 
+def nameserver_at(host: str, port: int) -> Any:
+    """A proxy of a run's nameserver; Pyro4's own `locateNS` waits for an answer without end."""
+    place = f"[{host}]" if ":" in host else host
+    proxy = Pyro4.Proxy(f"PYRO:{Pyro4.constants.NAMESERVER_NAME}@{place}:{port}")
+    proxy._pyroTimeout = CALL_S  # noqa: SLF001 - Pyro4's documented setting
+    return proxy
+
+
 def dispatcher_of(host: str, port: int, run_id: str) -> Any:
     """A proxy of a run's dispatcher, for the thread that calls this.
 
     Raises:
-        Pyro4.errors.PyroError: nobody answers, or nobody of that run.
+        Pyro4.errors.CommunicationError: nobody answers.
+        Pyro4.errors.NamingError: nobody of that run.
     """
-    with Pyro4.locateNS(host=host, port=port) as names:
-        names._pyroTimeout = CALL_S  # noqa: SLF001 - Pyro4's documented setting
+    with nameserver_at(host, port) as names:
         proxy = Pyro4.Proxy(names.lookup(dispatcher_name(run_id)))
-    proxy._pyroTimeout = CALL_S  # noqa: SLF001
+    proxy._pyroTimeout = CALL_S  # noqa: SLF001 - Pyro4's documented setting
     return proxy
 
 

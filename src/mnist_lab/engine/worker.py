@@ -26,7 +26,13 @@ import Pyro4.errors
 from hpbandster.core import worker as hpbandster_worker
 
 from mnist_lab.config import Frozen
-from mnist_lab.engine.transport import CALL_S, Credentials, dispatcher_of, secure
+from mnist_lab.engine.transport import (
+    CALL_S,
+    Credentials,
+    dispatcher_of,
+    nameserver_at,
+    secure,
+)
 from mnist_lab.engine.wire import from_wire, to_wire
 from mnist_lab.errors import ExitCode, LabError
 from mnist_lab.records import Proposed
@@ -92,6 +98,7 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         )
         self._train = train
         self._dispatcher: Any = None
+        self._turn = 0
         self._one_at_a_time = threading.Lock()
         self._first_gib: float | None = None
 
@@ -102,28 +109,42 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         """
         self.pyro_daemon = Pyro4.Daemon(host=self.host)
         uri = self.pyro_daemon.register(self, self.worker_id)
-        with Pyro4.locateNS(host=self.nameserver, port=self.nameserver_port) as names:
-            names.register(self.worker_id, uri)
-        with dispatcher_of(self.nameserver, self.nameserver_port, self.run_id) as dispatcher:
-            dispatcher.trigger_discover_worker()
+        _until_heard(lambda: self._announce(uri))
         threading.Thread(target=self._give_signs_of_life, daemon=True).start()
         self.pyro_daemon.requestLoop()
 
+    def _announce(self, uri: Any) -> None:
+        with nameserver_at(self.nameserver, self.nameserver_port) as names:
+            names.register(self.worker_id, uri)
+        with self._dispatcher_proxy() as dispatcher:
+            dispatcher.trigger_discover_worker()
+
+    def _dispatcher_proxy(self) -> Any:
+        return dispatcher_of(self.nameserver, self.nameserver_port, self.run_id)
+
     def _give_signs_of_life(self) -> None:
-        with dispatcher_of(self.nameserver, self.nameserver_port, self.run_id) as dispatcher:
+        with _until_heard(self._dispatcher_proxy) as dispatcher:
             while True:
                 time.sleep(HEARTBEAT_S)
                 _until_heard(lambda: _end_unless(dispatcher.hears(self.worker_id)))
 
     @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
     @Pyro4.oneway  # type: ignore[untyped-decorator]
-    def start_computation(self, callback: Any, id: HpBandSterId, **kwargs: Any) -> None:  # noqa: A002 - as HpBandSter
+    def start_computation(
+        self,
+        callback: Any,
+        id: HpBandSterId,  # noqa: A002 - as HpBandSter
+        *,
+        turn: int,
+        **kwargs: Any,
+    ) -> None:
         """Train a trial; `callback` is the dispatcher, which takes its epochs and its result.
 
+        `turn` is given back with each, so that one which is told twice counts once.
         A worker whose memory grew too much says so with the result, and ends: it gets no other.
         """
         with self._one_at_a_time:
-            self._dispatcher = callback
+            self._dispatcher, self._turn = callback, turn
             callback._pyroTimeout = CALL_S  # noqa: SLF001 - Pyro4's documented setting
             result: dict[str, Any] = {"result": None, "exception": None}
             try:
@@ -131,7 +152,7 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
             except Exception:  # noqa: BLE001 - whatever ended the trial is its result
                 result["exception"] = traceback.format_exc()
             leaves = self._growth()
-            _until_heard(lambda: callback.register_result(id, result, self.worker_id, leaves))
+            _until_heard(lambda: callback.register_result(id, result, self.worker_id, turn, leaves))
             if leaves:
                 os._exit(ExitCode.DONE)
 
@@ -180,7 +201,7 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         """Tell the dispatcher of an epoch; end if it does not want to hear of it."""
         _until_heard(
             lambda: _end_unless(
-                self._dispatcher.register_epoch(config_id, self.worker_id, checkpoint)
+                self._dispatcher.register_epoch(config_id, self.worker_id, self._turn, checkpoint)
             )
         )
 
@@ -200,7 +221,7 @@ def main() -> int:
     return ExitCode.DONE
 
 
-def _until_heard(call: Callable[[], None]) -> None:
+def _until_heard(call: Callable[[], Any]) -> Any:
     """Call until it gets through: a cable may be out, and the parent knows how long to wait."""
     while True:
         try:

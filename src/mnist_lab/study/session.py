@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
-from mnist_lab.config import StudySettings, check
+from mnist_lab.config import StudySettings, check, describe_brackets
 from mnist_lab.errors import SettingsError, StudyError, TimeLimit, nearest, no_gpu
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import Silent, Watcher
@@ -218,6 +218,8 @@ class _Session:
 
         if journal.repaired:
             watch.note(journal.repaired)
+        if self._settings.brackets:
+            watch.note(describe_brackets(self._settings.brackets))
         if not used:
             watch.note(f"no worker here: they join with mnist-lab worker {self._run_dir.path}")
         watch.begin(self._title(trials), forecast, trials)
