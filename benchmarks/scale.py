@@ -94,7 +94,7 @@ def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
             places=[Place()] * n_workers,
             n_threads=1,
             host="127.0.0.1",
-            announce=lambda _: None,
+            announce=lambda *_: None,
             patience_s=lambda _: 300.0,
             tick=lambda: None,
             note=lambda text: print(text, file=sys.stderr),

@@ -135,7 +135,7 @@ def run(
         places=[Place(niceness=niceness)] * n_workers,
         n_threads=1,
         host="127.0.0.1",
-        announce=lambda _: None,
+        announce=lambda *_: None,
         patience_s=lambda _: patience_s,
         tick=tick,
         note=([] if notes is None else notes).append,

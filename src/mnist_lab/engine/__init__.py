@@ -52,7 +52,7 @@ def run_trials(
     places: Sequence[Place],
     n_threads: int,
     host: str,
-    announce: Callable[[str], None],
+    announce: Callable[[str, str], None],
     patience_s: Callable[[TrainConfig], float],
     tick: Callable[[], None],
     note: Callable[[str], None],
@@ -71,7 +71,7 @@ def run_trials(
             any the run waits for those that join.
         n_threads: of each worker.
         host: this machine's address for workers of others; loopback is for this one alone.
-        announce: called with the :class:`Token` of the run as JSON, which is a secret.
+        announce: called with `HOST:PORT` and the :class:`Token` of the run as JSON, a secret.
         patience_s: how many seconds a worker may take for an epoch of a configuration before it
             counts as stuck and is replaced.
         tick: called about ten times a second from the calling thread; what it raises ends the run.
@@ -105,14 +105,14 @@ def run_trials(
         versions=machine.versions(),
         **address,
     )
-    dispatcher.give_orders(orders.model_dump_json())
+    dispatcher.give_orders(orders.model_dump_json(exclude={"credentials"}))
     pool = Pool(orders, is_known=dispatcher.is_known, is_gone=dispatcher.is_gone)
     dispatcher.is_watched = lambda name: name in pool.names
     decisions = threading.Thread(target=master.run_guarded, name="master", daemon=True)
     decisions.start()
     try:
         token = Token(host=host, port=port, run_id=run_id, credentials=credentials)
-        announce(token.model_dump_json())
+        announce(f"{host}:{port}", token.model_dump_json())
         started = False
         clock_s, looked_s, last = 0.0, 0.0, time.monotonic()
         while decisions.is_alive():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def orders_of(token: Token) -> Orders:
     """
     try:
         secure(token.credentials)
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, TypeError) as problem:  # as ssl has it, one for each damage
         raise SettingsError(
             "a token holds certificates",
             received=f"one that cannot be used ({problem})",
@@ -48,7 +49,7 @@ def orders_of(token: Token) -> Orders:
         ) from None
     try:
         with dispatcher_of(token.host, token.port, token.run_id) as dispatcher:
-            orders = Orders.model_validate_json(dispatcher.orders())
+            told = json.loads(dispatcher.orders())
             own = address_towards(token.host, token.port)
     except (Pyro4.errors.PyroError, OSError) as problem:
         raise StudyError(
@@ -59,9 +60,9 @@ def orders_of(token: Token) -> Orders:
         ) from None
     here = machine.versions()
     different = [
-        f"{name} {orders.versions[name]} there, {here[name]} here"
+        f"{name} {told['versions'][name]} there, {here[name]} here"
         for name in _VERSIONS
-        if orders.versions.get(name) != here[name]
+        if told["versions"].get(name) != here[name]
     ]
     if different:
         raise StudyError(
@@ -69,7 +70,9 @@ def orders_of(token: Token) -> Orders:
             received="; ".join(different),
             next_step="install the same requirements.lock",
         )
-    return orders.model_copy(update={"host": own, "nameserver": token.host})
+    # What is secret is in the token, and need not be told.
+    mine = {"host": own, "nameserver": token.host, "credentials": token.credentials}
+    return Orders.model_validate(told | mine)
 
 
 def work(

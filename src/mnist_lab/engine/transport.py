@@ -76,12 +76,31 @@ def secure(credentials: Credentials) -> None:
     )
 
 
+class _ServerSocket(ssl.SSLSocket):
+    """Shakes hands in the thread of its connection, with who is quick: the silent are cut off."""
+
+    greets = False
+
+    def recv(self, *args: Any, **options: Any) -> bytes:
+        """As the base class, after the handshake."""
+        if self.greets:
+            self.settimeout(CALL_S)
+            self.do_handshake()
+            self.settimeout(None)
+            self.greets = False
+        return super().recv(*args, **options)
+
+
 class _ServerContext(ssl.SSLContext):
-    """Leaves the handshake to the thread of the connection: whoever says nothing delays nobody."""
+    """Leaves the handshake to its sockets: whoever says nothing delays nobody."""
+
+    sslsocket_class = _ServerSocket
 
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
         """As the base class, without the handshake."""
-        return super().wrap_socket(*args, **options | {"do_handshake_on_connect": False})
+        wrapped = super().wrap_socket(*args, **options | {"do_handshake_on_connect": False})
+        vars(wrapped)["greets"] = True  # not before: while it is made, Python receives from it
+        return wrapped
 
 
 def _context(context: ssl.SSLContext, credentials: Credentials) -> ssl.SSLContext:

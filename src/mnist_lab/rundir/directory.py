@@ -225,9 +225,10 @@ class RunDir:
         """Replace `test.json`."""
         write_json(self.test, {"format_version": FORMAT_VERSION} | result)
 
-    def write_token(self, text: str) -> None:
-        """Write what it takes to join the run, for its owner alone to read."""
+    def write_token(self, text: str) -> Path:
+        """Write what it takes to join the run, for its owner alone to read; returns the path."""
         write_bytes(self._token, text.encode(), mode=0o600)
+        return self._token
 
     def read_token(self) -> str:
         """What it takes to join the run.

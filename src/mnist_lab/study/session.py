@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 TRAINER = "mnist_lab.training:open_trainer"
 # What `--nice` adds, as the command `nice` does.
 NICENESS = 10
+LOOPBACK = "127.0.0.1"
 
 
 class Options(TypedDict, total=False):
@@ -124,7 +125,7 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
             run = load_run(run_dir.path)
         else:
             places = _places(options, n_gpus, watch.note)
-            host = options.get("host") or "127.0.0.1"
+            host = options.get("host") or LOOPBACK
             run = session.run(places, watch, host=host, deadline=deadline)
         held.check()
         return run._replace(files=tuple(write_results(run)))
@@ -216,12 +217,18 @@ class _Session:
                 raise TimeLimit(f"the time limit was {deadline.words}")
             watch.tick()
 
+        def announce(place: str, token: str) -> None:
+            path = self._run_dir.write_token(token)
+            if host != LOOPBACK or not used:
+                watch.note(
+                    f"workers join with mnist-lab worker {self._run_dir.path}, or --join {place} "
+                    f"and a copy of {path} as --token"
+                )
+
         if journal.repaired:
             watch.note(journal.repaired)
         if self._settings.brackets:
             watch.note(describe_brackets(self._settings.brackets))
-        if not used:
-            watch.note(f"no worker here: they join with mnist-lab worker {self._run_dir.path}")
         watch.begin(self._title(trials), forecast, trials)
         try:
             run_trials(
@@ -235,7 +242,7 @@ class _Session:
                 places=used,
                 n_threads=self._settings.threads_per_worker,
                 host=host,
-                announce=self._run_dir.write_token,
+                announce=announce,
                 patience_s=forecast.patience_s,
                 tick=tick,
                 note=watch.note,
