@@ -7,12 +7,14 @@ neither list nor call anything. Host names are not checked: that authority signs
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import Pyro4
 import Pyro4.constants
@@ -21,6 +23,9 @@ import Pyro4.socketutil
 from hpbandster.core.nameserver import NameServer
 
 from mnist_lab.config import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOOPBACK = "127.0.0.1"
 # Each worker keeps up to three connections to the dispatcher; threads are made when needed.
@@ -108,13 +113,27 @@ def _context(context: ssl.SSLContext, credentials: Credentials) -> ssl.SSLContex
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(cadata=credentials.authority)
-    # Python loads a key from a file only; the folder is its owner's alone, and gone at once.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "certificate.pem")
-        path.touch(mode=0o600)
-        path.write_text(credentials.certificate + credentials.key, encoding="ascii")
+    with _secret_file(credentials.certificate + credentials.key) as path:
         context.load_cert_chain(path)
     return context
+
+
+@contextmanager
+def _secret_file(text: str) -> Iterator[str]:
+    """A file for as long as it takes to read it: Python loads a key from nothing else."""
+    if hasattr(os, "memfd_create"):  # in memory: no disk ever has it, and none can be full
+        number = os.memfd_create("certificate")
+        try:
+            os.write(number, text.encode("ascii"))
+            yield f"/proc/self/fd/{number}"
+        finally:
+            os.close(number)
+        return
+    with tempfile.TemporaryDirectory() as folder:  # its owner's alone
+        path = Path(folder, "certificate.pem")
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="ascii")
+        yield str(path)
 
 
 class Nameserver(NameServer):  # type: ignore[misc]  # HpBandSter is untyped
