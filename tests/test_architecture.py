@@ -36,6 +36,7 @@ LAYERS = [
     "space",
     "engine",
     "curves",
+    "findings",
     "plots",
     "report",
     "forecast",
@@ -45,7 +46,7 @@ LAYERS = [
 ]
 # What trains, and what shows what was trained: neither imports the other.
 TRAINING = {"data", "model", "training", "space", "engine"}
-SHOWING = {"curves", "plots", "report", "progress"}
+SHOWING = {"curves", "findings", "plots", "report", "progress"}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {

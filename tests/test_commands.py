@@ -21,6 +21,7 @@ from mnist_lab.records import fold
 from mnist_lab.rundir import RunDir
 
 REAL_MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
+CONFIGURATION = {"learning_rate", "batch_size", "num_filters", "filter_size", "epochs"}
 COMMAND = [sys.executable, "-m", "mnist_lab"]
 
 
@@ -92,6 +93,7 @@ def test_lr_sweep_writes_what_the_contract_names() -> None:
         "run.json",
         "journal.jsonl",
         "curves.json",
+        "findings.md",
         "learning_curves.png",
         "learning_curves.svg",
     }
@@ -104,13 +106,17 @@ def test_lr_sweep_writes_what_the_contract_names() -> None:
             "valid_error",
             "duration_s",
         }
-        assert set(trial["configuration"]) == set(TrainConfig.model_fields)
+        assert set(trial["configuration"]) == CONFIGURATION
     info = read(f"{out}/run.json")
     assert info["state"] == "complete"
     assert "not the whole of MNIST" in info["data"]["notice"]
     assert "not the whole of MNIST" in first.stdout
     assert "not the whole of MNIST" in first.stderr
     assert "learning rate 0.1" in first.stdout
+    for line in (out / "findings.md").read_text(encoding="utf-8").splitlines()[4:]:
+        # The same words in both, but for the line breaks.
+        text = line.removeprefix("- ").replace("**", "")
+        assert "".join(text.split()) in "".join(first.stdout.split())
     assert "next: mnist-lab filter-sweep" in first.stdout
     assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     assert "not the whole of MNIST" in (out / "learning_curves.svg").read_text(encoding="utf-8")
@@ -135,7 +141,7 @@ def test_search_then_test_then_status_and_plot() -> None:
     more = lab("random-search", "--iters", "3", "--epochs", "1", "--data", "sample", "--out", "s")
     assert "2 of 3 trials were done before" in more.stdout
     best = read("s/best.json")
-    assert set(best) == set(TrainConfig.model_fields)
+    assert set(best) == CONFIGURATION
     errors = {t["trial"]: t["epochs"][-1]["valid_error"] for t in read("s/curves.json")["trials"]}
     trials = {t["trial"]: t["configuration"] for t in read("s/curves.json")["trials"]}
     assert trials[min(errors, key=lambda trial: errors[trial])] == best

@@ -85,6 +85,7 @@ def test_names_of_all_files(run: RunDir) -> None:
     trials = run.read_trials()
     run.write_curves(trials)
     run.write_best(trials[0].configuration)
+    run.write_findings("# Findings\n")
     run.write_test({"test_error": 0.01})
     run.write_model(proposed(), b"zip")
     assert run.write_figure("incumbent", "png", b"picture") == run.path / "incumbent.png"
@@ -95,6 +96,7 @@ def test_names_of_all_files(run: RunDir) -> None:
         "journal.jsonl",
         "curves.json",
         "best.json",
+        "findings.md",
         "test.json",
         "model.keras",
         "incumbent.png",

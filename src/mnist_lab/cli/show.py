@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnist_lab.curves import SummaryRow
+    from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
     from mnist_lab.study import Run
@@ -46,7 +47,8 @@ def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> No
     """
     if as_json:
         written = [str(path) for path in run.files]
-        _print_json(_summary(run.path, run.info, run.trials) | {"files": written})
+        found = {"findings": [one.text for one in _found(run)]}
+        _print_json(_summary(run.path, run.info, run.trials) | found | {"files": written})
     else:
         _print_outcome(run, next_command, no_color=no_color)
     if run.info.state == "stopped":
@@ -64,8 +66,10 @@ def _print_outcome(run: Run, next_command: str, *, no_color: bool) -> None:
     if run.found:
         say(f"{run.found} of {len(run.trials)} trials were done before", markup=False)
     say(_table(run.info, run.trials))
-    for line in _conclusions(run.info, run.trials):
-        say(line, markup=False)
+    if run.info.data["notice"]:
+        say(f"note: {run.info.data['notice']}", markup=False)
+    for topic, text in _found(run):
+        say(f"{topic}: {text}", markup=False)
     say(f"{duration(run.info.spent_s)} in all; wrote", markup=False)
     for path in run.files:
         say(f"  {path}", markup=False)
@@ -130,8 +134,21 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
         f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left",
         markup=False,
     )
-    for line in _conclusions(info, trials):
-        say(line, markup=False)
+    if info.data["notice"]:
+        say(f"note: {info.data['notice']}", markup=False)
+    rows = [
+        row for row in curves.summary(trials, VARIED.get(info.settings.experiment)) if row.error
+    ]
+    if rows:  # no more than this: the other findings take a second
+        best = min(rows, key=_place)
+        assert best.error is not None  # noqa: S101 - rows were chosen so
+        say(
+            f"best: {curves.describe(best.configuration)}, validation error "
+            f"{curves.percent(best.error.mean, best.error.sd)} (n = {best.error.n})",
+            markup=False,
+        )
+    if run_dir.findings.exists():
+        say(f"findings: {run_dir.findings}", markup=False)
     if writer is not None:
         say(f"{writer} is writing it", markup=False)
     elif info.state != "complete":
@@ -350,43 +367,10 @@ def _notes(row: SummaryRow) -> str:
     return ", ".join(words)
 
 
-def _conclusions(info: RunInfo, trials: list[Trial]) -> list[str]:
-    settings = info.settings
-    lines = [f"note: {info.data['notice']}"] if info.data["notice"] else []
-    scores = [trial.test for trial in trials if trial.test is not None]
-    if scores:
-        result = curves.confusion(scores)
-        if result.error is not None and result.interval is not None:
-            low, high = (curves.percent(bound) for bound in result.interval)
-            lines.append(curves.describe(settings.base))
-            lines.append(
-                f"test error {curves.percent(result.error.mean, result.error.sd)}, "
-                f"95 % interval {low} to {high} "
-                f"({result.n_images:,} test images, n = {result.error.n}, "
-                f"trained on {settings.fit_on})"
-            )
-            errors = enumerate(result.class_errors)
-            lines.append(
-                "by digit: "
-                + ", ".join(f"{d}: {curves.percent(e)}" for d, e in errors if e is not None)
-            )
-        return lines
-    if settings.space is not None:
-        winner = curves.best_trial(trials)
-        if winner is not None and winner.valid_error is not None:
-            error = curves.percent(winner.valid_error)
-            config = curves.describe(winner.configuration)
-            lines.append(f"best: {config}, validation error {error} (n = 1)")
-        return lines
-    rows = [row for row in curves.summary(trials, VARIED.get(settings.experiment)) if row.error]
-    if len(rows) > 1:
-        best = min(rows, key=_place)
-        assert best.error is not None  # noqa: S101 - rows were chosen so
-        lines.append(
-            f"best: {curves.describe(best.configuration)}, validation error "
-            f"{curves.percent(best.error.mean, best.error.sd)} (n = {best.error.n})"
-        )
-    return lines
+def _found(run: Run) -> list[Finding]:
+    from mnist_lab.findings import findings
+
+    return findings(run.info.settings, run.trials, run.info.data["n_valid"])
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ class RunDir:
         self.journal = path / "journal.jsonl"
         self.curves = path / "curves.json"
         self.best = path / "best.json"
+        self.findings = path / "findings.md"
         self.test = path / "test.json"
         self.model = path / "model.keras"
         self.hpbandster = path / "hpbandster"
@@ -215,6 +216,10 @@ class RunDir:
     def write_best(self, configuration: TrainConfig) -> None:
         """Replace `best.json`: the configuration of the incumbent, nothing else."""
         write_json(self.best, configuration.model_dump(mode="json"))
+
+    def write_findings(self, text: str) -> None:
+        """Replace `findings.md`: the conclusions, in words."""
+        write_bytes(self.findings, text.encode())
 
     def write_model(self, trial: Proposed, content: bytes) -> None:
         """Write `model.keras`: one model a run, the first trial's, however good the others are."""

@@ -1,10 +1,10 @@
-"""What a study leaves behind: the figures, the best configuration, the test result."""
+"""What a study leaves behind: figures, findings, the best configuration, the test result."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab import __version__, curves
+from mnist_lab import __version__, curves, findings
 from mnist_lab.config import VARIED
 from mnist_lab.records import now
 from mnist_lab.rundir import RunDir
@@ -29,6 +29,8 @@ def write_results(run: Run) -> list[Path]:
     written = [path for path in (run_dir.run, run_dir.journal, run_dir.curves) if path.exists()]
     if all(trial.ended is None for trial in run.trials):
         return written
+    run_dir.write_findings(findings.page(run.info, run.trials))
+    written.append(run_dir.findings)
     best = curves.best_trial(run.trials)
     if run.info.settings.space is not None:
         if best is not None:

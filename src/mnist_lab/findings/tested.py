@@ -1,0 +1,85 @@
+"""What the test images say: the error, its spread over seeds, where it goes wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnist_lab import curves
+from mnist_lab.curves import percent
+from mnist_lab.findings import estimates, groups
+from mnist_lab.findings.words import Finding, between, capital, counted, points
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnist_lab.config import StudySettings
+    from mnist_lab.curves import Confusion
+    from mnist_lab.records import Trial
+
+
+def test(settings: StudySettings, trials: Sequence[Trial]) -> list[Finding]:
+    """The findings of a test; there must be a score."""
+    result = curves.confusion([trial.test for trial in trials if trial.test is not None])
+    if result.error is None or result.interval is None or not result.n_images:
+        return groups.left_out(trials)
+    n, mean, sd = result.error.n, result.error.mean, result.error.sd
+    kind = "Wilson" if n == 1 else "Student"
+    of = "the images" if n == 1 else "the mean over seeds"
+    text = (
+        f"{capital(curves.describe(settings.base))}, trained on {settings.fit_on}: test error "
+        f"{percent(mean, sd)} (95 % {kind} interval for {of} {between(result.interval)}, "
+        f"{result.n_images:,} images, n = {n})."
+    )
+    if n > 1:
+        text += (
+            f" For the choice of images the 95 % Wilson interval of one network with that error is "
+            f"{between(groups.wilson(mean, result.n_images))}."
+        )
+    found = [Finding("test error", text)]
+    return found + _seeds(result) + _digits(result) + groups.left_out(trials)
+
+
+def _seeds(result: Confusion) -> list[Finding]:
+    """The spread over seeds, beside the sampling error of the images."""
+    if result.error is None or not result.error.sd:
+        return []
+    n, sd = result.error.n, result.error.sd
+    interval = estimates.deviation_interval(sd, n)
+    low, high = map(points, interval)
+    sampling = estimates.binomial_sd(result.error.mean, result.n_images)
+    verdict = "cannot be told from"
+    if interval.low > sampling:
+        verdict = "is larger than"
+    elif interval.high < sampling:
+        verdict = "is smaller than"
+    text = (
+        f"From seed to seed the test error varies by {points(sd)} points (standard deviation, 95 % "
+        f"chi-square interval {low} to {high}, n = {n}), which {verdict} the sampling error of "
+        f"{result.n_images:,} images, {points(sampling)} points."
+    )
+    return [Finding("seeds", text)]
+
+
+def _digits(result: Confusion) -> list[Finding]:
+    """The digits with the lowest and the highest error, and the most frequent confusion."""
+    known = [(error, digit) for digit, error in enumerate(result.class_errors) if error is not None]
+    if len(known) < 2 or min(known)[0] == max(known)[0]:  # noqa: PLR2004 - nothing to compare
+        return []
+    n = len(result.errors)
+    ends = []
+    for error, digit in (min(known), max(known)):
+        n_images = round(sum(result.matrix[digit]) / n)
+        interval = groups.wilson(error, n_images)
+        ends.append(f"{percent(error)} for {digit} ({between(interval)}, {n_images:,} images)")
+    times, true, predicted = max(
+        (count, -row, -column)
+        for row, counts in enumerate(result.matrix)
+        for column, count in enumerate(counts)
+        if row != column
+    )
+    text = (
+        f"By digit the test error goes from {ends[0]} to {ends[1]}, 95 % Wilson intervals; most "
+        f"often {-true} is taken for {-predicted}, {counted(times, 'time')} in {n} "
+        f"repeat{'s' * (n > 1)}."
+    )
+    return [Finding("digits", text)]
