@@ -272,7 +272,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         id: HpBandSterId,  # noqa: A002 - as HpBandSter
         worker: str,
         turn: int,
-        checkpoint: dict[str, str],
+        checkpoint: dict[str, Any],
     ) -> bool:
         """Take an epoch from a worker; it is on the disk when this returns.
 

@@ -7,7 +7,6 @@ replaying, for every way of proposing configurations.
 
 from __future__ import annotations
 
-import base64
 import logging
 import threading
 from contextlib import suppress
@@ -122,12 +121,11 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
             self._ledger.failed(job.id, int(job.kwargs["budget"]), _last_line(job.exception))
         else:
             outcome = Outcome.model_validate_json(job.result["info"]["outcome"])
-            model = job.result["info"]["model"]
             self._ledger.finished(
                 job.id,
                 int(job.kwargs["budget"]),
                 outcome,
-                base64.b64decode(model) if model else None,
+                job.result["info"]["model"],
             )
         if job.exception is not None or job.kwargs["budget"] == self._budgets_of(job.id)[-1]:
             self._ledger.over(job.id)

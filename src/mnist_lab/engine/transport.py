@@ -74,6 +74,9 @@ def secure(credentials: Credentials) -> None:
     Pyro4.config.THREADPOOL_SIZE = MOST_CONNECTIONS
     # TLS writes twice before it reads: with Nagle's algorithm each connection took 50 ms, not 4.
     Pyro4.config.SOCK_NODELAY = True
+    # Checkpoints are bytes, which Pyro4's own serpent writes as text and parses as Python.
+    Pyro4.config.SERIALIZER = "msgpack"
+    Pyro4.config.SERIALIZERS_ACCEPTED = {"msgpack"}
     # Pyro4 keeps the two contexts for ever, and its own trust every authority that the system does.
     vars(Pyro4.socketutil)["__ssl_server_context"] = _context(
         _ServerContext(ssl.PROTOCOL_TLS_SERVER), credentials

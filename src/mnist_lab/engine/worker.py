@@ -10,7 +10,6 @@ has given this worker up says so, and the worker ends, for its parent to start a
 
 from __future__ import annotations
 
-import base64
 import importlib
 import logging
 import os
@@ -169,14 +168,14 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         self,
         config_id: HpBandSterId,
         trial: str,
-        start: dict[str, str] | None,
+        start: dict[str, Any] | None,
         **_: Any,
     ) -> dict[str, Any]:
         """Train `trial`, a :class:`~mnist_lab.records.Proposed` as JSON, from `start` on.
 
         Returns:
             HpBandSter's `{"loss": ..., "info": ...}`, with the outcome as JSON and the model, if it
-            is kept, in base64.
+            is kept.
         """
         proposed = Proposed.model_validate_json(trial)
         steps = self._train(
@@ -193,11 +192,11 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
             "loss": outcome.loss,
             "info": {
                 "outcome": outcome.model_dump_json(),
-                "model": base64.b64encode(model).decode() if model else None,
+                "model": model,
             },
         }
 
-    def _report(self, config_id: HpBandSterId, checkpoint: dict[str, str]) -> None:
+    def _report(self, config_id: HpBandSterId, checkpoint: dict[str, Any]) -> None:
         """Tell the dispatcher of an epoch; end if it does not want to hear of it."""
         _until_heard(
             lambda: _end_unless(
