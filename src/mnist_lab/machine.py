@@ -33,8 +33,10 @@ PACKAGES = (
 )
 
 NOT_INSTALLED = "not installed"
+# This machine's address for itself: nobody else reaches it there.
+LOOPBACK = "127.0.0.1"
 
-# What a worker with TensorFlow takes: over 50 trials of the search space it peaked at 1.04 GiB.
+# What a worker with TensorFlow takes: over 50 trials of the search space it peaked at 1,042 MB.
 WORKER_GIB = 1.2
 
 # Where Linux tells which control groups hold this process, and what those allow.

@@ -16,7 +16,7 @@ from mnist_lab import machine
 from mnist_lab.engine.ledger import Ledger, Store
 from mnist_lab.engine.master import Master
 from mnist_lab.engine.pool import Place, Pool
-from mnist_lab.engine.transport import LOOPBACK, Nameserver, Token, new_credentials, secure
+from mnist_lab.engine.transport import Nameserver, Token, new_credentials, secure
 from mnist_lab.engine.worker import Orders
 from mnist_lab.errors import LabError, StudyError
 
@@ -99,7 +99,7 @@ def run_trials(
         trainer=trainer,
         arguments=arguments,
         run_id=run_id,
-        host=LOOPBACK,
+        host=machine.LOOPBACK,
         credentials=credentials,
         n_threads=n_threads,
         versions=machine.versions(),

@@ -201,14 +201,13 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         if worker is None:
             return
         self._tell_queue()
+        if worker.runs_job is not None or not blame:
+            self._on_note(f"worker {short(name)} {reason}")
         if worker.runs_job is not None:
             if not blame:
                 self._excused[worker.runs_job] = self._excused.get(worker.runs_job, 0) + 1
-            self._on_note(f"worker {short(name)} {reason}")
             failure = {"result": None, "exception": f"its worker {reason}"}
             self.register_result(worker.runs_job, failure, name, None)
-        elif not blame:
-            self._on_note(f"worker {short(name)} {reason}")
 
     def give_up_stuck(self, patience_s: Callable[[TrainConfig], float]) -> None:
         """Give workers up whose trial made no epoch for `patience_s` of its configuration."""

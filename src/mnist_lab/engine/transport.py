@@ -27,7 +27,6 @@ from mnist_lab.config import Frozen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOOPBACK = "127.0.0.1"
 # Each worker keeps up to three connections to the dispatcher; threads are made when needed.
 MOST_CONNECTIONS = 1000
 # How long a call over the network may take before it counts as failed.

@@ -9,7 +9,7 @@ from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.rundir import RunDir
-from mnist_lab.study.session import NICENESS
+from mnist_lab.study.session import places_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,16 +109,12 @@ def _source(orders: Orders) -> str | None:
 
 
 def _places(orders: Orders, workers: int | None, *, nice: bool) -> list[Place]:
-    from mnist_lab.engine import Place  # HpBandSter, only to train
-
     if workers is not None and workers < 1:
         raise SettingsError(
             "--workers is auto or at least 1 here", received=workers, next_step="leave it out"
         )
-    place = Place(niceness=NICENESS if nice else 0)
-    if orders.arguments["device"] == "cpu":
-        return [place] * (workers or machine.suggested_workers(orders.n_threads)[0])
-    n_gpus = machine.usable_gpus()
-    if n_gpus == 0:
+    on_gpu = orders.arguments["device"] == "gpu"
+    n_gpus = machine.usable_gpus() if on_gpu else 0
+    if on_gpu and n_gpus == 0:
         raise no_gpu()
-    return [place._replace(gpu=number % n_gpus) for number in range(workers or n_gpus)]
+    return places_for(workers, n_gpus, orders.n_threads, nice=nice)[0]

@@ -53,16 +53,13 @@ def plan(settings: StudySettings) -> list[TrainConfig]:
     return planned
 
 
-def promotions(settings: StudySettings) -> list[TrainConfig]:
-    """What will be promoted, with the epochs that each adds.
+def promotions(settings: StudySettings, planned: Iterable[TrainConfig]) -> list[TrainConfig]:
+    """What will be promoted of the :func:`plan`, with the epochs that each adds.
 
     Which ones they are is not known yet; in their places stand others of the same bracket.
     """
-    if settings.space is None:
-        return []
-    stand_ins = iter(plan(settings))
-    promoted = []
-    for bracket in brackets_of(settings):
+    stand_ins, promoted = iter(planned), []
+    for bracket in settings.brackets:
         first = [next(stand_ins) for _ in range(bracket.n_configs[0])]
         for n_configs, before, after in zip(
             bracket.n_configs[1:], bracket.epochs, bracket.epochs[1:], strict=False

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 TRAINER = "mnist_lab.training:open_trainer"
 # What `--nice` adds, as the command `nice` does.
 NICENESS = 10
-LOOPBACK = "127.0.0.1"
 
 
 class Options(TypedDict, total=False):
@@ -125,7 +124,7 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
             run = load_run(run_dir.path)
         else:
             places = _places(options, n_gpus, watch.note)
-            host = options.get("host") or LOOPBACK
+            host = options.get("host") or machine.LOOPBACK
             run = session.run(places, watch, host=host, deadline=deadline)
         held.check()
         return run._replace(files=tuple(write_results(run)))
@@ -195,10 +194,11 @@ class _Session:
         trials = fold(history)
         most = max(self._settings.n_trials - _n_ended(trials), 1)
         used = places if self._settings.brackets else places[:most]
+        planned = plan(self._settings)
         forecast = Forecast(
-            plan(self._settings),
+            planned,
             trials,
-            promotions=promotions(self._settings),
+            promotions=promotions(self._settings, planned),
             n_images=_n_images(self._settings, self._data),
             n_workers=max(len(used), 1),
             deadline=deadline,
@@ -219,7 +219,7 @@ class _Session:
 
         def announce(place: str, token: str) -> None:
             path = self._run_dir.write_token(token)
-            if host != LOOPBACK or not used:
+            if host != machine.LOOPBACK or not used:
                 watch.note(
                     f"workers join with mnist-lab worker {self._run_dir.path}, or --join {place} "
                     f"and a copy of {path} as --token"
@@ -335,20 +335,38 @@ def _settings(
 
 
 def _places(options: Options, n_gpus: int, note: Callable[[str], None]) -> list[Place]:
-    """One worker per GPU; else one per free core, each with one thread, as the network is small."""
+    n_threads = options.get("threads_per_worker", 1)
+    nice = options.get("nice", False)
+    places, why_fewer = places_for(options.get("workers"), n_gpus, n_threads, nice=nice)
+    if why_fewer:
+        note(f"--workers auto starts {len(places)}: {why_fewer}")
+    return places
+
+
+def places_for(
+    workers: int | None, n_gpus: int, n_threads: int, *, nice: bool
+) -> tuple[list[Place], str]:
+    """One worker per GPU; else one per free core, each with one thread, as the network is small.
+
+    Args:
+        workers: how many are asked for; None: as many as there are GPUs or free cores.
+        n_gpus: that are used, 0 for the CPU.
+        n_threads: of each worker.
+        nice: let other work go first.
+
+    Returns:
+        The places, and why they are fewer than this machine's cores, in words.
+    """
     from mnist_lab.engine import Place  # HpBandSter, only to train
 
-    workers = options.get("workers")
-    n_threads = options.get("threads_per_worker", 1)
-    place = Place(niceness=NICENESS if options.get("nice") else 0)
+    place = Place(niceness=NICENESS if nice else 0)
     if n_gpus:
         n_workers = n_gpus if workers is None else workers
-        return [place._replace(gpu=number % n_gpus) for number in range(n_workers)]
+        return [place._replace(gpu=number % n_gpus) for number in range(n_workers)], ""
+    why_fewer = ""
     if workers is None:
         workers, why_fewer = machine.suggested_workers(n_threads)
-        if why_fewer:
-            note(f"--workers auto starts {workers}: {why_fewer}")
-    return [place] * workers
+    return [place] * workers, why_fewer
 
 
 def _check_batch_sizes(settings: StudySettings, data: datasets.Dataset) -> None:
