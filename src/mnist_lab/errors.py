@@ -48,6 +48,10 @@ class LabError(Exception):
         self.received = received
         self.next_step = next_step
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback: the one line, in a notebook too."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class SettingsError(LabError):
     """A command line, a settings file or a configuration that cannot be used."""
@@ -95,6 +99,15 @@ def no_gpu() -> DeviceError:
         "--device gpu needs a GPU that TensorFlow sees",
         received="none",
         next_step="give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver",
+    )
+
+
+def not_installed(what: str, package: str, extra: str) -> LabError:
+    """The error where `what` needs a package that only the extra `extra` installs."""
+    return LabError(
+        f"{what} needs the package {package}",
+        received="none",
+        next_step=f"pip install 'mnist-lab[{extra}]'",
     )
 
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from mnist_lab.curves import describe, percent
+from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Proposed, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
 
     from mnist_lab.config import TrainConfig
     from mnist_lab.forecast import Forecast
@@ -208,7 +211,7 @@ class Lines:
 
 
 class LiveTable:
-    """A table on the terminal: one row for each running trial, and a line for the whole."""
+    """A table on the terminal, or in a notebook's cell, of the running trials; a line for all."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live  # only a terminal needs it
@@ -217,7 +220,11 @@ class LiveTable:
         self._lock = threading.Lock()
         self._drawn = 0.0
         # Redrawn by `tick`, not by a thread of rich's: the cores belong to the workers.
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live: Live | Cell = (
+            Cell(console)
+            if console.is_jupyter
+            else Live(console=console, auto_refresh=False, transient=True)
+        )
 
     def begin(self, title: str, forecast: Forecast, trials: Sequence[Trial]) -> None:
         """Open the table."""
@@ -249,11 +256,13 @@ class LiveTable:
             self._live.update(table, refresh=True)
 
     def end(self) -> None:
-        """Take the table away; the summary follows."""
+        """Take the table away, as the summary follows; a notebook keeps it as it is at the end."""
+        self._drawn = 0.0
+        self.tick()
         with _silent_when_lost(self._live.console):
             self._live.stop()
 
-    def _draw(self, now: float) -> RenderableType:
+    def _draw(self, now: float) -> Table:
         from rich.table import Table
         from rich.text import Text
 

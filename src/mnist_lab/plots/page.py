@@ -40,16 +40,22 @@ class Caption(NamedTuple):
     version: str
 
 
-@styled()
 def save(figure: Figure) -> dict[str, bytes]:
     """The content of the figure's files, by suffix: `png` at 200 dpi and `svg`."""
-    files = {}
     # Dates and matplotlib's version would make each file another one.
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-        content = io.BytesIO()
-        figure.savefig(content, format=suffix, dpi=PNG_DPI, metadata=metadata)
-        files[suffix] = content.getvalue()
-    return files
+    return {"png": png(figure), "svg": _saved(figure, "svg", {"Date": None, "Creator": None})}
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG at 200 dpi."""
+    return _saved(figure, "png", {"Software": None})
+
+
+@styled()
+def _saved(figure: Figure, suffix: str, metadata: dict[str, None]) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format=suffix, dpi=PNG_DPI, metadata=metadata)
+    return content.getvalue()
 
 
 def new_page(title: str, key: str, caption: Caption, *, height: float) -> Figure:

@@ -176,6 +176,23 @@ class RunDir:
                 next_step="restore the file, or give --fresh to set the run aside",
             ) from None
 
+    def read_state(self) -> tuple[RunInfo, str | None]:
+        """`run.json` as it stands, and who writes the run, in words; None if nobody does.
+
+        A run that was killed could not say so: one that nobody writes is `interrupted`.
+
+        Raises:
+            SettingsError: there is none.
+            RunDirError: it is damaged, or its format version is unknown.
+        """
+        info = self.read_info()
+        writer = self.writer() if info.state == "running" else None
+        if info.state == "running" and writer is None:
+            info = self.read_info()  # it may have ended since it was read
+            if info.state == "running":
+                info = info.model_copy(update={"state": "interrupted"})
+        return info, writer
+
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`."""
         write_json(self.run, info.model_dump(mode="json"))

@@ -2,7 +2,8 @@
 
 The command line calls these functions, and so does a notebook. All take the same :class:`Options`,
 raise a :class:`~mnist_lab.errors.LabError` whose text says what to do, and return a :class:`Run`.
-The same call again continues a run that was interrupted, and returns at once when all is done.
+The same call again continues a run that was interrupted, whoever started it, and returns at once
+when all is done.
 """
 
 from mnist_lab.study.experiments import (
@@ -18,7 +19,8 @@ from mnist_lab.study.experiments import (
 )
 from mnist_lab.study.joining import join
 from mnist_lab.study.results import draw
-from mnist_lab.study.session import Options, Run, load_run
+from mnist_lab.study.run import Run, load_run, watch
+from mnist_lab.study.session import Options
 
 __all__ = [
     "FILTER_SIZES",
@@ -35,4 +37,5 @@ __all__ = [
     "random_search",
     "test",
     "train",
+    "watch",
 ]

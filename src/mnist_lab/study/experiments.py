@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.config import VARIED, TrainConfig, check
 from mnist_lab.errors import SettingsError
-from mnist_lab.study.session import Options, Run, run_study
+from mnist_lab.study.session import Options, run_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from typing_extensions import Unpack
 
     from mnist_lab.config import FitOn
+    from mnist_lab.study.run import Run
 
 # The values of the exercise sheet.
 LEARNING_RATES = (0.1, 0.01, 0.001, 0.0001)
@@ -58,7 +59,7 @@ def filter_sweep(
 
 
 def random_search(
-    *, iters: int, epochs: int = 6, space: Path | None = None, **options: Unpack[Options]
+    *, iters: int, epochs: int = 6, space: str | Path | None = None, **options: Unpack[Options]
 ) -> Run:
     """Train configurations drawn from a search space.
 
@@ -77,7 +78,7 @@ def hyperband(
     iters: int,
     min_epochs: int = 2,
     max_epochs: int = 18,
-    space: Path | None = None,
+    space: str | Path | None = None,
     **options: Unpack[Options],
 ) -> Run:
     """Train configurations drawn from a search space, and only the best of them for long.
@@ -97,7 +98,7 @@ def bohb(
     iters: int,
     min_epochs: int = 2,
     max_epochs: int = 18,
-    space: Path | None = None,
+    space: str | Path | None = None,
     **options: Unpack[Options],
 ) -> Run:
     """Hyperband whose configurations are proposed by a model of the results so far.
@@ -148,7 +149,7 @@ def _halving(
     experiment: str,
     iters: int,
     epochs: tuple[int, int],
-    space: Path | None,
+    space: str | Path | None,
     options: Options,
 ) -> Run:
     smallest, largest = epochs
@@ -167,10 +168,10 @@ def _halving(
     return run_study(experiment, settings, options)
 
 
-def _space(path: Path | None) -> dict[str, Any]:
+def _space(path: str | Path | None) -> dict[str, Any]:
     from mnist_lab import space  # ConfigSpace takes a second to import
 
-    return space.to_dict(space.default_space() if path is None else space.read_space(path))
+    return space.to_dict(space.default_space() if path is None else space.read_space(Path(path)))
 
 
 def _sweep(experiment: str, values: list[Any], epochs: int, repeats: int, options: Options) -> Run:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.plots import Caption
     from mnist_lab.records import Trial
-    from mnist_lab.study.session import Run
+    from mnist_lab.study.run import Run
 
 # Draws behind the figure of a search space: enough for a smooth histogram, half a second.
 N_DRAWS = 10_000
@@ -56,7 +56,7 @@ def draw(run: Run) -> list[Path]:
     run_dir = RunDir(run.path)
     return [
         run_dir.write_figure(name, suffix, content)
-        for name, figure in _figures(run).items()
+        for name, figure in figures(run).items()
         for suffix, content in plots.save(figure).items()
     ]
 
@@ -122,30 +122,32 @@ def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:
     ]
 
 
-def _figures(run: Run) -> dict[str, Figure]:
+def figures(run: Run) -> dict[str, Figure]:
+    """The figures of a run by name, as its records give them."""
     from mnist_lab import plots  # matplotlib, only to draw
 
     settings, trials, caption = run.info.settings, run.trials, _caption(run)
-    figures: dict[str, Figure] = {}
+    drawn: dict[str, Figure] = {}
     if settings.space is not None:
         counted_in: curves.SearchAxis = "epochs" if settings.brackets else "iterations"
-        figures["incumbent"] = plots.incumbent(curves.incumbents(trials, counted_in), caption)
+        drawn["incumbent"] = plots.incumbent(curves.incumbents(trials, counted_in), caption)
         if settings.brackets:
             panels = curves.bracket_panels(trials, settings.brackets)
-            figures["brackets"] = plots.brackets(panels, curves.tally(trials), caption)
-        drawn = caption._replace(n=f"{N_DRAWS:,} draws")
-        figures["search_space"] = plots.search_space(sampled(settings.space), drawn)
+            drawn["brackets"] = plots.brackets(panels, curves.tally(trials), caption)
+        drawn["search_space"] = plots.search_space(
+            sampled(settings.space), caption._replace(n=f"{N_DRAWS:,} draws")
+        )
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]
-        figures["confusion"] = plots.confusion(curves.confusion(scores), caption)
+        drawn["confusion"] = plots.confusion(curves.confusion(scores), caption)
     else:
         varied = VARIED.get(settings.experiment, "learning_rate")
-        figures["learning_curves"] = plots.learning_curves(
+        drawn["learning_curves"] = plots.learning_curves(
             curves.learning_curves(trials, varied), caption
         )
     if settings.experiment == "filter-sweep":
-        figures["filter_cost"] = plots.filter_cost(curves.filter_costs(trials), caption)
-    return figures
+        drawn["filter_cost"] = plots.filter_cost(curves.filter_costs(trials), caption)
+    return drawn
 
 
 def _caption(run: Run) -> Caption:

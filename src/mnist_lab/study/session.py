@@ -6,25 +6,29 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from rich.console import Console
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.config import StudySettings, check, describe_brackets
 from mnist_lab.errors import SettingsError, StudyError, TimeLimit, nearest, no_gpu
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
-from mnist_lab.progress import Silent, Watcher
-from mnist_lab.records import Trial, fold, now
+from mnist_lab.progress import LiveTable, Silent, Watcher
+from mnist_lab.records import fold, now
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
+from mnist_lab.study.interrupts import interruptible
 from mnist_lab.study.proposing import plan, promotions, proposals_of, proposed_values
 from mnist_lab.study.results import write_results
+from mnist_lab.study.run import Run, load_run, n_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnist_lab.config import Device, Precision
     from mnist_lab.engine import Place
-    from mnist_lab.records import Event
+    from mnist_lab.records import Event, Trial
     from mnist_lab.rundir.info import DataRecord
     from mnist_lab.rundir.lock import Held
 
@@ -35,60 +39,42 @@ NICENESS = 10
 
 
 class Options(TypedDict, total=False):
-    """How and where a study runs; what is left out has the default named here."""
+    """How and where a study runs; what is left out has the default named here.
 
-    # The run directory: `results/<experiment>`.
-    out: Path
-    # A path, or `sample`: looked for as `mnist_lab.data.load` says.
+    Attributes:
+        out: the run directory: `results/<experiment>`.
+        data: a path, or `sample`: looked for as :func:`mnist_lab.data.load` says.
+        device: `cpu`, `gpu` or `auto`, the default: a GPU that TensorFlow sees, else the CPU.
+        workers: how many trainings at the same time on this machine. None: every GPU, or every
+            core that is free; with 0 it only coordinates those that join.
+        host: the address that workers of other machines reach this one at: loopback, for this one
+            alone.
+        threads_per_worker: threads of each training: 1. Other numbers round differently, so it is
+            part of the settings.
+        nice: let other people's work go first: False.
+        time_limit: stop after a duration such as `2h`: never.
+        until: stop at a time of day such as `18:00`: never.
+        precision: `float32`; `bfloat16` is faster where the processor has it.
+        seed: of the study, from which every trial's seed comes: 0.
+        fresh: set an older run aside and start anew, instead of continuing it: False.
+        dry_run: check everything and train nothing: False.
+        watch: who follows the study: a live table in a notebook, nobody elsewhere.
+    """
+
+    out: str | Path
     data: str | None
-    # `auto`: a GPU that TensorFlow sees, else the CPU.
     device: Device
-    # How many trainings at the same time on this machine: None, every GPU, or every core that is
-    # free; with 0 it only coordinates those that join.
     workers: int | None
-    # The address that workers of other machines reach this one at: loopback, for this one alone.
     host: str
-    # Threads of each training: 1. Other numbers round differently, so it is part of the settings.
     threads_per_worker: int
-    # Let other people's work go first: False.
     nice: bool
-    # Stop after a duration such as `2h`, or at a time of day such as `18:00`: never.
     time_limit: str | None
     until: str | None
-    # `float32`; `bfloat16` is faster where the processor has it.
     precision: Precision
-    # Of the study, from which every trial's seed comes: 0.
     seed: int
-    # Set an older run aside and start anew, instead of continuing it: False.
     fresh: bool
-    # Check everything and train nothing: False.
     dry_run: bool
-    # Who follows the study: nobody.
     watch: Watcher
-
-
-class Run(NamedTuple):
-    """A run as it stands on the disk; its state is `stopped` if the time limit ended the call.
-
-    `found` counts the trials that had ended when the call began; `files` is what the call wrote.
-    """
-
-    path: Path
-    info: RunInfo
-    trials: list[Trial]
-    found: int = 0
-    files: tuple[Path, ...] = ()
-
-
-def load_run(path: Path) -> Run:
-    """The run in a directory, as its journal tells it.
-
-    Raises:
-        RunDirError: there is none, or it is damaged.
-    """
-    run_dir = RunDir(path)
-    info, trials = run_dir.read_info(), run_dir.read_trials()
-    return Run(path, info, trials, _n_ended(trials))
 
 
 def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
@@ -98,10 +84,18 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
         experiment: its name on the command line.
         values: the rest of :class:`~mnist_lab.config.StudySettings` that is the experiment's own.
         options: the options.
+
+    Raises:
+        Interrupted: Ctrl-C, or a notebook's stop button; what is finished is kept.
     """
+    with interruptible():
+        return _run_study(experiment, values, options)
+
+
+def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
     deadline = deadline_of(options.get("time_limit"), options.get("until"), now=time.time())
     settings, n_gpus = _settings(experiment, values, options)
-    watch = options.get("watch") or Silent()
+    watch = options.get("watch") or _watcher_here()
     data = datasets.load(options.get("data"), quiet="watch" not in options)
     _check_batch_sizes(settings, data)
     run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
@@ -112,7 +106,7 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
         if continues:
             check_agreement(run_dir.read_info(), settings, data.info.digests)
         trials = run_dir.read_trials() if continues else []
-        return Run(run_dir.path, _new_info(settings, data.info), trials, _n_ended(trials))
+        return Run(run_dir.path, _new_info(settings, data.info), trials, n_ended(trials))
     run_dir.create()
     if run_dir.exists() and fresh:
         with run_dir.locked(watch.note):
@@ -128,6 +122,12 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
             run = session.run(places, watch, host=host, deadline=deadline)
         held.check()
         return run._replace(files=tuple(write_results(run)))
+
+
+def _watcher_here() -> Watcher:
+    """A live table in a notebook; a script that calls a study has its own output."""
+    console = Console()
+    return LiveTable(console) if console.is_jupyter else Silent()
 
 
 class _Session:
@@ -183,7 +183,7 @@ class _Session:
                 received=f"{len(trials)} failed, the last because {trials[-1].reason}",
                 next_step="mend the cause, then give the same command with --fresh",
             )
-        return Run(self._run_dir.path, info, trials, _n_ended(found))
+        return Run(self._run_dir.path, info, trials, n_ended(found))
 
     def _train(
         self, places: Sequence[Place], watch: Watcher, host: str, deadline: Deadline | None
@@ -192,7 +192,7 @@ class _Session:
 
         history = self._run_dir.read_events()
         trials = fold(history)
-        most = max(self._settings.n_trials - _n_ended(trials), 1)
+        most = max(self._settings.n_trials - n_ended(trials), 1)
         used = places if self._settings.brackets else places[:most]
         planned = plan(self._settings)
         forecast = Forecast(
@@ -265,7 +265,7 @@ class _Session:
         }
 
     def _title(self, trials: list[Trial]) -> str:
-        found = f", continuing after {_n_ended(trials)} finished trials" if trials else ""
+        found = f", continuing after {n_ended(trials)} finished trials" if trials else ""
         notice = f" ({self._data.notice})" if self._data.notice else ""
         return f"{self._settings.experiment} on {self._data.name}{notice}{found}"
 
@@ -289,14 +289,16 @@ def _new_info(settings: StudySettings, data: datasets.DatasetInfo) -> RunInfo:
         data=cast("DataRecord", data.model_dump()),
         versions=machine.versions(),
         machine=machine.describe(),
-        command=_command(),
+        command=_command(settings.experiment),
         state="running",
         started=now(),
     )
 
 
-def _command() -> str:
+def _command(experiment: str) -> str:
     """The command line; a path that is not UTF-8 is shown with its bytes escaped."""
+    if "mnist_lab.cli" not in sys.modules:  # the words are those of a notebook's kernel
+        return f"call mnist_lab.{experiment.replace('-', '_')} again, as before"
     words = shlex.join(["mnist-lab", *sys.argv[1:]])
     return words.encode("utf-8", "backslashreplace").decode()
 
@@ -383,7 +385,3 @@ def _check_batch_sizes(settings: StudySettings, data: datasets.Dataset) -> None:
 def _n_images(settings: StudySettings, data: datasets.DatasetInfo) -> int:
     """How many images an epoch trains on."""
     return data.n_train + (data.n_valid if settings.fit_on != "train" else 0)
-
-
-def _n_ended(trials: list[Trial]) -> int:
-    return sum(trial.ended is not None for trial in trials)

@@ -1,0 +1,116 @@
+"""A run as a value: its records, its figures, its data frames, and how a notebook shows it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mnist_lab import curves, notebook, tables
+from mnist_lab.rundir import RunDir, RunInfo
+from mnist_lab.study import results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mnist_lab.records import Trial
+
+# How often whoever watches a run reads its journal.
+LOOK_S = 1.0
+
+
+class Run(NamedTuple):
+    """A run as it stood on the disk; its state is `stopped` if the time limit ended the call.
+
+    `found` counts the trials that had ended when the call began; `files` is what the call wrote.
+    A notebook shows it as a table and the figures.
+    """
+
+    path: Path
+    info: RunInfo
+    trials: list[Trial]
+    found: int = 0
+    files: tuple[Path, ...] = ()
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the lowest validation error at the largest budget; None before any."""
+        return curves.best_trial(self.trials)
+
+    def figures(self) -> dict[str, Figure]:
+        """The figures by name, drawn from the records as they stand in this object."""
+        return results.figures(self)
+
+    def to_pandas(self) -> Any:
+        """A `pandas.DataFrame` of one row for each trial, as :class:`~mnist_lab.tables.TrialRow`.
+
+        Raises:
+            LabError: pandas is not installed.
+        """
+        return notebook.frame(tables.TrialRow, tables.trial_rows(self.trials))
+
+    def epochs_to_pandas(self) -> Any:
+        """A `pandas.DataFrame` of one row for each epoch, as :class:`~mnist_lab.tables.EpochRow`.
+
+        Raises:
+            LabError: pandas is not installed.
+        """
+        return notebook.frame(tables.EpochRow, tables.epoch_rows(self.trials))
+
+    def __repr__(self) -> str:
+        """One line, where the records are many."""
+        return (
+            f"<Run {self.path}: {self.info.settings.experiment}, {self.info.state}, "
+            f"{n_ended(self.trials)} of {self.info.settings.n_trials} trials>"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the trials, the best of them, and the figures."""
+        shown = [notebook.trials_html(str(self.path), self.info, self.trials)]
+        if any(trial.epochs for trial in self.trials):
+            shown += [notebook.figure_html(*figure) for figure in self.figures().items()]
+        return "".join(shown)
+
+
+def load_run(path: str | Path) -> Run:
+    """The run in a directory, as its journal tells it now; whoever writes it is not disturbed.
+
+    Args:
+        path: a run directory, such as `results/lr-sweep`.
+
+    Raises:
+        SettingsError: there is none.
+        RunDirError: it is damaged.
+    """
+    run_dir = RunDir(Path(path))
+    info, _ = run_dir.read_state()
+    trials = run_dir.read_trials()
+    return Run(run_dir.path, info, trials, n_ended(trials))
+
+
+def watch(path: str | Path) -> Run:
+    """Follow a run that another process writes until it ends, and return it.
+
+    A notebook shows its table meanwhile. To interrupt ends the watching alone, not the run.
+
+    Args:
+        path: the run directory.
+
+    Raises:
+        SettingsError: there is none.
+        RunDirError: it is damaged.
+    """
+    run, screen = load_run(path), notebook.Cell()
+    with suppress(KeyboardInterrupt):
+        while run.info.state == "running":
+            screen.show_html(notebook.trials_html(str(run.path), run.info, run.trials))
+            time.sleep(LOOK_S)
+            run = load_run(path)
+    screen.show_html("")
+    return run
+
+
+def n_ended(trials: list[Trial]) -> int:
+    """How many of the trials have ended."""
+    return sum(trial.ended is not None for trial in trials)
