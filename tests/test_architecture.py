@@ -39,6 +39,8 @@ LAYERS = [
     "findings",
     "plots",
     "report",
+    "tables",
+    "notebook",
     "forecast",
     "progress",
     "study",
@@ -46,7 +48,7 @@ LAYERS = [
 ]
 # What trains, and what shows what was trained: neither imports the other.
 TRAINING = {"data", "model", "training", "space", "engine"}
-SHOWING = {"curves", "findings", "plots", "report", "progress"}
+SHOWING = {"curves", "findings", "plots", "report", "tables", "notebook", "progress"}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {
@@ -56,6 +58,8 @@ OWNERS = {
     "Pyro4": {"engine"},
     "ConfigSpace": {"space", "engine.proposals"},
     "matplotlib": {"plots"},
+    "pandas": {"notebook"},
+    "IPython": {"notebook"},
     "filelock": {"rundir"},
     "click": {"cli"},
     "pooch": {"data"},
@@ -198,7 +202,7 @@ def test_only_rundir_names_files() -> None:
 # --- what a command loads
 
 HEAVY = {"tensorflow", "keras", "hpbandster", "Pyro4", "ConfigSpace", "matplotlib", "scipy"}
-HELP = [["-c", "import mnist_lab.cli"], ["-m", "mnist_lab", "--help"]]
+HELP = [["-c", "import mnist_lab"], ["-c", "import mnist_lab.cli"], ["-m", "mnist_lab", "--help"]]
 
 
 def loaded(*arguments: str) -> set[str]:
@@ -222,9 +226,9 @@ def run(tmp_path: Path) -> str:
     return str(run_dir.path)
 
 
-@pytest.mark.parametrize("words", HELP, ids=["import", "--help"])
+@pytest.mark.parametrize("words", HELP, ids=["package", "import", "--help"])
 def test_help_is_light(words: list[str]) -> None:
-    """The command line itself, and its help, load nothing heavy, not even NumPy."""
+    """The package, the command line and its help load nothing heavy, not even NumPy."""
     assert loaded(*words) & (HEAVY | {"numpy"}) == set()
 
 

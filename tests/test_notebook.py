@@ -1,0 +1,329 @@
+"""Notebooks: real kernels that train, show, watch, continue and are interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import psutil
+import pytest
+from jupyter_client.manager import start_new_kernel
+from made_events import (
+    failed,
+    proposed,
+    run_info,
+    started,
+    study_settings,
+    whole_trial,
+    write_events,
+)
+from nbclient import NotebookClient
+
+import mnist_lab
+from mnist_lab import study
+from mnist_lab.rundir import RunDir
+from mnist_lab.study import session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).parent
+TOUR = TESTS.parent / "examples" / "tour.ipynb"
+FORMULA = "from mnist_lab.study import session; session.TRAINER = 'formula:open_formula'"
+# 20 epochs each, of FORMULA_SECONDS.
+SWEEP = "lr_sweep([0.1, 0.01], epochs=20, data='sample', workers=2, out='r')"
+COMMAND = ("lr-sweep", "--values", "0.1,0.01", "--epochs", "20", "--data", "sample")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Kernels write beside the test, and they and their workers can import the formula."""
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+    monkeypatch.setenv("FORMULA_SECONDS", "0.2")
+
+
+class Notebook:
+    """A kernel, and what its cells put out."""
+
+    def __init__(self) -> None:
+        self._manager, self._client = start_new_kernel(kernel_name="python3")
+
+    def run(self, code: str) -> list[dict[str, Any]]:
+        """Execute a cell; each of its outputs, with its type as `kind`."""
+        outputs: list[dict[str, Any]] = []
+
+        def keep(message: dict[str, Any]) -> None:
+            if message["msg_type"] not in {"status", "execute_input"}:
+                outputs.append(message["content"] | {"kind": message["msg_type"]})
+
+        self._client.execute_interactive(code, timeout=120, output_hook=keep, stop_on_error=False)
+        return outputs
+
+    def value(self, code: str) -> Any:
+        """What an expression is, which JSON can hold."""
+        outputs = self.run(f"import json; print(json.dumps({code}))")
+        assert {output["kind"] for output in outputs} == {"stream"}, outputs
+        return json.loads("".join(output["text"] for output in outputs))
+
+    def interrupt(self) -> None:
+        """The stop button."""
+        self._manager.interrupt_kernel()
+
+    def close(self) -> None:
+        """End the kernel."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def notebook() -> Iterator[Notebook]:
+    """A new notebook, whose studies train the formula."""
+    notebook = Notebook()
+    notebook.run(f"import mnist_lab; {FORMULA}")
+    yield notebook
+    notebook.close()
+
+
+def html_of(outputs: list[dict[str, Any]], kind: str) -> list[str]:
+    """The HTML that outputs of a kind show."""
+    return [one["data"]["text/html"] for one in outputs if one["kind"] == kind]
+
+
+def wait_for_epoch(out: str) -> None:
+    """Until the run's journal tells of an epoch."""
+    journal, deadline = RunDir(Path(out)).journal, time.monotonic() + 120
+    while not (journal.exists() and '"event":"epoch"' in journal.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+# --- the package
+
+
+def test_the_package_offers_what_it_names() -> None:
+    """Each name of the package is there, the functions explained; another is an AttributeError."""
+    assert set(dir(mnist_lab)) == set(mnist_lab.__all__)
+    for name in set(mnist_lab.__all__) - {"__version__"}:
+        assert getattr(mnist_lab, name).__doc__
+    assert mnist_lab.lr_sweep is study.lr_sweep
+    with pytest.raises(AttributeError, match="'mnist_lab' has no attribute 'lr_swep'"):
+        mnist_lab.lr_swep  # noqa: B018  # type: ignore[attr-defined]
+
+
+# --- the tour
+
+
+def test_tour() -> None:
+    """The notebook of examples/ runs from start to end, and its cells show what they promise."""
+    tour = nbformat.read(TOUR, as_version=4)  # type: ignore[no-untyped-call]
+    cells = {cell.id: cell for cell in tour.cells if cell.cell_type == "code"}
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells.values())
+    NotebookClient(tour, timeout=300).execute()
+    outputs = [output for cell in cells.values() for output in cell.outputs]
+    assert {one.output_type for one in outputs} == {"display_data", "execute_result"}
+    shown = {name: cell.outputs[-1].data for name, cell in cells.items() if cell.outputs}
+
+    assert shown["lr-sweep"]["text/plain"] == (
+        "<Run results/tour-sweep: lr-sweep, complete, 2 of 2 trials>"
+    )
+    for name, trials, figures in (
+        ("lr-sweep", 2, ["learning_curves"]),
+        ("search", 2, ["incumbent", "search_space"]),
+        ("test", 1, ["confusion"]),
+    ):
+        html = shown[name]["text/html"]
+        assert html.count("<tr>") == 1 + trials
+        assert re.findall('<img alt="(.*?)" src="data:image/png;base64,iVBOR', html) == figures
+    assert "5,000 of its 70,000 digits" in shown["lr-sweep"]["text/html"]
+    assert re.search("<td.*>test .* %</td>", shown["test"]["text/html"])
+    progress = [o for o in cells["lr-sweep"].outputs if o.output_type == "display_data"]
+    assert "2 of 2 trials done" in progress[-1].data["text/html"]
+
+    for column in ("learning_rate", "state", "train_error", "valid_error", "epoch_s"):
+        assert f"<th>{column}</th>" in shown["trials"]["text/html"]
+    assert re.findall(r"<th>([\d.]+)</th>", shown["epochs"]["text/html"]) == [
+        *("0.01", "0.10"),
+        *("1", "2"),
+    ]
+    assert shown["continue"]["text/plain"] == "2"
+    assert shown["watch"]["text/html"].count("<td>complete</td>") == 2
+
+
+# --- runs of a terminal
+
+
+def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
+    """A notebook sees a terminal's run grow, follows it to its end, and goes on after it."""
+    lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--workers", "1"]
+    process = subprocess.Popen([*lab, "--out", "r"], stderr=subprocess.PIPE, text=True)
+    wait_for_epoch("r")
+    look = "[mnist_lab.load_run('r').info.state, len(mnist_lab.load_run('r').epochs_to_pandas())]"
+    state, n_epochs = notebook.value(look)
+    assert (state, 1 <= n_epochs < 40) == ("running", True)
+    refused = notebook.run(f"mnist_lab.{SWEEP}")[-1]
+    assert refused["ename"] == "RunDirError"
+    assert f"process {process.pid} on" in refused["evalue"]
+    timer = threading.Timer(3, process.terminate)
+    timer.start()
+    watched = notebook.run("mnist_lab.watch('r')")
+    timer.join()
+    assert process.wait(20) == 143
+    process.communicate()
+    first, *updates, last = html_of(watched, "display_data") + html_of(
+        watched, "update_display_data"
+    )
+    assert "running, 0 of 2 trials done" in first
+    assert len(set(updates)) > 1
+    assert last == ""
+    (end,) = html_of(watched, "execute_result")
+    assert "stopped, 0 of 2 trials done" in end
+    journal = RunDir(Path("r")).journal.read_bytes()
+
+    done = notebook.run(f"run = mnist_lab.{SWEEP}; run")
+    assert "complete, 2 of 2 trials done" in html_of(done, "execute_result")[0]
+    assert RunDir(Path("r")).journal.read_bytes().startswith(journal)
+    frame = notebook.value("run.epochs_to_pandas()[['trial', 'epoch']].values.tolist()")
+    assert frame == [[trial, epoch] for trial in (1, 2) for epoch in range(1, 21)]
+
+
+def test_killed_run_is_interrupted_not_running(notebook: Notebook) -> None:
+    """Nobody waits for a run whose process was killed; and it tells how it was started."""
+    lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--out", "r", "--quiet"]
+    process = subprocess.Popen(lab)
+    wait_for_epoch("r")
+    process.kill()
+    process.wait()
+    (end,) = html_of(notebook.run("mnist_lab.watch('r')"), "execute_result")
+    assert "interrupted, 0 of 2 trials done" in end
+
+
+# --- interrupts
+
+
+def test_stop_button(notebook: Notebook) -> None:
+    """It ends a study by one line, however often pressed; all is kept, and nobody left behind."""
+    pid = notebook.value("__import__('os').getpid()")
+    stopped: list[dict[str, Any]] = []
+    cell = threading.Thread(target=lambda: stopped.extend(notebook.run(f"mnist_lab.{SWEEP}")))
+    cell.start()
+    wait_for_epoch("r")
+    workers = psutil.Process(pid).children()
+    assert len(workers) == 2
+    for _ in range(3):
+        notebook.interrupt()
+        time.sleep(0.05)
+    cell.join()
+    error = stopped[-1]
+    assert (error["kind"], error["ename"]) == ("error", "Interrupted")
+    assert error["traceback"] == [
+        "Interrupted: interrupted; what is finished is kept, call again to go on"
+    ]
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    handler = "signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    notebook.run("import signal")
+    assert notebook.value(handler) is True
+    kept = RunDir(Path("r")).journal.read_bytes()
+    assert notebook.value("mnist_lab.load_run('r').info.state") == "stopped"
+    assert "call mnist_lab.lr_sweep again" in notebook.value("mnist_lab.load_run('r').info.command")
+
+    (end,) = html_of(notebook.run(f"mnist_lab.{SWEEP}"), "execute_result")
+    assert "complete, 2 of 2 trials done" in end
+    assert RunDir(Path("r")).journal.read_bytes().startswith(kept)
+
+
+def test_stop_button_ends_the_watching_alone(notebook: Notebook) -> None:
+    """Who stops to watch gets the run as it stands, and whoever writes it goes on."""
+    lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--out", "r", "--quiet"]
+    process = subprocess.Popen(lab, stdout=subprocess.DEVNULL)
+    wait_for_epoch("r")
+    seen: list[dict[str, Any]] = []
+    cell = threading.Thread(target=lambda: seen.extend(notebook.run("mnist_lab.watch('r')")))
+    cell.start()
+    time.sleep(1.5)
+    notebook.interrupt()
+    cell.join()
+    (end,) = html_of(seen, "execute_result")
+    assert "running, 0 of 2 trials done" in end
+    assert process.wait(60) == 0
+
+
+def test_study_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no signal arrives a study runs all the same, and touches no handler."""
+    monkeypatch.setattr(session, "TRAINER", "formula:open_formula")
+    monkeypatch.setenv("FORMULA_SECONDS", "0.001")
+    runs: list[study.Run] = []
+
+    def call() -> None:
+        runs.append(mnist_lab.train(mnist_lab.TrainConfig(epochs=2), data="sample", out="r"))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert [trial.state for trial in runs[0].trials] == ["complete"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# --- a run as a value
+
+EVIL = "<script>alert('&')</script>"
+
+
+def made_run(**info: Any) -> mnist_lab.Run:
+    """A complete trial, one that failed with an evil reason, and one that waits."""
+    run_dir = RunDir(Path(f"made {EVIL[:8]}"))
+    run_dir.create()
+    run_dir.write_info(run_info(settings=study_settings(repeats=2), state="complete", **info))
+    write_events(run_dir, *whole_trial(1), proposed(2), started(2), failed(2, EVIL), proposed(3))
+    return mnist_lab.load_run(str(run_dir.path))
+
+
+def test_text_from_files_is_escaped() -> None:
+    """A run directory of somebody else brings no script into a notebook."""
+    evil = run_info().data | {"name": EVIL, "notice": EVIL}
+    html = made_run(data=evil)._repr_html_()
+    assert "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;" in html
+    assert "<script" not in html
+
+
+def test_frame_of_trials() -> None:
+    """One row a trial, numbers as numbers, and what was not measured is missing."""
+    run = made_run()
+    frame = run.to_pandas()
+    assert list(frame["state"]) == ["complete", "failed", "waiting"]
+    assert list(frame["n_epochs"]) == [3, 0, 0]
+    assert list(frame["valid_error"].isna()) == [False, True, True]
+    assert frame["valid_error"].min() == 0.04
+    assert frame["test_error"].dtype == "float64"
+    assert frame["reason"][1] == EVIL
+    assert run.best is not None
+    assert run.best.trial == 1
+
+
+def test_frame_of_epochs() -> None:
+    """One row an epoch, with its trial's configuration; no epochs make no rows, and all columns."""
+    run = made_run()
+    frame = run.epochs_to_pandas()
+    assert list(frame["epoch"]) == [1, 2, 3]
+    assert list(frame["valid_error"]) == [0.06, 0.05, 0.04]
+    assert set(frame["filter_size"]) == {3}
+    empty = run._replace(trials=[]).epochs_to_pandas()
+    assert (len(empty), list(empty.columns)) == (0, list(frame.columns))
+
+
+def test_run_without_an_epoch_shows_itself() -> None:
+    """What has only begun, or was a dry run, is a table without figures."""
+    run = made_run()._replace(trials=[])
+    assert "<img" not in run._repr_html_()
+    assert "0 of 4 trials done" in run._repr_html_()
+    assert run.best is None
