@@ -40,6 +40,7 @@ LAYERS = [
     "plots",
     "report",
     "tables",
+    "export",
     "notebook",
     "forecast",
     "progress",
@@ -48,7 +49,7 @@ LAYERS = [
 ]
 # What trains, and what shows what was trained: neither imports the other.
 TRAINING = {"data", "model", "training", "space", "engine"}
-SHOWING = {"curves", "findings", "plots", "report", "tables", "notebook", "progress"}
+SHOWING = {"curves", "findings", "plots", "report", "tables", "export", "notebook", "progress"}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {
@@ -60,13 +61,17 @@ OWNERS = {
     "matplotlib": {"plots"},
     "pandas": {"notebook"},
     "IPython": {"notebook"},
+    "tensorboard": {"export.tensorboard"},
     "filelock": {"rundir"},
     "click": {"cli"},
     "pooch": {"data"},
 }
 
 # Names of files that are not a run's, and why they are composed elsewhere.
-OTHER_FILES = {("model", "model.keras")}  # Keras tells the format by it, in a temporary folder
+OTHER_FILES = {
+    ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
+    ("export.course", ".json"),  # the course's own names
+}
 
 
 class Import(NamedTuple):
@@ -241,6 +246,12 @@ def test_plot_is_light(run: str) -> None:
     """To draw a run takes matplotlib, and nothing that trains."""
     packages = loaded("-m", "mnist_lab", "plot", run)
     assert packages & (HEAVY - {"scipy"}) == {"matplotlib"}
+
+
+@pytest.mark.parametrize("to", ["course", "csv", "tensorboard"])
+def test_export_is_light(run: str, to: str) -> None:
+    """To export a run takes nothing that trains or draws, TensorBoard's format included."""
+    assert loaded("-m", "mnist_lab", "export", run, "--to", to) & HEAVY == set()
 
 
 def test_space_is_light() -> None:

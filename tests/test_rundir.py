@@ -44,6 +44,7 @@ from mnist_lab.rundir import (
     write_bytes,
     write_json,
 )
+from mnist_lab.study import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def test_names_of_all_files(run: RunDir) -> None:
     run.write_curves(trials)
     run.write_best(trials[0].configuration)
     run.write_findings("# Findings\n")
-    run.write_test({"test_error": 0.01})
+    run.write_test(results.test_result(trials))
     run.write_model(proposed(), b"zip")
     assert run.write_figure("incumbent", "png", b"picture") == run.path / "incumbent.png"
     run.write_figure("incumbent", "svg", b"picture")

@@ -261,6 +261,39 @@ def plot(run_dir: Path, **output: Any) -> None:
     show.files(study.draw(study.load_run(run_dir)), **output)
 
 
+@mnist_lab.command("export")
+@_RUN_DIR
+@click.option(
+    "--to",
+    type=click.Choice(["course", "csv", "tensorboard"]),
+    required=True,
+    help="course: the JSON files of the course's script; csv: tables of trials and epochs; "
+    "tensorboard: a log folder.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the files. [default: RUN_DIR/export/<to>]",
+)
+@output_options
+def export(run_dir: Path, to: Any, out: Path | None, **output: Any) -> None:
+    """Write a run in the files of other programs."""
+    from mnist_lab import export as exports
+    from mnist_lab.cli import show
+
+    show.files(exports.write(run_dir, to, out), **output)
+
+
+@mnist_lab.command("schema")
+@click.argument("file", required=False)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+def schema(file: str | None) -> None:
+    """Print the JSON schema of FILE, such as run.json, or of all files of a run by their names."""
+    from mnist_lab.cli import show
+
+    show.schema(file)
+
+
 @mnist_lab.command("space")
 @_SPACE
 @click.option(

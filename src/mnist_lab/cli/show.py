@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mnist_lab import curves
 from mnist_lab.config import VARIED, describe_brackets
-from mnist_lab.errors import TimeLimit
+from mnist_lab.errors import SettingsError, TimeLimit, nearest
 from mnist_lab.rundir import RunDir, RunInfo
 
 if TYPE_CHECKING:
@@ -160,6 +160,22 @@ def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
         return
     for path in written:
         _console(no_color=no_color).print(f"wrote {path}", markup=False)
+
+
+def schema(name: str | None) -> None:
+    """Print the JSON schema of one of a run's files, or of all by their names."""
+    from mnist_lab.rundir.schema import schemas  # most commands do without
+
+    found = schemas()
+    if name is not None and name not in found:
+        raise SettingsError(
+            "a schema is of a JSON file that mnist-lab writes",
+            received=repr(name),
+            next_step=nearest(name, found),
+        )
+    chosen = found if name is None else found[name]
+    sys.stdout.write(json.dumps(chosen, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.flush()  # what cannot be written is an error while it can still be told
 
 
 def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> None:

@@ -6,7 +6,8 @@ is only ever appended to, and each line is on the disk before the call returns.
 """
 
 from mnist_lab.rundir.directory import RunDir
-from mnist_lab.rundir.files import write_bytes, write_json
+from mnist_lab.rundir.documents import TestRepeat, TestResult
+from mnist_lab.rundir.files import write_bytes, write_file, write_json
 from mnist_lab.rundir.info import RunInfo, RunState, check_agreement
 from mnist_lab.rundir.journal import Journal
 
@@ -15,7 +16,10 @@ __all__ = [
     "RunDir",
     "RunInfo",
     "RunState",
+    "TestRepeat",
+    "TestResult",
     "check_agreement",
     "write_bytes",
+    "write_file",
     "write_json",
 ]

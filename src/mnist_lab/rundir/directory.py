@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.errors import RunDirError, SettingsError
 from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
 from mnist_lab.rundir import checkpoints, hpbandster, lock
+from mnist_lab.rundir.documents import Curves
 from mnist_lab.rundir.files import (
     first_line,
     make_folder,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.config import TrainConfig
     from mnist_lab.records import Checkpoint, Proposed
+    from mnist_lab.rundir.documents import TestResult
     from mnist_lab.rundir.lock import Held
 
 
@@ -51,6 +53,7 @@ class RunDir:
         self.model = path / "model.keras"
         self.hpbandster = path / "hpbandster"
         self.checkpoints = path / "checkpoints"
+        self.export = path / "export"
         self._token = path / ".token.json"
         self._lock = path / ".lock"
 
@@ -222,13 +225,7 @@ class RunDir:
 
     def write_curves(self, trials: list[Trial]) -> None:
         """Replace `curves.json`: every trial, with one entry per epoch."""
-        write_json(
-            self.curves,
-            {
-                "format_version": FORMAT_VERSION,
-                "trials": [trial.model_dump(mode="json") for trial in trials],
-            },
-        )
+        write_json(self.curves, Curves(trials=tuple(trials)).model_dump(mode="json"))
 
     def write_best(self, configuration: TrainConfig) -> None:
         """Replace `best.json`: the configuration of the incumbent, nothing else."""
@@ -243,9 +240,9 @@ class RunDir:
         if trial.trial == 1:
             write_bytes(self.model, content)
 
-    def write_test(self, result: dict[str, Any]) -> None:
+    def write_test(self, result: TestResult) -> None:
         """Replace `test.json`."""
-        write_json(self.test, {"format_version": FORMAT_VERSION} | result)
+        write_json(self.test, result.model_dump(mode="json"))
 
     def write_token(self, text: str) -> Path:
         """Write what it takes to join the run, for its owner alone to read; returns the path."""

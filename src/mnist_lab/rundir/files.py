@@ -67,6 +67,20 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, text.encode() + b"\n")
 
 
+def write_file(path: Path, content: bytes) -> Path:
+    """Replace a file that is not a run's own, make the folders above it, and return its path.
+
+    Raises:
+        RunDirError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise unwritable(path, problem, what="the files") from None
+    write_bytes(path, content)
+    return path
+
+
 def make_folder(path: Path) -> None:
     """Make a folder inside a run, if it is not there; what is written into it later survives, too.
 

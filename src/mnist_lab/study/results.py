@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab import __version__, curves, findings
 from mnist_lab.config import VARIED
 from mnist_lab.records import now
-from mnist_lab.rundir import RunDir
+from mnist_lab.rundir import RunDir, TestRepeat, TestResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,36 +78,29 @@ def draw_space(
     ]
 
 
-def test_result(trials: list[Trial]) -> dict[str, Any]:
-    """`test.json`: the test error with its 95 % interval, each repeat, the confusion matrix.
-
-    With one repeat the interval is Wilson's, for the images; with several it is Student's, for the
-    mean over seeds, and each repeat has Wilson's beside it.
-    """
+def test_result(trials: list[Trial]) -> TestResult:
+    """What `test.json` holds of these trials, at least one, all of one configuration."""
     scored = [(trial, trial.test) for trial in trials if trial.test is not None]
     together = curves.confusion([score for _, score in scored])
-    repeats = []
-    for trial, score in scored:
-        alone = curves.confusion([score])
-        repeats.append(
-            {
-                "trial": trial.trial,
-                "seed": trial.seed,
-                "test_error": score.test_error,
-                "interval_95": alone.interval,
-                "test_loss": score.test_loss,
-            }
-        )
-    return {
-        "configuration": trials[0].configuration.model_dump(mode="json"),
-        "n_images": together.n_images,
-        "test_error": together.error.mean if together.error else None,
-        "test_error_sd": together.error.sd if together.error else None,
-        "interval_95": together.interval,
-        "repeats": repeats,
-        "class_errors": together.class_errors,
-        "confusion": together.matrix,
-    }
+    return TestResult(
+        configuration=trials[0].configuration,
+        n_images=together.n_images,
+        test_error=together.error.mean if together.error else None,
+        test_error_sd=together.error.sd if together.error else None,
+        interval_95=together.interval,
+        repeats=tuple(
+            TestRepeat(
+                trial=trial.trial,
+                seed=trial.seed,
+                test_error=score.test_error,
+                interval_95=curves.confusion([score]).interval,
+                test_loss=score.test_loss,
+            )
+            for trial, score in scored
+        ),
+        class_errors=together.class_errors,
+        confusion=together.matrix,
+    )
 
 
 def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:

@@ -1,0 +1,121 @@
+"""A log folder for TensorBoard: a run for each trial, with its scalars and hyperparameters.
+
+Only TensorBoard's own package makes these files; its `EventFileWriter` would load TensorFlow where
+that is installed, so the events are put into records here.
+"""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.errors import not_installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mnist_lab.records import Trial
+    from mnist_lab.rundir import RunInfo
+
+# TensorBoard reads files whose names hold `tfevents`, and shows each folder as a run.
+_FILE = "events.out.tfevents.mnist-lab"
+_SCALARS = ("train_loss", "train_error", "valid_loss", "valid_error")
+
+
+def files(info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
+    """The event files of the study and of the trials that made an epoch.
+
+    Raises:
+        LabError: TensorBoard is not installed.
+    """
+    if find_spec("tensorboard") is None:
+        raise not_installed("--to tensorboard", "tensorboard", "tensorboard")
+    shown = [trial for trial in trials if trial.epochs]
+    names = _hyperparameters(shown)
+    written = {_FILE: _records(_study(info, names))}
+    for trial in shown:
+        written[f"trial-{trial.trial:05}/{_FILE}"] = _records(_training(trial, names))
+    return written
+
+
+def _hyperparameters(trials: Sequence[Trial]) -> list[str]:
+    """Those that any of the trials names."""
+    return list(dict.fromkeys(name for one in trials for name in one.configuration.model_dump()))
+
+
+def _study(info: RunInfo, names: Sequence[str]) -> Iterator[Any]:
+    """What is common: the columns of the HParams table, and which data it is about."""
+    from tensorboard.plugins.hparams import summary_v2 as hparams
+    from tensorboard.plugins.text.summary_v2 import text_pb
+
+    at = _seconds(info.started)
+    metrics = [
+        hparams.Metric(tag, display_name=tag.replace("_", " "))
+        for tag in ("valid_error", "test_error", "train_error")
+    ]
+    columns = [hparams.HParam(name) for name in names]
+    yield _event(at, 0, hparams.hparams_config_pb(columns, metrics, time_created_secs=at))
+    about = f"{info.settings.experiment} on {info.data['name']}"
+    yield _event(at, 0, text_pb("study", ": ".join(filter(None, (about, info.data["notice"])))))
+
+
+def _training(trial: Trial, names: Sequence[str]) -> Iterator[Any]:
+    """A trial: its hyperparameters, its epochs as steps, its test, its end."""
+    from tensorboard.plugins.hparams import summary_v2 as hparams
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+    at = _seconds(trial.started)
+    values = {name: getattr(trial.configuration, name) for name in names}
+    yield _event(at, 0, hparams.hparams_pb(values, f"trial {trial.trial}", start_time_secs=at))
+    for epoch in trial.epochs:
+        at += epoch.duration_s
+        for tag in _SCALARS:
+            if (value := getattr(epoch, tag)) is not None:
+                yield _event(at, epoch.epoch, scalar_pb(tag, value))
+    if trial.test is not None:
+        yield _event(at, len(trial.epochs), scalar_pb("test_error", trial.test.test_error))
+    if trial.ended is not None:
+        yield _event(_seconds(trial.ended), 0, _session_end(trial))
+
+
+def _session_end(trial: Trial) -> Any:
+    """How a trial ended, as the HParams table shows it."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+    ending = plugin_data_pb2.SessionEndInfo(
+        status=api_pb2.STATUS_FAILURE if trial.state == "failed" else api_pb2.STATUS_SUCCESS,
+        end_time_secs=_seconds(trial.ended),
+    )
+    about = metadata.create_summary_metadata(
+        plugin_data_pb2.HParamsPluginData(session_end_info=ending)
+    )
+    value = Summary.Value(
+        tag=metadata.SESSION_END_INFO_TAG, metadata=about, tensor=metadata.NULL_TENSOR
+    )
+    return Summary(value=[value])
+
+
+def _event(at: float, step: int, summary: Any) -> Any:
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    return Event(wall_time=at, step=step, summary=summary)
+
+
+def _records(events: Iterable[Any]) -> bytes:
+    """The content of an event file."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    content = io.BytesIO()
+    writer = RecordWriter(content)
+    for event in (Event(wall_time=0.0, file_version="brain.Event:2"), *events):
+        writer.write(event.SerializeToString())
+    return content.getvalue()
+
+
+def _seconds(when: str | None) -> float:
+    """Seconds since 1970 of an RFC 3339 time; 0 where there is none."""
+    return datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() if when else 0.0

@@ -1,0 +1,38 @@
+"""The JSON schemas of a run's files, made from the models that write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from mnist_lab.config import OPTIONAL, TrainConfig
+from mnist_lab.records import Event
+from mnist_lab.rundir.directory import RunDir
+from mnist_lab.rundir.documents import Curves, TestResult
+from mnist_lab.rundir.info import RunInfo
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schema (draft 2020-12) of each file by its name; of the journal, that of a line.
+
+    What is in `hpbandster/` is as HpBandSter and ConfigSpace define it.
+    """
+    run = RunDir(Path())
+    models: dict[Path, Any] = {
+        run.run: RunInfo,
+        run.journal: Event,
+        run.curves: Curves,
+        run.best: TrainConfig,
+        run.test: TestResult,
+    }
+    return {path.name: _schema(model) for path, model in models.items()}
+
+
+def _schema(model: Any) -> dict[str, Any]:
+    schema = TypeAdapter(model).json_schema()
+    for part in (schema, *schema.get("$defs", {}).values()):
+        if "properties" in part:  # whoever reads may rely on what has a default for the writer
+            part["required"] = [name for name in part["properties"] if name not in OPTIONAL]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
