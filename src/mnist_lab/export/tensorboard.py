@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # TensorBoard reads files whose names hold `tfevents`, and shows each folder as a run.
 _FILE = "events.out.tfevents.mnist-lab"
-_SCALARS = ("train_loss", "train_error", "valid_loss", "valid_error")
+_EPOCH_TAGS = ("train_loss", "train_error", "valid_loss", "valid_error")
+# The columns of results in the HParams table, as far as they were measured.
+_METRICS = ("valid_error", "test_error", "train_error")
 
 
 def files(info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
@@ -33,49 +35,59 @@ def files(info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
     if find_spec("tensorboard") is None:
         raise not_installed("--to tensorboard", "tensorboard", "tensorboard")
     shown = [trial for trial in trials if trial.epochs]
-    names = _hyperparameters(shown)
-    written = {_FILE: _records(_study(info, names))}
+    # Those that are not on the exercise sheet only where they are not 0.
+    names = list(dict.fromkeys(name for one in shown for name in one.configuration.model_dump()))
+    measured = {_name(trial): list(_scalars(trial)) for trial in shown}
+    tags = {tag for scalars in measured.values() for tag, *_ in scalars}
+    written = {_FILE: _records(_study(info, names, [tag for tag in _METRICS if tag in tags]))}
     for trial in shown:
-        written[f"trial-{trial.trial:05}/{_FILE}"] = _records(_training(trial, names))
+        events = _training(trial, names, measured[_name(trial)])
+        written[f"{_name(trial)}/{_FILE}"] = _records(events)
     return written
 
 
-def _hyperparameters(trials: Sequence[Trial]) -> list[str]:
-    """Those that any of the trials names."""
-    return list(dict.fromkeys(name for one in trials for name in one.configuration.model_dump()))
+def _name(trial: Trial) -> str:
+    """What TensorBoard shows a trial as, in the order of their numbers."""
+    return f"trial-{trial.trial:05}"
 
 
-def _study(info: RunInfo, names: Sequence[str]) -> Iterator[Any]:
+def _scalars(trial: Trial) -> Iterator[tuple[str, int, float, float]]:
+    """What was measured of a trial: tag, step, time in seconds since 1970, value."""
+    at = _seconds(trial.started)
+    for epoch in trial.epochs:
+        at += epoch.duration_s
+        for tag in _EPOCH_TAGS:
+            if (value := getattr(epoch, tag)) is not None:
+                yield tag, epoch.epoch, at, value
+    if trial.test is not None:
+        yield "test_error", len(trial.epochs), at, trial.test.test_error
+
+
+def _study(info: RunInfo, names: Sequence[str], metrics: Sequence[str]) -> Iterator[Any]:
     """What is common: the columns of the HParams table, and which data it is about."""
     from tensorboard.plugins.hparams import summary_v2 as hparams
     from tensorboard.plugins.text.summary_v2 import text_pb
 
     at = _seconds(info.started)
-    metrics = [
-        hparams.Metric(tag, display_name=tag.replace("_", " "))
-        for tag in ("valid_error", "test_error", "train_error")
-    ]
     columns = [hparams.HParam(name) for name in names]
-    yield _event(at, 0, hparams.hparams_config_pb(columns, metrics, time_created_secs=at))
+    results = [hparams.Metric(tag, display_name=tag.replace("_", " ")) for tag in metrics]
+    yield _event(at, 0, hparams.hparams_config_pb(columns, results, time_created_secs=at))
     about = f"{info.settings.experiment} on {info.data['name']}"
     yield _event(at, 0, text_pb("study", ": ".join(filter(None, (about, info.data["notice"])))))
 
 
-def _training(trial: Trial, names: Sequence[str]) -> Iterator[Any]:
-    """A trial: its hyperparameters, its epochs as steps, its test, its end."""
+def _training(
+    trial: Trial, names: Sequence[str], scalars: Iterable[tuple[str, int, float, float]]
+) -> Iterator[Any]:
+    """A trial: its hyperparameters, what was measured, its end."""
     from tensorboard.plugins.hparams import summary_v2 as hparams
     from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-    at = _seconds(trial.started)
+    began = _seconds(trial.started)
     values = {name: getattr(trial.configuration, name) for name in names}
-    yield _event(at, 0, hparams.hparams_pb(values, f"trial {trial.trial}", start_time_secs=at))
-    for epoch in trial.epochs:
-        at += epoch.duration_s
-        for tag in _SCALARS:
-            if (value := getattr(epoch, tag)) is not None:
-                yield _event(at, epoch.epoch, scalar_pb(tag, value))
-    if trial.test is not None:
-        yield _event(at, len(trial.epochs), scalar_pb("test_error", trial.test.test_error))
+    yield _event(began, 0, hparams.hparams_pb(values, _name(trial), start_time_secs=began))
+    for tag, step, at, value in scalars:
+        yield _event(at, step, scalar_pb(tag, value))
     if trial.ended is not None:
         yield _event(_seconds(trial.ended), 0, _session_end(trial))
 

@@ -1,0 +1,233 @@
+"""Exports: what the course, a spreadsheet and a real TensorBoard read of a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_events import (
+    epoch_done,
+    failed,
+    finished,
+    proposed,
+    run_info,
+    started,
+    whole_trial,
+    write_events,
+)
+
+from mnist_lab import cli, export
+from mnist_lab.errors import LabError
+from mnist_lab.records import TestScore
+from mnist_lab.rundir import RunDir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCORE = TestScore(test_error=0.25, test_loss=None, confusion=((3, 1), (0, 0)))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """Trials: complete, tested without validation, failed before an epoch, running, waiting."""
+    run = RunDir(tmp_path / "run")
+    run.create()
+    run.write_info(run_info())
+    write_events(
+        run,
+        *whole_trial(1, learning_rate=0.05, filter_size=5),
+        *(proposed(2, epochs=1), started(2), epoch_done(2, valid_error=None)),
+        finished(2, budget=1, test=SCORE),
+        *(proposed(3, momentum=0.9), started(3), failed(3, "=HYPERLINK(1)")),
+        *(proposed(4), started(4), epoch_done(4, valid_error=0.5)),
+        proposed(5),
+    )
+    return run
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The files below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_course(run: RunDir) -> None:
+    """The course's names and keys, for each trial that made an epoch; what is not known is null."""
+    written = export.write(run.path, "course")
+    assert written == [
+        run.path / "export" / "course" / "results" / f"results_run_{trial}.json"
+        for trial in (1, 2, 4)
+    ]
+    whole, tested, running = (json.loads(path.read_bytes()) for path in written)
+    assert whole == {
+        "lr": 0.05,
+        "num_filters": 16,
+        "batch_size": 128,
+        "filter_size": 5,
+        "learning_curve": [0.06, 0.05, 0.04],
+        "test_error": None,
+    }
+    assert (tested["learning_curve"], tested["test_error"]) == ([None], 0.25)
+    assert running["learning_curve"] == [0.5]
+
+
+def test_csv(run: RunDir) -> None:
+    """Both tables have a header and a row for each trial or epoch; text never is a formula."""
+    trials, epochs = (
+        list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+        for path in export.write(run.path, "csv")
+    )
+    assert [row["state"] for row in trials] == [
+        *("complete", "complete", "failed", "running", "waiting")
+    ]
+    assert [row["valid_error"] for row in trials] == ["0.04", "", "", "0.5", ""]
+    assert [row["test_error"] for row in trials] == ["", "0.25", "", "", ""]
+    assert trials[2]["reason"] == "'=HYPERLINK(1)"
+    assert trials[2]["momentum"] == "0.9"
+    assert [(row["trial"], row["epoch"], row["valid_error"]) for row in epochs] == [
+        ("1", "1", "0.06"),
+        ("1", "2", "0.05"),
+        ("1", "3", "0.04"),
+        ("2", "1", ""),
+        ("4", "1", "0.5"),
+    ]
+    assert {row["filter_size"] for row in epochs if row["trial"] == "1"} == {"5"}
+
+
+def test_run_without_a_trial(tmp_path: Path) -> None:
+    """What has just begun gives tables without rows, and nothing for the course."""
+    run = RunDir(tmp_path / "new")
+    run.create()
+    run.write_info(run_info())
+    assert export.write(run.path, "course") == []
+    for path in export.write(run.path, "csv"):
+        assert path.read_text(encoding="utf-8").startswith("trial,repeat,")
+        assert path.read_text(encoding="utf-8").count("\n") == 1
+    assert len(export.write(run.path, "tensorboard")) == 1
+
+
+def test_export_changes_nothing_else(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    """The files go to export/ of the run or to --out, are named, and are the same again."""
+    before = files(run.path)
+    assert cli.main(["export", str(run.path), "--to", "csv"]) == 0
+    assert f"wrote {run.path / 'export' / 'csv' / 'trials.csv'}" in capsys.readouterr().out
+    for to in ("course", "csv", "tensorboard"):
+        words = ["export", str(run.path), "--to", to, "--json"]
+        assert cli.main([*words, "--out", f"other/{to}"]) == 0
+        named = json.loads(capsys.readouterr().out)["files"]
+        assert {Path(name) for name in named} == {
+            Path("other", to, name) for name in files(Path("other", to))
+        }
+        assert cli.main(words) == 0
+        capsys.readouterr()
+        assert files(run.path / "export" / to) == files(Path("other", to))
+    assert {name: content for name, content in files(run.path).items() if name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        ("nowhere --to csv", 2, "a run directory holds a run.json: got nowhere/run.json"),
+        ("run --to excel", 2, "'excel' is not one of"),
+        ("run", 2, "Missing option '--to'"),
+        ("run --to csv --out run/run.json", 1, "can be written: got run/run.json/trials.csv"),
+    ],
+)
+def test_what_cannot_be_exported(
+    words: str, code: int, line: str, run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says why."""
+    assert run.exists()
+    assert cli.main(["export", *words.split()]) == code
+    told = capsys.readouterr().err
+    assert line in told
+    assert told.count("\n") == 1
+
+
+def test_tensorboard_is_not_installed(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then one line tells the command that installs it, and nothing is written."""
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(LabError, match=r"got none; pip install 'mnist-lab\[tensorboard\]'"):
+        export.write(run.path, "tensorboard")
+    assert not run.export.exists()
+
+
+@pytest.fixture
+def board(run: RunDir) -> Iterator[str]:
+    """The address of a real TensorBoard that shows the exported run."""
+    export.write(run.path, "tensorboard")
+    words = ["--logdir", str(run.export / "tensorboard"), "--host", "127.0.0.1", "--port", "0"]
+    log = Path("log")
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tensorboard.main", *words], stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + 200
+        while not (found := re.search(r"at (http\S+)", log.read_text(encoding="utf-8"))):
+            assert process.poll() is None, log.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        while len(ask(f"{found[1]}data/runs")) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def ask(url: str, request: dict[str, Any] | None = None) -> Any:
+    """What TensorBoard answers."""
+    content = None if request is None else json.dumps(request).encode()
+    asked = urllib.request.Request(url, content, {"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310 - our own address
+        return json.load(answer)
+
+
+def test_tensorboard(board: str) -> None:
+    """A real TensorBoard shows each trial's scalars, and a table of hyperparameters and results."""
+    runs = ask(f"{board}data/runs")
+    assert sorted(runs) == [".", "trial-00001", "trial-00002", "trial-00004"]
+
+    def scalars(run: str, tag: str) -> list[Any]:
+        shown = ask(f"{board}data/plugin/scalars/scalars?run={run}&tag={tag}")
+        return [(step, pytest.approx(value)) for _, step, value in shown]
+
+    assert scalars("trial-00001", "valid_error") == [(1, 0.06), (2, 0.05), (3, 0.04)]
+    assert scalars("trial-00001", "train_loss") == [(1, 0.2), (2, 0.2), (3, 0.2)]
+    assert scalars("trial-00002", "test_error") == [(1, 0.25)]
+    tags = ask(f"{board}data/plugin/scalars/tags")
+    assert set(tags["trial-00002"]) == {"train_loss", "train_error", "test_error"}
+
+    hparams = f"{board}data/plugin/hparams/"
+    about = ask(f"{hparams}experiment", {"experimentName": ""})
+    assert {one["name"] for one in about["hparamInfos"]} == {
+        *("learning_rate", "batch_size", "num_filters", "filter_size", "epochs")
+    }
+    assert [one["name"]["tag"] for one in about["metricInfos"]] == [
+        *("valid_error", "test_error", "train_error")
+    ]
+    statuses = ["STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING", "STATUS_UNKNOWN"]
+    metric = {"metric": {"group": "", "tag": "valid_error"}}
+    wanted = {"startIndex": 0, "sliceSize": 9, "allowedStatuses": statuses, "colParams": [metric]}
+    groups = ask(f"{hparams}session_groups", wanted)["sessionGroups"]
+    rows = {group["name"]: group for group in groups}
+    assert set(rows) == {"trial-00001", "trial-00002", "trial-00004"}
+    assert rows["trial-00001"]["hparams"]["learning_rate"] == 0.05
+    assert rows["trial-00001"]["sessions"][0]["status"] == "STATUS_SUCCESS"
+    assert rows["trial-00004"]["sessions"][0]["status"] == "STATUS_UNKNOWN"
+    errors = {one["name"]["tag"]: one["value"] for one in rows["trial-00001"]["metricValues"]}
+    assert errors["valid_error"] == pytest.approx(0.04)

@@ -1,0 +1,125 @@
+"""The JSON schema: every file of real runs agrees with it, and damaged ones do not."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from jsonschema import Draft202012Validator, ValidationError
+from made_events import configs, events, proposed, run_info, whole_trial
+
+from mnist_lab import cli, study
+from mnist_lab.config import TrainConfig
+from mnist_lab.records import Event, TestScore, fold
+from mnist_lab.rundir import RunDir
+from mnist_lab.rundir.schema import schemas
+from mnist_lab.study import results
+
+SCHEMAS = schemas()
+SCORE = TestScore(test_error=0.25, test_loss=None, confusion=((3, 1), (0, 0)))
+
+
+def validate(name: str, value: Any) -> None:
+    """Make sure that a value agrees with the schema of the file."""
+    Draft202012Validator(SCHEMAS[name]).validate(value)
+
+
+def documents(run: RunDir) -> list[tuple[str, Any]]:
+    """The content of each of a run's JSON files by its name; of the journal, each line."""
+    found = [
+        (path.name, json.loads(path.read_bytes()))
+        for path in run.path.glob("*.json")
+        if not path.name.startswith(".")
+    ]
+    lines = run.journal.read_bytes().splitlines()
+    return found + [(run.journal.name, json.loads(line)) for line in lines]
+
+
+def test_every_file_of_real_runs_agrees() -> None:
+    """Each JSON file that the studies write, and each line of their journals, has its schema."""
+    search = {"data": "sample", "workers": 1, "iters": 1}
+    study.lr_sweep([0.1, 1e9], epochs=1, data="sample", workers=1, out="lr-sweep")
+    study.random_search(epochs=1, out="random-search", **search)  # type: ignore[arg-type]
+    study.hyperband(min_epochs=1, max_epochs=3, out="hyperband", **search)  # type: ignore[arg-type]
+    study.test(TrainConfig(epochs=1), repeats=2, data="sample", workers=1, out="test")
+    runs = ("lr-sweep", "random-search", "hyperband", "test")
+    found = set()
+    for run in runs:
+        for name, value in documents(RunDir(Path(run))):
+            validate(name, value)
+            found.add((run, name, value.get("event")))
+    assert {(run, name) for run, name, _ in found} == {
+        *((run, name) for run in runs for name in ("run.json", "journal.jsonl", "curves.json")),
+        *(("random-search", "best.json"), ("hyperband", "best.json"), ("test", "test.json")),
+    }
+    assert {event for _, name, event in found if name == "journal.jsonl"} == {
+        *("proposed", "promoted", "started", "epoch", "finished")
+    }
+    (diverged,) = (trial for trial in study.load_run("lr-sweep").trials if trial.diverged)
+    assert diverged.reason is not None
+
+
+@given(event=events)
+def test_any_event_agrees(event: Event) -> None:
+    """So does every event that there can be."""
+    validate("journal.jsonl", json.loads(event.model_dump_json()))
+
+
+@given(config=configs)
+def test_any_configuration_agrees(config: TrainConfig) -> None:
+    """And every configuration."""
+    validate("best.json", config.model_dump(mode="json"))
+
+
+def made() -> dict[str, Any]:
+    """A sound document of each kind."""
+    run = RunDir(Path("made"))
+    run.create()
+    run.write_info(run_info())
+    trials = [trial.model_copy(update={"test": SCORE}) for trial in fold(whole_trial())]
+    run.write_curves(trials)
+    run.write_best(trials[0].configuration)
+    run.write_test(results.test_result(trials))
+    run.journal.write_text(proposed().model_dump_json() + "\n", encoding="utf-8")
+    return dict(documents(run))
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_damaged_files_do_not_agree(name: str) -> None:
+    """A key too few, a key too many, a text for a number: each is seen, in every file."""
+    Draft202012Validator.check_schema(SCHEMAS[name])
+    document = made()[name]
+    validate(name, document)
+    for key, value in document.items():
+        without = {other: one for other, one in document.items() if other != key}
+        wrong = document | {key: "damaged" if isinstance(value, list | dict) else []}
+        for damaged in (without, wrong, document | {"surplus": 1}):
+            with pytest.raises(ValidationError):
+                validate(name, damaged)
+
+
+def test_damage_inside_is_seen() -> None:
+    """The schema reaches down to the epochs of a trial, and knows the ranges."""
+    curves = made()["curves.json"]
+    for key, value in (("valid_error", "good"), ("epoch", 0), ("epoch", None)):
+        damaged = deepcopy(curves)
+        damaged["trials"][0]["epochs"][1][key] = value
+        with pytest.raises(ValidationError):
+            validate("curves.json", damaged)
+    for key, value in (("learning_rate", 0), ("filter_size", 29), ("momentum", 1)):
+        with pytest.raises(ValidationError):
+            validate("best.json", TrainConfig().model_dump() | {key: value})
+
+
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`mnist-lab schema` prints one of them, or all, or says which there are."""
+    assert cli.main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == SCHEMAS
+    assert cli.main(["schema", "best.json"]) == 0
+    assert json.loads(capsys.readouterr().out) == SCHEMAS["best.json"]
+    assert cli.main(["schema", "bst.json"]) == 2
+    assert "got 'bst.json'; did you mean 'best.json'?" in capsys.readouterr().err
