@@ -30,6 +30,7 @@ from nbclient import NotebookClient
 
 import mnist_lab
 from mnist_lab import study
+from mnist_lab.errors import LabError
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import session
 
@@ -327,3 +328,10 @@ def test_run_without_an_epoch_shows_itself() -> None:
     assert "<img" not in run._repr_html_()
     assert "0 of 4 trials done" in run._repr_html_()
     assert run.best is None
+
+
+def test_pandas_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then one line tells the command that installs it."""
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(LabError, match=r"got none; pip install 'mnist-lab\[notebook\]'"):
+        made_run().to_pandas()
