@@ -35,10 +35,11 @@ from mnist_lab.rundir import RunDir
 from mnist_lab.study import session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TESTS = Path(__file__).parent
 TOUR = TESTS.parent / "examples" / "tour.ipynb"
+HURRY = "import os; os.environ['FORMULA_SECONDS'] = '0.001'"
 FORMULA = "from mnist_lab.study import session; session.TRAINER = 'formula:open_formula'"
 # 20 epochs each, of FORMULA_SECONDS.
 SWEEP = "lr_sweep([0.1, 0.01], epochs=20, data='sample', workers=2, out='r')"
@@ -51,7 +52,8 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
-    monkeypatch.setenv("FORMULA_SECONDS", "0.2")
+    # So long that nothing ends before a test has seen it run.
+    monkeypatch.setenv("FORMULA_SECONDS", "1")
 
 
 class Notebook:
@@ -60,15 +62,27 @@ class Notebook:
     def __init__(self) -> None:
         self._manager, self._client = start_new_kernel(kernel_name="python3")
 
-    def run(self, code: str) -> list[dict[str, Any]]:
-        """Execute a cell; each of its outputs, with its type as `kind`."""
+    def start(self, code: str) -> tuple[threading.Thread, list[dict[str, Any]]]:
+        """Execute a cell in a thread, into a list of its outputs, with their types as `kind`."""
         outputs: list[dict[str, Any]] = []
 
         def keep(message: dict[str, Any]) -> None:
             if message["msg_type"] not in {"status", "execute_input"}:
                 outputs.append(message["content"] | {"kind": message["msg_type"]})
 
-        self._client.execute_interactive(code, timeout=120, output_hook=keep, stop_on_error=False)
+        def execute() -> None:
+            self._client.execute_interactive(
+                code, timeout=300, output_hook=keep, stop_on_error=False
+            )
+
+        thread = threading.Thread(target=execute)
+        thread.start()
+        return thread, outputs
+
+    def run(self, code: str) -> list[dict[str, Any]]:
+        """Execute a cell; its outputs."""
+        thread, outputs = self.start(code)
+        thread.join()
         return outputs
 
     def value(self, code: str) -> Any:
@@ -103,8 +117,16 @@ def html_of(outputs: list[dict[str, Any]], kind: str) -> list[str]:
 
 def wait_for_epoch(out: str) -> None:
     """Until the run's journal tells of an epoch."""
-    journal, deadline = RunDir(Path(out)).journal, time.monotonic() + 120
-    while not (journal.exists() and '"event":"epoch"' in journal.read_text(encoding="utf-8")):
+    journal = RunDir(Path(out)).journal
+    wait_until(
+        lambda: journal.exists() and '"event":"epoch"' in journal.read_text(encoding="utf-8")
+    )
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Until it holds."""
+    deadline = time.monotonic() + 200
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -175,22 +197,24 @@ def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
     refused = notebook.run(f"mnist_lab.{SWEEP}")[-1]
     assert refused["ename"] == "RunDirError"
     assert f"process {process.pid} on" in refused["evalue"]
-    timer = threading.Timer(3, process.terminate)
-    timer.start()
-    watched = notebook.run("mnist_lab.watch('r')")
-    timer.join()
-    assert process.wait(20) == 143
+    cell, watched = notebook.start("mnist_lab.watch('r')")
+    wait_until(lambda: len(set(html_of(watched, "update_display_data"))) > 1)
+    process.terminate()
+    cell.join()
+    assert process.wait(60) == 143
     process.communicate()
     first, *updates, last = html_of(watched, "display_data") + html_of(
         watched, "update_display_data"
     )
     assert "running, 0 of 2 trials done" in first
-    assert len(set(updates)) > 1
+    shown = [sum(map(int, re.findall(r"(\d+)/20", html))) for html in (first, *updates)]
+    assert shown[0] < shown[-1]
     assert last == ""
     (end,) = html_of(watched, "execute_result")
     assert "stopped, 0 of 2 trials done" in end
     journal = RunDir(Path("r")).journal.read_bytes()
 
+    notebook.run(HURRY)
     done = notebook.run(f"run = mnist_lab.{SWEEP}; run")
     assert "complete, 2 of 2 trials done" in html_of(done, "execute_result")[0]
     assert RunDir(Path("r")).journal.read_bytes().startswith(journal)
@@ -215,9 +239,7 @@ def test_killed_run_is_interrupted_not_running(notebook: Notebook) -> None:
 def test_stop_button(notebook: Notebook) -> None:
     """It ends a study by one line, however often pressed; all is kept, and nobody left behind."""
     pid = notebook.value("__import__('os').getpid()")
-    stopped: list[dict[str, Any]] = []
-    cell = threading.Thread(target=lambda: stopped.extend(notebook.run(f"mnist_lab.{SWEEP}")))
-    cell.start()
+    cell, stopped = notebook.start(f"mnist_lab.{SWEEP}")
     wait_for_epoch("r")
     workers = psutil.Process(pid).children()
     assert len(workers) == 2
@@ -238,6 +260,7 @@ def test_stop_button(notebook: Notebook) -> None:
     assert notebook.value("mnist_lab.load_run('r').info.state") == "stopped"
     assert "call mnist_lab.lr_sweep again" in notebook.value("mnist_lab.load_run('r').info.command")
 
+    notebook.run(HURRY)
     (end,) = html_of(notebook.run(f"mnist_lab.{SWEEP}"), "execute_result")
     assert "complete, 2 of 2 trials done" in end
     assert RunDir(Path("r")).journal.read_bytes().startswith(kept)
@@ -248,15 +271,15 @@ def test_stop_button_ends_the_watching_alone(notebook: Notebook) -> None:
     lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--out", "r", "--quiet"]
     process = subprocess.Popen(lab, stdout=subprocess.DEVNULL)
     wait_for_epoch("r")
-    seen: list[dict[str, Any]] = []
-    cell = threading.Thread(target=lambda: seen.extend(notebook.run("mnist_lab.watch('r')")))
-    cell.start()
-    time.sleep(1.5)
+    cell, seen = notebook.start("mnist_lab.watch('r')")
+    wait_until(lambda: seen)
     notebook.interrupt()
     cell.join()
     (end,) = html_of(seen, "execute_result")
     assert "running, 0 of 2 trials done" in end
-    assert process.wait(60) == 0
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(60) == 143
 
 
 def test_study_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
