@@ -181,6 +181,7 @@ def test_tour() -> None:
     ]
     assert shown["continue"]["text/plain"] == "2"
     assert shown["watch"]["text/html"].count("<td>complete</td>") == 2
+    assert len(cells["watch"].outputs) == 1
 
 
 # --- runs of a terminal

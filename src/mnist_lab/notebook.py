@@ -51,6 +51,11 @@ class Cell:
     def stop(self) -> None:
         """What was shown last stays."""
 
+    def clear(self) -> None:
+        """Show nothing any more."""
+        if self._handle is not None:
+            self.show_html("")
+
     def _show(self, content: Any) -> None:
         if not self.console.is_jupyter:
             return

@@ -107,7 +107,7 @@ def watch(path: str | Path) -> Run:
             screen.show_html(notebook.trials_html(str(run.path), run.info, run.trials))
             time.sleep(LOOK_S)
             run = load_run(path)
-    screen.show_html("")
+    screen.clear()
     return run
 
 
