@@ -260,6 +260,21 @@ def test_space_is_light() -> None:
     assert packages & (HEAVY - {"scipy"}) == {"matplotlib", "ConfigSpace"}
 
 
+def test_worker_is_light() -> None:
+    """A worker trains without what Keras only takes along; and that stays importable."""
+    script = """
+import sys
+from mnist_lab.engine.worker import UNWANTED, _imported
+_imported("mnist_lab.training:open_trainer")
+print("keras" in sys.modules, *(name in sys.modules for name in UNWANTED))
+import pandas
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True"] + ["False"] * 4
+
+
 # --- the guards of conftest.py
 
 OFFENDERS = '''

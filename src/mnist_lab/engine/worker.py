@@ -10,6 +10,7 @@ has given this worker up says so, and the worker ends, for its parent to start a
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import os
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psutil
 import Pyro4
@@ -38,6 +39,7 @@ from mnist_lab.records import Proposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from types import ModuleType
 
     from mnist_lab.config import TrainConfig
     from mnist_lab.records import Checkpoint, HpBandSterId, Outcome
@@ -55,6 +57,10 @@ MOST_GROWTH_GIB = 0.5
 # How often a worker gives a sign of life, and how long it waits before it tries a call again.
 HEARTBEAT_S = 3.0
 RETRY_S = 1.0
+# Keras imports these where they are installed, and training needs none: without them, and without
+# looking for garbage, `import keras` takes 2.5 s of processor time instead of 5.4, and 200 MB that
+# no other process shares instead of 287.
+UNWANTED = ("IPython", "matplotlib", "pandas", "sklearn")
 
 
 class Orders(Frozen):
@@ -211,13 +217,27 @@ def main() -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     secure(orders.credentials)
     try:
-        module, function = orders.trainer.split(":")
-        train = getattr(importlib.import_module(module), function)(**orders.arguments)
+        train = _imported(orders.trainer)(**orders.arguments)
     except LabError as problem:
         sys.stderr.write(f"{problem}\n")
         return problem.exit_code
     Worker(train, orders).serve()
     return ExitCode.DONE
+
+
+def _imported(name: str) -> Callable[..., Train]:
+    """The function `module:function`."""
+    module, function = name.split(":")
+    sys.modules.update(dict.fromkeys(UNWANTED, cast("ModuleType", None)))
+    gc.disable()  # importing makes many objects and no garbage
+    try:
+        found: Callable[..., Train] = getattr(importlib.import_module(module), function)
+    finally:
+        gc.enable()
+        gc.freeze()
+        for unwanted in UNWANTED:
+            del sys.modules[unwanted]
+    return found
 
 
 def _until_heard(call: Callable[[], Any]) -> Any:
