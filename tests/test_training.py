@@ -156,6 +156,31 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(
         assert model is not None
 
 
+def test_shared_data_train_to_the_same_numbers(sample: data.Dataset) -> None:
+    """A worker that maps the data of its machine measures what one that loaded them does."""
+    arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
+    arguments |= {"precision": "float32", "device": "cpu", "final": True}
+    loaded, (outcome, _) = drained(open_trainer(**arguments)(SMALL, 1, None))
+    with data.share(sample.training, sample.test) as file:
+        train = open_trainer(**arguments, shared=file)
+    mapped, (again, _) = drained(train(SMALL, 1, None))
+    assert numbers([c.epoch for c in mapped]) == numbers([c.epoch for c in loaded])
+    assert again == outcome
+
+
+def test_shared_data_are_not_copied(sample: data.Dataset) -> None:
+    """On the CPU TensorFlow reads the mapped pixels in place: what changes there it sees."""
+    with data.share(sample.training, sample.test) as file:
+        training, _ = data.attach(file)
+    trainer = Trainer(training)
+    (before,) = trainer.fit(STANDSTILL, seed=1)
+    training.train.images[:] = 0
+    training.valid.labels[:] = (training.valid.labels + 1) % data.N_CLASSES
+    (after,) = trainer.fit(STANDSTILL, seed=1)
+    assert numbers([before])[0][0] != numbers([after])[0][0]
+    assert before.valid_error != after.valid_error
+
+
 @pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
 def test_compiled_program_is_shared_without_a_trace(
     sample: data.Dataset, update: dict[str, Any]

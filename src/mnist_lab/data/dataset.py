@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mnist_lab.config import FitOn
+
 IMAGE_SIDE = 28  # pixels
 N_CLASSES = 10
 SAMPLE = "sample"  # the word for the bundled digits; a folder of that name is ./sample
@@ -85,6 +87,10 @@ class Dataset:
     training: TrainingData
     test: Split
     info: DatasetInfo
+
+    def training_on(self, fit_on: FitOn) -> TrainingData:
+        """What is trained on and validated with: `train+valid` leaves nothing to validate."""
+        return self.training if fit_on == "train" else self.training.joined()
 
 
 def make_dataset(

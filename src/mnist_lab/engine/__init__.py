@@ -49,6 +49,7 @@ def run_trials(
     store: Store,
     trainer: str,
     arguments: dict[str, Any],
+    files: Sequence[int] = (),
     places: Sequence[Place],
     n_threads: int,
     host: str,
@@ -67,6 +68,7 @@ def run_trials(
         store: keeps checkpoints and models.
         trainer: `module:function`, see :class:`~mnist_lab.engine.worker.Orders`.
         arguments: of that function.
+        files: descriptors that the workers of this machine inherit, under the same numbers.
         places: where workers run; they are started only if there is something to train. Without
             any the run waits for those that join.
         n_threads: of each worker.
@@ -106,7 +108,7 @@ def run_trials(
         **address,
     )
     dispatcher.give_orders(orders.model_dump_json(exclude={"credentials"}))
-    pool = Pool(orders, is_known=dispatcher.is_known, is_gone=dispatcher.is_gone)
+    pool = Pool(orders, is_known=dispatcher.is_known, is_gone=dispatcher.is_gone, files=files)
     dispatcher.is_watched = lambda name: name in pool.names
     decisions = threading.Thread(target=master.run_guarded, name="master", daemon=True)
     decisions.start()

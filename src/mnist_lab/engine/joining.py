@@ -80,6 +80,7 @@ def work(
     orders: Orders,
     places: Sequence[Place],
     *,
+    files: Sequence[int] = (),
     tick: Callable[[], None],
     note: Callable[[str], None],
 ) -> None:
@@ -89,6 +90,7 @@ def work(
         token: of the run.
         orders: what :func:`orders_of` answered, with the data set of this machine.
         places: where workers run.
+        files: descriptors that they inherit, under the same numbers.
         tick: called about five times a second; what it raises ends the work.
         note: called with a line when the run cannot be reached, and when it is reached again.
 
@@ -96,7 +98,7 @@ def work(
         StudyError: a worker cannot start, or the run cannot be reached for :data:`PATIENCE_S`.
     """
     line = _Line(token, note)
-    pool = Pool(orders, is_known=line.is_known, is_gone=line.is_gone)
+    pool = Pool(orders, is_known=line.is_known, is_gone=line.is_gone, files=files)
     start_s = time.monotonic()
     try:
         pool.start(places, 0.0)

@@ -50,6 +50,7 @@ class Pool:
         orders: what each is told.
         is_known: whether the worker of this name ever registered.
         is_gone: whether it was given up, or has taken its leave.
+        files: descriptors that each inherits, under the same numbers.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class Pool:
         *,
         is_known: Callable[[str], bool],
         is_gone: Callable[[str], bool],
+        files: Sequence[int] = (),
     ) -> None:
         self._orders = orders
         self._is_known = is_known
         self._is_gone = is_gone
+        self._files = files
         self._n_oom_kills = machine.oom_kills()
         self._processes: list[_Process] = []
 
@@ -139,6 +142,7 @@ class Pool:
                 stderr=output,
                 env=os.environ | _environment(place, orders.n_threads),
                 text=True,
+                pass_fds=self._files,
                 # A Ctrl-C at the terminal is for the parent, which decides what it means.
                 start_new_session=True,
             )

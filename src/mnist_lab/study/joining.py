@@ -61,12 +61,15 @@ def join(
         host, port = _address(at)
         joined = joined.model_copy(update={"host": host, "port": port})
     orders = joining.orders_of(joined)
-    digests = orders.arguments["digests"]
-    source = datasets.load(data or _source(orders), expect=digests).info.source
-    orders = orders.model_copy(update={"arguments": orders.arguments | {"source": source}})
+    given = orders.arguments
+    dataset = datasets.load(data or _source(orders), expect=given["digests"])
     places = _places(orders, workers, nice=nice)
     watch.note(f"joining {joined.host}:{joined.port} with {len(places)} workers")
-    joining.work(joined, orders, places, tick=watch.tick, note=watch.note)
+    with datasets.share(dataset.training_on(given["fit_on"]), dataset.test) as shared:
+        mine = {"source": dataset.info.source, "shared": shared}
+        del dataset  # the workers have it
+        orders = orders.model_copy(update={"arguments": given | mine})
+        joining.work(joined, orders, places, files=(shared,), tick=watch.tick, note=watch.note)
 
 
 def _token_text(run: Path | None, token: Path | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
@@ -24,7 +25,7 @@ from mnist_lab.study.results import write_results
 from mnist_lab.study.run import Run, load_run, n_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mnist_lab.config import Device, Precision
     from mnist_lab.engine import Place
@@ -96,30 +97,39 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
     deadline = deadline_of(options.get("time_limit"), options.get("until"), now=time.time())
     settings, n_gpus = _settings(experiment, values, options)
     watch = options.get("watch") or _watcher_here()
-    data = datasets.load(options.get("data"), quiet="watch" not in options)
-    _check_batch_sizes(settings, data)
+    dry_run = options.get("dry_run", False)
+    with ThreadPoolExecutor(1) as beside:
+        # To look for free cores takes as long as to load the data.
+        looked = None if dry_run else beside.submit(_places, options, n_gpus)
+        data = datasets.load(options.get("data"), quiet="watch" not in options)
+    info = data.info
+    _check_batch_sizes(settings, info)
     run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
     run_dir.check_is_ours()
     fresh = options.get("fresh", False)
-    if options.get("dry_run"):
+    if looked is None:
         continues = run_dir.exists() and not fresh
         if continues:
-            check_agreement(run_dir.read_info(), settings, data.info.digests)
+            check_agreement(run_dir.read_info(), settings, info.digests)
         trials = run_dir.read_trials() if continues else []
-        return Run(run_dir.path, _new_info(settings, data.info), trials, n_ended(trials))
+        return Run(run_dir.path, _new_info(settings, info), trials, n_ended(trials))
     run_dir.create()
     if run_dir.exists() and fresh:
         with run_dir.locked(watch.note):
             run_dir.set_aside()
         run_dir.create()
     with run_dir.locked(watch.note) as held:
-        session = _Session(run_dir, settings, data.info, held)
+        session = _Session(run_dir, settings, info, held)
         if session.is_over():
             run = load_run(run_dir.path)
         else:
-            places = _places(options, n_gpus, watch.note)
+            places, why_fewer = looked.result()
+            if why_fewer:
+                watch.note(f"--workers auto starts {len(places)}: {why_fewer}")
             host = options.get("host") or machine.LOOPBACK
-            run = session.run(places, watch, host=host, deadline=deadline)
+            with datasets.share(data.training_on(settings.fit_on), data.test) as shared:
+                del data  # the workers have it
+                run = session.run(places, watch, shared=shared, host=host, deadline=deadline)
         held.check()
         return run._replace(files=tuple(write_results(run)))
 
@@ -156,14 +166,20 @@ class _Session:
         return self._info.state == "complete" and self._info.settings == self._settings
 
     def run(
-        self, places: Sequence[Place], watch: Watcher, *, host: str, deadline: Deadline | None
+        self,
+        places: Sequence[Place],
+        watch: Watcher,
+        *,
+        shared: int,
+        host: str,
+        deadline: Deadline | None,
     ) -> Run:
         """Train what is missing; whatever happens, the files tell what is done."""
         self._write_info("running")
         found = self._run_dir.read_trials()
         state: RunState = "stopped"
         try:
-            self._train(places, watch, host, deadline)
+            self._train(places, watch, shared, host, deadline)
             state = "complete"
             self._run_dir.drop_checkpoints()
         except TimeLimit:
@@ -186,7 +202,12 @@ class _Session:
         return Run(self._run_dir.path, info, trials, n_ended(found))
 
     def _train(
-        self, places: Sequence[Place], watch: Watcher, host: str, deadline: Deadline | None
+        self,
+        places: Sequence[Place],
+        watch: Watcher,
+        shared: int,
+        host: str,
+        deadline: Deadline | None,
     ) -> None:
         from mnist_lab.engine import run_trials  # HpBandSter, only to train
 
@@ -238,7 +259,8 @@ class _Session:
                 emit=emit,
                 store=self._run_dir,
                 trainer=TRAINER,
-                arguments=self._trainer_arguments(),
+                arguments=self._trainer_arguments() | {"shared": shared},
+                files=(shared,),
                 places=used,
                 n_threads=self._settings.threads_per_worker,
                 host=host,
@@ -336,13 +358,10 @@ def _settings(
     return check(StudySettings, values | chosen | common, source=experiment), n_gpus
 
 
-def _places(options: Options, n_gpus: int, note: Callable[[str], None]) -> list[Place]:
+def _places(options: Options, n_gpus: int) -> tuple[list[Place], str]:
     n_threads = options.get("threads_per_worker", 1)
     nice = options.get("nice", False)
-    places, why_fewer = places_for(options.get("workers"), n_gpus, n_threads, nice=nice)
-    if why_fewer:
-        note(f"--workers auto starts {len(places)}: {why_fewer}")
-    return places
+    return places_for(options.get("workers"), n_gpus, n_threads, nice=nice)
 
 
 def places_for(
@@ -371,8 +390,8 @@ def places_for(
     return [place] * workers, why_fewer
 
 
-def _check_batch_sizes(settings: StudySettings, data: datasets.Dataset) -> None:
-    n_train = _n_images(settings, data.info)
+def _check_batch_sizes(settings: StudySettings, data: datasets.DatasetInfo) -> None:
+    n_train = _n_images(settings, data)
     largest = max(config.batch_size for config in plan(settings))
     if largest > n_train:
         raise SettingsError(

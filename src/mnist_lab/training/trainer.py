@@ -231,7 +231,15 @@ def use_device(device: Device) -> str:
 
 
 def _on_device(split: data.Split) -> _Images:
-    return _Images(tf.constant(split.images), tf.constant(split.labels, tf.int32))
+    return _Images(_tensor(split.images), _tensor(split.labels))
+
+
+def _tensor(array: NDArray[Any]) -> tf.Tensor:
+    """The array on the device; what processes share, and is therefore writable, is not copied."""
+    if not array.flags.writeable:
+        return tf.constant(array)
+    # Only on a GPU does `identity` copy.
+    return tf.identity(tf.experimental.dlpack.from_dlpack(array.__dlpack__()))
 
 
 def _share_wrong(n_right: SupportsInt, n_images: SupportsInt) -> float:

@@ -25,6 +25,7 @@ def open_trainer(
     fit_on: FitOn = "train",
     final: bool = False,
     keep_model: bool = False,
+    shared: int | None = None,
 ) -> Callable[[TrainConfig, int, Checkpoint | None], Steps]:
     """What a worker process trains its trials with.
 
@@ -36,6 +37,8 @@ def open_trainer(
         fit_on: `train+valid` leaves no image for the validation.
         final: score the test images, once, after the last epoch.
         keep_model: return the trained model too.
+        shared: a descriptor that this process inherited, of :func:`mnist_lab.data.share`: its
+            arrays are trained on, and nothing is loaded.
 
     Returns:
         A function of (configuration, seed, checkpoint to go on from or None) that yields a
@@ -46,8 +49,11 @@ def open_trainer(
         DataError: the data set cannot be loaded, or is another one.
         DeviceError: the device is not there.
     """
-    dataset = data.load(source, expect=digests)
-    training = dataset.training if fit_on == "train" else dataset.training.joined()
+    if shared is not None:
+        training, test = data.attach(shared)
+    else:
+        dataset = data.load(source, expect=digests)
+        training, test = dataset.training_on(fit_on), dataset.test
     trainer = Trainer(training, precision=precision, device=device)
 
     def train(config: TrainConfig, seed: int, start: Checkpoint | None = None) -> Steps:
@@ -56,7 +62,7 @@ def open_trainer(
             yield Checkpoint(epoch, trainer.checkpoint())
         if epoch is None:
             raise RuntimeError("a training has at least one epoch")
-        outcome = _outcome(epoch, trainer.score(dataset.test) if final else None)
+        outcome = _outcome(epoch, trainer.score(test) if final else None)
         return outcome, trainer.model_bytes() if keep_model else None
 
     return train
