@@ -34,6 +34,7 @@ def entrypoint() -> NoReturn:
     signal.signal(signal.SIGINT, _interrupt)
     code = main(sys.argv[1:])
     _tell("")
+    gc.freeze()  # at its end Python would look for garbage once more, for a quarter of a second
     sys.exit(code)
 
 

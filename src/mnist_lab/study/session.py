@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
@@ -17,7 +19,7 @@ from mnist_lab.config import StudySettings, check, describe_brackets
 from mnist_lab.errors import SettingsError, StudyError, TimeLimit, nearest, no_gpu
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import LiveTable, Silent, Watcher
-from mnist_lab.records import fold, now
+from mnist_lab.records import EpochDone, fold, now
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
 from mnist_lab.study.interrupts import interruptible
 from mnist_lab.study.proposing import plan, promotions, proposals_of, proposed_values
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 # What worker processes train with; the engine's own tests name another.
 TRAINER = "mnist_lab.training:open_trainer"
+# What the figures are drawn with at the end: matplotlib takes half a second to import.
+DRAWING = "mnist_lab.plots"
 # What `--nice` adds, as the command `nice` does.
 NICENESS = 10
 
@@ -225,12 +229,16 @@ class _Session:
             deadline=deadline,
         )
         journal = Journal(self._run_dir.journal)
+        # Once the first result is there, what draws at the end is loaded while workers train.
+        loading = threading.Thread(target=import_module, args=(DRAWING,), daemon=True)
 
         def emit(event: Event) -> None:
             self._held.check()
             journal.append(event)
             forecast.update(event)
             watch.update(event)
+            if isinstance(event, EpochDone) and loading.ident is None:
+                loading.start()
 
         def tick() -> None:
             self._held.check()
