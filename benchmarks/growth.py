@@ -239,9 +239,9 @@ def draw(results: Results, path: Path) -> None:
     for axes, name in zip(panels, ("trials", "epochs", "workers", "images"), strict=False):
         _curve(axes, results, name, {"to the end": "seconds", "first epoch": "first_line_s"})
         axes.set(ylabel="seconds")
-    peaks = {"one worker, its own": "worker own", "one worker": "worker share", "in all": "all"}
+    peaks = {"a worker's own (USS)": "worker own", "one worker": "worker share", "in all": "all"}
     _curve(panels[4], results, "images", peaks)
-    panels[4].set(ylabel="peak memory in MB (PSS; own: USS)")
+    panels[4].set(ylabel="peak memory in MB (PSS)")
     axes, left = panels[5], 0.0
     for sweep in SERIES["start"]:
         for stage, spent in stages(results[sweep]).items() if sweep in results else ():
