@@ -1,4 +1,4 @@
-"""mnist-lab against other ways to train the same configurations: time, CPU time and memory.
+"""mnist-lab against other ways to train the same configurations: time and memory; Linux only.
 
     python benchmarks/peers mnist.npz                      # everything: hours, on a quiet machine
     python benchmarks/peers mnist.npz --work lr-sweep --peer joblib --runs 1      # a piece of it

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contract import N_TRAIN
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mnist_lab.config import TrainConfig, forward_multiplications
 from mnist_lab.plots.page import save
@@ -74,7 +75,9 @@ def shares(record: dict[str, Any]) -> list[Share]:
             for how in ("alone", "all_cores")
         )
         found.append(Share(_network(config), precision, gflop, epoch_s, alone, all_cores))
-    return found
+    return sorted(
+        found, key=lambda one: (one.gflop, one.configuration, one.precision == "bfloat16")
+    )
 
 
 def write(record: dict[str, Any], out: Path) -> str:
@@ -171,7 +174,14 @@ def _draw(record: dict[str, Any], found: list[Share]) -> Figure:
     works = _works(record)
     networks = list(dict.fromkeys(one.configuration for one in found))
     heights = [2.4, 0.5 + 0.22 * len(networks)] if found else [2.4]
-    figure = Figure(figsize=(3 + 2.6 * len(works), sum(heights) + 0.6), layout="constrained")
+    n_runs = {len(runs) for work in works for runs in _by_peer(record, work).values()}
+    n = " to ".join(map(str, sorted({min(n_runs), max(n_runs)})))
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)
+    figure = Figure(figsize=(3 + 2.6 * len(works), sum(heights) + 1), layout=layout)
+    figure.suptitle(
+        f"Median of n = {n} whole processes (line: smallest to largest), and their peak memory",
+        fontsize=10,
+    )
     rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axes, work in zip(rows[0].subplots(1, len(works), squeeze=False)[0], works, strict=True):
         _draw_costs(axes, record, work, first=work == works[0])
@@ -194,7 +204,8 @@ def _draw_costs(axes: Axes, record: dict[str, Any], work: str, *, first: bool) -
         text = f"{middle:.0f} s, {memory_gib:.1f} GiB"
         axes.text(max(walls) + 0.03 * longest, row, text, va="center", fontsize=8)
     axes.set_title(record["works"][work]["title"], fontsize=9, loc="left")
-    axes.set(xlabel="seconds, whole process", xlim=(0, 1.62 * longest))
+    axes.set(xlabel="seconds", xlim=(0, 1.62 * longest))
+    axes.set_axisbelow(True)
     axes.set_yticks(range(len(TITLES)), list(TITLES.values()) if first else [""] * len(TITLES))
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
