@@ -177,7 +177,7 @@ def _draw(record: dict[str, Any], found: list[Share]) -> Figure:
     n_runs = {len(runs) for work in works for runs in _by_peer(record, work).values()}
     n = " to ".join(map(str, sorted({min(n_runs), max(n_runs)})))
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)
-    figure = Figure(figsize=(3 + 2.6 * len(works), sum(heights) + 1), layout=layout)
+    figure = Figure(figsize=(3 + 2.6 * max(len(works), 2), sum(heights) + 1), layout=layout)
     figure.suptitle(
         f"Median of n = {n} whole processes (line: smallest to largest), and their peak memory",
         fontsize=10,
@@ -223,11 +223,11 @@ def _draw_shares(axes: Axes, found: list[Share], networks: list[str]) -> None:
             label=precision,
         )
     axes.set_title(
-        "mnist-lab, one trial per core: share of the matrix product's speed, one on every core",
+        "mnist-lab: share of the speed of a matrix product, both on every core at once",
         fontsize=9,
         loc="left",
     )
-    axes.set(xlabel="% of the peak in the same precision", xlim=(0, 100))
+    axes.set(xlabel="% of the matrix product in the same precision", xlim=(0, 100))
     axes.set_yticks(range(len(networks)), networks)
     axes.set_ylim(len(networks) - 0.4, -0.6)
     axes.legend(frameon=False)
