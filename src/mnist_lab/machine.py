@@ -115,6 +115,29 @@ def suggested_workers(n_threads: int = 1) -> tuple[int, str]:
     return n_workers, f"other work keeps {n_busy} of {n_cores} cores busy"
 
 
+def let_others_go_first(pid: int, niceness: int) -> None:
+    """Make a process, which has one thread yet and a session of its own, nicer by 0 to 19.
+
+    Where Linux groups the processes of a session (autogroup, usual on desktops), a niceness counts
+    within its group alone, so the group gets it too: see sched(7).
+
+    Raises:
+        psutil.NoSuchProcess: it has ended.
+    """
+    process = psutil.Process(pid)
+    total = min(process.nice() + niceness, 19)
+    process.nice(total)
+    for _ in range(5):
+        try:
+            Path(f"/proc/{pid}/autogroup").write_text(str(total))
+        except BlockingIOError:  # noqa: PERF203 - the kernel allows ten such changes a second
+            time.sleep(0.11)
+        except OSError:
+            return  # it does not group here
+        else:
+            return
+
+
 def listed_gpus() -> int:
     """How many GPUs NVIDIA's driver lists; whether TensorFlow can use them is another question."""
     tool = shutil.which("nvidia-smi")

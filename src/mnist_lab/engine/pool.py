@@ -155,7 +155,7 @@ class Pool:
         if place.niceness:
             # Now, while it has one thread: those it starts later inherit this.
             with suppress(psutil.NoSuchProcess):  # it is found dead at the next look
-                psutil.Process(process.pid).nice(place.niceness)
+                machine.let_others_go_first(process.pid, place.niceness)
         assert process.stdin is not None  # noqa: S101 - it was asked for above
         try:
             process.stdin.write(orders.model_dump_json() + "\n")
