@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import tensorflow as tf
-
-if TYPE_CHECKING:
-    import keras
 
 # Larger batches than in training: only the forward pass, whose buffers still fit into the caches.
 EVALUATION_BATCH = 500
@@ -16,6 +14,40 @@ EVALUATION_BATCH = 500
 def _scaled(pixels: tf.Tensor) -> tf.Tensor:
     """Bytes `(n, 28, 28)` as the network's input: `(n, 28, 28, 1)`, float32 in [0, 1]."""
     return tf.cast(pixels, tf.float32)[..., None] * (1.0 / 255.0)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is untyped
+def _pass_gradient_to(_bias: tf.Tensor, pooled: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """`pooled` `(n, height, width, filters)` as it is; its gradient, summed, goes to the bias."""
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # As a matrix product: TensorFlow's own sum of bfloat16 is slow.
+        rows = tf.reshape(upstream, (-1, upstream.shape[-1]))
+        ones = tf.ones((1, tf.shape(rows)[0]), rows.dtype)
+        return tf.squeeze(tf.matmul(ones, rows), 0), upstream
+
+    return tf.identity(pooled), gradient
+
+
+def _training_outputs(network: keras.Model, images: tf.Tensor) -> tf.Tensor:
+    """`network(images, training=True)`, with a cheaper gradient for the convolutions' biases.
+
+    Max pooling hands each gradient on to one pixel, so the sum over the pooled pixels is that over
+    all of them. Summing there, a quarter as many numbers, makes a step in float32 9 to 11 % shorter
+    (0 to 3 % in bfloat16).
+    """
+    flow = images
+    for layer in network.layers[1:]:
+        if isinstance(layer, keras.layers.Conv2D):
+            flow = tf.cast(flow, layer.compute_dtype)
+            kernel, bias = (tf.cast(part, flow.dtype) for part in (layer.kernel, layer.bias))
+            flow = tf.nn.conv2d(flow, kernel, strides=1, padding="SAME")
+            flow = tf.nn.bias_add(flow, tf.stop_gradient(bias))
+        elif isinstance(layer, keras.layers.MaxPooling2D):
+            flow = _pass_gradient_to(bias, layer(flow))
+        else:
+            flow = layer(flow, training=True)
+    return flow
 
 
 def _loss_and_right(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -41,7 +73,7 @@ def compile_epoch(
 
     def step(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
-            outputs = tf.cast(logits(_scaled(pixels), training=True), tf.float32)
+            outputs = tf.cast(_training_outputs(logits, _scaled(pixels)), tf.float32)
             losses, n_right, _ = _loss_and_right(outputs, labels)
             loss = tf.reduce_mean(losses)
         # Not `optimizer.apply`: it adds up gradients over devices with a custom gradient, which
@@ -53,7 +85,7 @@ def compile_epoch(
             optimizer.update_step(gradient, weight, optimizer.learning_rate)
         return tf.reduce_sum(losses), n_right
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow is untyped
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def run_epoch(
         pixels: tf.Tensor, labels: tf.Tensor, order: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -87,7 +119,7 @@ def compile_epoch(
 def compile_evaluation(logits: keras.Model) -> Any:
     """A compiled function: (pixels, labels) -> (sum of losses, number right, predicted `(n,)`)."""
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow is untyped
+    @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def evaluate(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         n_images = pixels.shape[0]
         n_full = n_images // EVALUATION_BATCH * EVALUATION_BATCH
