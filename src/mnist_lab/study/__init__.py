@@ -17,6 +17,7 @@ from mnist_lab.study.experiments import (
     train,
 )
 from mnist_lab.study.joining import join
+from mnist_lab.study.reporting import report
 from mnist_lab.study.results import draw
 from mnist_lab.study.session import Options, Run, load_run
 
@@ -33,6 +34,7 @@ __all__ = [
     "load_run",
     "lr_sweep",
     "random_search",
+    "report",
     "test",
     "train",
 ]

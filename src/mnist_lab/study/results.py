@@ -56,7 +56,7 @@ def draw(run: Run) -> list[Path]:
     run_dir = RunDir(run.path)
     return [
         run_dir.write_figure(name, suffix, content)
-        for name, figure in _figures(run).items()
+        for name, figure in figures_of(run).items()
         for suffix, content in plots.save(figure).items()
     ]
 
@@ -122,7 +122,8 @@ def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:
     ]
 
 
-def _figures(run: Run) -> dict[str, Figure]:
+def figures_of(run: Run) -> dict[str, Figure]:
+    """The figures of a run by the names of their files, drawn from its records alone."""
     from mnist_lab import plots  # matplotlib, only to draw
 
     settings, trials, caption = run.info.settings, run.trials, _caption(run)
