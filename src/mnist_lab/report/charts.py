@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mnist_lab.report.reported import Reported
 
 # A range that spans this factor reads better on a logarithmic scale.
-_WIDE = 8.0
+_WIDE = 4.0
 _MOST_TICKS = 6
 # Where a trial without a number stands: above the axis, so that it can be chosen, too.
 _NOWHERE = 1.12

@@ -52,7 +52,8 @@ def _table(runs: Sequence[Reported]) -> Markup:
         "images",
         "configuration",
         "epochs spent",
-        "seconds",
+        "s of training",
+        "s in all",
     )
     rows = (_row(run, number) for number, run in enumerate(runs, start=1))
     caption = "The interval is Wilson's for n = 1, for the images; else Student's, for the seeds."
@@ -78,9 +79,13 @@ def _row(run: Reported, number: int) -> Markup:
             cell(None) if interval is None else cell(between(interval), interval.low),
             cell(found.n, found.n),
             cell(found.images),
-            cell(curves.describe(found.trials[0].configuration)),
+            cell(curves.describe(found.trials[0].configuration), is_long=True),
         ]
-    cells += [cell(f"{run.n_epochs:,}", run.n_epochs), cell(f"{info.spent_s:,.0f}", info.spent_s)]
+    cells += [
+        cell(f"{run.n_epochs:,}", run.n_epochs),
+        cell(f"{run.training_s:,.0f}", run.training_s),
+        cell(None if run.spent_s is None else f"{run.spent_s:,.0f}", run.spent_s),
+    ]
     return Markup("<tr>{}</tr>").format(Markup("").join(cells))
 
 
@@ -90,9 +95,7 @@ def _sweeps(runs: Sequence[Reported]) -> Iterator[Markup]:
         sweeps = [run for run in runs if run.info.settings.experiment == experiment]
         if len(sweeps) < 2:  # noqa: PLR2004 - nothing to compare
             continue
-        found = [
-            {row.value: row for row in curves.summary(run.trials, varied)} for run in sweeps
-        ]
+        found = [{row.value: row for row in curves.summary(run.trials, varied)} for run in sweeps]
         values = sorted({value for rows in found for value in rows if value is not None})
         lines = (
             Markup("<tr>{}</tr>").format(
@@ -132,5 +135,5 @@ def _spending(runs: Sequence[Reported]) -> Markup:
     )
     return Markup(
         '<div class="interactive" hidden><h3>Error found for the epochs spent</h3>\n'
-        '<div class="chart spending"></div></div>\n{}'
+        '<div class="chart spending"></div></div>\n<div class="still">{}</div>'
     ).format(figure("spending", plots.content(plots.spending(lines, caption), "svg")))

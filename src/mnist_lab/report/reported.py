@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab import curves
 from mnist_lab.config import OPTIONAL, VARIED, TrainConfig
-from mnist_lab.curves import Interval
 from mnist_lab.findings import groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mnist_lab.curves import Interval
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
 
@@ -66,6 +66,16 @@ class Reported(NamedTuple):
         """The epochs of all trials."""
         return sum(len(trial.epochs) for trial in self.trials)
 
+    @property
+    def training_s(self) -> float:
+        """The seconds of all epochs, one after another."""
+        return sum(epoch.duration_s for trial in self.trials for epoch in trial.epochs)
+
+    @property
+    def spent_s(self) -> float | None:
+        """The seconds of all sessions; None while one goes on, or did not live to write them."""
+        return None if self.info.state in {"running", "interrupted"} else self.info.spent_s
+
 
 class Best(NamedTuple):
     """The lowest error of a run: the mean of `n` trainings, with its 95 % interval if it has one.
@@ -91,6 +101,7 @@ def best(run: Reported) -> Best | None:
         n, mean, sd, *_ = result.error
         return Best(mean, sd, result.interval, n, "test", scored)
     varied = VARIED.get(run.info.settings.experiment)
+    candidates: list[tuple[Trial, ...]]
     if varied is None:
         winner = curves.best_trial(run.trials)
         candidates = [(winner,)] if winner else []
@@ -100,11 +111,7 @@ def best(run: Reported) -> Best | None:
             tuple(trial for trial in run.trials if run.value(trial, varied) == value)
             for value in values
         ]
-    known = [
-        group
-        for trials in candidates
-        if (group := groups.Group("", "", 0.0, trials)).errors
-    ]
+    known = [group for trials in candidates if (group := groups.Group("", "", 0.0, trials)).errors]
     if not known:
         return None
     group = min(known, key=lambda one: one.error)

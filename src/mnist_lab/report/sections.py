@@ -52,7 +52,7 @@ def joined(parts: Iterable[Markup]) -> Markup:
 def figure(name: str, svg: bytes) -> Markup:
     """A figure as an image: whatever an SVG holds, no script in an image runs."""
     return Markup(
-        '<img class="figure" alt="{}" src="data:image/svg+xml;base64,{}">'
+        '<div class="wide"><img class="figure" alt="{}" src="data:image/svg+xml;base64,{}"></div>'
     ).format(_ALTERNATIVES.get(name, name), base64.b64encode(svg).decode())
 
 
@@ -65,9 +65,11 @@ def run(one: Reported, number: int) -> Markup:
             [
                 _head(one),
                 _findings(one),
+                Markup('<div class="figures">{}</div>').format(
+                    joined(figure(*each) for each in one.figures.items())
+                ),
                 _charts(one),
                 _trials(one),
-                joined(figure(*each) for each in one.figures.items()),
                 _reproduction(one),
             ]
         ),
@@ -78,7 +80,7 @@ def definitions(values: Mapping[str, Any]) -> Markup:
     """Names and values as a list of definitions; objects inside as their own names and values."""
     rows = Markup("").join(
         Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(
-            name, definitions(value) if isinstance(value, dict) else value
+            name.replace("_", " "), definitions(value) if isinstance(value, dict) else value
         )
         for name, value in values.items()
     )
@@ -87,21 +89,24 @@ def definitions(values: Mapping[str, Any]) -> Markup:
 
 def table(head: Sequence[str], rows: Iterable[Markup], caption: str, *, about: str) -> Markup:
     """A table that scrolls inside its own frame where the page is narrow."""
+    titled = Markup("<caption>{}</caption>").format(caption) if caption else ""
     return Markup(
         '<div class="scroll" tabindex="0" role="region" aria-label="{}"><table>'
-        "<caption>{}</caption><thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>"
+        "{}<thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>"
     ).format(
         about,
-        caption,
+        titled,
         Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in head),
         joined(rows),
     )
 
 
-def cell(text: object, value: float | None = None) -> Markup:
+def cell(text: object, value: float | None = None, *, is_long: bool = False) -> Markup:
     """A cell that is sorted by `value`; without one, by its text, or last if there is none."""
     if value is None:
-        return Markup("<td>{}</td>").format(_NOTHING if text is None else text)
+        return Markup("<td{}>{}</td>").format(
+            Markup(' class="words"') if is_long else "", _NOTHING if text is None else text
+        )
     return Markup('<td class="number" data-value="{}">{}</td>').format(repr(value), text)
 
 
@@ -115,17 +120,18 @@ def _head(one: Reported) -> Markup:
         f" ({fates})" if fates else ""
     )
     notice = info.data["notice"]
+    label = "" if one.label == info.settings.experiment else f"{one.label}: "
     return Markup(
         "<h2>{}</h2>\n<p class='question'>{}</p>\n<p>{}</p>\n"
-        "<p><span class='state'>{}</span> {}; {} in {:,.0f} s; started {}.</p>{}"
+        "<p><span class='state'>{}</span> {}; {} that took {:,.0f} s; started {}.</p>{}"
     ).format(
-        f"{one.label}: {info.settings.experiment} on {info.data['name']}",
+        f"{label}{info.settings.experiment} on {info.data['name']}",
         _QUESTIONS[info.settings.experiment],
         capital(_asked(one)),
         info.state,
         done,
         counted(one.n_epochs, "epoch"),
-        info.spent_s,
+        one.training_s,
         info.started[:16].replace("T", " ") + " UTC",
         Markup("\n<p class='notice'>{}</p>").format(notice) if notice else "",
     )
@@ -161,6 +167,10 @@ def _charts(one: Reported) -> Markup:
     """Where the script draws; nothing of it is seen without."""
     if not any(trial.epochs for trial in one.trials):
         return Markup("")
+    varied = VARIED.get(one.info.settings.experiment)
+    colors = Markup(
+        '<p class="hint">The stronger the blue, the lower the final error; orange has none.</p>\n'
+    )
     parallel = Markup(
         '<h3>Trials side by side</h3>\n<p class="hint">Drag a box over a part of an axis, or of '
         "several, to choose trials: in the curves and the table the same ones stand out. "
@@ -171,8 +181,8 @@ def _charts(one: Reported) -> Markup:
         '<div class="interactive" hidden>\n{}'
         '<p class="chosen"><output></output> <button type="button" class="clear" hidden>'
         "Show all</button></p>\n"
-        '<h3>Learning curves</h3>\n<div class="chart curves"></div>\n</div>'
-    ).format(parallel if len(one.trials) > 1 else "")
+        '<h3>Learning curves</h3>\n{}<div class="chart curves"></div>\n</div>'
+    ).format(parallel if len(one.trials) > 1 else "", "" if varied else colors)
 
 
 def _trials(one: Reported) -> Markup:
@@ -222,7 +232,7 @@ def _row(one: Reported, trial: Trial, *, repeated: bool, is_best: bool) -> Marku
         cell(None if speed is None else f"{speed:.2f}", speed),
         cell(f"{seconds:,.1f}", seconds),
         cell(trial.seed, trial.seed),
-        cell(f"best, {state}" if is_best else state),
+        cell(f"best, {state}" if is_best else state, is_long=trial.reason is not None),
     ]
     return Markup('<tr data-trial="{}"{}>{}</tr>').format(
         trial.trial, Markup(' class="best"') if is_best else "", Markup("").join(cells)
@@ -245,7 +255,13 @@ def _reproduction(one: Reported) -> Markup:
     info = one.info
     out = f"results/{one.label.replace('/', '-')}"
     lines = commands(info.settings, info.data, out, has_default_space=one.has_default_space)
-    data = {name.replace("n_", "number of "): value for name, value in info.data.items() if value}
+    data = {
+        "name": info.data["name"],
+        "source": info.data["source"],
+        "images": f"{info.data['n_train']:,} training, {info.data['n_valid']:,} validation, "
+        f"{info.data['n_test']:,} test",
+        "digests (MD5)": info.data["digests"],
+    }
     return Markup(
         "<h3>Reproduce</h3>\n<p>On the same versions and the same kind of machine these commands "
         "give the same curves, however many workers there are.</p>\n<pre><code>{}</code></pre>\n"

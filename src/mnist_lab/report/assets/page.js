@@ -34,12 +34,18 @@
   function errorAxis(title, errors) {
     const known = errors.filter((error) => error > 0);
     const low = Math.min(...known), high = Math.max(...known);
-    const steps = high / low < 4 ? [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8] : [1, 2, 5];
+    const steps = high / low < 10 ? [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8] : [1, 2, 5];
     const ticks = [];
     for (let power = -6; power <= 0; power++) {
       for (const step of steps) ticks.push(step * 10 ** power);
     }
     return { title: { text: title }, type: "log", tickvals: ticks, ticktext: ticks.map(percent) };
+  }
+
+  function wholeNumbers(trials) {
+    const last = Math.max(1, ...trials.map(({ epochs }) => epochs.length));
+    const margin = Math.max(0.15, 0.03 * last);
+    return { tick0: 1, dtick: Math.ceil(last / 12), range: [1 - margin, last + margin] };
   }
 
   function layout(extra) {
@@ -50,7 +56,7 @@
       margin: { l: 10, r: 10, t: 10, b: 10 },
       hovermode: "closest", dragmode: isCoarse ? false : "zoom", uirevision: "kept",
       hoverlabel: { align: "left" },
-      legend: { orientation: "h", y: -0.2 },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
       width: "print" in root.dataset ? PRINT_WIDTH : undefined,
       autosize: !("print" in root.dataset),
       ...extra,
@@ -133,14 +139,17 @@
       });
       const errors = traces.flatMap((trace) => trace.y.filter((error) => error !== null));
       return Plotly.react(curves, traces, layout({
-        xaxis: { title: { text: "epoch" }, tickformat: "d", rangemode: "tozero" },
+        xaxis: { title: { text: "epoch" }, ...wholeNumbers(run.trials) },
         yaxis: errorAxis(run.measure, errors),
-        legend: { orientation: "h", y: -0.2, title: { text: run.varied ?? "" } },
+        legend: {
+          orientation: "h", y: 1.02, yanchor: "bottom", title: { text: run.varied ?? "" },
+        },
       }), CONFIG);
     }
 
     function drawParallel() {
       const at = run.axes.map((_, i) => i);
+      const isNarrow = parallel.clientWidth < 90 * at.length && !("print" in root.dataset);
       const traces = run.trials.map((trial) => ({
         ...line(trial), x: at, y: trial.places, text: at.map(() => lines(trial.label)),
         marker: { size: 6 },
@@ -148,17 +157,17 @@
         selected: { marker: { opacity: 1 } }, unselected: { marker: { opacity: 1 } },
       }));
       const ticks = run.axes.flatMap((axis, x) => axis.ticks.map(([y, text]) => ({
-        x, y, text: plain(text), showarrow: false, xanchor: "left", xshift: 7,
-        font: { size: 11, color: color("ink") }, bgcolor: color("page"), opacity: 0.85,
+        x, y, text: plain(text), showarrow: false, xanchor: "left", xshift: isNarrow ? 3 : 7,
+        font: { size: isNarrow ? 9 : 11, color: color("ink") }, bgcolor: color("page"), opacity: 0.85,
       })));
       return Plotly.react(parallel, traces, layout({
         annotations: ticks, dragmode: "select",
         selections: chosen.size ? parallel.layout?.selections : [],
         newselection: { line: { color: color("link"), width: 2 } },
         xaxis: {
-          range: [-0.15, at.length - 0.45], tickvals: at, side: "top", fixedrange: true,
+          range: isNarrow ? [-0.5, at.length - 0.1] : [-0.25, at.length - 0.45], tickvals: at, side: "top", fixedrange: true,
           ticktext: run.axes.map(({ name }) => plain(name).replace(/ /g, "<br>")), tickangle: 0,
-          gridcolor: color("quiet"),
+          tickfont: { size: isNarrow ? 9 : 12 }, gridcolor: color("quiet"),
         },
         yaxis: { range: [-0.06, 1.18], visible: false, fixedrange: true },
       }), CONFIG);
@@ -190,9 +199,6 @@
     function addBoxes() {
       const head = document.createElement("th");
       head.className = "pick";
-      const hidden = document.createElement("span");
-      hidden.className = "pick";
-      head.append(hidden);
       head.setAttribute("aria-label", "chosen");
       section.querySelector("tr[data-trial]").closest("table").tHead.rows[0].prepend(head);
       for (const [trial, row] of rows) {
@@ -258,6 +264,7 @@
   // --- the page
 
   for (const part of document.querySelectorAll(".interactive")) part.hidden = false;
+  for (const part of document.querySelectorAll(".still")) part.hidden = true; // drawn anew instead
   for (const table of document.querySelectorAll("table")) makeSortable(table);
   for (const section of document.querySelectorAll("section.run")) {
     if (section.querySelector(".curves")) showRun(section, data.runs[section.dataset.run - 1]);
