@@ -188,7 +188,7 @@ def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> Non
     from mnist_lab.study.results import draw_space, sampled
 
     chosen = spaces.default_space() if path is None else spaces.read_space(path)
-    hyperparameters, rules = sampled(spaces.to_dict(chosen)), spaces.rules(chosen)
+    hyperparameters, rules = sampled(chosen), spaces.rules(chosen)
     active = curves.active_shares(hyperparameters)
     rows = [_quantiles(one) for one in hyperparameters]
     name = "the exercise sheet's space" if path is None else path.name

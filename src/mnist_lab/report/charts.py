@@ -47,7 +47,7 @@ def of_run(run: Reported) -> dict[str, Any]:
     varied = VARIED.get(run.info.settings.experiment)
     values = list(dict.fromkeys(run.value(trial, varied) for trial in run.trials)) if varied else []
     validates = any(epoch.valid_error is not None for one in run.trials for epoch in one.epochs)
-    axes = _axes(run) if len(run.trials) > 1 else []
+    axes = _axes(run) if run.varied else []
     placed = [_placed(axis) for axis in axes]
     errors, _ = _placed(_Axis("", [_error(trial) for trial in run.trials], percent))
     trials = []

@@ -59,7 +59,13 @@ def commands(
         options["data"] = data["source"]
     options["out"] = out
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    return [*lines, shlex.join(["mnist-lab", settings.experiment, *words])]
+    command = shlex.join(["mnist-lab", settings.experiment, *map(_printable, words)])
+    return [*lines, command]
+
+
+def _printable(word: str) -> str:
+    """A word without what a terminal would obey, or show in another order than it is typed."""
+    return "".join(sign if sign.isprintable() else "?" for sign in word)
 
 
 def _file(name: str, value: dict[str, Any]) -> list[str]:

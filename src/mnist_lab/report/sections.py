@@ -182,7 +182,7 @@ def _charts(one: Reported) -> Markup:
         '<p class="chosen"><output></output> <button type="button" class="clear" hidden>'
         "Show all</button></p>\n"
         '<h3>Learning curves</h3>\n{}<div class="chart curves"></div>\n</div>'
-    ).format(parallel if len(one.trials) > 1 else "", "" if varied else colors)
+    ).format(parallel if one.varied else "", "" if varied else colors)
 
 
 def _trials(one: Reported) -> Markup:
