@@ -66,7 +66,7 @@ def search(path: Path, n: int = 12, *, space_file: dict[str, Any] | None = None)
             "filter_size": draw.choice((3, 5)),
         }
         whole = whole_trial(number, round(draw.uniform(0.01, 0.3), 4), **drawn)
-        ends = {
+        ends: dict[int, list[Event]] = {
             n - 2: [*whole[:4], failed(number, "its worker was killed")],
             n - 1: [*whole[:-1], finished(number, loss=0.9, diverged=True)],
             n: [proposed(number, **drawn), started(number), epoch_done(number, 1, 0.2)],

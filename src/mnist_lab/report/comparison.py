@@ -43,17 +43,16 @@ def _warnings(runs: Sequence[Reported]) -> Iterator[Markup]:
 def _table(runs: Sequence[Reported]) -> Markup:
     head = (
         "run",
-        "experiment",
-        "state",
-        "trials",
         "best error",
         "95 % interval",
         "n",
-        "images",
-        "configuration",
         "epochs spent",
         "s of training",
         "s in all",
+        "experiment",
+        "state",
+        "trials",
+        "configuration",
     )
     rows = (_row(run, number) for number, run in enumerate(runs, start=1))
     caption = "The interval is Wilson's for n = 1, for the images; else Student's, for the seeds."
@@ -63,28 +62,20 @@ def _table(runs: Sequence[Reported]) -> Markup:
 def _row(run: Reported, number: int) -> Markup:
     info, found, tally = run.info, best(run), curves.tally(run.trials)
     planned = max(info.settings.n_trials, len(run.trials))
-    link = Markup('<a href="#run-{}">{}</a>').format(number, run.label)
+    interval = found.interval if found else None
+    configuration = found.trials[0].configuration if found else None
     cells = [
-        cell(link),
-        cell(info.settings.experiment),
-        cell(info.state),
-        cell(f"{tally.complete} of {planned}", tally.complete),
-    ]
-    if found is None:
-        cells += [cell(None)] * 5
-    else:
-        interval = found.interval
-        cells += [
-            cell(percent(found.error, found.sd), found.error),
-            cell(None) if interval is None else cell(between(interval), interval.low),
-            cell(found.n, found.n),
-            cell(found.images),
-            cell(curves.describe(found.trials[0].configuration), is_long=True),
-        ]
-    cells += [
+        cell(Markup('<a href="#run-{}">{}</a>').format(number, run.label)),
+        cell(percent(found.error, found.sd), found.error) if found else cell(None),
+        cell(between(interval), interval.low) if interval else cell(None),
+        cell(found.n, found.n) if found else cell(None),
         cell(f"{run.n_epochs:,}", run.n_epochs),
         cell(f"{run.training_s:,.0f}", run.training_s),
         cell(None if run.spent_s is None else f"{run.spent_s:,.0f}", run.spent_s),
+        cell(info.settings.experiment),
+        cell(info.state),
+        cell(f"{tally.complete} of {planned}", tally.complete),
+        cell(curves.describe(configuration) if configuration else None, is_long=True),
     ]
     return Markup("<tr>{}</tr>").format(Markup("").join(cells))
 

@@ -80,14 +80,13 @@ class Reported(NamedTuple):
 class Best(NamedTuple):
     """The lowest error of a run: the mean of `n` trainings, with its 95 % interval if it has one.
 
-    `images` says which it was measured on, `trials` whose it is.
+    Of a test it is of the test images, else of the validation images; `trials` says whose.
     """
 
     error: float
     sd: float | None
     interval: Interval | None
     n: int
-    images: str
     trials: tuple[Trial, ...]
 
 
@@ -99,7 +98,7 @@ def best(run: Reported) -> Best | None:
         if result.error is None:
             return None
         n, mean, sd, *_ = result.error
-        return Best(mean, sd, result.interval, n, "test", scored)
+        return Best(mean, sd, result.interval, n, scored)
     varied = VARIED.get(run.info.settings.experiment)
     candidates: list[tuple[Trial, ...]]
     if varied is None:
@@ -122,6 +121,5 @@ def best(run: Reported) -> Best | None:
         spread.sd if spread else None,
         groups.uncertainty(group, n_valid) if n_valid else None,
         len(group.errors),
-        "validation",
         tuple(group.sound),
     )

@@ -89,13 +89,14 @@ def definitions(values: Mapping[str, Any]) -> Markup:
 
 def table(head: Sequence[str], rows: Iterable[Markup], caption: str, *, about: str) -> Markup:
     """A table that scrolls inside its own frame where the page is narrow."""
-    titled = Markup("<caption>{}</caption>").format(caption) if caption else ""
+    # Not a caption element, which would be as wide as the table and scroll away with it.
+    titled = Markup('<p class="hint">{}</p>\n').format(caption) if caption else ""
     return Markup(
-        '<div class="scroll" tabindex="0" role="region" aria-label="{}"><table>'
-        "{}<thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>"
+        '{}<div class="scroll" tabindex="0" role="region" aria-label="{}"><table>'
+        "<thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>"
     ).format(
-        about,
         titled,
+        about,
         Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in head),
         joined(rows),
     )
@@ -192,9 +193,9 @@ def _trials(one: Reported) -> Markup:
     head = [
         "trial",
         *(["repeat"] if repeated else []),
+        *(["test error", "95 % interval"] if one.is_test else ["validation error"]),
         *map(in_words, one.varied),
         "epochs",
-        *(["test error", "95 % interval"] if one.is_test else ["validation error"]),
         "training error",
         "s/epoch",
         "seconds",
@@ -221,13 +222,13 @@ def _row(one: Reported, trial: Trial, *, repeated: bool, is_best: bool) -> Marku
     cells = [
         cell(trial.trial, trial.trial),
         *([cell(trial.repeat, trial.repeat)] if repeated else []),
+        *(_test_cells(trial) if one.is_test else [_error_cell(curves.final_error(trial))]),
         *(
             cell(value_text(name, round(value, 6)), value)
             for name in one.varied
             for value in [one.value(trial, name)]
         ),
         cell(n_epochs if n_epochs == budget else f"{n_epochs} of {budget}", n_epochs),
-        *(_test_cells(trial) if one.is_test else [_error_cell(curves.final_error(trial))]),
         _error_cell(train),
         cell(None if speed is None else f"{speed:.2f}", speed),
         cell(f"{seconds:,.1f}", seconds),

@@ -118,7 +118,7 @@
       return {
         type: "scatter", mode: "lines+markers", name: trial.value ?? "",
         opacity: stands(trial) ? 1 : 0.12, showlegend: false,
-        line: { color: colorOf(trial), width: chosen.has(trial.trial) ? 3 : 1.5 },
+        line: { color: colorOf(trial), width: chosen.has(trial.trial) ? 2.2 : 1.5 },
         hovertemplate: "%{text}<extra></extra>",
       };
     }
