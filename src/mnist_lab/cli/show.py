@@ -120,8 +120,7 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     run_dir = RunDir(path)
     info, trials = run_dir.read_info(), run_dir.read_trials()
     writer = run_dir.writer() if info.state == "running" else None
-    if info.state == "running" and writer is None:  # a run that was killed could not say so
-        info = info.model_copy(update={"state": "interrupted"})
+    info = info.standing(writer)
     info_now = _summary(path, info, trials) | {"writer": writer}
     if as_json:
         _print_json(info_now)

@@ -54,11 +54,12 @@ class Reported(NamedTuple):
         """The hyperparameters in which no trial differs; the optional ones only if not 0."""
         if not self.trials:
             return {}
+        varied = (*self.varied, "epochs")
         values = {name: self.value(self.trials[0], name) for name in TrainConfig.model_fields}
         return {
             name: value
             for name, value in values.items()
-            if name not in (*self.varied, "epochs") and (value or name not in OPTIONAL)
+            if name not in varied and (value or name not in OPTIONAL)
         }
 
     @property

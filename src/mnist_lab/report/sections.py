@@ -190,11 +190,12 @@ def _trials(one: Reported) -> Markup:
     if not one.trials:
         return Markup("")
     repeated = one.info.settings.repeats > 1
+    varied = one.varied
     head = [
         "trial",
         *(["repeat"] if repeated else []),
         *(["test error", "95 % interval"] if one.is_test else ["validation error"]),
-        *map(in_words, one.varied),
+        *map(in_words, varied),
         "epochs",
         "training error",
         "s/epoch",
@@ -203,9 +204,10 @@ def _trials(one: Reported) -> Markup:
         "state",
     ]
     winner = None if one.is_test or one.info.settings.values else curves.best_trial(one.trials)
+    best = winner.trial if winner else None
     shared = ", ".join(f"{in_words(n)} {value_text(n, v)}" for n, v in one.shared.items())
     rows = (
-        _row(one, trial, repeated=repeated, is_best=bool(winner and winner.trial == trial.trial))
+        _row(one, trial, varied, repeated=repeated, is_best=trial.trial == best)
         for trial in one.trials
     )
     return Markup("<h3>Trials</h3>\n{}").format(
@@ -213,7 +215,9 @@ def _trials(one: Reported) -> Markup:
     )
 
 
-def _row(one: Reported, trial: Trial, *, repeated: bool, is_best: bool) -> Markup:
+def _row(
+    one: Reported, trial: Trial, varied: Sequence[str], *, repeated: bool, is_best: bool
+) -> Markup:
     speed = curves.seconds_per_epoch(trial)
     seconds = sum(epoch.duration_s for epoch in trial.epochs)
     n_epochs, budget = len(trial.epochs), trial.configuration.epochs
@@ -225,7 +229,7 @@ def _row(one: Reported, trial: Trial, *, repeated: bool, is_best: bool) -> Marku
         *(_test_cells(trial) if one.is_test else [_error_cell(curves.final_error(trial))]),
         *(
             cell(value_text(name, round(value, 6)), value)
-            for name in one.varied
+            for name in varied
             for value in [one.value(trial, name)]
         ),
         cell(n_epochs if n_epochs == budget else f"{n_epochs} of {budget}", n_epochs),

@@ -46,6 +46,12 @@ class RunInfo(Frozen):
     ended: str | None = None
     spent_s: float = 0.0
 
+    def standing(self, writer: str | None) -> RunInfo:
+        """The run as it stands: one that runs without a `writer` was killed, and could not say."""
+        if self.state == "running" and writer is None:
+            return self.model_copy(update={"state": "interrupted"})
+        return self
+
 
 def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
     """Refuse to continue a run with other settings or other data.

@@ -31,14 +31,14 @@ def report(paths: Sequence[Path], out: Path | None = None) -> Path:
     """
     from mnist_lab import plots  # matplotlib, only to draw
 
-    runs = [_standing(load_run(path)) for path in paths]
+    runs = [load_run(path) for path in paths]
     names = [Path(os.path.abspath(path)).name for path in paths]  # noqa: PTH100 - `.` has a name
     labels = names if len(set(names)) == len(names) else [str(path) for path in paths]
     page = reports.page(
         [
             reports.Reported(
                 label,
-                run.info,
+                run.info.standing(RunDir(run.path).writer()),
                 run.trials,
                 {name: plots.content(one, "svg") for name, one in figures_of(run).items()},
                 has_default_space=_has_default_space(run),
@@ -54,13 +54,6 @@ def report(paths: Sequence[Path], out: Path | None = None) -> Path:
     # A folder's name may be no text.
     write_bytes(out, page.encode("utf-8", "backslashreplace"))
     return out
-
-
-def _standing(run: Run) -> Run:
-    """The run with its state as it is: one that was killed could not say so."""
-    if run.info.state == "running" and RunDir(run.path).writer() is None:
-        return run._replace(info=run.info.model_copy(update={"state": "interrupted"}))
-    return run
 
 
 def _has_default_space(run: Run) -> bool:

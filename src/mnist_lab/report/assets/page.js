@@ -108,17 +108,18 @@
   function showRun(section, run) {
     const parallel = section.querySelector(".parallel");
     const curves = section.querySelector(".curves");
+    const charts = parallel ? [parallel, curves] : [curves];
     const rows = new Map([...section.querySelectorAll("tr[data-trial]")]
       .map((row) => [Number(row.dataset.trial), row]));
     let chosen = new Set(); // none means all
 
-    const stands = (trial) => chosen.size === 0 || chosen.has(trial.trial);
+    const opacity = (trial) => chosen.size === 0 || chosen.has(trial.trial) ? 1 : 0.12;
+    const width = (trial) => chosen.has(trial.trial) ? 2.2 : 1.5;
 
     function line(trial) {
       return {
-        type: "scatter", mode: "lines+markers", name: trial.value ?? "",
-        opacity: stands(trial) ? 1 : 0.12, showlegend: false,
-        line: { color: colorOf(trial), width: chosen.has(trial.trial) ? 2.2 : 1.5 },
+        type: "scatter", mode: "lines+markers", name: trial.value ?? "", showlegend: false,
+        opacity: opacity(trial), line: { color: colorOf(trial), width: width(trial) },
         hovertemplate: "%{text}<extra></extra>",
       };
     }
@@ -162,10 +163,11 @@
       })));
       return Plotly.react(parallel, traces, layout({
         annotations: ticks, dragmode: "select",
-        selections: chosen.size ? parallel.layout?.selections : [],
+        selections: parallel.layout?.selections,
         newselection: { line: { color: color("link"), width: 2 } },
         xaxis: {
-          range: isNarrow ? [-0.5, at.length - 0.1] : [-0.25, at.length - 0.45], tickvals: at, side: "top", fixedrange: true,
+          range: isNarrow ? [-0.5, at.length - 0.1] : [-0.25, at.length - 0.45],
+          tickvals: at, side: "top", fixedrange: true,
           ticktext: run.axes.map(({ name }) => plain(name).replace(/ /g, "<br>")), tickangle: 0,
           tickfont: { size: isNarrow ? 9 : 12 }, gridcolor: color("quiet"),
         },
@@ -188,11 +190,17 @@
       section.querySelector(".clear").hidden = chosen.size === 0;
       section.querySelector("output").textContent =
         chosen.size ? `${chosen.size} of ${rows.size} trials chosen` : "";
-      redraw();
+      for (const chart of charts) {
+        Plotly.restyle(chart, { opacity: run.trials.map(opacity), "line.width": run.trials.map(width) });
+      }
+    }
+
+    function clearBoxes() {
+      if (parallel?.layout.selections?.length) Plotly.relayout(parallel, { selections: [] });
     }
 
     function toggle(trial) {
-      if (parallel?.layout) parallel.layout.selections = [];
+      clearBoxes();
       choose(chosen.has(trial) ? [...chosen].filter((one) => one !== trial) : [...chosen, trial]);
     }
 
@@ -216,15 +224,18 @@
     }
 
     addBoxes();
-    section.querySelector(".clear").addEventListener("click", () => choose([]));
+    section.querySelector(".clear").addEventListener("click", () => {
+      clearBoxes();
+      choose([]);
+    });
     redraw();
     redraws.push(redraw);
     if (parallel) {
       parallel.on("plotly_selected", (event) => choose(boxed(event?.points ?? [], run.trials)));
       parallel.on("plotly_deselect", () => choose([]));
     }
-    for (const chart of [parallel, curves]) {
-      chart?.on("plotly_click", ({ points }) => toggle(run.trials[points[0].curveNumber].trial));
+    for (const chart of charts) {
+      chart.on("plotly_click", ({ points }) => toggle(run.trials[points[0].curveNumber].trial));
     }
   }
 
