@@ -65,12 +65,16 @@ OWNERS = {
     "filelock": {"rundir"},
     "click": {"cli"},
     "pooch": {"data"},
+    "markupsafe": {"report"},
 }
 
 # Names of files that are not a run's, and why they are composed elsewhere.
 OTHER_FILES = {
     ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
     ("export.course", ".json"),  # the course's own names
+    ("report.page", "page.html"),  # the package's own
+    ("report.commands", "config.json"),  # what the reader is told to write
+    ("report.commands", "space.json"),
 }
 
 
@@ -190,7 +194,7 @@ def test_only_rundir_names_files() -> None:
     A file name is a text without spaces that ends like one; with spaces it is a sentence, for a
     person who is told what to give or where to look.
     """
-    pattern = re.compile(r"(\S*[^\s/])?\.(jsonl?|png|svg|md|keras)")
+    pattern = re.compile(r"(\S*[^\s/])?\.(jsonl?|png|svg|md|keras|html)")
     found = {
         (module_name(path), text, line)
         for path in MODULES
@@ -252,6 +256,12 @@ def test_plot_is_light(run: str) -> None:
 def test_export_is_light(run: str, to: str) -> None:
     """To export a run takes nothing that trains or draws, TensorBoard's format included."""
     assert loaded("-m", "mnist_lab", "export", run, "--to", to) & HEAVY == set()
+
+
+def test_report_is_light(run: str) -> None:
+    """To report on a run takes what drawing it does."""
+    packages = loaded("-m", "mnist_lab", "report", run)
+    assert packages & (HEAVY - {"scipy"}) == {"matplotlib"}
 
 
 def test_space_is_light() -> None:

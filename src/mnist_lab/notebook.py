@@ -132,7 +132,7 @@ def figure_html(name: str, figure: Figure) -> str:
     """A figure as HTML that needs no other file."""
     from mnist_lab import plots  # matplotlib, only to draw
 
-    source = f"data:image/png;base64,{b64encode(plots.png(figure)).decode()}"
+    source = "data:image/png;base64," + b64encode(plots.content(figure, "png")).decode()
     return f'<img alt="{escape(name)}" src="{source}" style="max-width: 50em; width: 100%">'
 
 

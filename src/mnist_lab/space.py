@@ -107,7 +107,18 @@ def read_space(path: Path) -> ConfigurationSpace:
             everything.
     """
     with _refusing(path):
-        space = from_dict(_current(_parsed(path.read_text(encoding="utf-8")), path))
+        values = _parsed(path.read_text(encoding="utf-8"))
+    return check_space(values, path)
+
+
+def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
+    """The search space of ConfigSpace's JSON object, which was read from the file `path`.
+
+    Raises:
+        SettingsError: as :func:`read_space`.
+    """
+    with _refusing(path):
+        space = from_dict(_current(values, path))
     for one in describe(space):
         # Legal in ConfigSpace is not yet legal for the CNN.
         for extreme in one.choices or (one.lower, one.upper):

@@ -294,6 +294,25 @@ def schema(file: str | None) -> None:
     show.schema(file)
 
 
+@mnist_lab.command("report")
+@click.argument("run_dirs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file. [default: report.html in the run directory; of several, beside the first]",
+)
+@output_options
+def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
+    """Write one HTML page about a run, or about several and how they compare.
+
+    The page holds everything it needs: it opens without a network, on a phone, and prints.
+    """
+    from mnist_lab import study
+    from mnist_lab.cli import show
+
+    show.report(run_dirs, study.report(run_dirs, out), **output)
+
+
 @mnist_lab.command("space")
 @_SPACE
 @click.option(

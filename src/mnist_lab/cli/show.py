@@ -178,13 +178,31 @@ def schema(name: str | None) -> None:
     sys.stdout.flush()  # what cannot be written is an error while it can still be told
 
 
+def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: bool) -> None:
+    """Show which page was written about these runs, and what to do next."""
+    files([written], as_json=as_json, no_color=no_color)
+    if as_json:
+        return
+    bests = [run_dir.best for run_dir in map(RunDir, run_dirs) if run_dir.best.exists()]
+    unfinished = [path for path in run_dirs if RunDir(path).read_info().state != "complete"]
+    if unfinished:
+        next_command = f"mnist-lab status {unfinished[0]}"
+    elif bests:
+        next_command = f"mnist-lab test --config {bests[0]}"
+    else:
+        next_command = "mnist-lab random-search --iters 50"
+    say = _console(no_color=no_color).print
+    say("open it in any browser; it needs no network", markup=False)
+    say(f"next: {next_command}", markup=False)
+
+
 def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> None:
     """Show how a search space samples, and draw it."""
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
     from mnist_lab.study.results import draw_space, sampled
 
     chosen = spaces.default_space() if path is None else spaces.read_space(path)
-    hyperparameters, rules = sampled(spaces.to_dict(chosen)), spaces.rules(chosen)
+    hyperparameters, rules = sampled(chosen), spaces.rules(chosen)
     active = curves.active_shares(hyperparameters)
     rows = [_quantiles(one) for one in hyperparameters]
     name = "the exercise sheet's space" if path is None else path.name

@@ -7,7 +7,7 @@ that failed or diverged is in it too. The same numbers give the same bytes.
 
 from mnist_lab.plots.halving import brackets, spending
 from mnist_lab.plots.mistakes import confusion
-from mnist_lab.plots.page import PNG_DPI, Caption, png, save
+from mnist_lab.plots.page import PNG_DPI, Caption, content, save
 from mnist_lab.plots.search import incumbent, search_space
 from mnist_lab.plots.sweeps import filter_cost, learning_curves
 
@@ -16,6 +16,7 @@ __all__ = [
     "Caption",
     "brackets",
     "confusion",
+    "content",
     "filter_cost",
     "incumbent",
     "learning_curves",

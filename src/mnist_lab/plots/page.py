@@ -25,6 +25,12 @@ _WIDTH = 8.0
 _LINE = 0.18  # one line of small text
 _LONGEST_NAME = 70  # characters of a data file's name
 
+# Dates and matplotlib's version would make each file another one.
+_NAMELESS: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
 
 class Caption(NamedTuple):
     """Where a figure comes from; what is empty is left out.
@@ -42,20 +48,15 @@ class Caption(NamedTuple):
 
 def save(figure: Figure) -> dict[str, bytes]:
     """The content of the figure's files, by suffix: `png` at 200 dpi and `svg`."""
-    # Dates and matplotlib's version would make each file another one.
-    return {"png": png(figure), "svg": _saved(figure, "svg", {"Date": None, "Creator": None})}
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as PNG at 200 dpi."""
-    return _saved(figure, "png", {"Software": None})
+    return {suffix: content(figure, suffix) for suffix in _NAMELESS}
 
 
 @styled()
-def _saved(figure: Figure, suffix: str, metadata: dict[str, None]) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format=suffix, dpi=PNG_DPI, metadata=metadata)
-    return content.getvalue()
+def content(figure: Figure, suffix: str) -> bytes:
+    """The content of one file of the figure: a `png` at 200 dpi, or an `svg`."""
+    file = io.BytesIO()
+    figure.savefig(file, format=suffix, dpi=PNG_DPI, metadata=_NAMELESS[suffix])
+    return file.getvalue()
 
 
 def new_page(title: str, key: str, caption: Caption, *, height: float) -> Figure:

@@ -50,6 +50,7 @@ class RunDir:
         self.best = path / "best.json"
         self.findings = path / "findings.md"
         self.test = path / "test.json"
+        self.report = path / "report.html"
         self.model = path / "model.keras"
         self.hpbandster = path / "hpbandster"
         self.checkpoints = path / "checkpoints"

@@ -18,6 +18,7 @@ from mnist_lab.study.experiments import (
     train,
 )
 from mnist_lab.study.joining import join
+from mnist_lab.study.reporting import report
 from mnist_lab.study.results import draw
 from mnist_lab.study.run import Run, load_run, watch
 from mnist_lab.study.session import Options
@@ -35,6 +36,7 @@ __all__ = [
     "load_run",
     "lr_sweep",
     "random_search",
+    "report",
     "test",
     "train",
     "watch",

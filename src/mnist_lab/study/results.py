@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnist_lab import __version__, curves, findings
 from mnist_lab.config import VARIED
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ConfigSpace import ConfigurationSpace
     from matplotlib.figure import Figure
 
     from mnist_lab.plots import Caption
@@ -103,15 +104,14 @@ def test_result(trials: list[Trial]) -> TestResult:
     )
 
 
-def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:
-    """A search space, given as ConfigSpace's JSON object, with what it samples."""
+def sampled(space: ConfigurationSpace) -> list[curves.SampledHyperparameter]:
+    """The hyperparameters of a search space, with what it samples."""
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
-    chosen = spaces.from_dict(space)
-    draws = spaces.draws(chosen, N_DRAWS)
+    draws = spaces.draws(space, N_DRAWS)
     return [
         curves.SampledHyperparameter(**one._asdict(), draws=draws[one.name])
-        for one in spaces.describe(chosen)
+        for one in spaces.describe(space)
     ]
 
 
@@ -122,13 +122,17 @@ def figures(run: Run) -> dict[str, Figure]:
     settings, trials, caption = run.info.settings, run.trials, _caption(run)
     drawn: dict[str, Figure] = {}
     if settings.space is not None:
+        from mnist_lab import space as spaces  # ConfigSpace takes a second to import
+
         counted_in: curves.SearchAxis = "epochs" if settings.brackets else "iterations"
         drawn["incumbent"] = plots.incumbent(curves.incumbents(trials, counted_in), caption)
         if settings.brackets:
             panels = curves.bracket_panels(trials, settings.brackets)
             drawn["brackets"] = plots.brackets(panels, curves.tally(trials), caption)
+        # A run directory may come from a stranger.
+        space = spaces.check_space(settings.space, RunDir(run.path).run)
         drawn["search_space"] = plots.search_space(
-            sampled(settings.space), caption._replace(n=f"{N_DRAWS:,} draws")
+            sampled(space), caption._replace(n=f"{N_DRAWS:,} draws")
         )
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]

@@ -1,0 +1,176 @@
+"""The numbers of the interactive charts, as the page's script reads them; it only draws.
+
+Parallel coordinates are ordinary lines over places between 0 and 1: plotly's own kind of them wants
+WebGL, which not every browser has, and compiles code, which the page's policy forbids.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mnist_lab import curves
+from mnist_lab.config import VARIED
+from mnist_lab.curves import percent
+from mnist_lab.plots.labels import in_words, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnist_lab.records import Trial
+    from mnist_lab.report.reported import Reported
+
+# A range that spans this factor reads better on a logarithmic scale.
+_WIDE = 4.0
+_MOST_TICKS = 6
+# Where a trial without a number stands: above the axis, so that it can be chosen, too.
+_NOWHERE = 1.12
+
+
+class _Axis(NamedTuple):
+    name: str
+    values: Sequence[float | None]
+    words: Callable[[float], str]
+
+
+def of_run(run: Reported) -> dict[str, Any]:
+    """The charts of one run.
+
+    Returns:
+        `varied`: the field whose values have a colour each, or None; `measure`: which error the
+        curves show; `floor`: the place of an error of 0 on a logarithmic axis; `axes`: each with a
+        `name` and `ticks`, pairs of place and text; `trials`: each with its number `trial`, a
+        `label`, `group` and `value` (index and text of its colour) or `shade` (0, the best, to 1,
+        or null), `places` on the axes, and `epochs`: triples of error or null, validation and
+        training error in words.
+    """
+    varied = VARIED.get(run.info.settings.experiment)
+    values = list(dict.fromkeys(run.value(trial, varied) for trial in run.trials)) if varied else []
+    validates = any(epoch.valid_error is not None for one in run.trials for epoch in one.epochs)
+    axes = _axes(run) if run.varied else []
+    placed = [_placed(axis) for axis in axes]
+    errors, _ = _placed(_Axis("", [_error(trial) for trial in run.trials], percent))
+    trials = []
+    for index, trial in enumerate(run.trials):
+        shade = errors[index]
+        trials.append(
+            {
+                "trial": trial.trial,
+                "label": _label(run, trial),
+                "group": values.index(run.value(trial, varied)) if varied else None,
+                "value": value_text(varied, run.value(trial, varied)) if varied else None,
+                "shade": shade if shade <= 1 else None,
+                "places": [places[index] for places, _ in placed],
+                "epochs": [
+                    [
+                        epoch.valid_error if validates else epoch.train_error,
+                        "–" if epoch.valid_error is None else percent(epoch.valid_error),
+                        percent(epoch.train_error),
+                    ]
+                    for epoch in trial.epochs
+                ],
+            }
+        )
+    n_images = run.info.data["n_valid"] if validates else run.info.data["n_train"]
+    return {
+        "varied": in_words(varied) if varied else None,
+        "measure": "validation error" if validates else "training error",
+        "floor": 0.5 / max(1, n_images),
+        "axes": [
+            {"name": axis.name, "ticks": ticks}
+            for axis, (_, ticks) in zip(axes, placed, strict=True)
+        ],
+        "trials": trials,
+    }
+
+
+def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
+    """The lowest error so far against the epochs spent, for each run that validates."""
+    lines = []
+    for run in runs:
+        points = [one for one in curves.spending(run.trials) if one.best_so_far is not None]
+        if points:
+            lines.append(
+                {
+                    "label": run.label,
+                    "epochs": [one.at for one in points],
+                    "errors": [one.best_so_far for one in points],
+                    "words": [percent(one.best_so_far or 0.0) for one in points],
+                    "floor": 0.5 / max(1, run.info.data["n_valid"]),
+                }
+            )
+    return lines
+
+
+def _error(trial: Trial) -> float | None:
+    """The final error of a trial: of the test images, if it looked at them."""
+    return trial.test.test_error if trial.test else curves.final_error(trial)
+
+
+def _label(run: Reported, trial: Trial) -> str:
+    repeat = f", repeat {trial.repeat}" if trial.repeat and run.info.settings.repeats > 1 else ""
+    error, fate = _error(trial), curves.fate(trial)
+    result = fate if error is None else f"{'test' if trial.test else 'final'} {percent(error)}"
+    return f"trial {trial.trial}{repeat}: {result}\n{curves.describe(trial.configuration)}"
+
+
+def _axes(run: Reported) -> list[_Axis]:
+    """What varies, what it cost, what came of it."""
+
+    def words(name: str) -> Callable[[float], str]:
+        return lambda value: value_text(name, value)
+
+    axes = [
+        _Axis(in_words(name), [run.value(trial, name) for trial in run.trials], words(name))
+        for name in run.varied
+    ]
+    epochs = [float(len(trial.epochs)) for trial in run.trials]
+    if len(set(epochs)) > 1:
+        axes.append(_Axis("epochs", epochs, "{:g}".format))
+    seconds = [sum(e.duration_s for e in trial.epochs) or None for trial in run.trials]
+    axes.append(_Axis("seconds", seconds, "{:.3g}".format))
+    errors = [_error(trial) for trial in run.trials]
+    axes.append(_Axis("test error" if run.is_test else "validation error", errors, percent))
+    return axes
+
+
+def _placed(axis: _Axis) -> tuple[list[float], list[tuple[float, str]]]:
+    """The place of each value between 0 and 1, and the ticks: pairs of place and text."""
+    known = [value for value in axis.values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    log = low > 0 and high >= _WIDE * low
+
+    def place(value: float) -> float:
+        if low == high:
+            return 0.5
+        if log:
+            return math.log(value / low) / math.log(high / low)
+        return (value - low) / (high - low)
+
+    places = [_NOWHERE if value is None else round(place(value), 4) for value in axis.values]
+    distinct = sorted(set(known))
+    chosen = distinct if len(distinct) <= _MOST_TICKS else _ticks(low, high, log=log)
+    ticks = [(round(place(value), 4), axis.words(value)) for value in chosen]
+    return places, ticks + ([(_NOWHERE, "none")] if len(known) < len(places) else [])
+
+
+def _ticks(low: float, high: float, *, log: bool) -> list[float]:
+    """At most six round numbers from `low` to `high`."""
+    first, last = math.floor(math.log10(low or high)), math.ceil(math.log10(high))
+    choices: list[list[float]] = []
+    if log:
+        choices = [
+            [digit * 10.0**power for power in range(first, last + 1, step) for digit in digits]
+            for digits, step in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 4))
+        ]
+    else:
+        steps = [digit * 10.0**power for power in range(last - 3, last + 1) for digit in (1, 2, 5)]
+        choices = [
+            [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
+            for step in steps
+        ]
+    for ticks in choices:
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) <= _MOST_TICKS:
+            return inside
+    return [low, high]

@@ -1,0 +1,64 @@
+"""The report of finished, running and failed runs: what it is made from, and where it is put."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_lab import report as reports
+from mnist_lab.rundir import RunDir, write_bytes
+from mnist_lab.study.results import figures
+from mnist_lab.study.run import Run, load_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def report(paths: Sequence[Path], out: Path | None = None) -> Path:
+    """Write one self-contained HTML page about one run, or about several and how they compare.
+
+    Args:
+        paths: run directories, at least one. Only their records are read; figures are drawn anew.
+        out: the file; None: in the run directory, or beside the first of several.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        SettingsError: a path is no run directory, or the file's folder is a file.
+        RunDirError: records are damaged, or the file cannot be written.
+    """
+    from mnist_lab import plots  # matplotlib, only to draw
+
+    runs = [load_run(path) for path in paths]
+    names = [Path(os.path.abspath(path)).name for path in paths]  # noqa: PTH100 - `.` has a name
+    labels = names if len(set(names)) == len(names) else [str(path) for path in paths]
+    page = reports.page(
+        [
+            reports.Reported(
+                label,
+                run.info,
+                run.trials,
+                {name: plots.content(one, "svg") for name, one in figures(run).items()},
+                has_default_space=_has_default_space(run),
+            )
+            for label, run in zip(labels, runs, strict=True)
+        ]
+    )
+    if out is None:
+        # Not `parent`: that of `.` would be itself.
+        folder = paths[0] if len(paths) == 1 else Path(os.path.normpath(paths[0] / os.pardir))
+        out = RunDir(folder).report
+    RunDir(out.parent).create()
+    # A folder's name may be no text.
+    write_bytes(out, page.encode("utf-8", "backslashreplace"))
+    return out
+
+
+def _has_default_space(run: Run) -> bool:
+    if run.info.settings.space is None:
+        return True
+    from mnist_lab import space  # ConfigSpace takes a second to import
+
+    return run.info.settings.space == space.to_dict(space.default_space())

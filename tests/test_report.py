@@ -1,0 +1,325 @@
+"""The report: what it says, that nothing in it is trusted, how large it is, where it is put."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_events import study_settings
+from made_runs import EVIL, UNUSUAL, by_a_stranger, final_test, make_run, search, sweep
+
+from mnist_lab import cli, data, space, study
+from mnist_lab.config import TrainConfig
+from mnist_lab.errors import LabError, SettingsError
+from mnist_lab.report.charts import _Axis, _placed
+from mnist_lab.rundir import RunDir
+
+LARGEST = 6_000_000  # bytes
+
+
+class Page(HTMLParser):
+    """What a browser makes of a page: its elements, and its words outside of scripts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.words = ""
+        self._inside = ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element begins."""
+        self.elements.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """An element ends."""
+        self._inside = "" if tag == self._inside else self._inside
+
+    def handle_data(self, data: str) -> None:
+        """Words."""
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside != "style":
+            self.words += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of every element of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+# --- what it says
+
+
+def test_a_sweep_has_everything(tmp_path: Path) -> None:
+    """Question, findings, figures, every trial, commands, versions and data are on the page."""
+    page = Page(study.report([sweep(tmp_path / "lr-sweep")]))
+    for words in (
+        "Which learning rate?",
+        "4 of 4 trials complete",
+        "best: Learning rate 0.01",
+        "mnist-lab lr-sweep --epochs=3 --values=0.1,0.01 --repeats=2 --seed=0",
+        "3.11.0",
+        "50,000 training, 10,000 validation, 10,000 test",
+        "pool-7",
+    ):
+        assert words in page.words
+    assert [one["data-trial"] for one in page.all("tr") if "data-trial" in one] == list("1234")
+    assert [one["alt"] for one in page.all("img")] == ["Training and validation error by epoch"]
+
+
+def test_a_search_tells_every_fate(tmp_path: Path) -> None:
+    """Failed, diverged and unfinished trials are in the table, and the best one is marked."""
+    page = Page(study.report([search(tmp_path / "s")]))
+    assert "9 of 12 trials complete (1 diverged, 1 failed, 1 unfinished)" in page.words
+    assert "failed: its worker was killed" in page.words
+    assert "1 of 3" in page.words
+    assert [one.get("class") for one in page.all("tr")].count("best") == 1
+
+
+def test_a_killed_run_is_not_running(tmp_path: Path) -> None:
+    """Nobody writes a run whose process died: it is interrupted, as `status` says."""
+    assert "interrupted" in Page(study.report([search(tmp_path / "s")])).words
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_test_has_its_error_and_matrix(tmp_path: Path, repeats: int) -> None:
+    """Test error, Wilson's interval of each repeat, the confusion matrix; no parallel axes."""
+    page = Page(study.report([final_test(tmp_path / "test", repeats=repeats)]))
+    # Wilson's interval of 20 errors in 10,000.
+    assert page.words.count("0.20 %0.13 to 0.31 %") == repeats
+    assert [one["alt"] for one in page.all("img")] == ["Which digits were taken for which"]
+    assert "Trials side by side" not in page.words
+    assert "--fit-on=train+valid" in page.words
+
+
+@pytest.mark.parametrize("n", [0, 1, 50])
+def test_any_number_of_trials(tmp_path: Path, n: int) -> None:
+    """A search that has not begun, one trial, and fifty make a page."""
+    if n:
+        search(tmp_path / "s", n)
+    else:
+        make_run(
+            tmp_path / "s",
+            study_settings(experiment="random-search", values=None, iters=5, space=default_space()),
+        )
+    page = Page(study.report([tmp_path / "s"]))
+    assert len([one for one in page.all("tr") if "data-trial" in one]) == n
+
+
+def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
+    """No date and no chance is in it."""
+    path = search(tmp_path / "s")
+    assert study.report([path]).read_bytes() == study.report([path]).read_bytes()
+
+
+def test_several_runs_are_compared(tmp_path: Path) -> None:
+    """Best error with its interval, epochs, both sweeps side by side, the error for the epochs."""
+    runs = [sweep(tmp_path / "a"), sweep(tmp_path / "b", repeats=1), search(tmp_path / "s")]
+    out = study.report([*runs, final_test(tmp_path / "t")])
+    assert out == tmp_path / "report.html"
+    page = Page(out)
+    assert "The lowest error so far against the epochs spent, for each run" in {
+        one["alt"] for one in page.all("img")
+    }
+    assert "Wilson's for n = 1" in page.words
+    assert "mean ± standard deviation" in page.words
+    assert "images, after all decisions" in page.words
+    assert "different data sets" not in page.words
+    charts = json.loads(page.scripts[0])
+    assert [one["label"] for one in charts["comparison"]] == ["a", "b", "s"]
+    assert len(charts["runs"]) == 4
+
+
+def test_runs_of_other_data_are_told_apart(tmp_path: Path) -> None:
+    """Errors on different images cannot be compared, and the page says so."""
+    other = sweep(tmp_path / "b")
+    info = RunDir(other).read_info()
+    digests = {"train-images-idx3-ubyte": "0000"}
+    RunDir(other).write_info(info.model_copy(update={"data": info.data | {"digests": digests}}))
+    page = Page(study.report([sweep(tmp_path / "a"), other]))
+    assert "different data sets: their errors cannot be compared" in page.words
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    """Then the path is the label."""
+    paths = [sweep(tmp_path / folder / "run") for folder in "ab"]
+    charts = json.loads(Page(study.report(paths)).scripts[0])
+    assert [one["label"] for one in charts["comparison"]] == list(map(str, paths))
+
+
+@pytest.mark.parametrize(
+    ("values", "places", "ticks"),
+    [
+        ([1.0, 10.0, 100.0], [0, 0.5, 1], ["1", "10", "100"]),
+        ([3.0, 5.0, None], [0, 1, 1.12], ["3", "5", "none"]),
+        ([2.0, 2.0], [0.5, 0.5], ["2"]),
+        ([0.0, 0.5, 1.0], [0, 0.5, 1], ["0", "0.5", "1"]),
+        ([None, None], [1.12, 1.12], ["none"]),
+    ],
+)
+def test_places_on_an_axis(
+    values: list[float | None], places: list[float], ticks: list[str]
+) -> None:
+    """From the lowest to the highest; logarithmic if wide; what has no number stands above."""
+    found, marks = _placed(_Axis("", values, "{:g}".format))
+    assert found == places
+    assert [text for _, text in marks] == ticks
+
+
+@pytest.mark.parametrize(
+    "values", [[20 + i * 1.7 for i in range(50)], [0.0001 * 1.15**i for i in range(50)]]
+)
+def test_ticks_are_few_and_round(values: list[float]) -> None:
+    """Many values have a few ticks, in order, inside the axis."""
+    _, ticks = _placed(_Axis("", values, "{:g}".format))
+    places = [place for place, _ in ticks]
+    assert 2 <= len(ticks) <= 6
+    assert places == sorted(places)
+    assert 0 <= places[0] < places[-1] <= 1
+    assert all(len(text) < 8 for _, text in ticks)
+
+
+# --- the commands that make a run again
+
+
+def default_space() -> dict[str, Any]:
+    """The space that needs no file."""
+    return space.to_dict(space.default_space())
+
+
+def wide_space() -> dict[str, Any]:
+    """One that does."""
+    path = Path(__file__).parents[1] / "configs" / "wide-space.json"
+    return space.to_dict(space.read_space(path))
+
+
+SEARCH = {"experiment": "random-search", "values": None, "iters": 3}
+HALVING = {"values": None, "iters": 2, "min_epochs": 1, "base": TrainConfig(epochs=3)}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"values": (0.1, 1e-05), "repeats": 3, "seed": 7, "precision": "bfloat16"},
+        {"experiment": "filter-sweep", "values": (1, 4), "threads_per_worker": 2},
+        SEARCH | {"space": default_space()},
+        SEARCH | {"space": wide_space(), "base": TrainConfig(epochs=2)},
+        HALVING | {"experiment": "hyperband", "space": default_space()},
+        HALVING | {"experiment": "bohb", "space": wide_space()},
+        {"experiment": "train", "values": None, "base": UNUSUAL},
+        {"experiment": "test", "values": None, "base": UNUSUAL, "repeats": 2, "fit_on": "train"},
+        {"experiment": "test", "values": None, "fit_on": "train+valid"},
+    ],
+    ids=lambda values: values.get("experiment", "lr-sweep"),
+)
+def test_the_commands_make_the_same_run(values: dict[str, Any]) -> None:
+    """Typed into a shell they continue the run: its settings agree with theirs."""
+    settings = study_settings(**values)
+    info = data.load("sample").info.model_dump()
+    path = make_run(Path("results/it's mine"), settings, data=info)
+    page = Page(study.report([path])).words
+    shell = page.partition("however many workers there are.")[2].partition("Data set")[0].strip()
+    us = f"{shlex.quote(sys.executable)} -m mnist_lab"
+    shell = re.sub(r"^mnist-lab", us, shell, flags=re.MULTILINE) + " --dry-run --json"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)  # noqa: S607
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["settings"] == settings.model_dump(mode="json")
+
+
+# --- nothing in it is trusted
+
+
+def test_nothing_of_a_stranger_is_markup(tmp_path: Path) -> None:
+    """Of whatever his records hold, no element and no attribute comes; it is read as words."""
+    page = Page(study.report([by_a_stranger(tmp_path / EVIL.replace("/", "|"))]))
+    honest = Page(study.report([search(tmp_path / "honest")]))
+    assert page.words.count("window.hit=1") > 10
+    assert {tag for tag, _ in page.elements} == {tag for tag, _ in honest.elements}
+    assert len(page.scripts) == len(honest.scripts) == 3
+    assert not [name for _, some in page.elements for name in some if name.startswith("on")]
+    assert all(one["src"].startswith("data:image/svg+xml;base64,") for one in page.all("img"))  # type: ignore[union-attr]
+
+
+def test_a_stranger_adds_no_command(tmp_path: Path) -> None:
+    """What is to be typed comes from the settings; a path is one quoted word that a shell keeps."""
+    path = sweep(tmp_path / "x; rm -rf ~", command="rm -rf ~")
+    info = RunDir(path).read_info()
+    changed = info.data | {"source": "a\x1b[201~\n$(reboot)'; reboot", "is_mnist": False}
+    RunDir(path).write_info(info.model_copy(update={"data": changed}))
+    words = Page(study.report([path])).words
+    line = next(line for line in words.splitlines() if line.startswith("mnist-lab"))
+    assert shlex.split(line)[-2:] == [
+        "--data=a?[201~?$(reboot)'; reboot",
+        "--out=results/x; rm -rf ~",
+    ]
+
+
+def test_a_space_that_is_none_is_refused(tmp_path: Path) -> None:
+    """A search space with names of its own is one line, no traceback."""
+    space_file = default_space()
+    space_file["hyperparameters"][0]["name"] = EVIL
+    with pytest.raises(SettingsError, match="a search space varies learning_rate"):
+        study.report([search(tmp_path / "s", 3, space_file=space_file)])
+
+
+def test_the_policy_forbids_the_network_and_foreign_scripts(tmp_path: Path) -> None:
+    """Only the two scripts that are there may run, and nothing is fetched."""
+    page = Page(study.report([sweep(tmp_path / "s")]))
+    (policy,) = (one["content"] for one in page.all("meta") if "http-equiv" in one)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert policy.count("sha256-") == 2
+    assert "http" not in policy
+    assert "script-src 'unsafe" not in policy
+    assert "unsafe-eval" not in policy
+    assert not page.all("link")[1:]
+    assert not [one for one in page.all("script") if "src" in one]
+
+
+# --- size, place, command
+
+
+def test_the_page_stays_small(tmp_path: Path) -> None:
+    """One copy of plotly and the rest: of fifty trials and of five runs below 6 MB."""
+    paths = [search(tmp_path / f"s{number}", 50) for number in range(5)]
+    assert study.report(paths[:1]).stat().st_size < LARGEST - 900_000
+    assert study.report(paths).stat().st_size < LARGEST
+
+
+def test_where_it_is_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the run; of several beside the first; or where it is told, in a new folder too."""
+    first, second = sweep(tmp_path / "a"), sweep(tmp_path / "b")
+    assert study.report([first]) == first / "report.html"
+    assert study.report([first, second]) == tmp_path / "report.html"
+    assert study.report([first], Path("new/page.html")).exists()
+    monkeypatch.chdir(first)
+    study.report([Path(), Path("../b")], None)
+    assert not list(first.glob("*.html"))[1:]
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the file and the next command; as JSON, the file alone."""
+    path = str(sweep(tmp_path / "a"))
+    assert cli.main(["report", path]) == 0
+    printed = capsys.readouterr().out
+    assert f"wrote {path}/report.html" in printed.replace("\n", "")
+    assert "next: mnist-lab random-search --iters 50" in printed
+    assert cli.main(["report", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"files": [f"{path}/report.html"]}
+
+
+def test_no_run_is_one_line(tmp_path: Path) -> None:
+    """A folder without a run is refused by the rule that it breaks."""
+    with pytest.raises(LabError, match="a run directory holds"):
+        study.report([tmp_path])
