@@ -293,7 +293,7 @@ def test_forbidden(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """
     clause, forbids = FORBIDDEN[name]
     made = whole()
-    with space._silence():
+    with space.sampling.silence():
         made.add(clause(made))
         found = drawn_from(made, tmp_path)
     assert not any(forbids(Short(one)) for one in found)
