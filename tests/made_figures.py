@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections import defaultdict
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from made_events import an_epoch, failed, finished, promoted, proposed, started
@@ -220,8 +221,8 @@ CONFUSION = curves.Confusion(
 )
 SPACE = [
     SampledHyperparameter("learning_rate", "log", 1e-4, 1e-1, (), [1e-4, 3e-3, 4e-3, 1e-1] * 9),
-    SampledHyperparameter("batch_size", "log", 16, 128, (), list(range(16, 129))),
-    SampledHyperparameter("num_filters", "linear", 8, 64, (), list(range(8, 65))),
+    SampledHyperparameter("batch_size", "log", 16, 128, (), list(range(16, 129)), whole=True),
+    SampledHyperparameter("num_filters", "linear", 8, 64, (), list(range(8, 65)), whole=True),
     SampledHyperparameter("filter_size", "choice", None, None, (3, 5), [3, 5, 5, 5]),
 ]
 
@@ -267,3 +268,29 @@ def ticks(axis: Any) -> list[str]:
     low, high = sorted(axis.get_view_interval())
     places = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
     return [label.get_text() for place, label in places if low <= place <= high]
+
+
+def words_of(figure: Figure) -> list[Any]:
+    """Every text that is seen in a figure which has been drawn."""
+    words = list(figure.texts)
+    for axes in axes_of(figure):
+        words += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        for axis in (axes.xaxis, axes.yaxis):
+            # matplotlib keeps labels for ticks that are out of view.
+            low, high = sorted(axis.get_view_interval())
+            inside = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            words += [tick.label1 for tick in inside if tick.label1.get_visible()]
+    legends = [*figure.legends, *(axes.get_legend() for axes in axes_of(figure))]
+    words += [text for legend in legends if legend for text in legend.get_texts()]
+    return [word for word in words if word.get_text()]
+
+
+def assert_nothing_overlaps(figure: Figure) -> None:
+    """All words have a place of their own, inside the figure."""
+    figure.draw_without_rendering()
+    boxes = [(word.get_text(), word.get_window_extent()) for word in words_of(figure)]
+    for (text, box), (other_text, other) in combinations(boxes, 2):
+        assert not box.overlaps(other), (text, other_text)
+    for text, box in boxes:
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, text
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height, text

@@ -7,7 +7,16 @@ without diverging. The others are counted in a :class:`Tally`, never dropped in 
 
 from mnist_lab.curves.halving import BracketPanel, Climb, Standing, Step, bracket_panels
 from mnist_lab.curves.learning import LearningCurve, LearningCurves, learning_curves
-from mnist_lab.curves.sampling import SampledHyperparameter, active_shares
+from mnist_lab.curves.sampling import (
+    Chance,
+    Part,
+    SampledHyperparameter,
+    active_shares,
+    chance,
+    expected_median,
+    octaves,
+    powers_of_two,
+)
 from mnist_lab.curves.search import (
     Incumbents,
     SearchAxis,
@@ -38,6 +47,7 @@ from mnist_lab.curves.trials import (
 
 __all__ = [
     "BracketPanel",
+    "Chance",
     "Climb",
     "Confusion",
     "Fate",
@@ -45,6 +55,7 @@ __all__ = [
     "Interval",
     "LearningCurve",
     "LearningCurves",
+    "Part",
     "SampledHyperparameter",
     "SearchAxis",
     "SearchPoint",
@@ -57,16 +68,20 @@ __all__ = [
     "active_shares",
     "best_trial",
     "bracket_panels",
+    "chance",
     "confusion",
     "describe",
     "endings",
+    "expected_median",
     "fate",
     "filter_costs",
     "final_error",
     "incumbents",
     "learning_curves",
     "median_spending",
+    "octaves",
     "percent",
+    "powers_of_two",
     "seconds_per_epoch",
     "spending",
     "spread",

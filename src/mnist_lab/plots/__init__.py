@@ -8,7 +8,8 @@ that failed or diverged is in it too. The same numbers give the same bytes.
 from mnist_lab.plots.halving import brackets, spending
 from mnist_lab.plots.mistakes import confusion
 from mnist_lab.plots.page import PNG_DPI, Caption, save
-from mnist_lab.plots.search import incumbent, search_space
+from mnist_lab.plots.search import incumbent
+from mnist_lab.plots.spaces import search_space
 from mnist_lab.plots.sweeps import filter_cost, learning_curves
 
 __all__ = [

@@ -118,6 +118,25 @@ def integer_axis(axes: Axes, last: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
 
 
+def log_axis(axes: Axes, lower: float, upper: float) -> None:
+    """A logarithmic x axis whose ticks are plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(log_ticks(lower, upper)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def log_ticks(lower: float, upper: float) -> list[float]:
+    """Decades in a wide range, doublings from `lower` in a narrow one."""
+    wide = 100
+    if upper / lower >= wide:
+        powers = range(
+            math.ceil(math.log10(lower) - 1e-9), math.floor(math.log10(upper) + 1e-9) + 1
+        )
+        return [10.0**power for power in powers]
+    return [lower * 2.0**power for power in range(math.floor(math.log2(upper / lower) + 1e-9) + 1)]
+
+
 def say(axes: Axes, text: str) -> None:
     """Say in the middle of the axes why they are empty."""
     axes.set(xticks=[], yticks=[])

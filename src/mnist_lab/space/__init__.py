@@ -8,14 +8,17 @@ configuration's value holds. One that compares an inactive one takes ConfigSpace
 programs do that read a search: only "not equal" is true.
 """
 
+from mnist_lab.space.chances import Chances, chances
 from mnist_lab.space.describing import Hyperparameter, describe, kinds, rules
 from mnist_lab.space.reading import SEARCHABLE, default_space, from_dict, read_space, to_dict
 from mnist_lab.space.sampling import active, draw, draws, from_vector, to_vector
 
 __all__ = [
     "SEARCHABLE",
+    "Chances",
     "Hyperparameter",
     "active",
+    "chances",
     "default_space",
     "describe",
     "draw",

@@ -10,7 +10,7 @@ from mnist_lab.records import now
 from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -62,9 +62,15 @@ def draw(run: Run) -> list[Path]:
 
 
 def draw_space(
-    hyperparameters: Sequence[curves.SampledHyperparameter], name: str, out: Path
+    hyperparameters: Sequence[curves.SampledHyperparameter],
+    name: str,
+    out: Path,
+    examples: Mapping[str, curves.Chance],
 ) -> list[Path]:
-    """Draw a search space into the folder `out`; `name` says whose it is."""
+    """Draw a search space into the folder `out`; `name` says whose it is.
+
+    `examples` are values to mark in it, by hyperparameter.
+    """
     from mnist_lab import plots  # matplotlib, only to draw
 
     run_dir = RunDir(out)
@@ -72,7 +78,7 @@ def draw_space(
     caption = plots.Caption(
         data_name=name, notice="", n=f"{N_DRAWS:,} draws", date=now()[:10], version=__version__
     )
-    content = plots.save(plots.search_space(hyperparameters, caption))
+    content = plots.save(plots.search_space(hyperparameters, caption, examples))
     return [
         run_dir.write_figure("search_space", suffix, image) for suffix, image in content.items()
     ]
@@ -117,7 +123,11 @@ def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:
     chosen = spaces.from_dict(space)
     draws = spaces.draws(chosen, N_DRAWS)
     return [
-        curves.SampledHyperparameter(**one._asdict(), draws=draws[one.name])
+        curves.SampledHyperparameter(
+            **one._asdict(),
+            draws=draws[one.name],
+            **spaces.chances(chosen, one.name)._asdict(),
+        )
         for one in spaces.describe(chosen)
     ]
 
