@@ -7,6 +7,7 @@ without diverging. The others are counted in a :class:`Tally`, never dropped in 
 
 from mnist_lab.curves.halving import BracketPanel, Climb, Standing, Step, bracket_panels
 from mnist_lab.curves.learning import LearningCurve, LearningCurves, learning_curves
+from mnist_lab.curves.ranking import RankedTrial, ranking
 from mnist_lab.curves.sampling import (
     Chance,
     Part,
@@ -26,7 +27,14 @@ from mnist_lab.curves.search import (
     median_spending,
     spending,
 )
-from mnist_lab.curves.tested import Confusion, Interval, confusion, wilson_interval
+from mnist_lab.curves.tested import (
+    Confusion,
+    Interval,
+    WrongImage,
+    confusion,
+    wilson_interval,
+    wrong_images,
+)
 from mnist_lab.curves.trials import (
     Fate,
     Spread,
@@ -56,6 +64,7 @@ __all__ = [
     "LearningCurve",
     "LearningCurves",
     "Part",
+    "RankedTrial",
     "SampledHyperparameter",
     "SearchAxis",
     "SearchPoint",
@@ -65,6 +74,7 @@ __all__ = [
     "Step",
     "SummaryRow",
     "Tally",
+    "WrongImage",
     "active_shares",
     "best_trial",
     "bracket_panels",
@@ -82,10 +92,12 @@ __all__ = [
     "octaves",
     "percent",
     "powers_of_two",
+    "ranking",
     "seconds_per_epoch",
     "spending",
     "spread",
     "summary",
     "tally",
     "wilson_interval",
+    "wrong_images",
 ]

@@ -10,7 +10,7 @@ from mnist_lab.curves.trials import Spread, spread
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnist_lab.records import TestScore
+    from mnist_lab.records import Mistake, TestScore
 
 _Z_95 = 1.959963984540054  # the standard normal's quantile at 0.975
 
@@ -36,6 +36,35 @@ class Confusion(NamedTuple):
     errors: tuple[float, ...]
     error: Spread | None
     interval: Interval | None
+
+
+class WrongImage(NamedTuple):
+    """A test image that at least one repeat misclassified, as the most confident of them did.
+
+    `n_repeats` of them list it among their recorded mistakes.
+    """
+
+    image: int
+    true: int
+    predicted: int
+    confidence: float
+    n_repeats: int
+
+
+def wrong_images(scores: Sequence[TestScore]) -> list[WrongImage]:
+    """The misclassified test images, those that most repeats agree on first.
+
+    Of equals the most confident comes first. All scores are of the same images.
+    """
+    by_image: dict[int, list[Mistake]] = {}
+    for score in scores:
+        for one in score.mistakes:
+            by_image.setdefault(one.image, []).append(one)
+    found = []
+    for made in by_image.values():
+        worst = max(made, key=lambda one: one.confidence)
+        found.append(WrongImage(**worst.model_dump(), n_repeats=len(made)))
+    return sorted(found, key=lambda one: (-one.n_repeats, -one.confidence, one.image))
 
 
 def confusion(scores: Sequence[TestScore]) -> Confusion:

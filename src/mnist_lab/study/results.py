@@ -5,15 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab import __version__, curves, findings
+from mnist_lab import data as datasets
 from mnist_lab.config import VARIED
+from mnist_lab.errors import DataError
+from mnist_lab.progress import Silent
 from mnist_lab.records import now
 from mnist_lab.rundir import RunDir
+from mnist_lab.study.proposing import proposed_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from mnist_lab.plots import Caption
     from mnist_lab.records import Trial
@@ -23,8 +29,8 @@ if TYPE_CHECKING:
 N_DRAWS = 10_000
 
 
-def write_results(run: Run) -> list[Path]:
-    """Write everything that follows from the records, and name it."""
+def write_results(run: Run, note: Callable[[str], None]) -> list[Path]:
+    """Write everything that follows from the records, and name it; `note` is told what is not."""
     run_dir = RunDir(run.path)
     written = [path for path in (run_dir.run, run_dir.journal, run_dir.curves) if path.exists()]
     if all(trial.ended is None for trial in run.trials):
@@ -42,21 +48,27 @@ def write_results(run: Run) -> list[Path]:
         written.append(run_dir.test)
     if run_dir.model.exists():
         written.append(run_dir.model)
-    return written + draw(run)
+    return written + draw(run, note)
 
 
-def draw(run: Run) -> list[Path]:
+def draw(run: Run, note: Callable[[str], None] | None = None) -> list[Path]:
     """Draw the figures of a run from its records alone.
+
+    The misclassified digits are looked up in the run's data set, where it is on this machine.
+
+    Args:
+        run: the run.
+        note: is told which figure cannot be drawn.
 
     Returns:
         The files, a PNG and an SVG for each figure.
     """
     from mnist_lab import plots  # matplotlib, only to draw
 
-    run_dir = RunDir(run.path)
+    run_dir, note = RunDir(run.path), note or Silent().note
     return [
         run_dir.write_figure(name, suffix, content)
-        for name, figure in _figures(run).items()
+        for name, figure in _figures(run, note).items()
         for suffix, content in plots.save(figure).items()
     ]
 
@@ -102,6 +114,7 @@ def test_result(trials: list[Trial]) -> dict[str, Any]:
                 "test_error": score.test_error,
                 "interval_95": alone.interval,
                 "test_loss": score.test_loss,
+                "mistakes": [one.model_dump() for one in score.mistakes],
             }
         )
     return {
@@ -132,7 +145,7 @@ def sampled(space: dict[str, Any]) -> list[curves.SampledHyperparameter]:
     ]
 
 
-def _figures(run: Run) -> dict[str, Figure]:
+def _figures(run: Run, note: Callable[[str], None]) -> dict[str, Figure]:
     from mnist_lab import plots  # matplotlib, only to draw
 
     settings, trials, caption = run.info.settings, run.trials, _caption(run)
@@ -143,11 +156,20 @@ def _figures(run: Run) -> dict[str, Figure]:
         if settings.brackets:
             panels = curves.bracket_panels(trials, settings.brackets)
             figures["brackets"] = plots.brackets(panels, curves.tally(trials), caption)
+        space, tally = sampled(settings.space), curves.tally(trials)
+        ranking = curves.ranking(trials, proposed_values(settings.space, trials))
+        figures["learning_curves"] = plots.ranked_curves(ranking, tally, caption)
+        for name in ("hyperparameters", "parallel_coordinates"):
+            figures[name] = getattr(plots, name)(space, ranking, tally, caption)
         drawn = caption._replace(n=f"{N_DRAWS:,} draws")
-        figures["search_space"] = plots.search_space(sampled(settings.space), drawn)
+        figures["search_space"] = plots.search_space(space, drawn)
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]
-        figures["confusion"] = plots.confusion(curves.confusion(scores), caption)
+        numbers, wrong = curves.confusion(scores), curves.wrong_images(scores)
+        figures["confusion"] = plots.confusion(numbers, caption)
+        images = _test_images(run, note) if wrong else None
+        if images is not None:
+            figures["mistakes"] = plots.mistakes(wrong, images, numbers, caption)
     else:
         varied = VARIED.get(settings.experiment, "learning_rate")
         figures["learning_curves"] = plots.learning_curves(
@@ -156,6 +178,19 @@ def _figures(run: Run) -> dict[str, Figure]:
     if settings.experiment == "filter-sweep":
         figures["filter_cost"] = plots.filter_cost(curves.filter_costs(trials), caption)
     return figures
+
+
+def _test_images(run: Run, note: Callable[[str], None]) -> NDArray[np.uint8] | None:
+    """The test images of the run's data set, which no record holds; None where it is not here."""
+    why = None
+    for place in dict.fromkeys((run.info.data["source"], datasets.locate())):
+        if place is not None:
+            try:
+                return datasets.load(place, expect=run.info.data["digests"]).test.images
+            except DataError as problem:
+                why = why or problem
+    note(f"no figure of the misclassified digits: {why}")
+    return None
 
 
 def _caption(run: Run) -> Caption:

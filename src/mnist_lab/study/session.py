@@ -127,7 +127,7 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
             host = options.get("host") or machine.LOOPBACK
             run = session.run(places, watch, host=host, deadline=deadline)
         held.check()
-        return run._replace(files=tuple(write_results(run)))
+        return run._replace(files=tuple(write_results(run, watch.note)))
 
 
 class _Session:
