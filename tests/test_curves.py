@@ -24,7 +24,7 @@ from mnist_lab.curves import (
     SummaryRow,
     Tally,
 )
-from mnist_lab.records import Epoch, Rung, State, TestScore, Trial, fold
+from mnist_lab.records import Epoch, Mistake, Rung, State, TestScore, Trial, fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -709,6 +709,67 @@ def sampled(draws: list[Any], lower: float, masses: list[float]) -> SampledHyper
     upper = lower + len(masses) - 1
     cells: Any = {"edges": edges, "masses": tuple(masses), "whole": True}
     return SampledHyperparameter("num_filters", "log", lower, upper, (), draws, **cells)
+
+
+class TestRanking:
+    """The trials of a search by rank."""
+
+    def test_fates(self) -> None:
+        """Those with an error come first; the others have no rank."""
+        trials = [trial for trial, _ in FATES.values()]
+        found = curves.ranking(trials, [{}] * len(trials))
+        assert [(one.number, one.rank, one.error) for one in found if one.rank] == [(1, 1, 0.25)]
+        assert {one.number: one.fate for one in found} == {
+            trial.trial: curves.fate(trial) for trial in trials
+        }
+        assert found[0].curve == (0.5, 0.25)
+
+    def test_order(self) -> None:
+        """The longer trained first, then the lower error, then the earlier proposal."""
+        trials = [
+            make_trial(1, [0.2]),
+            make_trial(2, [0.3, 0.25]),
+            make_trial(3, [0.1]),
+            make_trial(4, [0.3, 0.25]),
+        ]
+        values = [{"num_filters": number} for number in range(4)]
+        found = curves.ranking(trials, values)
+        assert [one.number for one in found] == [2, 4, 3, 1]
+        assert [one.rank for one in found] == [1, 2, 3, 4]
+        assert [one.values["num_filters"] for one in found] == [1, 3, 2, 0]
+
+    @pytest.mark.parametrize("fates", [{}, {(1, 18): "failed", (2, 6): "diverged"}])
+    def test_budgets(self, fates: dict[tuple[int, int], str]) -> None:
+        """A trial stands at the largest budget that it completed; the first is the incumbent."""
+        trials = hyperband(brackets(3), fates)
+        found = curves.ranking(trials, [{}] * len(trials))
+        best = curves.best_trial(trials)
+        assert best is not None
+        first = (found[0].number, found[0].budget, found[0].error)
+        assert first == (best.trial, best.configuration.epochs, best.valid_error)
+        for one in found:
+            if one.error is not None:
+                assert one.error == one.curve[one.budget - 1]
+
+
+class TestWrongImages:
+    """The misclassified images of several repeats."""
+
+    def test_repeats(self) -> None:
+        """What most repeats get wrong comes first, as the most confident of them did."""
+
+        def score(*mistakes: tuple[int, int, float]) -> TestScore:
+            made = tuple(
+                Mistake(image=image, true=4, predicted=predicted, confidence=confidence)
+                for image, predicted, confidence in mistakes
+            )
+            return TestScore(test_error=0.5, test_loss=None, confusion=(), mistakes=made)
+
+        found = curves.wrong_images(
+            [score((7, 9, 0.5), (1, 6, 0.99)), score((7, 1, 0.75)), score((2, 9, 0.995))]
+        )
+        assert found == [(7, 4, 1, 0.75, 2), (2, 4, 9, 0.995, 1), (1, 4, 6, 0.99, 1)]
+        assert curves.wrong_images([score()]) == []
 
 
 class TestSampling:
