@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mnist_lab.plots.labels import in_words, remark, value_text
 from mnist_lab.plots.page import add_axes, log_ticks, new_page, percent_ticks, say
-from mnist_lab.plots.style import BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, styled
-from mnist_lab.plots.trials import LOST, rank_scale, shade, shades_in_words
+from mnist_lab.plots.style import BOTTOM, INK, LABEL_POINTS, LEFT, styled
+from mnist_lab.plots.trials import LOST, line_style, rank_scale, shades_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,15 +79,14 @@ def parallel_coordinates(
     crossings = [_heights(dimension, trials) for dimension in dimensions]
     for index, one in reversed(list(enumerate(trials))):
         heights = [crossing[index] for crossing in crossings]
-        style: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 0.9}
         if one.error is None or one.rank is None:
             heights.append(_LOST + _STEP * lost.index(one.fate))
             axes.plot(len(dimensions), heights[-1], markersize=5, clip_on=False, **LOST[one.fate])
         else:
             heights.append((math.log10(max(one.error, 10**low)) - low) / (high - low))
-            best = one.rank == 1
-            style = {"color": RED if best else shade(one.rank, n_ranked), "linewidth": 0.9 + best}
-        axes.plot(heights, zorder=2.5 if one.rank == 1 else 2, clip_on=False, **style)
+        best = one.rank == 1
+        marks: dict[str, Any] = {"marker": "o", "markersize": 5, "zorder": 2.7} if best else {}
+        axes.plot(heights, clip_on=False, **line_style(one, n_ranked), **marks)
     for index, name in enumerate(lost):
         axes.annotate(
             name,

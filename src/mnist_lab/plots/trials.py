@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import blended_transform_factory
 
 from mnist_lab.curves import percent
@@ -41,16 +42,21 @@ _LEGEND_COLUMNS = 6
 _SPREAD = 0.28
 
 
-def shade(rank: int, n_ranked: int) -> Any:
-    """The colour of a rank, from 1, the best."""
-    return _SHADES((rank - 1) / max(1, n_ranked - 1))
+def line_style(one: curves.RankedTrial, n_ranked: int) -> dict[str, Any]:
+    """The look of a trial's line, in matplotlib's words; in grey, too, the incumbent stands out."""
+    if one.rank is None:
+        return {"color": GREY, "linestyle": ":", "linewidth": 1.0}
+    if one.rank == 1:
+        halo = withStroke(linewidth=5, foreground="white")
+        return {"color": RED, "linewidth": 2.4, "path_effects": [halo]}
+    return {"color": _SHADES((one.rank - 1) / (n_ranked - 1)), "linewidth": 1.0}
 
 
 def shades_in_words(trials: Sequence[curves.RankedTrial]) -> str:
     """What the shades of the trials tell."""
     budgets = {one.budget for one in trials if one.rank is not None}
     longer = " (longer trained before shorter)" if len(budgets) > 1 else ""
-    return f"the better, the darker{longer}; red: the incumbent"
+    return f"the better, the darker{longer}; thick, red: the incumbent"
 
 
 def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> None:
@@ -108,12 +114,8 @@ def _draw_trial(axes: Axes, one: curves.RankedTrial, n_ranked: int) -> None:
     ]
     if not at:
         return
-    best = one.rank == 1
-    style: dict[str, Any] = {"color": GREY, "linestyle": ":", "linewidth": 1.0}
-    if one.rank is not None:
-        style = {"color": RED if best else shade(one.rank, n_ranked), "linewidth": 1.0 + best}
     lone = len(at) == 1  # a line of one point is invisible
-    axes.plot(*zip(*at, strict=True), marker="." if lone else "", **style)
+    axes.plot(*zip(*at, strict=True), marker="." if lone else "", **line_style(one, n_ranked))
     if one.rank is None:
         axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.fate])
 
