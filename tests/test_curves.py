@@ -719,8 +719,12 @@ class TestRanking:
         trials = [trial for trial, _ in FATES.values()]
         found = curves.ranking(trials, [{}] * len(trials))
         assert [(one.number, one.rank, one.error) for one in found if one.rank] == [(1, 1, 0.25)]
-        assert {one.number: one.fate for one in found} == {
-            trial.trial: curves.fate(trial) for trial in trials
+        fates = {one.number: one.fate for one in found}
+        assert [fates[number] for number in range(1, 7)] == [
+            *("complete", "diverged", "failed", "failed", "unfinished", "unfinished")
+        ]
+        assert {one.fate for one in found if one.error is None} == {
+            *("diverged", "failed", "unfinished")
         }
         assert found[0].curve == (0.5, 0.25)
 

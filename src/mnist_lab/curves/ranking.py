@@ -16,7 +16,8 @@ class RankedTrial(NamedTuple):
     """A trial among all of its search.
 
     `error` is that of the largest budget that the trial completed, `budget`; without one it is
-    None, and so is the `rank`, which counts from 1, the best. `values` are those of the
+    None, and so is the `rank`, which counts from 1, the best; what then is neither failed nor
+    diverged is unfinished. `values` are those of the
     hyperparameters that are active. `curve` are the validation errors after each epoch, None where
     there is none.
     """
@@ -55,4 +56,7 @@ def _unranked(trial: Trial, values: Mapping[str, Any]) -> RankedTrial:
         if reached is not None:
             budget, error = one.configuration.epochs, reached
     curve = tuple(epoch.valid_error for epoch in trial.epochs)
-    return RankedTrial(trial.trial, fate(trial), budget, error, None, values, curve)
+    what = fate(trial)
+    if what == "complete" and error is None:
+        what = "unfinished"
+    return RankedTrial(trial.trial, what, budget, error, None, values, curve)

@@ -17,7 +17,7 @@ from mnist_lab.plots.page import add_axes, integer_axis, log_axis, new_page, per
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -100,8 +100,9 @@ def ranked_curves(
     if n_ranked > 1:
         ends.append(_end(trials[n_ranked - 1], "last rank", _SHADES(1.0), ""))
     label_ends(axes, ends)
-    drawn = {one.fate for one in trials if one.error is None and one.curve}
-    _legend(figure, [name for name in LOST if name in drawn], bottom=BOTTOM + 3.65)
+    drawn = [one.fate for one in trials if one.error is None and one.curve]
+    looks = {name: style for name, style in LOST.items() if name in drawn}
+    _legend(figure, looks, bottom=BOTTOM + 3.65)
     rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.76)
     return figure
 
@@ -125,16 +126,16 @@ def _end(one: curves.RankedTrial, name: str, color: Any, marker: str) -> End:
     known = [(epoch, error) for epoch, error in enumerate(one.curve, 1) if error is not None]
     epoch, error = known[-1]
     text = f"{name}: {percent(one.error or 0.0)}"
-    return End(
-        wrapped(text, f"trial {one.number}, epoch {one.budget}"), color, marker, epoch, error
-    )
+    label = wrapped(text, f"trial {one.number}, epoch {one.budget}")
+    return End(label, color, marker, epoch, error)
 
 
-def _legend(figure: Figure, names: Sequence[str], *, bottom: float, **others: Any) -> None:
+def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], *, bottom: float) -> None:
     """What the marks mean, right above the axes."""
     handles = [
-        Line2D([], [], linestyle="", label=name, **{"markersize": 5} | LOST[name]) for name in names
-    ] + [Line2D([], [], linestyle="", label=name, **style) for name, style in others.items()]
+        Line2D([], [], linestyle="", label=name, **{"markersize": 5} | style)
+        for name, style in looks.items()
+    ]
     if handles:
         figure.legend(
             handles=handles,
@@ -194,7 +195,8 @@ def hyperparameters(
         axes.set_ylabel("" if column else "validation error")
         axes.tick_params(labelleft=not column)
         _draw_dimension(axes, dimension, trials, budgets, list(styles.values()))
-    _legend(figure, lost, bottom=BOTTOM + _PITCH * (n_rows - 1) + 1.72, **styles)
+    looks = {name: LOST[name] for name in lost} | styles
+    _legend(figure, looks, bottom=BOTTOM + _PITCH * (n_rows - 1) + 1.72)
     return figure
 
 
