@@ -101,7 +101,7 @@ def ranked_curves(
         ends.append(_end(trials[n_ranked - 1], "last rank", _SHADES(1.0), ""))
     label_ends(axes, ends)
     drawn = [one.fate for one in trials if one.error is None and one.curve]
-    looks = {name: style for name, style in LOST.items() if name in drawn}
+    looks: dict[str, Any] = {n: style for n, style in LOST.items() if n in drawn}
     _legend(figure, looks, bottom=BOTTOM + 3.65)
     rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.76)
     return figure
