@@ -12,6 +12,7 @@ from mnist_lab.records import (
     EpochDone,
     Failed,
     Finished,
+    Mistake,
     Promoted,
     Proposed,
     Started,
@@ -148,11 +149,19 @@ epochs = st.builds(
     valid_error=st.none() | _fractions,
     duration_s=_positive,
 )
+mistakes = st.builds(
+    Mistake,
+    image=_numbers,
+    true=st.integers(0, 9),
+    predicted=st.integers(0, 9),
+    confidence=_fractions,
+)
 scores = st.builds(
     TestScore,
     test_error=_fractions,
     test_loss=_losses,
     confusion=st.lists(st.lists(_numbers, max_size=3).map(tuple), max_size=3).map(tuple),
+    mistakes=st.lists(mistakes, max_size=3).map(tuple),
 )
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(

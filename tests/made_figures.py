@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections import defaultdict
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from made_events import an_epoch, failed, finished, promoted, proposed, started
 
 from mnist_lab import curves, plots
@@ -19,6 +21,7 @@ from mnist_lab.curves import (
     Spread,
     SummaryRow,
     Tally,
+    WrongImage,
 )
 from mnist_lab.records import EpochDone, Rung, Trial, fold
 
@@ -220,16 +223,73 @@ CONFUSION = curves.Confusion(
 )
 SPACE = [
     SampledHyperparameter("learning_rate", "log", 1e-4, 1e-1, (), [1e-4, 3e-3, 4e-3, 1e-1] * 9),
-    SampledHyperparameter("batch_size", "log", 16, 128, (), list(range(16, 129))),
-    SampledHyperparameter("num_filters", "linear", 8, 64, (), list(range(8, 65))),
+    SampledHyperparameter("batch_size", "log", 16, 128, (), list(range(16, 129)), whole=True),
+    SampledHyperparameter("num_filters", "linear", 8, 64, (), list(range(8, 65)), whole=True),
     SampledHyperparameter("filter_size", "choice", None, None, (3, 5), [3, 5, 5, 5]),
 ]
+
+IMAGES = np.tile(np.arange(28, dtype=np.uint8) * 9, (60, 28, 1))
+# Images of which each is wrong in several repeats, the worst first.
+WRONG = [
+    WrongImage(image, image % 10, (image + 1) % 10, 1 - image / 50, 1 + (image < 20))
+    for image in range(40)
+]
+
+
+def ranked(
+    n_trials: int, fates: Mapping[int, str] | None = None, budgets: Sequence[int] = (6,)
+) -> list[curves.RankedTrial]:
+    """The trials of a search of :data:`SPACE` by rank; of every fifth the batch size is inactive.
+
+    Args:
+        n_trials: how many.
+        fates: `failed` before its first epoch, `diverged` or `unfinished` after two, by number.
+        budgets: of the first trial, the second, and so on, over and over.
+    """
+    made = []
+    for number in range(1, n_trials + 1):
+        budget = budgets[(number - 1) % len(budgets)]
+        fate: Any = (fates or {}).get(number, "complete")
+        place = number * 0.6180339887498949 % 1
+        values = {
+            "learning_rate": 1e-4 * 1000**place,
+            "batch_size": 16 + number * 37 % 113,
+            "num_filters": 8 + number * 11 % 57,
+            "filter_size": 3 + 2 * (number % 2),
+        }
+        if number % 5 == 0:
+            del values["batch_size"]
+        n_epochs = {"complete": budget, "failed": 0}.get(fate, 2)
+        curve = tuple((0.01 + 0.4 * (1 - place)) * (1 + 1 / e) for e in range(1, n_epochs + 1))
+        error = curve[-1] if fate == "complete" else None
+        made.append(curves.RankedTrial(number, fate, budget, error, None, values, curve))
+    made.sort(key=lambda one: (one.error is None, -one.budget, one.error or 0.0))
+    return [
+        one if one.error is None else one._replace(rank=rank) for rank, one in enumerate(made, 1)
+    ]
+
+
+def tally_of(trials: Sequence[curves.RankedTrial]) -> Tally:
+    """How many of them met each fate."""
+    fates = [one.fate for one in trials]
+    return Tally(*(fates.count(name) for name in Tally._fields))  # type: ignore[arg-type]
+
+
+LOST = {2: "failed", 3: "diverged", 9: "unfinished", 12: "failed", 20: "diverged"}
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "learning_curves": lambda: plots.learning_curves(SWEEP, CAPTION),
     "filter_cost": lambda: plots.filter_cost(SIZES, CAPTION),
     "incumbent": lambda: plots.incumbent(search(0.5, None, 0.012, 0.1), CAPTION),
     "confusion": lambda: plots.confusion(CONFUSION, CAPTION),
+    "ranked_curves": lambda: plots.ranked_curves(ranked(12, LOST), Tally(9, 1, 2), CAPTION),
+    "hyperparameters": lambda: plots.hyperparameters(
+        SPACE, ranked(12, LOST), Tally(9, 1, 2), CAPTION
+    ),
+    "parallel_coordinates": lambda: plots.parallel_coordinates(
+        SPACE, ranked(12, LOST), Tally(9, 1, 2), CAPTION
+    ),
+    "mistakes": lambda: plots.mistakes(WRONG, IMAGES, CONFUSION, CAPTION),
     "search_space": lambda: plots.search_space(SPACE, CAPTION),
     "incumbent of budgets": lambda: over_epochs(hyperband(brackets(1))),
     "brackets": lambda: promotions(hyperband(brackets(3)), brackets(3)),
@@ -267,3 +327,29 @@ def ticks(axis: Any) -> list[str]:
     low, high = sorted(axis.get_view_interval())
     places = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
     return [label.get_text() for place, label in places if low <= place <= high]
+
+
+def words_of(figure: Figure) -> list[Any]:
+    """Every text that is seen in a figure which has been drawn."""
+    words = list(figure.texts)
+    for axes in axes_of(figure):
+        words += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        for axis in (axes.xaxis, axes.yaxis):
+            # matplotlib keeps labels for ticks that are out of view.
+            low, high = sorted(axis.get_view_interval())
+            inside = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            words += [tick.label1 for tick in inside if tick.label1.get_visible()]
+    legends = [*figure.legends, *(axes.get_legend() for axes in axes_of(figure))]
+    words += [text for legend in legends if legend for text in legend.get_texts()]
+    return [word for word in words if word.get_text()]
+
+
+def assert_nothing_overlaps(figure: Figure) -> None:
+    """All words have a place of their own, inside the figure."""
+    figure.draw_without_rendering()
+    boxes = [(word.get_text(), word.get_window_extent()) for word in words_of(figure)]
+    for (text, box), (other_text, other) in combinations(boxes, 2):
+        assert not box.overlaps(other), (text, other_text)
+    for text, box in boxes:
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, text
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height, text

@@ -145,8 +145,10 @@ def test_search_then_test_then_status_and_plot() -> None:
     errors = {t["trial"]: t["epochs"][-1]["valid_error"] for t in read("s/curves.json")["trials"]}
     trials = {t["trial"]: t["configuration"] for t in read("s/curves.json")["trials"]}
     assert trials[min(errors, key=lambda trial: errors[trial])] == best
-    for name in ("incumbent.png", "incumbent.svg", "search_space.png", "search_space.svg"):
-        assert Path("s", name).stat().st_size > 1000
+    figures = ("incumbent", "learning_curves", "hyperparameters", "parallel_coordinates")
+    for name in (*figures, "search_space"):
+        assert Path("s", f"{name}.png").stat().st_size > 1000
+        assert Path("s", f"{name}.svg").stat().st_size > 1000
     assert sorted(path.name for path in Path("s/hpbandster").iterdir()) == [
         "configs.json",
         "configspace.json",
@@ -165,7 +167,8 @@ def test_search_then_test_then_status_and_plot() -> None:
     assert confusion.sum() == 2 * result["n_images"]
     assert result["test_error"] == pytest.approx(1 - np.trace(confusion) / confusion.sum())
     assert Path("results/test/model.keras").stat().st_size > 10_000
-    assert Path("results/test/confusion.png").stat().st_size > 1000
+    for name in ("confusion.png", "mistakes.png"):
+        assert Path("results/test", name).stat().st_size > 1000
 
     status = json.loads(lab("status", "s", "--json").stdout)
     assert status["state"] == "complete"

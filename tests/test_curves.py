@@ -15,8 +15,16 @@ from made_figures import brackets, error_of, hyperband
 
 from mnist_lab import curves
 from mnist_lab.config import TrainConfig
-from mnist_lab.curves import Interval, LearningCurve, SearchPoint, Spread, SummaryRow, Tally
-from mnist_lab.records import Epoch, Rung, State, TestScore, Trial, fold
+from mnist_lab.curves import (
+    Interval,
+    LearningCurve,
+    SampledHyperparameter,
+    SearchPoint,
+    Spread,
+    SummaryRow,
+    Tally,
+)
+from mnist_lab.records import Epoch, Mistake, Rung, State, TestScore, Trial, fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -693,3 +701,115 @@ def test_import_is_light() -> None:
     code = "import sys, mnist_lab.curves; print({'numpy', 'scipy', 'matplotlib'} & {*sys.modules})"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def sampled(draws: list[Any], lower: float, masses: list[float]) -> SampledHyperparameter:
+    """Whole numbers from `lower` on with these probabilities, and what was drawn of them."""
+    edges = tuple(lower - 0.5 + row for row in range(len(masses) + 1))
+    upper = lower + len(masses) - 1
+    cells: Any = {"edges": edges, "masses": tuple(masses), "whole": True}
+    return SampledHyperparameter("num_filters", "log", lower, upper, (), draws, **cells)
+
+
+class TestRanking:
+    """The trials of a search by rank."""
+
+    def test_fates(self) -> None:
+        """Those with an error come first; the others have no rank."""
+        trials = [trial for trial, _ in FATES.values()]
+        found = curves.ranking(trials, [{}] * len(trials))
+        assert [(one.number, one.rank, one.error) for one in found if one.rank] == [(1, 1, 0.25)]
+        fates = {one.number: one.fate for one in found}
+        assert [fates[number] for number in range(1, 7)] == [
+            *("complete", "diverged", "failed", "failed", "unfinished", "unfinished")
+        ]
+        assert {one.fate for one in found if one.error is None} == {
+            *("diverged", "failed", "unfinished")
+        }
+        assert found[0].curve == (0.5, 0.25)
+
+    def test_order(self) -> None:
+        """The longer trained first, then the lower error, then the earlier proposal."""
+        trials = [
+            make_trial(1, [0.2]),
+            make_trial(2, [0.3, 0.25]),
+            make_trial(3, [0.1]),
+            make_trial(4, [0.3, 0.25]),
+        ]
+        values = [{"num_filters": number} for number in range(4)]
+        found = curves.ranking(trials, values)
+        assert [one.number for one in found] == [2, 4, 3, 1]
+        assert [one.rank for one in found] == [1, 2, 3, 4]
+        assert [one.values["num_filters"] for one in found] == [1, 3, 2, 0]
+
+    @pytest.mark.parametrize("fates", [{}, {(1, 18): "failed", (2, 6): "diverged"}])
+    def test_budgets(self, fates: dict[tuple[int, int], str]) -> None:
+        """A trial stands at the largest budget that it completed; the first is the incumbent."""
+        trials = hyperband(brackets(3), fates)
+        found = curves.ranking(trials, [{}] * len(trials))
+        best = curves.best_trial(trials)
+        assert best is not None
+        first = (found[0].number, found[0].budget, found[0].error)
+        assert first == (best.trial, best.configuration.epochs, best.valid_error)
+        for one in found:
+            if one.error is not None:
+                assert one.error == one.curve[one.budget - 1]
+
+
+class TestWrongImages:
+    """The misclassified images of several repeats."""
+
+    def test_repeats(self) -> None:
+        """What most repeats get wrong comes first, as the most confident of them did."""
+
+        def score(*mistakes: tuple[int, int, float]) -> TestScore:
+            made = tuple(
+                Mistake(image=image, true=4, predicted=predicted, confidence=confidence)
+                for image, predicted, confidence in mistakes
+            )
+            return TestScore(test_error=0.5, test_loss=None, confusion=(), mistakes=made)
+
+        found = curves.wrong_images(
+            [score((7, 9, 0.5), (1, 6, 0.99)), score((7, 1, 0.75)), score((2, 9, 0.995))]
+        )
+        assert found == [(7, 4, 1, 0.75, 2), (2, 4, 9, 0.995, 1), (1, 4, 6, 0.99, 1)]
+        assert curves.wrong_images([score()]) == []
+
+
+class TestSampling:
+    """How likely the values of a search space are."""
+
+    def test_whole(self) -> None:
+        """Octaves, the median, a value and the powers of two of a handful of whole numbers."""
+        one = sampled([2, 3, 3, 5], 2, [0.4, 0.2, 0.2, 0.1, 0.1])
+        assert [part[:2] for part in curves.octaves(one)] == [(2, 4), (4, 6)]
+        assert [part.expected for part in curves.octaves(one)] == pytest.approx([0.6, 0.4])
+        assert [part.drawn for part in curves.octaves(one)] == [0.75, 0.25]
+        assert curves.expected_median(one) == 3
+        assert curves.chance(one, 3) == (3, 0.2, 2, 5, 2)
+        assert [power.value for power in curves.powers_of_two(one)] == [2, 4]
+        for value in (1, 7):
+            with pytest.raises(ValueError, match="a whole number of num_filters: got"):
+                curves.chance(one, value)
+
+    def test_range(self) -> None:
+        """Of a range on a log scale a doubling has its share, wherever the cells are cut."""
+        edges = tuple(10 ** (row / 7 - 2) for row in range(8))
+        cells: Any = {"edges": edges, "masses": (1 / 7,) * 7}
+        one = SampledHyperparameter("learning_rate", "log", 0.01, 0.1, (), [], **cells)
+        parts = curves.octaves(one)
+        assert [part.low for part in parts] == pytest.approx([0.01, 0.02, 0.04, 0.08])
+        assert [part.expected for part in parts[:3]] == pytest.approx([math.log10(2)] * 3)
+        assert sum(part.expected for part in parts) == pytest.approx(1)
+        assert {part.drawn for part in parts} == {None}
+        assert curves.expected_median(one) == pytest.approx(math.sqrt(0.001))
+        assert curves.expected_median(one._replace(scale="linear")) != curves.expected_median(one)
+        assert curves.powers_of_two(one) == []
+
+    def test_neither(self) -> None:
+        """A choice has neither octaves nor a median; from 0 on nothing doubles."""
+        choice = SampledHyperparameter("filter_size", "choice", None, None, (3, 5), [3])
+        assert curves.octaves(choice) == []
+        with pytest.raises(ValueError, match="a range has a median"):
+            curves.expected_median(choice)
+        assert curves.octaves(sampled([], 0, [0.5, 0.5])) == []

@@ -264,7 +264,14 @@ def test_drawn(tmp_path: Path, experiment: str) -> None:
     run_dir.write_info(run_info(settings=settings))
     write_events(run_dir, *halving(brackets(3), n_endings=15))
     drawn = {path.name: path for path in draw(load_run(run_dir.path))}
-    assert {path.stem for path in drawn.values()} == {"incumbent", "brackets", "search_space"}
+    assert {path.stem for path in drawn.values()} == {
+        "incumbent",
+        "brackets",
+        "learning_curves",
+        "hyperparameters",
+        "parallel_coordinates",
+        "search_space",
+    }
     shown = drawn["incumbent.svg"].read_text(encoding="utf-8")
     assert "epochs trained, all trials together" in shown
     titles = plain(drawn["brackets.svg"].read_text(encoding="utf-8"))

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import pytest
-from made_figures import CAPTION, CONFUSION, FIGURES, SIZES, SPACE, SWEEP, curve, search, texts
+from made_figures import (
+    CAPTION,
+    CONFUSION,
+    FIGURES,
+    IMAGES,
+    SIZES,
+    SPACE,
+    SWEEP,
+    curve,
+    ranked,
+    search,
+    texts,
+)
 from matplotlib.image import imread
 
 from mnist_lab import curves, plots
@@ -43,6 +55,27 @@ POOR: dict[str, tuple[Callable[[], Figure], str]] = {
     "incumbent, failed": (
         lambda: plots.incumbent(search(None, None), CAPTION),
         "no trial is complete",
+    ),
+    "ranked_curves, empty": (lambda: plots.ranked_curves([], Tally(), CAPTION), "no trial yet"),
+    "ranked_curves, failed": (
+        lambda: plots.ranked_curves(ranked(1, {1: "failed"}), Tally(failed=1), CAPTION),
+        "no trial has finished an epoch",
+    ),
+    "hyperparameters, empty": (
+        lambda: plots.hyperparameters(SPACE, [], Tally(), CAPTION),
+        "no trial yet",
+    ),
+    "parallel_coordinates, empty": (
+        lambda: plots.parallel_coordinates(SPACE, [], Tally(), CAPTION),
+        "no trial yet",
+    ),
+    "mistakes, empty": (
+        lambda: plots.mistakes([], IMAGES, curves.confusion([]), CAPTION),
+        "no test result",
+    ),
+    "mistakes, none": (
+        lambda: plots.mistakes([], IMAGES, CONFUSION, CAPTION),
+        "no test digit is misclassified",
     ),
     "confusion, empty": (
         lambda: plots.confusion(curves.confusion([]), CAPTION),

@@ -1,13 +1,10 @@
-"""The figures of a search: the incumbent among all trials, and the search space."""
+"""The figure of a search: the incumbent among all trials."""
 
 from __future__ import annotations
-
-from itertools import combinations
 
 import pytest
 from made_figures import (
     CAPTION,
-    SPACE,
     axes_of,
     brackets,
     falling,
@@ -20,7 +17,7 @@ from made_figures import (
 from matplotlib.colors import to_rgb
 
 from mnist_lab import plots
-from mnist_lab.curves import Incumbents, SampledHyperparameter, SearchPoint, Tally
+from mnist_lab.curves import Incumbents, SearchPoint, Tally
 
 
 class TestIncumbent:
@@ -157,109 +154,3 @@ class TestIncumbentOfBudgets:
         """Where nothing can be drawn, the figure says why."""
         trials = hyperband(brackets(1), fates, n_endings=9) if fates else []
         assert said in texts(over_epochs(trials))
-
-
-class TestSearchSpace:
-    """The figure of a search space."""
-
-    def test_words(self) -> None:
-        """Each panel names its hyperparameter, its bounds, its scale and its median."""
-        found = texts(plots.search_space(SPACE, CAPTION))
-        assert "learning rate: 0.0001 to 0.1, logarithmic" in found
-        assert "number of filters: 8 to 64, linear" in found
-        assert {"median 0.0035", "median 72", "filter size: 2 choices; line: expected"} < {*found}
-        assert {"25.0 %", "75.0 %", "3×3", "5×5"} < {*found}
-        assert any("does not mean powers of two" in text for text in found)
-
-    def test_scales(self) -> None:
-        """A logarithmic hyperparameter has a logarithmic axis with plain numbers."""
-        axes = axes_of(plots.search_space(SPACE, CAPTION))
-        assert [one.get_xscale() for one in axes] == ["log", "log", "linear", "linear"]
-        shown = [ticks(one.xaxis) for one in axes[:2]]
-        assert shown == [["0.0001", "0.001", "0.01", "0.1"], ["16", "32", "64", "128"]]
-
-    @pytest.mark.parametrize(
-        ("scale", "lower", "upper"), [("log", 16, 128), ("linear", 16, 128), ("linear", 0.5, 1.0)]
-    )
-    def test_level_is_flat(self, scale: str, lower: float, upper: float) -> None:
-        """Even draws make an even level that adds up to all draws, for whole numbers too."""
-        n = 20_000
-        shares = [(row + 0.5) / n for row in range(n)]
-        whole = isinstance(lower, int)
-        low, high = (lower - 0.5, upper + 0.5) if whole else (lower, upper)
-        draws = [
-            low * (high / low) ** share if scale == "log" else low + (high - low) * share
-            for share in shares
-        ]
-        one = SampledHyperparameter(
-            "batch_size",
-            scale,
-            lower,
-            upper,
-            (),
-            [round(draw) for draw in draws] if whole else draws,
-        )
-        (axes,) = axes_of(plots.search_space([one], CAPTION))
-        heights = axes.patches[0].get_data().values
-        expected = 100 / 3.0 if scale == "log" else 10.0
-        assert heights == pytest.approx([expected] * len(heights), rel=0.03)
-
-    def test_probabilities(self) -> None:
-        """Choices that are not equally likely have their line where it belongs."""
-        one = SPACE[3]._replace(probabilities=(0.25, 0.75))
-        (axes,) = axes_of(plots.search_space([one], CAPTION))
-        levels = [segment[0][1] for segment in axes.collections[0].get_segments()]
-        assert levels == [25.0, 75.0]
-
-    def test_conditional(self) -> None:
-        """What is not always active says so, and its shares are of the draws in which it is."""
-        always = SPACE[3]._replace(draws=[3, 5] * 50, forbids=True)
-        rarely = always._replace(name="momentum", choices=(0.5, 0.9), draws=[0.5] * 25)
-        never = SPACE[0]._replace(name="dropout", draws=[], forbids=False)
-        figure = plots.search_space([always, rarely, never], CAPTION)
-        assert [axes.get_xlabel() for axes in axes_of(figure)] == [
-            "some combinations forbidden",
-            "active in 25 % of draws; some combinations forbidden",
-            "active in 0 % of draws",
-        ]
-        assert {"100.0 %", "0.0 %", "no draw"} < {*texts(figure)}
-
-    @pytest.mark.parametrize("distribution", ["uniform", "normal", "beta"])
-    def test_distribution(self, distribution: str) -> None:
-        """Only what is uniform is said to be flat; the others are named."""
-        found = texts(plots.search_space([SPACE[0]._replace(distribution=distribution)], CAPTION))
-        flat = distribution == "uniform"
-        assert any("flat tops" in text for text in found) == flat
-        suffix = "" if flat else f", {distribution}"
-        assert f"learning rate: 0.0001 to 0.1, logarithmic{suffix}" in found
-
-    @pytest.mark.parametrize("n_panels", [1, 2, 7])
-    @pytest.mark.parametrize("n_choices", [1, 2, 4, 5, 8, 9, 28])
-    def test_nothing_overlaps(self, n_panels: int, n_choices: int) -> None:
-        """All words of all panels have a place of their own, inside the figure."""
-        choices = tuple(range(29 - n_choices, 29))
-        panels = [
-            SPACE[3]._replace(name=name, choices=choices, draws=[*choices] * 2, forbids=True)
-            for name in ("filter_size", "num_filters")
-        ]
-        panels += [
-            SPACE[row]._replace(draws=SPACE[row].draws[:half], forbids=True)
-            for row, half in ((0, 9), (1, 99), (2, 9), (0, 9), (1, 9))
-        ]
-        figure = plots.search_space(panels[:n_panels], CAPTION)
-        figure.draw_without_rendering()
-        words = list(figure.texts)
-        for axes in axes_of(figure):
-            words += [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
-            for axis in (axes.xaxis, axes.yaxis):
-                # matplotlib keeps labels for ticks that are out of view.
-                low, high = sorted(axis.get_view_interval())
-                inside = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-                words += [tick.label1 for tick in inside]
-        boxes = [word.get_window_extent() for word in words if word.get_text()]
-        assert len(boxes) > 4 * n_panels
-        for box, other in combinations(boxes, 2):
-            assert not box.overlaps(other)
-        for box in boxes:
-            assert 0 <= box.x0 < box.x1 <= figure.bbox.width
-            assert 0 <= box.y0 < box.y1 <= figure.bbox.height

@@ -28,7 +28,7 @@ from made_events import (
 from pydantic import ValidationError
 
 from mnist_lab.config import TrainConfig
-from mnist_lab.records import EVENT, Epoch, Promoted, Rung, TestScore, Trial, fold, now
+from mnist_lab.records import EVENT, Epoch, Mistake, Promoted, Rung, TestScore, Trial, fold, now
 
 if TYPE_CHECKING:
     from mnist_lab.records import Event
@@ -206,6 +206,19 @@ def test_test_score_is_kept() -> None:
     """The look at the test images comes with the result."""
     score = TestScore(test_error=0.5, test_loss=0.7, confusion=((1, 1), (0, 2)))
     assert fold([proposed(), started(), finished(test=score)])[0].test == score
+
+
+def test_test_score_without_mistakes() -> None:
+    """A record from before mistakes were kept is read, and has none."""
+    old = '{"test_error": 0.5, "test_loss": null, "confusion": [[1, 1], [0, 2]]}'
+    assert TestScore.model_validate_json(old).mistakes == ()
+
+
+@pytest.mark.parametrize("confidence", [-0.1, 1.1, math.nan])
+def test_confidence_is_a_probability(confidence: float) -> None:
+    """A mistake's confidence lies between 0 and 1."""
+    with pytest.raises(ValidationError, match="confidence"):
+        Mistake(image=0, true=4, predicted=9, confidence=confidence)
 
 
 def test_later_start_is_the_one_that_counts() -> None:

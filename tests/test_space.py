@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ import pytest
 from ConfigSpace import (
     AndConjunction,
     BetaFloatHyperparameter,
+    BetaIntegerHyperparameter,
     CategoricalHyperparameter,
     Configuration,
     ConfigurationSpace,
@@ -43,6 +45,7 @@ from ConfigSpace import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2  # type: ignore[import-untyped]
 
 from mnist_lab import space
 from mnist_lab.cli import show
@@ -171,6 +174,56 @@ def test_draws_of_a_condition() -> None:
     assert 0 < len(drawn["num_filters"]) < 200
 
 
+KINDS = space_of(
+    Float("learning_rate", (1e-4, 1e-1), log=True),
+    Integer("batch_size", (16, 128), log=True),
+    Integer("num_filters", (8, 64)),
+    NormalIntegerHyperparameter("filter_size", mu=4, sigma=2, lower=1, upper=9),
+    NormalFloatHyperparameter("momentum", mu=0.9, sigma=0.1, lower=0, upper=0.99),
+    BetaFloatHyperparameter("dropout", alpha=2, beta=2, lower=0, upper=0.5),
+    BetaIntegerHyperparameter("weight_decay", alpha=2, beta=3, lower=8, upper=64, log=True),
+)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_chances_are_those_of_the_draws(name: str) -> None:
+    """10,000 draws fall into the cells as often as the exact distribution says.
+
+    Chi-square, with cells of at least ten expected draws; 1 in 10,000 would be larger.
+    """
+    n_draws = 10_000
+    edges, masses, whole = space.chances(KINDS, name)
+    drawn, _ = np.histogram(space.draws(KINDS, n_draws)[name], edges)
+    assert sum(masses) == pytest.approx(1)
+    assert whole == (name in {"batch_size", "num_filters", "filter_size", "weight_decay"})
+    expected = n_draws * np.array(masses)
+    common = expected >= 10
+    assert drawn[expected == 0].sum() == 0
+    distance = ((drawn - expected)[common] ** 2 / expected[common]).sum()
+    assert distance < chi2.ppf(0.9999, common.sum() - 1)
+
+
+def test_chances_by_hand() -> None:
+    """ConfigSpace cuts [8, 64] into 57 parts of equal width: 22 is the fifteenth of them."""
+    masses = space.chances(SPACE, "num_filters").masses
+    low, high = 8 + 14 * 56 / 57, 8 + 15 * 56 / 57
+    assert masses[22 - 8] == pytest.approx(math.log(high / low) / math.log(64 / 8))
+    assert 1 / masses[22 - 8] == pytest.approx(47.08, abs=0.01)
+    assert 1 / space.chances(SPACE, "batch_size").masses[95 - 16] == pytest.approx(198.9, abs=0.1)
+
+
+def test_chances_of_choices_and_of_many() -> None:
+    """Choices have no cells; of very many whole numbers nobody needs each."""
+    many = space_of(
+        Integer("batch_size", (1, 10**12), log=True), CategoricalHyperparameter("momentum", [0, 1])
+    )
+    assert space.chances(many, "momentum") == ((), (), False)
+    edges, masses, whole = space.chances(many, "batch_size")
+    assert (edges[0], edges[-1]) == pytest.approx((1, 1e12))
+    assert not whole
+    assert masses == pytest.approx([1 / len(masses)] * len(masses))
+
+
 def test_describe_other_kinds() -> None:
     """Constants, ordinals, linear ranges and other distributions are told in the same words."""
     other = space_of(
@@ -293,7 +346,7 @@ def test_forbidden(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """
     clause, forbids = FORBIDDEN[name]
     made = whole()
-    with space._silence():
+    with space.sampling.silence():
         made.add(clause(made))
         found = drawn_from(made, tmp_path)
     assert not any(forbids(Short(one)) for one in found)
@@ -745,12 +798,41 @@ def test_shown_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert by_name["dropout"] == {
         "scale": "linear",
         "distribution": "uniform",
+        "n_draws": 0,
         "lower": 0.4,
         "upper": 0.5,
+        "expected_median": pytest.approx(0.45),
+        "octaves": [{"low": 0.4, "high": 0.5, "expected": pytest.approx(1), "drawn": None}],
         "active": 0.0,
     }
+    assert by_name["filter_size"]["expected"] == [1.0, 0.0]
     assert by_name["filter_size"]["shares"] == [1.0, 0.0]
     assert by_name["learning_rate"]["distribution"] == "normal"
     assert by_name["learning_rate"]["active"] == 1.0
     assert shown["rules"] == ["dropout only if filter_size = 5"]
     assert all(Path(path).exists() for path in shown["files"])
+
+
+def test_the_students_question(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """22 filters and batch size 95: how often one sees them, among how many other values."""
+    show.space(None, tmp_path, as_json=True, no_color=True)
+    shown = json.loads(capsys.readouterr().out)
+    by_name = {one["name"]: one for one in shown["hyperparameters"]}
+    filters, batch = by_name["num_filters"], by_name["batch_size"]
+    assert {key: filters["example"][key] for key in ("value", "rank", "n_values")} == {
+        "value": 22,
+        "rank": 15,
+        "n_values": 57,
+    }
+    assert filters["example"]["probability"] == pytest.approx(1 / 47.08, rel=1e-3)
+    assert filters["example"]["n_drawn"] == pytest.approx(10_000 / 47.08, abs=60)
+    assert batch["example"]["probability"] == pytest.approx(1 / 198.9, rel=1e-3)
+    assert (filters["median"], filters["expected_median"]) == (22, 22)
+    assert [one["value"] for one in filters["powers_of_two"]] == [8, 16, 32, 64]
+    for one in (*filters["octaves"], *batch["octaves"]):
+        assert one["expected"] == pytest.approx(1 / 3, abs=0.007)
+        assert one["drawn"] == pytest.approx(one["expected"], abs=0.02)
+    assert len(by_name["learning_rate"]["octaves"]) == 10
+    text = " ".join(shown["findings"])
+    assert "22 filters and batch size 95 are ordinary draws. 22 filters: one draw in 47 " in text
+    assert "Batch size 95: one draw in 199 " in text

@@ -243,6 +243,37 @@ def test_dropout_makes_training_harder_and_leaves_the_validation_alone(trainer: 
     assert losses == sorted(losses)
 
 
+def test_mistakes(trainer: Trainer, sample: data.Dataset) -> None:
+    """The most confident mistakes are those that the model itself makes, with its confidence."""
+    for _ in trainer.fit(SMALL, seed=1):
+        pass
+    score = trainer.score(sample.test)
+    network = build_model(SMALL, seed=1)
+    network.set_weights(trainer.weights())
+    probabilities = network(floats(sample.test), training=False).numpy()
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != sample.test.labels)
+    n_images = len(sample.test.labels)
+    assert 0 < len(wrong) == round(score.test_error * n_images)
+    assert {one.image for one in score.mistakes} <= {*wrong.tolist()}
+    assert len(score.mistakes) == min(len(wrong), 100)
+    for one in score.mistakes:
+        assert (one.true, one.predicted) == (sample.test.labels[one.image], predicted[one.image])
+        assert one.confidence == pytest.approx(probabilities[one.image].max(), abs=1e-4)
+    confidences = [one.confidence for one in score.mistakes]
+    assert confidences == sorted(confidences, reverse=True)
+    assert confidences[0] == pytest.approx(probabilities[wrong].max(), abs=1e-4)
+
+
+def test_mistakes_of_what_diverged(trainer: Trainer, sample: data.Dataset) -> None:
+    """Probabilities that are not numbers are no confidence, and stand in no record."""
+    for _ in trainer.fit(STANDSTILL, seed=1):
+        pass
+    network = trainer._trained().model
+    network.set_weights([np.full_like(array, np.nan) for array in network.get_weights()])
+    assert trainer.score(sample.test).mistakes == ()
+
+
 def test_scores_ignore_dropout(trainer: Trainer, sample: data.Dataset) -> None:
     """Scoring twice gives the same, which is what the saved weights give without dropout."""
     list(trainer.fit(SMALL.model_copy(update=BEYOND), seed=1))

@@ -58,14 +58,28 @@ class Checkpoint(NamedTuple):
     state: bytes
 
 
+class Mistake(Frozen):
+    """A misclassified test image; `confidence` is the probability that the prediction was given."""
+
+    image: Annotated[int, Field(ge=0)]  # its place among the test images, from 0
+    true: int
+    predicted: int
+    confidence: Annotated[float, Field(ge=0, le=1)]
+
+
 class TestScore(Frozen):
-    """The one look at the test images: `confusion[true digit][predicted digit]` counts images."""
+    """The one look at the test images: `confusion[true digit][predicted digit]` counts images.
+
+    `mistakes` are the most confident ones, the most confident first; none in records that are older
+    than they.
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     test_error: float
     test_loss: float | None
     confusion: tuple[tuple[int, ...], ...]
+    mistakes: tuple[Mistake, ...] = ()
 
 
 class Proposed(Frozen):

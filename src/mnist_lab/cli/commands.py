@@ -258,7 +258,8 @@ def plot(run_dir: Path, **output: Any) -> None:
     from mnist_lab import study
     from mnist_lab.cli import show
 
-    show.files(study.draw(study.load_run(run_dir)), **output)
+    watch = show.watcher(no_color=output["no_color"], quiet=False)
+    show.files(study.draw(study.load_run(run_dir), watch.note), **output)
 
 
 @mnist_lab.command("export")

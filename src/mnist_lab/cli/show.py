@@ -198,28 +198,20 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
 
 def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> None:
     """Show how a search space samples, and draw it."""
-    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
-    from mnist_lab.study.results import draw_space, sampled
+    from mnist_lab.cli import spaces
+    from mnist_lab.study.results import draw_space
 
-    chosen = spaces.default_space() if path is None else spaces.read_space(path)
-    hyperparameters, rules = sampled(chosen), spaces.rules(chosen)
-    active = curves.active_shares(hyperparameters)
-    rows = [_quantiles(one) for one in hyperparameters]
-    name = "the exercise sheet's space" if path is None else path.name
-    written = draw_space(hyperparameters, name, out)
+    answer = spaces.examine(path)
+    written = draw_space(answer.hyperparameters, answer.name, out, answer.examples)
     if as_json:
-        shown = [row | {"active": share} for row, share in zip(rows, active, strict=True)]
-        _print_json({"hyperparameters": shown, "rules": rules, "files": [str(p) for p in written]})
+        _print_json(spaces.as_json(answer) | {"files": [str(path) for path in written]})
         return
     say = _console(no_color=no_color).print
-    say(_space_table(hyperparameters, rows, active))
-    for rule in rules:
+    say(spaces.table(answer.hyperparameters))
+    for rule in answer.rules:
         say(rule, markup=False)
-    if any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters):
-        say(
-            "log: the logarithm of the value is uniform, so each doubling is equally likely; "
-            "it does not mean powers of two"
-        )
+    for topic, text in answer.findings:
+        say(f"{topic}: {text}", markup=False)
     files(written, as_json=False, no_color=no_color)
 
 
@@ -249,47 +241,6 @@ def _yes_no(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "unknown"}[value]
     return str(value)
-
-
-def _space_table(
-    hyperparameters: Sequence[curves.SampledHyperparameter],
-    rows: Sequence[dict[str, Any]],
-    active: Sequence[float],
-) -> Table:
-    table = Table("hyperparameter", "scale", "range", "10 %", "median", "90 %", "five draws")
-    conditional = min(active) < 1
-    if conditional:
-        table.add_column("active")
-    for row, one, share in zip(rows, hyperparameters, active, strict=True):
-        bounds = ", ".join(map(_number, one.choices)) or f"{one.lower:g} to {one.upper:g}"
-        scale = one.scale if one.distribution == "uniform" else f"{one.scale}, {one.distribution}"
-        quantiles = [_number(row[key]) if key in row else "–" for key in ("p10", "median", "p90")]
-        five = ", ".join(_number(value) for value in one.draws[:5])
-        words = "always" if share == 1 else f"in {100 * share:.0f} % of draws"
-        table.add_row(one.name, scale, bounds, *quantiles, five, *([words] * conditional))
-    return table
-
-
-def _quantiles(one: curves.SampledHyperparameter) -> dict[str, Any]:
-    """What was drawn of a hyperparameter while it was active; as JSON has it."""
-    row: dict[str, Any] = {
-        "name": one.name,
-        "scale": one.scale,
-        "distribution": one.distribution,
-    }
-    if one.choices:
-        shares = [one.draws.count(choice) / (len(one.draws) or 1) for choice in one.choices]
-        return row | {"choices": list(one.choices), "shares": shares}
-    ordered = sorted(one.draws)
-    quantiles = {"p10": 0.1, "median": 0.5, "p90": 0.9}
-    picked = {
-        name: ordered[int(share * len(ordered))] for name, share in quantiles.items() if ordered
-    }
-    return row | {"lower": one.lower, "upper": one.upper} | picked
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:

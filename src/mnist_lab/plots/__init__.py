@@ -6,10 +6,13 @@ that failed or diverged is in it too. The same numbers give the same bytes.
 """
 
 from mnist_lab.plots.halving import brackets, spending
-from mnist_lab.plots.mistakes import confusion
+from mnist_lab.plots.mistakes import confusion, mistakes
 from mnist_lab.plots.page import PNG_DPI, Caption, content, save
-from mnist_lab.plots.search import incumbent, search_space
+from mnist_lab.plots.parallel import parallel_coordinates
+from mnist_lab.plots.search import incumbent
+from mnist_lab.plots.spaces import search_space
 from mnist_lab.plots.sweeps import filter_cost, learning_curves
+from mnist_lab.plots.trials import hyperparameters, ranked_curves
 
 __all__ = [
     "PNG_DPI",
@@ -18,9 +21,12 @@ __all__ = [
     "confusion",
     "content",
     "filter_cost",
+    "hyperparameters",
     "incumbent",
     "learning_curves",
-    "png",
+    "mistakes",
+    "parallel_coordinates",
+    "ranked_curves",
     "save",
     "search_space",
     "spending",

@@ -1,7 +1,8 @@
-"""The figure of a test: which digits were taken for which."""
+"""The figures of a test: which digits were taken for which, and what they look like."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     from mnist_lab import curves
     from mnist_lab.plots.page import Caption
+
+
+_DIGITS_IN_ROW = 10
+_MOST_SHOWN = 30
+_DIGIT = 0.62  # inches, the side of an image
 
 
 @styled()
@@ -42,6 +48,62 @@ def confusion(numbers: curves.Confusion, caption: Caption) -> Figure:
     _draw_matrix(matrix_axes, np.array(numbers.matrix))
     _draw_class_errors(add_axes(figure, LEFT + 5.15, BOTTOM, 1.5, 5.0), numbers.class_errors)
     return figure
+
+
+@styled()
+def mistakes(
+    wrong: Sequence[curves.WrongImage],
+    images: NDArray[np.uint8],
+    numbers: curves.Confusion,
+    caption: Caption,
+) -> Figure:
+    """The misclassified digits: the true one, the predicted one, and how confidently.
+
+    Args:
+        wrong: the mistakes, the worst first; as many as there is room for are shown.
+        images: all test images, shape `(n, 28, 28)`, 0 to 255.
+        numbers: the whole of the test.
+        caption: where the figure comes from.
+    """
+    shown = wrong[:_MOST_SHOWN]
+    n_rows = math.ceil(len(shown) / _DIGITS_IN_ROW) or 1
+    n_repeats = len(numbers.errors)
+    n_wrong = sum(sum(row) - row[digit] for digit, row in enumerate(numbers.matrix))
+    key = "Below each: true → predicted digit, and the probability that the prediction was given."
+    if n_repeats > 1:
+        key += f" Those that most of the {n_repeats} repeats get wrong come first (n: how many)."
+        of = f"of {n_wrong:,} mistakes in {n_repeats} repeats"
+    else:
+        of = f"the most confident of {n_wrong:,}" if len(shown) < n_wrong else "all of them"
+    title = (
+        f"Misclassified test digits: {len(shown)}, {of}" if shown else "Misclassified test digits"
+    )
+    pitch = _DIGIT + 0.42
+    figure = new_page(title, key, caption, height=pitch * n_rows + 0.45)
+    if not shown:
+        said = "no test digit is misclassified" if n_repeats else "no test result"
+        say(add_axes(figure, LEFT, 0.4, 6.8, _DIGIT), said)
+    for index, one in enumerate(shown):
+        row, column = divmod(index, _DIGITS_IN_ROW)
+        left, bottom = 0.3 + 0.75 * column, 0.4 + 0.38 + pitch * (n_rows - 1 - row)
+        axes = add_axes(figure, left, bottom, _DIGIT, _DIGIT)
+        axes.imshow(images[one.image], cmap="gray_r", vmin=0, vmax=255)
+        axes.set(xticks=[], yticks=[])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(True)
+        axes.spines[:].set_color(LIGHT)
+        confidence = _confidence(one.confidence)
+        if n_repeats > 1:
+            confidence += f", n={one.n_repeats}"
+        axes.set_xlabel(f"{one.true} → {one.predicted}\n{confidence}", fontsize=LABEL_POINTS - 1)
+    return figure
+
+
+def _confidence(share: float) -> str:
+    """A probability in percent; what is almost certain is not called certain."""
+    almost = 99
+    percents = 100 * share
+    return f"{percents:.0f} %" if percents < almost else f"{min(percents, 99.9):.1f} %"
 
 
 def _draw_matrix(axes: Axes, matrix: NDArray[np.int64]) -> None:

@@ -104,18 +104,20 @@ def percent_axis(
     height = (high - low) / (1 - below - above)
     axes.set_yscale("log", nonpositive="clip")
     axes.set_ylim(10 ** (low - below * height), 10 ** (high + above * height))
-    ticks = _percent_ticks(low, high, (1, 2, 5))
-    if len(ticks) < 3:  # noqa: PLR2004 - two ticks do not show that the scale is logarithmic
-        ticks = _percent_ticks(low, high, (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
+    ticks = percent_ticks(low, high)
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 * error:g} %"))
 
 
-def _percent_ticks(low: float, high: float, digits: Sequence[float]) -> list[float]:
-    """The errors that begin with one of `digits`, between two powers of ten and up to 100 %."""
-    ticks = [digit * 10.0**power for power in range(math.floor(low), 1) for digit in digits]
-    return [tick for tick in ticks if 10**low <= tick <= min(10**high, 1.0)]
+def percent_ticks(low: float, high: float) -> list[float]:
+    """A few round errors between two powers of ten, up to 100 %."""
+    ticks: list[float] = []
+    for digits in ((1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)):
+        if len(ticks) < 3:  # noqa: PLR2004 - two ticks do not show that the scale is logarithmic
+            every = [digit * 10.0**power for power in range(math.floor(low), 1) for digit in digits]
+            ticks = [tick for tick in every if 10**low <= tick <= min(10**high, 1.0)]
+    return ticks
 
 
 def integer_axis(axes: Axes, last: int) -> None:
@@ -123,6 +125,25 @@ def integer_axis(axes: Axes, last: int) -> None:
     margin = min(0.9, max(0.3, 0.02 * last))  # never down to 0, which is no epoch
     axes.set_xlim(1 - margin, max(last, 1) + margin)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
+
+
+def log_axis(axes: Axes, lower: float, upper: float) -> None:
+    """A logarithmic x axis whose ticks are plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(log_ticks(lower, upper)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def log_ticks(lower: float, upper: float) -> list[float]:
+    """Decades in a wide range, doublings from `lower` in a narrow one; seven at most."""
+    wide, most = 100, 7
+    if upper / lower >= wide:
+        low, high = math.ceil(math.log10(lower) - 1e-9), math.floor(math.log10(upper) + 1e-9)
+        ticks = [10.0**power for power in range(low, high + 1)]
+    else:
+        ticks = [lower * 2.0**power for power in range(int(math.log2(upper / lower) + 1e-9) + 1)]
+    return ticks[:: math.ceil(len(ticks) / most)]
 
 
 def say(axes: Axes, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mnist_lab.config import Frozen, TrainConfig
-from mnist_lab.records import FORMAT_VERSION, Trial
+from mnist_lab.records import FORMAT_VERSION, Mistake, Trial
 
 
 class Curves(Frozen):
@@ -18,7 +18,10 @@ class Curves(Frozen):
 
 
 class TestRepeat(Frozen):
-    """One repeat of a test; its interval is Wilson's, for the images."""
+    """One repeat of a test; its interval is Wilson's, for the images.
+
+    `mistakes` are the most confident ones, the most confident first.
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
@@ -27,6 +30,7 @@ class TestRepeat(Frozen):
     test_error: float
     interval_95: tuple[float, float] | None
     test_loss: float | None
+    mistakes: tuple[Mistake, ...] = ()
 
 
 class TestResult(Frozen):

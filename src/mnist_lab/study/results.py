@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnist_lab import __version__, curves, findings
+from mnist_lab import data as datasets
 from mnist_lab.config import VARIED
+from mnist_lab.errors import DataError
+from mnist_lab.progress import Silent
 from mnist_lab.records import now
 from mnist_lab.rundir import RunDir, TestRepeat, TestResult
+from mnist_lab.study.proposing import proposed_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from ConfigSpace import ConfigurationSpace
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from mnist_lab.plots import Caption
     from mnist_lab.records import Trial
@@ -24,8 +30,8 @@ if TYPE_CHECKING:
 N_DRAWS = 10_000
 
 
-def write_results(run: Run) -> list[Path]:
-    """Write everything that follows from the records, and name it."""
+def write_results(run: Run, note: Callable[[str], None]) -> list[Path]:
+    """Write everything that follows from the records, and name it; `note` is told what is not."""
     run_dir = RunDir(run.path)
     written = [path for path in (run_dir.run, run_dir.journal, run_dir.curves) if path.exists()]
     if all(trial.ended is None for trial in run.trials):
@@ -43,11 +49,17 @@ def write_results(run: Run) -> list[Path]:
         written.append(run_dir.test)
     if run_dir.model.exists():
         written.append(run_dir.model)
-    return written + draw(run)
+    return written + draw(run, note)
 
 
-def draw(run: Run) -> list[Path]:
+def draw(run: Run, note: Callable[[str], None] | None = None) -> list[Path]:
     """Draw the figures of a run from its records alone.
+
+    The misclassified digits are looked up in the run's data set, where it is on this machine.
+
+    Args:
+        run: the run.
+        note: is told which figure cannot be drawn.
 
     Returns:
         The files, a PNG and an SVG for each figure.
@@ -57,15 +69,21 @@ def draw(run: Run) -> list[Path]:
     run_dir = RunDir(run.path)
     return [
         run_dir.write_figure(name, suffix, content)
-        for name, figure in figures(run).items()
+        for name, figure in figures(run, note).items()
         for suffix, content in plots.save(figure).items()
     ]
 
 
 def draw_space(
-    hyperparameters: Sequence[curves.SampledHyperparameter], name: str, out: Path
+    hyperparameters: Sequence[curves.SampledHyperparameter],
+    name: str,
+    out: Path,
+    examples: Mapping[str, curves.Chance],
 ) -> list[Path]:
-    """Draw a search space into the folder `out`; `name` says whose it is."""
+    """Draw a search space into the folder `out`; `name` says whose it is.
+
+    `examples` are values to mark in it, by hyperparameter.
+    """
     from mnist_lab import plots  # matplotlib, only to draw
 
     run_dir = RunDir(out)
@@ -73,7 +91,7 @@ def draw_space(
     caption = plots.Caption(
         data_name=name, notice="", n=f"{N_DRAWS:,} draws", date=now()[:10], version=__version__
     )
-    content = plots.save(plots.search_space(hyperparameters, caption))
+    content = plots.save(plots.search_space(hyperparameters, caption, examples))
     return [
         run_dir.write_figure("search_space", suffix, image) for suffix, image in content.items()
     ]
@@ -96,6 +114,7 @@ def test_result(trials: list[Trial]) -> TestResult:
                 test_error=score.test_error,
                 interval_95=curves.confusion([score]).interval,
                 test_loss=score.test_loss,
+                mistakes=score.mistakes,
             )
             for trial, score in scored
         ),
@@ -110,13 +129,22 @@ def sampled(space: ConfigurationSpace) -> list[curves.SampledHyperparameter]:
 
     draws = spaces.draws(space, N_DRAWS)
     return [
-        curves.SampledHyperparameter(**one._asdict(), draws=draws[one.name])
+        curves.SampledHyperparameter(
+            **one._asdict(), draws=draws[one.name], **spaces.chances(space, one.name)._asdict()
+        )
         for one in spaces.describe(space)
     ]
 
 
-def figures(run: Run) -> dict[str, Figure]:
-    """The figures of a run by name, as its records give them."""
+def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Figure]:
+    """The figures of a run by name, drawn from its records.
+
+    The misclassified digits are looked up in the run's data set, where it is on this machine.
+
+    Args:
+        run: the run.
+        note: is told which figure cannot be drawn.
+    """
     from mnist_lab import plots  # matplotlib, only to draw
 
     settings, trials, caption = run.info.settings, run.trials, _caption(run)
@@ -130,13 +158,20 @@ def figures(run: Run) -> dict[str, Figure]:
             panels = curves.bracket_panels(trials, settings.brackets)
             drawn["brackets"] = plots.brackets(panels, curves.tally(trials), caption)
         # A run directory may come from a stranger.
-        space = spaces.check_space(settings.space, RunDir(run.path).run)
-        drawn["search_space"] = plots.search_space(
-            sampled(space), caption._replace(n=f"{N_DRAWS:,} draws")
-        )
+        space = sampled(spaces.check_space(settings.space, RunDir(run.path).run))
+        ranking = curves.ranking(trials, proposed_values(settings.space, trials))
+        tally = curves.tally(trials)
+        drawn["learning_curves"] = plots.ranked_curves(ranking, tally, caption)
+        for name in ("hyperparameters", "parallel_coordinates"):
+            drawn[name] = getattr(plots, name)(space, ranking, tally, caption)
+        drawn["search_space"] = plots.search_space(space, caption._replace(n=f"{N_DRAWS:,} draws"))
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]
-        drawn["confusion"] = plots.confusion(curves.confusion(scores), caption)
+        numbers, wrong = curves.confusion(scores), curves.wrong_images(scores)
+        drawn["confusion"] = plots.confusion(numbers, caption)
+        images = _test_images(run, note or Silent().note) if wrong else None
+        if images is not None:
+            drawn["mistakes"] = plots.mistakes(wrong, images, numbers, caption)
     else:
         varied = VARIED.get(settings.experiment, "learning_rate")
         drawn["learning_curves"] = plots.learning_curves(
@@ -145,6 +180,19 @@ def figures(run: Run) -> dict[str, Figure]:
     if settings.experiment == "filter-sweep":
         drawn["filter_cost"] = plots.filter_cost(curves.filter_costs(trials), caption)
     return drawn
+
+
+def _test_images(run: Run, note: Callable[[str], None]) -> NDArray[np.uint8] | None:
+    """The test images of the run's data set, which no record holds; None where it is not here."""
+    why = None
+    for place in dict.fromkeys((run.info.data["source"], datasets.locate())):
+        if place is not None:
+            try:
+                return datasets.load(place, expect=run.info.data["digests"]).test.images
+            except DataError as problem:
+                why = why or problem
+    note(f"no figure of the misclassified digits: {why}")
+    return None
 
 
 def _caption(run: Run) -> Caption:

@@ -135,7 +135,7 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
                 del data  # the workers have it
                 run = session.run(places, watch, shared=shared, host=host, deadline=deadline)
         held.check()
-        return run._replace(files=tuple(write_results(run)))
+        return run._replace(files=tuple(write_results(run, watch.note)))
 
 
 def _watcher_here() -> Watcher:

@@ -1,0 +1,103 @@
+"""Records -> numbers ready to draw or to put into a table; nothing here draws or computes twice.
+
+Errors are fractions between 0 and 1, times are seconds, epochs and iterations count from 1. One
+rule says which trials a final error is taken from: those that completed their budget of epochs
+without diverging. The others are counted in a :class:`Tally`, never dropped in silence.
+"""
+
+from mnist_lab.curves.halving import BracketPanel, Climb, Standing, Step, bracket_panels
+from mnist_lab.curves.learning import LearningCurve, LearningCurves, learning_curves
+from mnist_lab.curves.ranking import RankedTrial, ranking
+from mnist_lab.curves.sampling import (
+    Chance,
+    Part,
+    SampledHyperparameter,
+    active_shares,
+    chance,
+    expected_median,
+    octaves,
+    powers_of_two,
+)
+from mnist_lab.curves.search import (
+    Incumbents,
+    SearchAxis,
+    SearchPoint,
+    Spending,
+    incumbents,
+    median_spending,
+    spending,
+)
+from mnist_lab.curves.tested import (
+    Confusion,
+    Interval,
+    WrongImage,
+    confusion,
+    wilson_interval,
+    wrong_images,
+)
+from mnist_lab.curves.trials import (
+    Fate,
+    Spread,
+    SummaryRow,
+    Tally,
+    best_trial,
+    describe,
+    endings,
+    fate,
+    filter_costs,
+    final_error,
+    percent,
+    seconds_per_epoch,
+    spread,
+    summary,
+    tally,
+)
+
+__all__ = [
+    "BracketPanel",
+    "Chance",
+    "Climb",
+    "Confusion",
+    "Fate",
+    "Incumbents",
+    "Interval",
+    "LearningCurve",
+    "LearningCurves",
+    "Part",
+    "RankedTrial",
+    "SampledHyperparameter",
+    "SearchAxis",
+    "SearchPoint",
+    "Spending",
+    "Spread",
+    "Standing",
+    "Step",
+    "SummaryRow",
+    "Tally",
+    "WrongImage",
+    "active_shares",
+    "best_trial",
+    "bracket_panels",
+    "chance",
+    "confusion",
+    "describe",
+    "endings",
+    "expected_median",
+    "fate",
+    "filter_costs",
+    "final_error",
+    "incumbents",
+    "learning_curves",
+    "median_spending",
+    "octaves",
+    "percent",
+    "powers_of_two",
+    "ranking",
+    "seconds_per_epoch",
+    "spending",
+    "spread",
+    "summary",
+    "tally",
+    "wilson_interval",
+    "wrong_images",
+]

@@ -1,0 +1,203 @@
+"""The figure of a search space: what was drawn from it, against how likely that was."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from mnist_lab.curves import active_shares
+from mnist_lab.plots.labels import in_words, value_text
+from mnist_lab.plots.page import add_axes, log_axis, new_page, say
+from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from mnist_lab import curves
+    from mnist_lab.plots.page import Caption
+
+_N_BINS = 30
+# Inches.
+_PITCH = 2.3
+_COLUMN = 3.7
+
+
+class _Panel(NamedTuple):
+    """One hyperparameter on an axis of its own; `note` stands below it."""
+
+    one: curves.SampledHyperparameter
+    axis: Literal["linear", "log", "choices"]
+    note: str
+
+
+@styled()
+def search_space(
+    hyperparameters: Sequence[curves.SampledHyperparameter],
+    caption: Caption,
+    examples: Mapping[str, curves.Chance] | None = None,
+) -> Figure:
+    """How often each value is drawn, and how often it is expected to be.
+
+    A range is shown on a linear axis and beside it on a logarithmic one, if it does not begin at 0.
+    The shares of a hyperparameter that is not always active are those of the draws in which it is.
+
+    Args:
+        hyperparameters: with their draws.
+        caption: where the figure comes from.
+        examples: a value to mark, by hyperparameter.
+    """
+    rows = _rows(hyperparameters)
+    log = any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters)
+    key = "Blue: draws; black: expected; red: median of the draws."
+    if log:
+        key += (
+            " log=True makes each doubling equally likely: flat on the logarithmic axis. "
+            "It does not mean powers of two."
+        )
+    pitch = _PITCH + 0.15 * any(panel.note for row in rows for panel in row)
+    height = pitch * len(rows) + 0.35
+    figure = new_page("What the search space samples", key, caption, height=height)
+    for number, row in enumerate(rows):
+        bottom = BOTTOM - 0.1 + (pitch - _PITCH) + pitch * (len(rows) - 1 - number)
+        for column, panel in enumerate(row):
+            axes = add_axes(figure, LEFT + _COLUMN * column, bottom, 3.0, 1.5)
+            if panel.axis == "choices":
+                _draw_choices(axes, panel.one)
+            else:
+                _draw_range(axes, panel, (examples or {}).get(panel.one.name))
+            axes.set_xlabel(panel.note, fontsize=LABEL_POINTS)
+    return figure
+
+
+def _rows(hyperparameters: Sequence[curves.SampledHyperparameter]) -> list[list[_Panel]]:
+    """The panels by row: a range on both its axes, or two that have one panel each."""
+    pairs: list[list[_Panel]] = []
+    singles: list[_Panel] = []
+    for one, share in zip(hyperparameters, active_shares(hyperparameters), strict=True):
+        note = _note(one, share)
+        if one.scale == "choice":
+            singles.append(_Panel(one, "choices", note))
+        elif one.lower and one.lower > 0:
+            pairs.append([_Panel(one, "linear", note), _Panel(one, "log", "")])
+        else:
+            singles.append(_Panel(one, "linear", note))
+    return pairs + [singles[start : start + 2] for start in range(0, len(singles), 2)]
+
+
+def _note(one: curves.SampledHyperparameter, share: float) -> str:
+    """What keeps the draws from being all and as expected; empty if nothing does."""
+    active = "" if share == 1 else f"active in {100 * share:.0f} % of draws"
+    return "; ".join(filter(None, (active, "some combinations forbidden" if one.forbids else "")))
+
+
+def _draw_range(axes: Axes, panel: _Panel, example: curves.Chance | None) -> None:
+    """A histogram of the draws, the density they come from, the bounds, the median."""
+    one, log = panel.one, panel.axis == "log"
+    lower, upper = one.lower or 0.0, one.upper or 0.0
+    axes.set_title(_title(panel, example), fontsize=9, loc="left")
+    unit = "% per doubling" if log else "% per value" if one.whole else "% per bin"
+    axes.set_ylabel(unit, fontsize=LABEL_POINTS)
+    if log:
+        log_axis(axes, lower, upper)
+    for bound in (lower, upper):
+        axes.axvline(bound, color=GREY, linestyle=":", linewidth=1)
+    bins, highest = _bins(one, log=log), 0.0
+    if one.draws:
+        draws = np.asarray(one.draws, dtype=float)
+        shares = 100 * np.histogram(draws, bins)[0] / len(draws) / _widths(one, bins, log=log)
+        axes.stairs(shares, bins, fill=True, color=SKY)
+        highest = float(shares.max())
+        _mark_median(axes, float(np.median(draws)))
+    if one.masses:
+        edges = np.asarray(one.edges) if one.whole else bins
+        cumulated = np.interp(edges, one.edges, np.cumsum([0.0, *one.masses]))
+        expected = 100 * np.diff(cumulated) / _widths(one, edges, log=log)
+        axes.stairs(expected, edges, baseline=None, color=INK, linewidth=1)
+        highest = max(highest, float(expected.max()))
+    if example is not None:
+        axes.plot(example.value, 0, "^", color=BLUE, markersize=7, clip_on=False, zorder=3)
+    axes.set_ylim(0, 1.3 * highest or 1)
+    if not one.draws:
+        axes.set_xlim(lower, upper)
+        say(axes, "no draw")
+
+
+def _title(panel: _Panel, example: curves.Chance | None) -> str:
+    """On the linear axis what is drawn; on the logarithmic one the example."""
+    one = panel.one
+    if panel.axis == "log":
+        rarity = f"; ▲ {example.value}: 1 draw in {1 / example.probability:,.0f}" if example else ""
+        return f"on a logarithmic axis{rarity}"
+    how = "logarithmic" if one.scale == "log" else "linear"
+    how += "" if one.distribution == "uniform" else f", {one.distribution}"
+    return f"{in_words(one.name)}: {one.lower or 0:g} to {one.upper or 0:g}, {how}"
+
+
+def _mark_median(axes: Axes, median: float) -> None:
+    """A line at the median, and its number beside it, on the side where there is room."""
+    axes.axvline(median, color=RED)
+    shares = axes.transAxes.inverted().transform(axes.transData.transform((median, 0)))
+    right = shares[0] < 0.6  # noqa: PLR2004 - the words take a third of the axes
+    axes.annotate(
+        f"median {median:.3g}",
+        (median, 1.0),
+        (4 if right else -4, -2),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="left" if right else "right",
+        va="top",
+        fontsize=LABEL_POINTS,
+    )
+
+
+def _bins(one: curves.SampledHyperparameter, *, log: bool) -> NDArray[Any]:
+    """Bins of equal width on the axis; between whole numbers if all values are whole."""
+    lower, upper = one.lower or 0.0, one.upper or 0.0
+    low, high = (lower - 0.5, upper + 0.5) if one.whole else (lower, upper)
+    edges = (np.geomspace if log else np.linspace)(low, high, _N_BINS + 1)
+    # Half-way between two whole numbers; several edges that fall there are one.
+    return np.unique(np.floor(edges + 1e-9) + 0.5) if one.whole else edges
+
+
+def _widths(one: curves.SampledHyperparameter, edges: NDArray[Any], *, log: bool) -> NDArray[Any]:
+    """The widths of bins in the unit of the y axis: doublings, values or bins."""
+    if log:
+        return np.diff(np.log2(edges))
+    return np.diff(edges) if one.whole else np.ones(len(edges) - 1)
+
+
+def _draw_choices(axes: Axes, one: curves.SampledHyperparameter) -> None:
+    """A bar for each choice, its share of the draws, and a line where its probability is."""
+    n_choices = len(one.choices)
+    counted = f"{n_choices} choice{'s' * (n_choices > 1)}"
+    axes.set_title(f"{in_words(one.name)}: {counted}; line: expected", fontsize=9, loc="left")
+    axes.set_ylabel("% of draws", fontsize=LABEL_POINTS)
+    axes.grid(visible=False, axis="x")
+    places = range(n_choices)
+    expected = [100 * share for share in one.probabilities or [1 / n_choices] * n_choices]
+    shares = [100 * one.draws.count(choice) / (len(one.draws) or 1) for choice in one.choices]
+    axes.bar(places, shares, width=0.5, color=SKY)
+    # As much as there is room for: beside each other stand 4 shares with a unit, 8 without.
+    with_unit, most = 4, 8
+    for place, share, line in zip(places, shares, expected, strict=True):
+        if n_choices <= most:
+            axes.annotate(
+                f"{share:.1f} %" if n_choices <= with_unit else f"{share:.0f}",
+                (place, max(share, line)),
+                (0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+    axes.hlines(expected, [place - 0.3 for place in places], [place + 0.3 for place in places], INK)
+    names = [value_text(one.name, choice) for choice in one.choices]
+    # An axis is 40 characters wide.
+    step = math.ceil(n_choices * (max(map(len, names)) + 1.5) / 40)
+    axes.set_xticks(places[::step], names[::step])
+    axes.set(xlim=(-0.6, n_choices - 0.4), ylim=(0, 1.3 * max(*shares, *expected)))

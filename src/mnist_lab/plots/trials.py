@@ -1,0 +1,289 @@
+"""The trials of a search one by one: their learning curves, and what each hyperparameter did."""
+
+from __future__ import annotations
+
+import math
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import blended_transform_factory
+
+from mnist_lab.curves import percent
+from mnist_lab.plots.labels import End, in_words, label_ends, look, remark, value_text, wrapped
+from mnist_lab.plots.page import add_axes, integer_axis, log_axis, new_page, percent_axis, say
+from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mnist_lab import curves
+    from mnist_lab.plots.page import Caption
+
+# From the best to the worst, dark to light: the same order in grey.
+_SHADES = LinearSegmentedColormap.from_list("ranks", ("#00253D", BLUE, "#9AD0F0", "#D3E6F2"))
+# What has no error, in matplotlib's words.
+LOST: dict[str, dict[str, Any]] = {
+    "failed": {"marker": "x", "color": INK},
+    "diverged": {"marker": "^", "color": RED},
+    "unfinished": {"marker": "o", "color": GREY, "fillstyle": "none"},
+}
+_RING: dict[str, Any] = {"marker": "o", "color": RED, "fillstyle": "none", "markersize": 10}
+
+# Inches, if not said otherwise.
+_PITCH = 2.25
+_LEGEND_COLUMNS = 6
+# How far the dots of a choice may stand from it, in distances between choices.
+_SPREAD = 0.28
+
+
+def line_style(one: curves.RankedTrial, n_ranked: int) -> dict[str, Any]:
+    """The look of a trial's line, in matplotlib's words; in grey, too, the incumbent stands out."""
+    if one.rank is None:
+        return {"color": GREY, "linestyle": ":", "linewidth": 1.0}
+    if one.rank == 1:
+        halo = withStroke(linewidth=5, foreground="white")
+        return {"color": RED, "linewidth": 2.4, "path_effects": [halo]}
+    return {"color": _SHADES((one.rank - 1) / (n_ranked - 1)), "linewidth": 1.0}
+
+
+def shades_in_words(trials: Sequence[curves.RankedTrial]) -> str:
+    """What the shades of the trials tell."""
+    budgets = {one.budget for one in trials if one.rank is not None}
+    longer = " (longer trained before shorter)" if len(budgets) > 1 else ""
+    return f"the better, the darker{longer}; thick, red: the incumbent"
+
+
+def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> None:
+    """The scale of the shades, at these inches; where there is only one rank there is none."""
+    if n_ranked > 1:
+        axes = add_axes(figure, left, bottom, 1.3, 0.09)
+        axes.pcolormesh([[*range(n_ranked)]], cmap=_SHADES)
+        axes.set_axis_off()
+        for share, align, text in ((-0.05, "right", "rank 1"), (1.05, "left", f"{n_ranked}")):
+            axes.text(
+                *(share, 0.5),
+                text,
+                transform=axes.transAxes,
+                ha=align,
+                va="center",
+                fontsize=LABEL_POINTS,
+            )
+
+
+@styled()
+def ranked_curves(
+    trials: Sequence[curves.RankedTrial], tally: curves.Tally, caption: Caption
+) -> Figure:
+    """The validation error of every trial after each epoch, the better the darker."""
+    what = f"Validation error after each epoch, a line for each trial: {shades_in_words(trials)}"
+    key = "; ".join(filter(None, (what, remark(tally))))
+    figure = new_page("Learning curves of all trials", f"{key}.", caption, height=4.8)
+    axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
+    errors = [error for one in trials for error in one.curve if error is not None]
+    percent_axis(axes, errors)
+    integer_axis(axes, max((len(one.curve) for one in trials), default=0))
+    axes.set(xlabel="epoch", ylabel="validation error")
+    n_ranked = sum(one.rank is not None for one in trials)
+    for one in reversed(trials):
+        _draw_trial(axes, one, n_ranked)
+    if not errors:
+        say(axes, "no trial has finished an epoch" if trials else "no trial yet")
+    ends = []
+    if n_ranked:
+        ends.append(_end(trials[0], "incumbent", RED, "o"))
+    if n_ranked > 1:
+        ends.append(_end(trials[n_ranked - 1], "last rank", _SHADES(1.0), ""))
+    label_ends(axes, ends)
+    drawn = [one.fate for one in trials if one.error is None and one.curve]
+    looks: dict[str, Any] = {n: style for n, style in LOST.items() if n in drawn}
+    _legend(figure, looks, bottom=BOTTOM + 3.65)
+    rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.76)
+    return figure
+
+
+def _draw_trial(axes: Axes, one: curves.RankedTrial, n_ranked: int) -> None:
+    """A trial's line; of one without an error grey, with its mark at the end."""
+    floor = axes.get_ylim()[0]  # where an error of 0 stands
+    at = [
+        (epoch, max(error, floor)) for epoch, error in enumerate(one.curve, 1) if error is not None
+    ]
+    if not at:
+        return
+    lone = len(at) == 1  # a line of one point is invisible
+    axes.plot(*zip(*at, strict=True), marker="." if lone else "", **line_style(one, n_ranked))
+    if one.rank is None:
+        axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.fate])
+
+
+def _end(one: curves.RankedTrial, name: str, color: Any, marker: str) -> End:
+    """The label at the end of a trial's line."""
+    known = [(epoch, error) for epoch, error in enumerate(one.curve, 1) if error is not None]
+    epoch, error = known[-1]
+    text = f"{name}: {percent(one.error or 0.0)}"
+    label = wrapped(text, f"trial {one.number}, epoch {one.budget}")
+    return End(label, color, marker, epoch, error)
+
+
+def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], *, bottom: float) -> None:
+    """What the marks mean, right above the axes."""
+    handles = [
+        Line2D([], [], linestyle="", label=name, **{"markersize": 5} | style)
+        for name, style in looks.items()
+    ]
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="lower right",
+            bbox_to_anchor=(0.98, bottom / figure.get_figheight()),
+            ncols=min(len(handles), _LEGEND_COLUMNS),
+            columnspacing=1.1,
+            handletextpad=0.2,
+            borderaxespad=0.0,
+            frameon=False,
+        )
+
+
+@styled()
+def hyperparameters(
+    dimensions: Sequence[curves.SampledHyperparameter],
+    trials: Sequence[curves.RankedTrial],
+    tally: curves.Tally,
+    caption: Caption,
+) -> Figure:
+    """The error of every trial against each hyperparameter that is active in it.
+
+    Args:
+        dimensions: the hyperparameters of the search space.
+        trials: by rank.
+        tally: of the trials.
+        caption: where the figure comes from.
+    """
+    budgets = sorted({one.budget for one in trials if one.error is not None})
+    what = "Each dot is a trial at the largest budget it completed"
+    if not any(one.scale == "choice" for one in dimensions) or len(budgets) > 1:
+        key = what
+    else:
+        key = f"{what}; black: median of a choice"
+    key = "; ".join(filter(None, (key, remark(tally))))
+    styles = {
+        f"{budget} epoch{'s' * (budget > 1)}": {
+            "marker": look(index)[1],
+            "color": _SHADES(0.8 * (1 - (index + 0.5) / len(budgets))),
+            "markersize": 4,
+        }
+        for index, budget in enumerate(budgets)
+    }
+    if budgets:
+        styles["incumbent"] = _RING
+    lost = [name for name in LOST if any(o.fate == name and o.error is None for o in trials)]
+    n_legend_rows = math.ceil((len(styles) + len(lost)) / _LEGEND_COLUMNS)
+    n_rows = math.ceil(len(dimensions) / 2) or 1
+    height = _PITCH * n_rows + 0.3 + 0.2 * n_legend_rows
+    figure = new_page("Error against each hyperparameter", f"{key}.", caption, height=height)
+    errors = [one.error for one in trials if one.error is not None]
+    for index, dimension in enumerate(dimensions):
+        row, column = divmod(index, 2)
+        bottom = BOTTOM + _PITCH * (n_rows - 1 - row)
+        axes = add_axes(figure, LEFT + 3.6 * column, bottom, 3.3, 1.6)
+        percent_axis(axes, errors, below=0.06, above=0.16 if lost else 0.0)
+        axes.set_ylabel("" if column else "validation error")
+        axes.tick_params(labelleft=not column)
+        _draw_dimension(axes, dimension, trials, budgets, list(styles.values()))
+    looks = {name: LOST[name] for name in lost} | styles
+    _legend(figure, looks, bottom=BOTTOM + _PITCH * (n_rows - 1) + 1.72)
+    return figure
+
+
+def _draw_dimension(
+    axes: Axes,
+    dimension: curves.SampledHyperparameter,
+    trials: Sequence[curves.RankedTrial],
+    budgets: Sequence[int],
+    styles: Sequence[dict[str, Any]],
+) -> None:
+    """The trials in which a hyperparameter is active, against its values."""
+    name = dimension.name
+    active = [one for one in trials if name in one.values]
+    n_inactive = len(trials) - len(active)
+    note = f" (inactive in {n_inactive} of {len(trials)} trials)" if n_inactive else ""
+    axes.set_xlabel(f"{in_words(name)}{note}")
+    places = _places(axes, dimension, active)
+    floor = axes.get_ylim()[0]  # where an error of 0 stands
+    for budget, style in zip(budgets, styles, strict=False):
+        at = [
+            (place, max(one.error, floor))
+            for place, one in zip(places, active, strict=True)
+            if one.error is not None and one.budget == budget
+        ]
+        if at:
+            axes.plot(*zip(*at, strict=True), linestyle="", **style)
+    if dimension.choices and len(budgets) == 1:
+        _draw_medians(axes, dimension, active)
+    edge = blended_transform_factory(axes.transData, axes.transAxes)
+    for fate, style in LOST.items():
+        at_edge = [
+            place
+            for place, one in zip(places, active, strict=True)
+            if one.fate == fate and one.error is None
+        ]
+        y = 0.96 - 0.06 * list(LOST).index(fate)
+        axes.plot(
+            *(at_edge, [y] * len(at_edge)), linestyle="", markersize=5, transform=edge, **style
+        )
+    for place, one in zip(places, active, strict=True):
+        if one.rank == 1:
+            axes.plot(place, max(one.error or 0.0, floor), linestyle="", **_RING)
+    if not active:
+        say(axes, "active in no trial" if trials else "no trial yet")
+
+
+def _places(
+    axes: Axes, dimension: curves.SampledHyperparameter, active: Sequence[curves.RankedTrial]
+) -> list[float]:
+    """Where each trial stands on the x axis, which is made for the values of the hyperparameter."""
+    values = [one.values[dimension.name] for one in active]
+    if not dimension.choices:
+        lower, upper = dimension.lower or 0.0, dimension.upper or 0.0
+        if dimension.scale == "log":
+            log_axis(axes, lower, upper)
+            margin = (upper / lower) ** 0.03
+            axes.set_xlim(lower / margin, upper * margin)
+        else:
+            margin = 0.03 * (upper - lower)
+            axes.set_xlim(lower - margin, upper + margin)
+        return [float(value) for value in values]
+    choices = list(dimension.choices)
+    names = [value_text(dimension.name, choice) for choice in choices]
+    # An axis is 42 characters wide.
+    step = math.ceil(len(names) * (max(map(len, names)) + 1.5) / 42)
+    axes.set_xticks(range(0, len(names), step), names[::step])
+    axes.set_xlim(-0.5, len(choices) - 0.5)
+    axes.grid(visible=False, axis="x")
+    # Side by side in the order of proposal, so that one does not hide another.
+    order = sorted(range(len(active)), key=lambda index: active[index].number)
+    places = [0.0] * len(active)
+    for index in order:
+        same = [other for other in order if values[other] == values[index]]
+        shift = _SPREAD * ((2 * same.index(index) + 1) / len(same) - 1)
+        places[index] = choices.index(values[index]) + shift
+    return places
+
+
+def _draw_medians(
+    axes: Axes, dimension: curves.SampledHyperparameter, active: Sequence[curves.RankedTrial]
+) -> None:
+    """A line at the median error of each choice that several trials have."""
+    for place, choice in enumerate(dimension.choices):
+        errors = [
+            one.error
+            for one in active
+            if one.values[dimension.name] == choice and one.error is not None
+        ]
+        if len(errors) > 1:
+            axes.hlines(median(errors), place - 0.35, place + 0.35, INK, linewidth=1.2)

@@ -1,0 +1,186 @@
+"""Draws from a search space, and its configurations as vectors for a model."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ConfigSpace import ConfigurationSpace, Constant
+from ConfigSpace.hyperparameters import FloatHyperparameter
+
+from mnist_lab.config import OPTIONAL, TrainConfig
+from mnist_lab.errors import SettingsError
+from mnist_lab.space.describing import kinds, native
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    Vector = NDArray[np.float64]
+
+_FLOATS = {name for name, field in TrainConfig.model_fields.items() if field.annotation is float}
+# As ConfigSpace rounds the numbers of a configuration.
+_DECIMALS = 13
+
+
+def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
+    """One configuration, decided by `seed` alone: the active hyperparameters, in Python's numbers.
+
+    ConfigSpace returns NumPy's scalars for categoricals; Pyro4 refuses them.
+
+    Raises:
+        SettingsError: the space forbids everything.
+    """
+    random = np.random.RandomState(seed)
+    # Five at first, as ConfigSpace itself does: a seed draws what it drew.
+    for n_tries in (5, 50, 500, 5_000, 50_000):
+        for drawn in sample(space, n_tries, random):
+            return drawn
+    raise SettingsError(
+        "a search space allows some combination of its values",
+        received="none in 50,000 draws",
+        next_step="forbid less",
+    )
+
+
+def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, list[Any]]:
+    """`n_draws` configurations as a list of values for each hyperparameter.
+
+    A value that its conditions leave out is missing from its list.
+    """
+    random = np.random.RandomState(seed)
+    drawn: list[dict[str, Any]] = []
+    while len(drawn) < n_draws:
+        drawn += sample(space, n_draws, random)
+    return {name: [one[name] for one in drawn[:n_draws] if name in one] for name in space}
+
+
+def to_vector(space: ConfigurationSpace, values: Mapping[str, Any]) -> Vector:
+    """A configuration as a point of ConfigSpace's unit cube.
+
+    Args:
+        space: with d hyperparameters.
+        values: of the active hyperparameters; other keys are ignored. Those of
+            :data:`~mnist_lab.config.OPTIONAL` are 0 if they are missing.
+
+    Returns:
+        Shape `(d,)`: between 0 and 1 for a number, on its scale; the index of a choice; NaN where
+        the hyperparameter is inactive.
+
+    Raises:
+        ValueError: an active hyperparameter has no value, or one outside the space.
+    """
+    full = dict.fromkeys(OPTIONAL, 0.0) | dict(values)
+    known = [name in full and bool(one.legal_value(full[name])) for name, one in space.items()]
+    vector = np.array(
+        [
+            one.to_vector(full[name]) if legal else np.nan
+            for (name, one), legal in zip(space.items(), known, strict=True)
+        ],
+        dtype=np.float64,
+    )
+    active = _activity(space, vector)
+    for name, is_active, legal in zip(space, active, known, strict=True):
+        if is_active and not legal:
+            raise ValueError(f"{name} has a value of the space: got {full.get(name)!r}")
+    return vector - _constants(space)
+
+
+def from_vector(space: ConfigurationSpace, vector: Vector) -> dict[str, Any] | None:
+    """The configuration at a point of the unit cube, as :func:`draw` gives it.
+
+    Args:
+        space: with d hyperparameters.
+        vector: shape `(d,)`; what is beyond the range counts as its end, an index is rounded, and
+            NaN is the hyperparameter's default.
+
+    Returns:
+        The values of the active hyperparameters; None if the space forbids their combination.
+    """
+    defaults = [one.to_vector(one.default_value) for one in space.values()]
+    ends = [max(n_choices - 1, 0) if n_choices else 1 for n_choices in kinds(space)]
+    indices = np.array(kinds(space)) > 0
+    place = np.clip(vector, 0, ends)
+    place = np.where(indices, np.rint(place), place) + _constants(space)
+    (values,) = _configurations(space, np.where(np.isnan(vector), defaults, place)[np.newaxis])
+    return values
+
+
+def active(space: ConfigurationSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a whole configuration what the space varies, without what its conditions leave out.
+
+    Raises:
+        ValueError: see :func:`to_vector`.
+    """
+    full = dict.fromkeys(OPTIONAL, 0.0) | dict(values)
+    missing = np.isnan(to_vector(space, full))
+    return {name: full[name] for name, is_out in zip(space, missing, strict=True) if not is_out}
+
+
+def sample(
+    space: ConfigurationSpace, n_tries: int, random: np.random.RandomState
+) -> Iterator[dict[str, Any]]:
+    """The legal ones among `n_tries` draws.
+
+    ConfigSpace's own sampler never returns where everything is forbidden, and (1.2.0) takes "at
+    most" for "at least" in a forbidden clause.
+    """
+    drawn = [one.sample_vector(n_tries, seed=random) for one in space.values()]
+    for values in _configurations(space, np.stack(drawn, axis=1)):
+        if values is not None:
+            yield values
+
+
+def _configurations(space: ConfigurationSpace, vectors: Vector) -> Iterator[dict[str, Any] | None]:
+    """The configuration of each of ConfigSpace's vectors, shape `(n, d)`; None if forbidden."""
+    columns = [_values(one, column) for one, column in zip(space.values(), vectors.T, strict=True)]
+    exact = np.stack(
+        [
+            one.to_vector(np.asarray(column))
+            for one, column in zip(space.values(), columns, strict=True)
+        ],
+        axis=1,
+    )
+    for row, vector in zip(zip(*columns, strict=True), exact, strict=True):
+        is_active = _activity(space, vector)
+        with silence():
+            forbidden = any(one.is_forbidden_vector(vector) for one in space.forbidden_clauses)
+        chosen = zip(space, row, is_active, strict=True)
+        yield None if forbidden else {name: value for name, value, used in chosen if used}
+
+
+def _values(hyperparameter: Any, column: Vector) -> list[Any]:
+    """The values at these coordinates, in Python's numbers."""
+    values = hyperparameter.to_value(column)
+    if isinstance(hyperparameter, FloatHyperparameter):
+        values = np.round(values, _DECIMALS)
+    natives = [native(value) for value in values]
+    return list(map(float, natives)) if hyperparameter.name in _FLOATS else natives
+
+
+def _activity(space: ConfigurationSpace, vector: Vector) -> list[bool]:
+    """Whether each hyperparameter is active; the others become NaN in ConfigSpace's `vector`."""
+    conditions = space.parent_conditions_of
+    is_active = []
+    # ConfigSpace's order is that of dependence.
+    for index, name in enumerate(space):
+        is_active.append(all(one.satisfied_by_vector(vector) for one in conditions[name]))
+        if not is_active[-1]:
+            vector[index] = np.nan
+    return is_active
+
+
+def _constants(space: ConfigurationSpace) -> Vector:
+    """Shape `(d,)`: 1 for a constant, which is ConfigSpace's coordinate of its only choice."""
+    return np.array([float(isinstance(one, Constant)) for one in space.values()])
+
+
+def silence() -> contextlib.AbstractContextManager[Any]:
+    """Let nothing be printed.
+
+    ConfigSpace 1.2.0 prints the vector whenever it compares it with a forbidden "at least".
+    """
+    return contextlib.redirect_stdout(io.StringIO())

@@ -1,0 +1,155 @@
+"""The figure of a search space: the draws against what is expected of them."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from made_figures import CAPTION, SPACE, assert_nothing_overlaps, axes_of, texts, ticks, words_of
+
+from mnist_lab import plots
+from mnist_lab.curves import Chance, SampledHyperparameter
+
+
+def evenly(scale: str, lower: float, upper: float, n_draws: int = 20_000) -> SampledHyperparameter:
+    """A range with draws as even on their scale as can be, and the cells they come from."""
+    whole = isinstance(lower, int)
+    low, high = (lower - 0.5, upper + 0.5) if whole else (lower, upper)
+    n_cells = round(high - low) if whole else 100
+    log = scale == "log"
+
+    def at(share: float) -> float:
+        return low * (high / low) ** share if log else low + (high - low) * share
+
+    def share(value: float) -> float:
+        return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+
+    edges = [low + row if whole else at(row / n_cells) for row in range(n_cells + 1)]
+    masses = [share(b) - share(a) for a, b in pairwise(edges)]
+    draws = [at((row + 0.5) / n_draws) for row in range(n_draws)]
+    return SampledHyperparameter(
+        "batch_size",
+        scale,
+        lower,
+        upper,
+        (),
+        [round(draw) for draw in draws] if whole else draws,
+        edges=tuple(edges),
+        masses=tuple(masses),
+        whole=whole,
+    )
+
+
+class TestSearchSpace:
+    """The figure of a search space."""
+
+    def test_words(self) -> None:
+        """Each panel names its hyperparameter, its bounds, its scale and its median."""
+        found = texts(plots.search_space(SPACE, CAPTION))
+        assert "learning rate: 0.0001 to 0.1, logarithmic" in found
+        assert "number of filters: 8 to 64, linear" in found
+        assert {"median 0.0035", "median 72", "filter size: 2 choices; line: expected"} < {*found}
+        assert {"25.0 %", "75.0 %", "3×3", "5×5"} < {*found}
+        assert any("does not mean powers of two" in text for text in found)
+
+    def test_scales(self) -> None:
+        """A range stands on a linear axis and, beside it, on a logarithmic one of plain numbers."""
+        axes = axes_of(plots.search_space(SPACE, CAPTION))
+        scales = [one.get_xscale() for one in axes]
+        assert scales == ["linear", "log", "linear", "log", "linear", "log", "linear"]
+        shown = [ticks(axes[index].xaxis) for index in (1, 3)]
+        assert shown == [["0.0001", "0.001", "0.01", "0.1"], ["16", "32", "64", "128"]]
+
+    def test_from_zero(self) -> None:
+        """What begins at 0 has no logarithmic axis."""
+        (axes,) = axes_of(plots.search_space([SPACE[2]._replace(lower=0)], CAPTION))
+        assert axes.get_xscale() == "linear"
+
+    @pytest.mark.parametrize("lower", [16, 16.5])
+    @pytest.mark.parametrize("scale", ["log", "linear"])
+    def test_draws_and_density(self, scale: str, lower: float) -> None:
+        """Draws as expected follow the density, which is flat on their own scale."""
+        one = evenly(scale, lower, 128)
+        linear, log = axes_of(plots.search_space([one], CAPTION))
+        flat, other = (log, linear) if scale == "log" else (linear, log)
+        for axes in (flat, other):
+            drawn, expected = (patch.get_data() for patch in axes.patches)
+            places = [(a + b) / 2 for a, b in pairwise(drawn.edges)]
+            inside = [
+                next(v for v, e in zip(expected.values, expected.edges[1:], strict=True) if e > at)
+                for at in places
+            ]
+            assert list(drawn.values) == pytest.approx(inside, rel=0.12)
+        values = flat.patches[1].get_data().values
+        assert max(values) < 1.1 * min(values)
+        values = other.patches[1].get_data().values
+        assert max(values) > 4 * min(values)
+
+    def test_example(self) -> None:
+        """A value to look at is marked on both axes, with how rare it is."""
+        example = {"batch_size": Chance(95, 1 / 199, 80, 113, 46)}
+        figure = plots.search_space([SPACE[1]], CAPTION, example)
+        assert "on a logarithmic axis; ▲ 95: 1 draw in 199" in texts(figure)
+        for axes in axes_of(figure):
+            marks = [line for line in axes.lines if line.get_marker() == "^"]
+            assert [list(mark.get_xdata()) for mark in marks] == [[95]]
+
+    @pytest.mark.parametrize("median", [16, 44, 128])
+    def test_median(self, median: int) -> None:
+        """The median's words stay inside the axes, wherever it is."""
+        figure = plots.search_space([SPACE[1]._replace(draws=[median] * 9)], CAPTION)
+        figure.draw_without_rendering()
+        for axes in axes_of(figure):
+            (words,) = axes.texts
+            assert words.get_text() == f"median {median}"
+            box = words.get_window_extent()
+            assert axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
+
+    def test_probabilities(self) -> None:
+        """Choices that are not equally likely have their line where it belongs."""
+        one = SPACE[3]._replace(probabilities=(0.25, 0.75))
+        (axes,) = axes_of(plots.search_space([one], CAPTION))
+        levels = [segment[0][1] for segment in axes.collections[0].get_segments()]
+        assert levels == [25.0, 75.0]
+
+    def test_conditional(self) -> None:
+        """What is not always active says so, and its shares are of the draws in which it is."""
+        always = SPACE[3]._replace(draws=[3, 5] * 50, forbids=True)
+        rarely = always._replace(name="momentum", choices=(0.5, 0.9), draws=[0.5] * 25)
+        never = SPACE[0]._replace(name="dropout", draws=[], forbids=False)
+        figure = plots.search_space([always, rarely, never], CAPTION)
+        assert [axes.get_xlabel() for axes in axes_of(figure)] == [
+            "active in 0 % of draws",
+            "",
+            "some combinations forbidden",
+            "active in 25 % of draws; some combinations forbidden",
+        ]
+        assert {"100.0 %", "0.0 %", "no draw"} < {*texts(figure)}
+
+    @pytest.mark.parametrize("distribution", ["uniform", "normal", "beta"])
+    def test_distribution(self, distribution: str) -> None:
+        """Only what is uniform is said to be flat; the others are named."""
+        found = texts(plots.search_space([SPACE[0]._replace(distribution=distribution)], CAPTION))
+        flat = distribution == "uniform"
+        assert any("equally likely" in text for text in found) == flat
+        suffix = "" if flat else f", {distribution}"
+        assert f"learning rate: 0.0001 to 0.1, logarithmic{suffix}" in found
+
+    @pytest.mark.parametrize("n_panels", [1, 2, 7])
+    @pytest.mark.parametrize("n_choices", [1, 2, 4, 5, 8, 9, 28])
+    def test_nothing_overlaps(self, n_panels: int, n_choices: int) -> None:
+        """All words of all panels have a place of their own, inside the figure."""
+        choices = tuple(range(29 - n_choices, 29))
+        panels = [
+            SPACE[3]._replace(name=name, choices=choices, draws=[*choices] * 2, forbids=True)
+            for name in ("filter_size", "num_filters")
+        ]
+        panels += [
+            SPACE[row]._replace(draws=SPACE[row].draws[:half], forbids=True)
+            for row, half in ((0, 9), (1, 99), (2, 9), (0, 9), (1, 9))
+        ]
+        figure = plots.search_space(panels[:n_panels], CAPTION)
+        figure.draw_without_rendering()
+        assert len(words_of(figure)) > 4 * n_panels
+        assert_nothing_overlaps(figure)
