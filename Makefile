@@ -1,4 +1,4 @@
-# `make run` and `make test` prepare .venv by themselves: about two minutes and 2.6 GB, once.
+# `make run` and `make test` prepare .venv by themselves: about two minutes and 3 GB, once.
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -10,7 +10,7 @@ run: .venv/installed
 	$(BIN)/mnist-lab lr-sweep $(ARGS)
 
 test: lint
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check

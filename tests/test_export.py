@@ -159,7 +159,7 @@ def test_what_cannot_be_exported(
 def test_tensorboard_is_not_installed(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then one line tells the command that installs it, and nothing is written."""
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(LabError, match=r"got none; pip install 'mnist-lab\[tensorboard\]'"):
+    with pytest.raises(LabError, match=r"got none; pip install tensorboard"):
         export.write(run.path, "tensorboard")
     assert not run.export.exists()
 

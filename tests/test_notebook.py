@@ -357,5 +357,5 @@ def test_run_without_an_epoch_shows_itself() -> None:
 def test_pandas_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then one line tells the command that installs it."""
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(LabError, match=r"got none; pip install 'mnist-lab\[notebook\]'"):
+    with pytest.raises(LabError, match=r"got none; pip install pandas"):
         made_run().to_pandas()

@@ -102,12 +102,12 @@ def no_gpu() -> DeviceError:
     )
 
 
-def not_installed(what: str, package: str, extra: str) -> LabError:
-    """The error where `what` needs a package that only the extra `extra` installs."""
+def not_installed(what: str, package: str) -> LabError:
+    """The error where `what` needs a package that is an extra of ours."""
     return LabError(
         f"{what} needs the package {package}",
         received="none",
-        next_step=f"pip install 'mnist-lab[{extra}]'",
+        next_step=f"pip install {package}",
     )
 
 

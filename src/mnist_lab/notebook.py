@@ -89,7 +89,7 @@ def frame(columns: type[Any], rows: Sequence[Any]) -> Any:
     try:
         import pandas as pd
     except ModuleNotFoundError:
-        raise not_installed("a data frame", "pandas", "notebook") from None
+        raise not_installed("a data frame", "pandas") from None
     numbers = [
         name for name, kind in get_type_hints(columns).items() if float in (kind, *get_args(kind))
     ]

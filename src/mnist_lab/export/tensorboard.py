@@ -33,7 +33,7 @@ def files(info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
         LabError: TensorBoard is not installed.
     """
     if find_spec("tensorboard") is None:
-        raise not_installed("--to tensorboard", "tensorboard", "tensorboard")
+        raise not_installed("--to tensorboard", "tensorboard")
     shown = [trial for trial in trials if trial.epochs]
     # Those that are not on the exercise sheet only where they are not 0.
     names = list(dict.fromkeys(name for one in shown for name in one.configuration.model_dump()))
