@@ -100,6 +100,8 @@ class Guard:
 @pytest.fixture(scope="session")
 def guard() -> Iterator[Guard]:
     """The one guard of all tests."""
+    # Where the tests are started in the background, a shell has them ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     guard = Guard()
     sys.addaudithook(guard.hear)
     yield guard

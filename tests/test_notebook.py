@@ -45,6 +45,14 @@ FORMULA = "from mnist_lab.study import session; session.TRAINER = 'formula:open_
 SWEEP = "lr_sweep([0.1, 0.01], epochs=20, data='sample', workers=2, out='r')"
 COMMAND = ("lr-sweep", "--values", "0.1,0.01", "--epochs", "20", "--data", "sample")
 
+SEARCH_FIGURES = [
+    "incumbent",
+    "learning_curves",
+    "hyperparameters",
+    "parallel_coordinates",
+    "search_space",
+]
+
 
 @pytest.fixture(autouse=True)
 def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -162,8 +170,8 @@ def test_tour() -> None:
     )
     for name, trials, figures in (
         ("lr-sweep", 2, ["learning_curves"]),
-        ("search", 2, ["incumbent", "search_space"]),
-        ("test", 1, ["confusion"]),
+        ("search", 2, SEARCH_FIGURES),
+        ("test", 1, ["confusion", "mistakes"]),
     ):
         html = shown[name]["text/html"]
         assert html.count("<tr>") == 1 + trials

@@ -171,6 +171,7 @@ def test_everything_is_drawn(reader: Reader, pages: dict[str, Path], name: str) 
 def test_a_click_sorts(reader: Reader, pages: dict[str, Path]) -> None:
     """By number, not by letters; again, the other way round; what has no number stays last."""
     reader.open(pages["search"])
+    reader.until(lambda: reader.all("td input"))  # the script has put its column in front
     assert reader.column("trial") == [str(number) for number in range(1, N_TRIALS + 1)]
     head = next(one for one in reader.all("th") if one.text.startswith("validation"))
     shown = []
