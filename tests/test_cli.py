@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +209,48 @@ def test_bad_input_is_one_line(
     assert printed.err.count("\n") == 1
     assert text in printed.err
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", sorted(mnist_lab.commands))
+def test_help_begins_with_examples(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Each on a line of its own, right after what the command is for."""
+    assert cli.main([name, "--help"]) == 0
+    _, what, examples, *_ = capsys.readouterr().out.split("\n\n")
+    assert what.endswith(".")
+    for line in examples.splitlines():
+        assert line.startswith(f"  mnist-lab {name}")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    """The script is the shell's, and asks the program for the words."""
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert f"_MNIST_LAB_COMPLETE={shell}_complete" in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    """In a real bash, with the script that it is given."""
+    (tmp_path / "mnist-lab").write_text(f'#!/bin/sh\nexec {sys.executable} -m mnist_lab "$@"\n')
+    (tmp_path / "mnist-lab").chmod(0o755)
+    ask = """
+    source <(mnist-lab completion bash)
+    complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+        _mnist_lab_completion mnist-lab; echo "${COMPREPLY[*]}"; }
+    complete_words mnist-lab ran
+    complete_words mnist-lab random-search --prec
+    """
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["/bin/bash", "-c", ask],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["random-search", "--precision"]
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def _halving_options(command: AnyCommand) -> AnyCommand:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="mnist-lab")
 def mnist_lab() -> None:
-    r"""Experiments with a small CNN on MNIST.
+    """Experiments with a small CNN on MNIST.
 
     \b
     mnist-lab lr-sweep                    which learning rate?
@@ -79,7 +79,13 @@ def mnist_lab() -> None:
 @repeats_option
 @training_options
 def lr_sweep(values: list[float], epochs: int, repeats: int, **options: Any) -> None:
-    """Train with several learning rates and compare."""
+    """Train with several learning rates and compare.
+
+    \b
+    mnist-lab lr-sweep
+    mnist-lab lr-sweep --values 0.1,0.03 --repeats 5
+    mnist-lab lr-sweep --data sample --epochs 2     a look at what it does
+    """
     from mnist_lab import study
 
     run, show = _with(options)
@@ -94,7 +100,12 @@ def lr_sweep(values: list[float], epochs: int, repeats: int, **options: Any) -> 
 @repeats_option
 @training_options
 def filter_sweep(values: list[int], epochs: int, repeats: int, **options: Any) -> None:
-    """Train with several filter sizes and compare error and time."""
+    """Train with several filter sizes and compare error and time.
+
+    \b
+    mnist-lab filter-sweep
+    mnist-lab filter-sweep --values 3,5 --repeats 5
+    """
     from mnist_lab import study
 
     run, show = _with(options)
@@ -110,7 +121,13 @@ def filter_sweep(values: list[int], epochs: int, repeats: int, **options: Any) -
 @_SPACE
 @training_options
 def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -> None:
-    """Train configurations drawn at random from a search space."""
+    """Train configurations drawn at random from a search space.
+
+    \b
+    mnist-lab random-search --iters 50
+    mnist-lab random-search --iters 80              continues the 50
+    mnist-lab random-search --iters 50 --space configs/wide-space.json
+    """
     from mnist_lab import study
     from mnist_lab.rundir import RunDir
 
@@ -124,6 +141,10 @@ def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -
 def hyperband(iters: int, space: Path | None, **options: Any) -> None:
     """Train many configurations shortly, and only the best for long.
 
+    \b
+    mnist-lab hyperband --iters 7
+    mnist-lab hyperband --iters 7 --dry-run         what it would train
+
     An iteration is a bracket: of 9 configurations trained for 2 epochs the best 3 go on to 6, and
     the best of those to 18; a trial that goes on continues from its checkpoint. The next brackets
     start with 3 at 6 epochs, then with 3 at 18, then with 9 at 2 again. So --iters 3 makes 15
@@ -136,6 +157,10 @@ def hyperband(iters: int, space: Path | None, **options: Any) -> None:
 @_halving_options
 def bohb(iters: int, space: Path | None, **options: Any) -> None:
     """Hyperband, with configurations proposed by a model of the results.
+
+    \b
+    mnist-lab bohb --iters 7
+    mnist-lab bohb --iters 7 --space configs/wide-space.json
 
     The brackets are those of `mnist-lab hyperband`. A third of the configurations stay random, and
     all of them until 10 results of one budget are known (with four hyperparameters).
@@ -161,7 +186,12 @@ def bohb(iters: int, space: Path | None, **options: Any) -> None:
 @repeats_option
 @training_options
 def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options: Any) -> None:
-    """Retrain a configuration and score the test images, once per repeat."""
+    """Retrain a configuration and score the test images, once per repeat.
+
+    \b
+    mnist-lab test --config results/random-search/best.json
+    mnist-lab test --config best.json --epochs 20 --repeats 10
+    """
     from mnist_lab import study
     from mnist_lab.config import TrainConfig, check, read_train_config
 
@@ -206,7 +236,12 @@ def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options:
 @epochs_option(12)
 @training_options
 def train(**options: Any) -> None:
-    """Train one configuration and keep the model."""
+    """Train one configuration and keep the model.
+
+    \b
+    mnist-lab train
+    mnist-lab train --learning-rate 0.05 --momentum 0.9 --epochs 20
+    """
     from mnist_lab import study
     from mnist_lab.config import TrainConfig, check
 
@@ -228,6 +263,10 @@ def train(**options: Any) -> None:
 def worker(run_dir: Path | None, **options: Any) -> None:
     """Join a run, from this machine or another, until it ends.
 
+    \b
+    mnist-lab worker results/hyperband
+    mnist-lab worker --join 192.168.0.7:41234 --token token.json
+
     Any number of machines may join and leave at any time. The run must have been started with
     --host and an address that they reach.
     """
@@ -244,7 +283,12 @@ def worker(run_dir: Path | None, **options: Any) -> None:
 @_RUN_DIR
 @output_options
 def status(run_dir: Path, **output: Any) -> None:
-    """Tell what is done, running, failed and left, and the best so far."""
+    """Tell what is done, running, failed and left, and the best so far.
+
+    \b
+    mnist-lab status results/random-search
+    mnist-lab status results/random-search --json
+    """
     from mnist_lab.cli import show
 
     show.status(run_dir, **output)
@@ -254,7 +298,11 @@ def status(run_dir: Path, **output: Any) -> None:
 @_RUN_DIR
 @output_options
 def plot(run_dir: Path, **output: Any) -> None:
-    """Draw the figures again, from the records alone."""
+    """Draw the figures again, from the records alone.
+
+    \b
+    mnist-lab plot results/random-search
+    """
     from mnist_lab import study
     from mnist_lab.cli import show
 
@@ -278,7 +326,12 @@ def plot(run_dir: Path, **output: Any) -> None:
 )
 @output_options
 def export(run_dir: Path, to: Any, out: Path | None, **output: Any) -> None:
-    """Write a run in the files of other programs."""
+    """Write a run in the files of other programs.
+
+    \b
+    mnist-lab export results/random-search --to csv
+    mnist-lab export results/lr-sweep --to course
+    """
     from mnist_lab import export as exports
     from mnist_lab.cli import show
 
@@ -289,7 +342,12 @@ def export(run_dir: Path, to: Any, out: Path | None, **output: Any) -> None:
 @click.argument("file", required=False)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
 def schema(file: str | None) -> None:
-    """Print the JSON schema of FILE, such as run.json, or of all files of a run by their names."""
+    """Print the JSON schema of a run's FILE, or of all files by their names.
+
+    \b
+    mnist-lab schema run.json
+    mnist-lab schema > schemas.json
+    """
     from mnist_lab.cli import show
 
     show.schema(file)
@@ -306,12 +364,34 @@ def schema(file: str | None) -> None:
 def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
     """Write one HTML page about a run, or about several and how they compare.
 
+    \b
+    mnist-lab report results/random-search
+    mnist-lab report results/hyperband results/bohb
+
     The page holds everything it needs: it opens without a network, on a phone, and prints.
     """
     from mnist_lab import study
     from mnist_lab.cli import show
 
     show.report(run_dirs, study.report(run_dirs, out), **output)
+
+
+@mnist_lab.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+def completion(shell: str) -> None:
+    """Print the script with which SHELL completes commands and options.
+
+    \b
+    mnist-lab completion bash >> ~/.bashrc
+    mnist-lab completion zsh >> ~/.zshrc
+    mnist-lab completion fish > ~/.config/fish/completions/mnist-lab.fish
+    """
+    from click import shell_completion
+
+    script = shell_completion.get_completion_class(shell)
+    assert script is not None  # noqa: S101 - the choices are click's own
+    click.echo(script(mnist_lab, {}, "mnist-lab", "_MNIST_LAB_COMPLETE").source())
 
 
 @mnist_lab.command("space")
@@ -325,7 +405,12 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
 )
 @output_options
 def space(space: Path | None, out: Path, **output: Any) -> None:
-    """Show how the search space samples, as a table and a figure."""
+    """Show how the search space samples, in words, numbers and a figure.
+
+    \b
+    mnist-lab space
+    mnist-lab space --space configs/wide-space.json
+    """
     from mnist_lab.cli import show
 
     show.space(space, out, **output)
@@ -334,7 +419,11 @@ def space(space: Path | None, out: Path, **output: Any) -> None:
 @mnist_lab.command("doctor")
 @output_options
 def doctor(**output: Any) -> None:
-    """Tell what this machine offers and what is missing."""
+    """Tell what this machine offers and what is missing.
+
+    \b
+    mnist-lab doctor
+    """
     from mnist_lab.cli import show
 
     show.doctor(**output)
