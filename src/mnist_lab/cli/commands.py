@@ -200,7 +200,7 @@ def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options:
         chosen = check(TrainConfig, chosen.model_dump() | {"epochs": epochs}, source="--epochs")
     run, show = _with(options)
     result = study.test(chosen, repeats=repeats, fit_on=fit_on, **run)
-    show(result, f"mnist-lab status {result.path}")
+    show(result, f"mnist-lab report {result.path}")
 
 
 @mnist_lab.command("train")
