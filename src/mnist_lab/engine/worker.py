@@ -149,15 +149,19 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         A worker whose memory grew too much says so with the result, and ends: it gets no other.
         """
         with self._one_at_a_time:
-            self._dispatcher, self._turn = callback, turn
-            callback._pyroTimeout = CALL_S  # noqa: SLF001 - Pyro4's documented setting
+            self._turn = turn
+            if self._dispatcher is None:
+                # Kept for the trials to come: the handshake of a connection takes milliseconds.
+                self._dispatcher = callback
+                callback._pyroTimeout = CALL_S  # noqa: SLF001 - Pyro4's documented setting
             result: dict[str, Any] = {"result": None, "exception": None}
             try:
                 result["result"] = self.compute(config_id=id, **kwargs)
             except Exception:  # noqa: BLE001 - whatever ended the trial is its result
                 result["exception"] = traceback.format_exc()
             leaves = self._growth()
-            _until_heard(lambda: callback.register_result(id, result, self.worker_id, turn, leaves))
+            told = (id, result, self.worker_id, turn, leaves)
+            _until_heard(lambda: self._dispatcher.register_result(*told))
             if leaves:
                 os._exit(ExitCode.DONE)
 
