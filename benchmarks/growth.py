@@ -181,7 +181,7 @@ def read(path: Path) -> Results:
 def write(path: Path, results: Results) -> None:
     """All runs, with the machine that they were made on."""
     record = {
-        "machine": machine.describe(),
+        "machine": machine.hardware(),
         "versions": machine.versions(),
         "results": [
             {"sweep": sweep._asdict(), "runs": runs} for sweep, runs in sorted(results.items())

@@ -180,8 +180,7 @@ def main() -> None:
                 flush=True,
             )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    here = {name: value for name, value in machine.describe().items() if name != "host"}
-    record = {"machine": here, "versions": machine.versions(), "results": results}
+    record = {"machine": machine.hardware(), "versions": machine.versions(), "results": results}
     (arguments.out / "scale.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     draw(results, arguments.out)
 

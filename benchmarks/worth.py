@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -35,9 +34,7 @@ def search(method: str, seed: int, data: Path, path: Path) -> dict[str, Any]:
     """Run the search as a user does, or continue it; returns what of it goes into the record."""
     command = [sys.executable, "-m", "mnist_lab", *METHODS[method], "--seed", str(seed)]
     command += ["--precision", "bfloat16", "--data", str(data), "--out", str(path)]
-    # It would keep Python from finding what it compiled the last time.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
     return summary(method, seed, path)
 
 
@@ -133,11 +130,10 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "worth.json"
-    here = {name: value for name, value in machine.describe().items() if name != "host"}
     record: dict[str, Any] = (
         json.loads(path.read_text(encoding="utf-8"))
         if path.exists()
-        else {"machine": here, "versions": machine.versions(), "searches": []}
+        else {"machine": machine.hardware(), "versions": machine.versions(), "searches": []}
     )
     done = {(one["method"], one["seed"]) for one in record["searches"]}
     for seed in range(arguments.seeds):

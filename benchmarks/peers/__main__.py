@@ -118,7 +118,6 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        host = {key: value for key, value in machine.describe().items() if key != "host"}
         requirements = {
             name: (HERE / "requirements" / peer.requirements).read_text(encoding="utf-8").split()
             for name, peer in PEERS.items()
@@ -127,7 +126,7 @@ class Record:
         self.content: dict[str, Any] = {
             "format_version": 1,
             "memory": f"largest sum of PSS over all processes, every {processes.INTERVAL_S} s",
-            "machine": host,
+            "machine": machine.hardware(),
             "versions": machine.versions(),
             "requirements": requirements,
             "works": {name: listed._asdict() for name, listed in WORKS.items()},

@@ -209,9 +209,13 @@ def versions() -> dict[str, str]:
 
 
 def describe() -> dict[str, Any]:
-    """The computer, for the record of a run: sizes in GiB."""
+    """The computer, for the record of a run: its name, and :func:`hardware`."""
+    return {"host": platform.node()} | hardware()
+
+
+def hardware() -> dict[str, Any]:
+    """What a computer is like, for a record that others see: sizes in GiB."""
     return {
-        "host": platform.node(),
         "system": f"{platform.system()} {platform.release()}",
         "processor": processor(),
         "cores": len(usable_cores()),
