@@ -269,7 +269,7 @@ def test_disk_is_full_before_the_start(disk: Disk) -> None:
 
 @pytest.mark.parametrize(
     ("words", "room", "file", "state"),
-    [(LONG, 72, "curves.json", "running"), (SEARCH, 96, r"\.png", "complete")],
+    [(LONG, 88, "curves.json", "running"), (SEARCH, 96, r"\.png", "complete")],
 )
 def test_disk_is_full_at_the_end(
     disk: Disk, words: tuple[str, ...], room: int, file: str, state: str
@@ -281,6 +281,7 @@ def test_disk_is_full_at_the_end(
         check_is_whole(out)
         assert RunDir(out).read_info().state == state
     trials = RunDir(out).read_trials()
+    assert {trial.state for trial in trials} == {"complete"}
     finish(out, words, FORMULA_UNUSABLE="1")
     assert RunDir(out).read_trials() == trials
     n_trained = [len(epochs) for *_, epochs in measured(str(out))]
