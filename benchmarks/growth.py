@@ -7,7 +7,7 @@ Each series varies one of trials, epochs, workers and training images, and leave
 trials of 4 epochs by 2 workers on 50,000 images; `start` is a sweep of 1 epoch. Other numbers of
 images are MNIST's, cut off or repeated. Series take turns, so that a machine whose speed drifts is
 fair to all. Writes growth.json after each run, and when it is there goes on with what is missing;
-then growth.md and growth.png, which show medians.
+then growth.md, growth.png and growth.svg, which show medians.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import psutil
 
-from mnist_lab import machine
+from mnist_lab import machine, plots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,7 +230,7 @@ def stages(runs: list[dict[str, Any]]) -> dict[str, float]:
     return {name: statistics.median(run["stages_s"][name] for run in runs) for name in STAGES}
 
 
-def draw(results: Results, path: Path) -> None:
+def draw(results: Results, out: Path) -> None:
     """A panel for each series that was measured, memory, and where the start goes."""
     from matplotlib.figure import Figure
 
@@ -250,7 +250,8 @@ def draw(results: Results, path: Path) -> None:
             left += spent
     axes.set(xlabel="seconds of a sweep of 1 epoch", xlim=(0, max(1.15 * left, 1)))
     axes.invert_yaxis()
-    figure.savefig(path, dpi=150)
+    for suffix, content in plots.save(figure).items():
+        (out / f"growth.{suffix}").write_bytes(content)
 
 
 def _curve(axes: Axes, results: Results, name: str, quantities: dict[str, str]) -> None:
@@ -298,7 +299,7 @@ def main() -> None:
                 told = ", ".join(f"{key} {value:,}" for key, value in sweep._asdict().items())
                 print(f"run {number + 1}: {told}: {runs[-1]['seconds']:.1f} s", flush=True)
     (arguments.out / "growth.md").write_text(table(results), encoding="utf-8")
-    draw(results, arguments.out / "growth.png")
+    draw(results, arguments.out)
     print(table(results))
 
 
