@@ -227,7 +227,7 @@ class TestSummary:
             make_trial(3, [0.5], filter_size=3, state="failed", epochs=2),
             make_trial(4, [], filter_size=5, state="waiting", epochs=2),
         ]
-        rows = curves.filter_costs(trials)
+        rows = curves.summary(trials, "filter_size")
         assert rows == [
             SummaryRow(
                 value=3,
@@ -348,6 +348,9 @@ class TestBudgets:
         assert (best.valid_error, best.configuration.epochs, best.reason) == (0.25, 2, None)
         assert curves.final_error(trial) is None
         assert len(curves.endings([trial])) == 1 + len(ends)
+        assert curves.largest_completed(trial) == best
+        (row,) = curves.summary([trial])
+        assert (row.errors, row.configuration.epochs) == ((0.25,), 2)
 
     def test_diverged(self) -> None:
         """A trial that diverged after its promotion had an error before; one promoted so had not.

@@ -19,7 +19,7 @@ from made_figures import brackets, hyperband
 from scipy import stats  # type: ignore[import-untyped]
 
 from mnist_lab import curves
-from mnist_lab.config import StudySettings, TrainConfig
+from mnist_lab.config import VARIED, StudySettings, TrainConfig
 from mnist_lab.findings import estimates, findings, page
 from mnist_lab.findings.words import between, counted, listed, points, signed
 from mnist_lab.records import Epoch, Rung, TestScore, Trial
@@ -109,6 +109,17 @@ def told(found: Sequence[Finding], topic: str) -> str:
 def of_sweep(values: Mapping[float, Sequence[Sequence[float]]], topic: str, **more: Any) -> str:
     """What a learning-rate sweep's findings tell of a topic."""
     return told(findings(LR_SWEEP, sweep(values, **more), N_VALID), topic)
+
+
+def test_sweep_of_another_hyperparameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new sweep needs only its name: its findings name what it varies."""
+    monkeypatch.setitem(VARIED, "lr-sweep", "batch_size")
+    losses = [(0.1, 0.1), (0.05, 0.1), (0.2, 0.01), (0.3, 0.01)]
+    trials = [make(1, [0.02] * 4, batch_size=32, losses=losses), make(2, [0.03] * 4, batch_size=64)]
+    words = " ".join(one.text for one in findings(LR_SWEEP, trials, N_VALID))
+    assert "batch size 32" in words
+    assert "2.00 % (1.74 to 2.29 %) with 32 and" in words
+    assert "learning rate 32" not in words.lower()
 
 
 class TestBest:

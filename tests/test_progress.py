@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_events import epoch_done, failed, finished, proposed, started, whole_trial
+from made_events import epoch_done, failed, finished, promoted, proposed, started, whole_trial
 from rich.console import Console
 
 from mnist_lab import forecast, progress
@@ -212,6 +212,20 @@ def test_table_of_results(table: Screen) -> None:
     shown = table.shows(*whole_trial(1, 0.02), proposed(2), started(2), failed(2))
     caption = " ".join(shown.split())  # as wide as the table, which has no row now
     assert f"2 of 2 trials done · 1 failed · best 2.00 % ({BASE})" in caption
+
+
+def test_best_of_several_budgets(clock: Clock) -> None:
+    """What trained longer is the best, whatever shorter trainings say; what diverged never is."""
+    screen = Screen(LiveTable, terminal=True, clock=clock)
+    earlier: list[Event] = [*whole_trial(1, 0.03), promoted(1, 4), started(1, from_epoch=3)]
+    screen.begin("a search", 5, fold(earlier))
+    assert "best 3.00 %" in screen.shows(started(1, attempt=2, from_epoch=3))
+    longer: list[Event] = [epoch_done(1, 4, 0.05), finished(1, budget=4), *whole_trial(2, 0.02)]
+    assert "best 5.00 %" in screen.shows(*longer)
+    lost: list[Event] = [proposed(3, epochs=9), started(3), epoch_done(3, 9, 0.01)]
+    shown = screen.shows(*lost, finished(3, diverged=True))
+    screen.watcher.end()
+    assert "best 5.00 %" in shown
 
 
 def test_table_without_validation(table: Screen) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from made_events import study_settings
@@ -20,6 +20,9 @@ from mnist_lab.config import TrainConfig
 from mnist_lab.errors import LabError, SettingsError
 from mnist_lab.report.charts import _Axis, _placed
 from mnist_lab.rundir import RunDir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LARGEST = 6_000_000  # bytes
 
@@ -75,7 +78,7 @@ def test_a_sweep_has_everything(tmp_path: Path) -> None:
     ):
         assert words in page.words
     assert [one["data-trial"] for one in page.all("tr") if "data-trial" in one] == list("1234")
-    assert [one["alt"] for one in page.all("img")] == ["Training and validation error by epoch"]
+    assert [one["alt"] for one in page.all("img")] == ["Errors by epoch"]
 
 
 def test_a_search_tells_every_fate(tmp_path: Path) -> None:
@@ -90,6 +93,15 @@ def test_a_search_tells_every_fate(tmp_path: Path) -> None:
 def test_a_killed_run_is_not_running(tmp_path: Path) -> None:
     """Nobody writes a run whose process died: it is interrupted, as `status` says."""
     assert "interrupted" in Page(study.report([search(tmp_path / "s")])).words
+
+
+@pytest.mark.parametrize("make", [sweep, search, final_test])
+def test_every_figure_is_told_in_words(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    """Who cannot see a figure is told what it shows, not what its file is called."""
+    page = Page(study.report([make(tmp_path / "run")]))
+    told = [image["alt"] or "" for image in page.all("img")]
+    assert told
+    assert all(" " in words for words in told)
 
 
 @pytest.mark.parametrize("repeats", [1, 3])

@@ -112,8 +112,10 @@ class _Board:
             self.n_done += len(trial.rungs)
             if trial.state == "failed":
                 self._count(failed=True)
-            if trial.rungs:
-                self._consider(trial.rungs[-1].valid_error, trial.configuration)
+            for rung in trial.rungs:
+                if not rung.diverged:
+                    reached = {"epochs": rung.budget}
+                    self._consider(rung.valid_error, trial.configuration.model_copy(update=reached))
 
     def update(self, event: Event) -> None:
         """Follow one event."""
@@ -135,7 +137,7 @@ class _Board:
         else:
             running = self.running.pop(event.trial)
             self._count(failed=isinstance(event, Failed))
-            if running.epochs and isinstance(event, Finished):
+            if running.epochs and isinstance(event, Finished) and not event.diverged:
                 error = running.epochs[-1].valid_error
                 self._consider(error, running.proposed.configuration)
 
@@ -152,7 +154,11 @@ class _Board:
         self.n_failed += failed
 
     def _consider(self, error: float | None, configuration: TrainConfig) -> None:
-        if error is not None and (self.best is None or error < self.best[0]):
+        """Keep the best: only what was trained for the largest budget so far is compared."""
+        best = self.best
+        if error is not None and (
+            best is None or (-configuration.epochs, error) < (-best[1].epochs, best[0])
+        ):
             self.best = (error, configuration)
 
 

@@ -134,12 +134,8 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     )
     if info.data["notice"]:
         say(f"note: {info.data['notice']}", markup=False)
-    rows = [
-        row for row in curves.summary(trials, VARIED.get(info.settings.experiment)) if row.error
-    ]
-    if rows:  # no more than this: the other findings take a second
-        best = min(rows, key=_place)
-        assert best.error is not None  # noqa: S101 - rows were chosen so
+    best = _best(info, trials)
+    if best is not None and best.error is not None:  # no more: the other findings take a second
         say(
             f"best: {curves.describe(best.configuration)}, validation error "
             f"{curves.percent(best.error.mean, best.error.sd)} (n = {best.error.n})",
@@ -245,7 +241,7 @@ def _yes_no(value: object) -> str:
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     """The run as one JSON object."""
-    best = curves.best_trial(trials)
+    best = _best(info, trials)
     states = [trial.state for trial in trials]
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
@@ -274,9 +270,11 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
             for row in curves.summary(trials, VARIED.get(info.settings.experiment))
         ],
         "best": None
-        if best is None
+        if best is None or best.error is None
         else {
-            "valid_error": best.valid_error,
+            "valid_error": best.error.mean,
+            "valid_error_sd": best.error.sd,
+            "n": best.error.n,
             "configuration": best.configuration.model_dump(mode="json"),
         },
         "test": _test(trials),
@@ -319,6 +317,12 @@ def _table(info: RunInfo, trials: list[Trial]) -> Table:
     if len(shown) < len(rows):
         table.caption = f"the best {len(shown)} of {len(rows)}; all are in curves.json"
     return table
+
+
+def _best(info: RunInfo, trials: list[Trial]) -> SummaryRow | None:
+    """The row with the lowest error so far; of a sweep with repeats, the lowest mean."""
+    rows = curves.summary(trials, VARIED.get(info.settings.experiment))
+    return min((row for row in rows if row.error), key=_place, default=None)
 
 
 def _place(row: SummaryRow) -> tuple[int, float]:

@@ -41,17 +41,16 @@ from mnist_lab.curves.trials import (
     SummaryRow,
     Tally,
     best_trial,
-    describe,
     endings,
     fate,
-    filter_costs,
     final_error,
-    percent,
+    largest_completed,
     seconds_per_epoch,
     spread,
     summary,
     tally,
 )
+from mnist_lab.curves.words import describe, in_words, percent, value_text
 
 __all__ = [
     "BracketPanel",
@@ -84,9 +83,10 @@ __all__ = [
     "endings",
     "expected_median",
     "fate",
-    "filter_costs",
     "final_error",
+    "in_words",
     "incumbents",
+    "largest_completed",
     "learning_curves",
     "median_spending",
     "octaves",
@@ -98,6 +98,7 @@ __all__ = [
     "spread",
     "summary",
     "tally",
+    "value_text",
     "wilson_interval",
     "wrong_images",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab.curves.trials import Fate, endings, fate, final_error
+from mnist_lab.curves.trials import Fate, fate, largest_completed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,11 +50,9 @@ def ranking(trials: Iterable[Trial], values: Sequence[Mapping[str, Any]]) -> lis
 
 
 def _unranked(trial: Trial, values: Mapping[str, Any]) -> RankedTrial:
-    budget, error = trial.configuration.epochs, None
-    for one in endings([trial]):
-        reached = final_error(one)
-        if reached is not None:
-            budget, error = one.configuration.epochs, reached
+    completed = largest_completed(trial)
+    budget = (completed or trial).configuration.epochs
+    error = completed.valid_error if completed else None
     curve = tuple(epoch.valid_error for epoch in trial.epochs)
     what = fate(trial)
     if what == "complete" and error is None:

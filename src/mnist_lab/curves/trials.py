@@ -5,8 +5,6 @@ from __future__ import annotations
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mnist_lab.config import OPTIONAL
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -44,7 +42,8 @@ class SummaryRow(NamedTuple):
     """What one configuration achieved and cost: a line of the final table.
 
     `value` is that of the varied hyperparameter, None where nothing in particular varies; `errors`
-    are the final validation errors of the repeats that count, and `error` is their spread.
+    are the final validation errors of the repeats that count, and `error` is their spread. Where
+    trials are promoted, errors and configuration are those of :func:`largest_completed`.
     """
 
     value: float | None
@@ -117,6 +116,15 @@ def _as_of(trial: Trial, rung: Rung) -> Trial:
     )
 
 
+def largest_completed(trial: Trial) -> Trial | None:
+    """The trial as it was at the largest budget that it completed with an error that counts.
+
+    None before the first. A trial that was promoted, and trains on or failed since, stands here
+    with what it reached before.
+    """
+    return next((one for one in reversed(endings([trial])) if final_error(one) is not None), None)
+
+
 def best_trial(trials: Iterable[Trial]) -> Trial | None:
     """The incumbent: the lowest final validation error; of equals, the one proposed first.
 
@@ -156,40 +164,16 @@ def summary(trials: Iterable[Trial], varied: str | None = None) -> list[SummaryR
     return [_summary_row(value if varied else None, group) for value, group in groups.items()]
 
 
-def filter_costs(trials: Iterable[Trial]) -> list[SummaryRow]:
-    """What each filter size achieves and costs, in the order in which they were proposed."""
-    return summary(trials, "filter_size")
-
-
 def _summary_row(value: float | None, trials: list[Trial]) -> SummaryRow:
-    errors = tuple(error for trial in trials if (error := final_error(trial)) is not None)
+    completed = [one for trial in trials if (one := largest_completed(trial)) is not None]
+    errors = tuple(error for one in completed if (error := one.valid_error) is not None)
     return SummaryRow(
         value=value,
-        configuration=trials[0].configuration,
+        configuration=(completed or trials)[0].configuration,
         tally=tally(trials),
         errors=errors,
         error=spread(errors),
         seconds_per_epoch=seconds_per_epoch(*trials),
-    )
-
-
-def percent(error: float, sd: float | None = None) -> str:
-    """An error in words: `1.21 %`, `12.3 %`, or with its deviation `1.21 ± 0.08 %`."""
-    digits = 2 if error < 0.1 else 1  # noqa: PLR2004 - three significant digits either way
-    deviation = "" if sd is None else f" ± {100 * sd:.{digits}f}"
-    return f"{100 * error:.{digits}f}{deviation} %"
-
-
-def describe(configuration: TrainConfig) -> str:
-    """A configuration in words; what is not on the exercise sheet only where it is not 0."""
-    filters, size = configuration.num_filters, configuration.filter_size
-    epochs = configuration.epochs
-    others = ((name, getattr(configuration, name)) for name in OPTIONAL)
-    return (
-        f"learning rate {configuration.learning_rate:.4g}, batch size {configuration.batch_size}, "
-        f"{filters} filter{'s' * (filters > 1)} of {size}×{size}, "
-        f"{epochs} epoch{'s' * (epochs > 1)}"
-        + "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in others if value)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab import curves
-from mnist_lab.curves import percent
+from mnist_lab.curves import in_words, percent
 from mnist_lab.findings.words import Finding, capital, counted, listed
 
 if TYPE_CHECKING:
@@ -60,11 +60,6 @@ def examples(
                     chosen[one.name] = first
     known = {one.name: one for one in hyperparameters}
     return {name: curves.chance(known[name], value) for name, value in chosen.items()}
-
-
-def in_words(name: str) -> str:
-    """A hyperparameter's name in words."""
-    return name.replace("_", " ").replace("num ", "number of ")
 
 
 def _range(one: SampledHyperparameter) -> Iterator[str]:

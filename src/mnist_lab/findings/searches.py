@@ -40,7 +40,7 @@ class Dimension(NamedTuple):
     @property
     def words(self) -> str:
         """Its name in words."""
-        return "number of filters" if self.name == "num_filters" else self.name.replace("_", " ")
+        return curves.in_words(self.name)
 
 
 def search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:

@@ -76,11 +76,10 @@ def sweep(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> lis
 
 def _group(line: LearningCurve, varied: str, trials: Sequence[Trial], *, alone: bool) -> Group:
     own = tuple(one for one in trials if getattr(one.configuration, varied) == line.value)
-    if varied == "filter_size":
-        name = f"{line.value}×{line.value}"
-        return Group(name, f"filter size {name}", line.value, own)
-    name = "this configuration" if alone else f"{line.value:.4g}"
-    return Group(name, name if alone else f"learning rate {name}", line.value, own)
+    if alone:
+        return Group("this configuration", "this configuration", line.value, own)
+    name = curves.value_text(varied, line.value)
+    return Group(name, f"{curves.in_words(varied)} {name}", line.value, own)
 
 
 def _compared(low: Group, high: Group, n_valid: int) -> Difference:

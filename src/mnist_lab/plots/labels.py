@@ -107,13 +107,3 @@ def remark(tally: curves.Tally) -> str:
         if count and fate != "complete"
     ]
     return ("" if tally.total == 1 or not fates else f"of {tally.total}: ") + ", ".join(fates)
-
-
-def in_words(field: str) -> str:
-    """A field of the configuration in words."""
-    return field.replace("_", " ").replace("num ", "number of ")
-
-
-def value_text(name: str, value: float) -> str:
-    """A value of the field `name` as a reader writes it: a filter size as a square."""
-    return f"{value}×{value}" if name == "filter_size" else f"{value:g}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from mnist_lab.plots.labels import in_words, remark, value_text
+from mnist_lab.curves import in_words, value_text
+from mnist_lab.plots.labels import remark
 from mnist_lab.plots.page import add_axes, log_ticks, new_page, percent_ticks, say
 from mnist_lab.plots.style import BOTTOM, INK, LABEL_POINTS, LEFT, styled
 from mnist_lab.plots.trials import LOST, line_style, rank_scale, shades_in_words

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from mnist_lab.curves import active_shares
-from mnist_lab.plots.labels import in_words, value_text
+from mnist_lab.curves import active_shares, in_words, value_text
 from mnist_lab.plots.page import add_axes, log_axis, new_page, say
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
 

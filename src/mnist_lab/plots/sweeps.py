@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mnist_lab.curves import percent
-from mnist_lab.plots.labels import End, in_words, label_ends, look, remark, value_text, wrapped
+from mnist_lab.curves import in_words, percent, value_text
+from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BOTTOM, GREY, LEFT, styled
 

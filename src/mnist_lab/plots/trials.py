@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import blended_transform_factory
 
-from mnist_lab.curves import percent
-from mnist_lab.plots.labels import End, in_words, label_ends, look, remark, value_text, wrapped
+from mnist_lab.curves import in_words, percent, value_text
+from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
 from mnist_lab.plots.page import add_axes, integer_axis, log_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, styled
 

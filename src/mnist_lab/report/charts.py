@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab import curves
 from mnist_lab.config import VARIED
-from mnist_lab.curves import percent
-from mnist_lab.plots.labels import in_words, value_text
+from mnist_lab.curves import in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +103,10 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
 
 def _error(trial: Trial) -> float | None:
     """The final error of a trial: of the test images, if it looked at them."""
-    return trial.test.test_error if trial.test else curves.final_error(trial)
+    if trial.test:
+        return trial.test.test_error
+    completed = curves.largest_completed(trial)
+    return completed.valid_error if completed else None
 
 
 def _label(run: Reported, trial: Trial) -> str:

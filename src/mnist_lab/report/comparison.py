@@ -8,9 +8,8 @@ from markupsafe import Markup
 
 from mnist_lab import __version__, curves, plots
 from mnist_lab.config import VARIED
-from mnist_lab.curves import percent
+from mnist_lab.curves import in_words, percent, value_text
 from mnist_lab.findings.words import between, counted
-from mnist_lab.plots.labels import in_words, value_text
 from mnist_lab.report.reported import best
 from mnist_lab.report.sections import cell, figure, joined, table
 

@@ -9,10 +9,9 @@ from markupsafe import Markup
 
 from mnist_lab import curves
 from mnist_lab.config import VARIED, describe_brackets
-from mnist_lab.curves import percent
+from mnist_lab.curves import in_words, percent, value_text
 from mnist_lab.findings import findings
 from mnist_lab.findings.words import between, capital, counted
-from mnist_lab.plots.labels import in_words, value_text
 from mnist_lab.report.commands import commands
 
 if TYPE_CHECKING:
@@ -34,11 +33,14 @@ _QUESTIONS = {
 }
 # What a reader who cannot see the figure is told; the findings have the numbers.
 _ALTERNATIVES = {
-    "learning_curves": "Training and validation error by epoch",
+    "learning_curves": "Errors by epoch",
     "filter_cost": "Validation error against seconds per epoch for each filter size",
     "incumbent": "The errors of the trials and the lowest so far",
     "brackets": "Which trials went on at each rung of the brackets",
     "search_space": "What the search space samples, hyperparameter by hyperparameter",
+    "hyperparameters": "The error of each trial against each hyperparameter",
+    "parallel_coordinates": "A line for each trial through its hyperparameters and its error",
+    "mistakes": "The misclassified test images, the most confident mistakes first",
     "confusion": "Which digits were taken for which",
     "spending": "The lowest error so far against the epochs spent, for each run",
 }
@@ -223,10 +225,12 @@ def _row(
     n_epochs, budget = len(trial.epochs), trial.configuration.epochs
     train = trial.epochs[-1].train_error if trial.epochs else None
     state = ": ".join(filter(None, (curves.fate(trial), trial.reason)))
+    completed = curves.largest_completed(trial)
+    error = completed.valid_error if completed else None
     cells = [
         cell(trial.trial, trial.trial),
         *([cell(trial.repeat, trial.repeat)] if repeated else []),
-        *(_test_cells(trial) if one.is_test else [_error_cell(curves.final_error(trial))]),
+        *(_test_cells(trial) if one.is_test else [_error_cell(error)]),
         *(
             cell(value_text(name, round(value, 6)), value)
             for name in varied

@@ -59,11 +59,18 @@ def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, s
         SettingsError: they disagree; the difference is shown.
     """
     before, after = info.settings.model_dump(), settings.model_dump()
+    # A search space is longer than a line, so is a whole configuration.
+    spaces = before.pop("space"), after.pop("space")
+    before |= before.pop("base")
+    after |= after.pop("base")
     different = [
-        f"{key} {before[key]} there, {after[key]} now"
-        for key in before
-        if before[key] != after[key] and not (key == "iters" and _grows(before[key], after[key]))
+        f"{key} {before.get(key)} there, {after.get(key)} now"
+        for key in {**before, **after}
+        if before.get(key) != after.get(key)
+        and not (key == "iters" and _grows(before[key], after[key]))
     ]
+    if spaces[0] != spaces[1]:
+        different.append("another search space")
     if info.data["digests"] != digests:
         different.append("another data set")
     if different:

@@ -63,8 +63,11 @@ def join(
     orders = joining.orders_of(joined)
     given = orders.arguments
     dataset = datasets.load(data or _source(orders), expect=given["digests"])
-    places = _places(orders, workers, nice=nice)
-    watch.note(f"joining {joined.host}:{joined.port} with {len(places)} workers")
+    places, why_fewer = _places(orders, workers, nice=nice)
+    if why_fewer:
+        watch.note(f"--workers auto starts {len(places)}: {why_fewer}")
+    n_workers = "1 worker" if len(places) == 1 else f"{len(places)} workers"
+    watch.note(f"joining {joined.host}:{joined.port} with {n_workers}")
     with datasets.share(dataset.training_on(given["fit_on"]), dataset.test) as shared:
         mine = {"source": dataset.info.source, "shared": shared}
         del dataset  # the workers have it
@@ -111,7 +114,7 @@ def _source(orders: Orders) -> str | None:
     return source if here else None
 
 
-def _places(orders: Orders, workers: int | None, *, nice: bool) -> list[Place]:
+def _places(orders: Orders, workers: int | None, *, nice: bool) -> tuple[list[Place], str]:
     if workers is not None and workers < 1:
         raise SettingsError(
             "--workers is auto or at least 1 here", received=workers, next_step="leave it out"
@@ -120,4 +123,4 @@ def _places(orders: Orders, workers: int | None, *, nice: bool) -> list[Place]:
     n_gpus = machine.usable_gpus() if on_gpu else 0
     if on_gpu and n_gpus == 0:
         raise no_gpu()
-    return places_for(workers, n_gpus, orders.n_threads, nice=nice)[0]
+    return places_for(workers, n_gpus, orders.n_threads, nice=nice)

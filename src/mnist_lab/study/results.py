@@ -178,7 +178,7 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
             curves.learning_curves(trials, varied), caption
         )
     if settings.experiment == "filter-sweep":
-        drawn["filter_cost"] = plots.filter_cost(curves.filter_costs(trials), caption)
+        drawn["filter_cost"] = plots.filter_cost(curves.summary(trials, "filter_size"), caption)
     return drawn
 
 

@@ -1,0 +1,40 @@
+"""Errors, configurations and hyperparameters as a reader writes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnist_lab.config import OPTIONAL
+
+if TYPE_CHECKING:
+    from mnist_lab.config import TrainConfig
+
+
+def percent(error: float, sd: float | None = None) -> str:
+    """An error in words: `1.21 %`, `12.3 %`, or with its deviation `1.21 ± 0.08 %`."""
+    digits = 2 if error < 0.1 else 1  # noqa: PLR2004 - three significant digits either way
+    deviation = "" if sd is None else f" ± {100 * sd:.{digits}f}"
+    return f"{100 * error:.{digits}f}{deviation} %"
+
+
+def describe(configuration: TrainConfig) -> str:
+    """A configuration in words; what is not on the exercise sheet only where it is not 0."""
+    filters, size = configuration.num_filters, configuration.filter_size
+    epochs = configuration.epochs
+    others = ((name, getattr(configuration, name)) for name in OPTIONAL)
+    return (
+        f"learning rate {configuration.learning_rate:.4g}, batch size {configuration.batch_size}, "
+        f"{filters} filter{'s' * (filters > 1)} of {size}×{size}, "
+        f"{epochs} epoch{'s' * (epochs > 1)}"
+        + "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in others if value)
+    )
+
+
+def in_words(field: str) -> str:
+    """A field of the configuration, or a hyperparameter's name, in words."""
+    return field.replace("_", " ").replace("num ", "number of ")
+
+
+def value_text(name: str, value: float) -> str:
+    """A value of the field `name` as a reader writes it: a filter size as a square."""
+    return f"{value}×{value}" if name == "filter_size" else f"{value:g}"
