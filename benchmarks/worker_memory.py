@@ -2,7 +2,8 @@
 
     python benchmarks/worker_memory.py --data mnist.npz --trials 50
 
-Prints the resident memory of the process in MB after each trial; a worker must stay below 1.5 GB.
+Prints the resident memory of the process in MB after each trial; `--workers auto` counts
+1.2 GiB for a worker (machine.WORKER_GIB).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from mnist_lab.config import TrainConfig, forward_multiplications
 from mnist_lab.errors import ExitCode
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -33,11 +34,17 @@ def test_every_command_of_the_readme_exists() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    """No link of the README, the changelog included, is broken."""
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+    """No link of the README and of the documentation is broken."""
+    for page in PAGES:
+        links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        for link in links:
+            assert "://" in link or (page.parent / link).exists(), f"{link} of {page.name}"
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_every_page_can_be_reached(page: Path) -> None:
+    """The README leads to each page of the documentation."""
+    assert f"(docs/{page.name})" in README
 
 
 def test_settings_files_are_named() -> None:

@@ -1,7 +1,8 @@
 """HpBandSter made dependable: proposals, the resumable master, worker processes.
 
-:func:`run_trials` is the only door. HpBandSter decides and distributes; what it lacks (resuming,
-noticing the dead, ending instead of hanging) is added by the modules of this folder.
+:func:`run_trials` trains; `joining` lets other machines take part. HpBandSter decides and
+distributes; what it lacks (resuming, noticing the dead, ending instead of hanging) is added by the
+modules of this folder.
 """
 
 from __future__ import annotations

@@ -111,10 +111,8 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         for thread in threads:
             thread.join()
 
-    def shutdown(self, shutdown_workers: bool = False) -> None:  # noqa: FBT001, FBT002 - HpBandSter's
-        """End all threads; `shutdown_workers` asks the workers to end too."""
-        if shutdown_workers:
-            self.shutdown_all_workers()
+    def shutdown(self) -> None:
+        """End all threads; the workers are left alone."""
         with self.runner_cond:
             self.shutdown_all_threads = True
             self.runner_cond.notify_all()

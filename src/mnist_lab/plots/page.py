@@ -36,7 +36,7 @@ class Caption(NamedTuple):
     """Where a figure comes from; what is empty is left out.
 
     `notice` is what the reader must know about the data (`DatasetInfo.notice`) and stands below the
-    title; the rest is small print: `n` says how many (`5 repeats`), `version` is of mnist-lab.
+    title; the rest is small print: `n` says how many (`n = 5`), `version` is of mnist-lab.
     """
 
     data_name: str

@@ -1,4 +1,4 @@
-"""The figures of a search: the best configuration so far, and what the search space samples."""
+"""The figures of searches: the best configuration so far, and what it took to find it."""
 
 from __future__ import annotations
 

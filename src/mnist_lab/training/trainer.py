@@ -76,7 +76,7 @@ class Trainer:
     def fit(self, config: TrainConfig, *, seed: int, start: bytes | None = None) -> Iterator[Epoch]:
         """Train `config` from `seed`, yielding each epoch when it is done.
 
-        A loss that is not finite ends the training: the last epoch then has null losses.
+        A loss that is not finite ends the training: of the last epoch the one that is not is null.
 
         Args:
             config: the configuration.
