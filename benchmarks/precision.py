@@ -4,8 +4,8 @@
 
 Trains the base configuration and the best one of a random search for 6 epochs each, from 20 seeds
 that both precisions share. The test images are not looked at. The runs are in results/precision/,
-and the same command continues what was interrupted. Writes precision.json and precision.md after each
-configuration.
+and the same command continues what was interrupted. Writes precision.json and precision.md after
+each configuration.
 """
 
 from __future__ import annotations

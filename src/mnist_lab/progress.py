@@ -75,7 +75,7 @@ def duration(seconds: float) -> str:
 class _Running:
     """A trial that a worker trains now."""
 
-    proposed: Proposed
+    configuration: TrainConfig
     since: float
     # Epochs done, those of earlier sessions included; `epochs` are this session's.
     n_done: int
@@ -94,7 +94,7 @@ class _Running:
         if speed is None:
             return None
         spent = now - self.since
-        n_left = self.proposed.configuration.epochs - self.n_done
+        n_left = self.configuration.epochs - self.n_done
         return max(n_left * speed - spent, 0.0)
 
 
@@ -105,7 +105,7 @@ class _Board:
         self.forecast = forecast
         self.start = time.monotonic()
         self.running: dict[int, _Running] = {}
-        self.proposed: dict[int, Proposed] = _proposals(trials)
+        self.configurations = {trial.trial: trial.configuration for trial in trials}
         self.n_done = self.n_failed = 0
         self.best: tuple[float, TrainConfig] | None = None
         for trial in trials:
@@ -120,14 +120,13 @@ class _Board:
     def update(self, event: Event) -> None:
         """Follow one event."""
         if isinstance(event, Proposed):
-            self.proposed[event.trial] = event
+            self.configurations[event.trial] = event.configuration
         elif isinstance(event, Promoted):
-            before = self.proposed[event.trial]
-            configuration = before.configuration.model_copy(update={"epochs": event.budget})
-            self.proposed[event.trial] = before.model_copy(update={"configuration": configuration})
+            before = self.configurations[event.trial]
+            self.configurations[event.trial] = before.model_copy(update={"epochs": event.budget})
         elif isinstance(event, Started):
             self.running[event.trial] = _Running(
-                self.proposed[event.trial], time.monotonic(), event.from_epoch
+                self.configurations[event.trial], time.monotonic(), event.from_epoch
             )
         elif isinstance(event, EpochDone):
             running = self.running[event.trial]
@@ -139,7 +138,7 @@ class _Board:
             self._count(failed=isinstance(event, Failed))
             if running.epochs and isinstance(event, Finished) and not event.diverged:
                 error = running.epochs[-1].valid_error
-                self._consider(error, running.proposed.configuration)
+                self._consider(error, running.configuration)
 
     def outlook(self) -> list[str]:
         """The time left, and what fits before the deadline, in words, as far as they are known."""
@@ -183,10 +182,10 @@ class Lines:
             self._say(f"{name} is promoted to {event.budget} epochs")
         elif isinstance(event, Started):
             again = f", attempt {event.attempt}" if event.attempt > 1 else ""
-            config = self._board.proposed[event.trial].configuration
+            config = self._board.configurations[event.trial]
             self._say(f"{name} starts{again}: {describe(config)}")
         elif isinstance(event, EpochDone) and running is not None:
-            n_epochs = running.proposed.configuration.epochs
+            n_epochs = running.configuration.epochs
             self._say(
                 f"{name} epoch {event.epoch.epoch}/{n_epochs}: "
                 f"{_error(running.epochs)}, {event.epoch.duration_s:.1f} s"
@@ -284,8 +283,8 @@ class LiveTable:
             left = running.seconds_left(now)
             table.add_row(
                 str(number),
-                describe(running.proposed.configuration),
-                f"{running.n_done}/{running.proposed.configuration.epochs}",
+                describe(running.configuration),
+                f"{running.n_done}/{running.configuration.epochs}",
                 _error(epochs),
                 "–" if speed is None else f"{speed:.2f}",
                 "–" if left is None else duration(left),
@@ -324,18 +323,3 @@ def _error(epochs: list[Epoch]) -> str:
     if last.valid_error is None:
         return f"training error {percent(last.train_error)}"
     return f"validation error {percent(last.valid_error)}"
-
-
-def _proposals(trials: Sequence[Trial]) -> dict[int, Proposed]:
-    """The trials' proposals again: one that continues is not proposed a second time."""
-    return {
-        trial.trial: Proposed(
-            time="",
-            trial=trial.trial,
-            id=trial.id,
-            configuration=trial.configuration,
-            seed=trial.seed,
-            repeat=trial.repeat,
-        )
-        for trial in trials
-    }
