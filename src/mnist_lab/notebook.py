@@ -106,7 +106,7 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     """
     settings, tally, best = info.settings, curves.tally(trials), curves.best_trial(trials)
     n_done = tally.total - tally.unfinished
-    planned = max(settings.n_trials, tally.total)
+    planned = curves.n_planned(settings, trials)
     what = f"{settings.experiment} on {escape(info.data['name'])}"
     lines = [f"<b>{escape(name)}</b>: {what}, {info.state}, {n_done} of {planned} trials done"]
     if info.data["notice"]:

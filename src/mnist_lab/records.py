@@ -33,6 +33,11 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def timestamp(when: str | None) -> float:
+    """Seconds since 1970 of an RFC 3339 time such as :func:`now` gives; 0 where there is none."""
+    return datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() if when else 0.0
+
+
 class Epoch(Frozen):
     """One pass over the training images, and the validation after it.
 

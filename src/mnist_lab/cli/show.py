@@ -52,9 +52,9 @@ def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> No
     else:
         _print_outcome(run, next_command, no_color=no_color)
     if run.info.state == "stopped":
-        n_ended = sum(trial.ended is not None for trial in run.trials)
+        planned = curves.n_planned(run.info.settings, run.trials)
         raise TimeLimit(
-            f"the time limit is reached with {n_ended} of {run.info.settings.n_trials} trials done",
+            f"the time limit is reached with {curves.n_ended(run.trials)} of {planned} trials done",
             next_step="give the same command to continue",
         )
 
@@ -245,8 +245,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     states = [trial.state for trial in trials]
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
-    # HpBandSter proposes more where too few of a rung could be trained.
-    planned = max(info.settings.n_trials, len(trials))
+    planned = curves.n_planned(info.settings, trials)
     return {
         "out": str(path),
         "experiment": info.settings.experiment,

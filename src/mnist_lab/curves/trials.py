@@ -6,9 +6,9 @@ from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
-    from mnist_lab.config import TrainConfig
+    from mnist_lab.config import StudySettings, TrainConfig
     from mnist_lab.records import Rung, Trial
 
 Fate = Literal["complete", "diverged", "failed", "unfinished"]
@@ -74,6 +74,19 @@ def tally(trials: Iterable[Trial]) -> Tally:
     """How many trials met each fate."""
     fates = [fate(trial) for trial in trials]
     return Tally(*(fates.count(one) for one in Tally._fields))  # type: ignore[arg-type]
+
+
+def n_ended(trials: Iterable[Trial]) -> int:
+    """How many of the trials have ended, however they did."""
+    return sum(trial.ended is not None for trial in trials)
+
+
+def n_planned(settings: StudySettings, trials: Collection[Trial]) -> int:
+    """How many trials a study comes to, as far as is known.
+
+    HpBandSter proposes more than it was asked for where too few of a rung could be trained.
+    """
+    return max(settings.n_trials, len(trials))
 
 
 def final_error(trial: Trial) -> float | None:

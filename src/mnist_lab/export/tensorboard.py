@@ -7,11 +7,11 @@ that is installed, so the events are put into records here.
 from __future__ import annotations
 
 import io
-from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import not_installed
+from mnist_lab.records import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -53,7 +53,7 @@ def _name(trial: Trial) -> str:
 
 def _scalars(trial: Trial) -> Iterator[tuple[str, int, float, float]]:
     """What was measured of a trial: tag, step, time in seconds since 1970, value."""
-    at = _seconds(trial.started)
+    at = timestamp(trial.started)
     for epoch in trial.epochs:
         at += epoch.duration_s
         for tag in _EPOCH_TAGS:
@@ -68,7 +68,7 @@ def _study(info: RunInfo, names: Sequence[str], metrics: Sequence[str]) -> Itera
     from tensorboard.plugins.hparams import summary_v2 as hparams
     from tensorboard.plugins.text.summary_v2 import text_pb
 
-    at = _seconds(info.started)
+    at = timestamp(info.started)
     columns = [hparams.HParam(name) for name in names]
     results = [hparams.Metric(tag, display_name=tag.replace("_", " ")) for tag in metrics]
     yield _event(at, 0, hparams.hparams_config_pb(columns, results, time_created_secs=at))
@@ -83,13 +83,13 @@ def _training(
     from tensorboard.plugins.hparams import summary_v2 as hparams
     from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-    began = _seconds(trial.started)
+    began = timestamp(trial.started)
     values = {name: getattr(trial.configuration, name) for name in names}
     yield _event(began, 0, hparams.hparams_pb(values, _name(trial), start_time_secs=began))
     for tag, step, at, value in scalars:
         yield _event(at, step, scalar_pb(tag, value))
     if trial.ended is not None:
-        yield _event(_seconds(trial.ended), 0, _session_end(trial))
+        yield _event(timestamp(trial.ended), 0, _session_end(trial))
 
 
 def _session_end(trial: Trial) -> Any:
@@ -99,7 +99,7 @@ def _session_end(trial: Trial) -> Any:
 
     ending = plugin_data_pb2.SessionEndInfo(
         status=api_pb2.STATUS_FAILURE if trial.state == "failed" else api_pb2.STATUS_SUCCESS,
-        end_time_secs=_seconds(trial.ended),
+        end_time_secs=timestamp(trial.ended),
     )
     about = metadata.create_summary_metadata(
         plugin_data_pb2.HParamsPluginData(session_end_info=ending)
@@ -126,8 +126,3 @@ def _records(events: Iterable[Any]) -> bytes:
     for event in (Event(wall_time=0.0, file_version="brain.Event:2"), *events):
         writer.write(event.SerializeToString())
     return content.getvalue()
-
-
-def _seconds(when: str | None) -> float:
-    """Seconds since 1970 of an RFC 3339 time; 0 where there is none."""
-    return datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() if when else 0.0

@@ -47,7 +47,7 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     tally = curves.tally(trials)
     about = (
         f"{data['n_train']:,} training, {data['n_valid']:,} validation and {data['n_test']:,} test "
-        f"images; {tally.complete} of {counted(max(settings.n_trials, len(trials)), 'trial')} "
+        f"images; {tally.complete} of {counted(curves.n_planned(settings, trials), 'trial')} "
         f"complete, with seed {settings.seed}. Computed from the records; n counts trainings."
     )
     lines = [

@@ -315,7 +315,7 @@ def _diverging(all_groups: Sequence[Group], known: Sequence[Group]) -> list[Find
             continue
         first = min(len(trial.epochs) for trial in diverged)
         config = diverged[0].configuration
-        n_ended = sum(trial.ended is not None for trial in group.trials) or len(group.trials)
+        n_ended = curves.n_ended(group.trials) or len(group.trials)
         of = f"{len(diverged)} of {counted(n_ended, 'training')}"
         when = f"first in epoch {first}" if first else "at once"
         text = f"{capital(group.title)} diverged in {of}, {when}."

@@ -60,7 +60,7 @@ def _table(runs: Sequence[Reported]) -> Markup:
 
 def _row(run: Reported, number: int) -> Markup:
     info, found, tally = run.info, best(run), curves.tally(run.trials)
-    planned = max(info.settings.n_trials, len(run.trials))
+    planned = curves.n_planned(info.settings, run.trials)
     interval = found.interval if found else None
     configuration = found.trials[0].configuration if found else None
     cells = [

@@ -115,7 +115,7 @@ def cell(text: object, value: float | None = None, *, is_long: bool = False) -> 
 
 def _head(one: Reported) -> Markup:
     info, tally = one.info, curves.tally(one.trials)
-    planned = max(info.settings.n_trials, len(one.trials))
+    planned = curves.n_planned(info.settings, one.trials)
     fates = ", ".join(
         f"{n} {fate}" for fate, n in tally._asdict().items() if n and fate != "complete"
     )

@@ -8,8 +8,9 @@ loss 1.0 and the state CRASHED.
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from mnist_lab.records import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,13 +49,8 @@ def _results(trial: Trial) -> Iterator[list[Any]]:
 
 
 def _times(started: str | None, ended: str | None) -> dict[str, float]:
-    start = _timestamp(started)
-    return {"submitted": start, "started": start, "finished": _timestamp(ended)}
-
-
-def _timestamp(when: str | None) -> float:
-    """Seconds since 1970 of an RFC 3339 time, as HpBandSter writes its times."""
-    return datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() if when else 0.0
+    start = timestamp(started)
+    return {"submitted": start, "started": start, "finished": timestamp(ended)}
 
 
 def _lines(values: Iterable[Any]) -> bytes:

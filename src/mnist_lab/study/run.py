@@ -62,7 +62,8 @@ class Run(NamedTuple):
         """One line, where the records are many."""
         return (
             f"<Run {self.path}: {self.info.settings.experiment}, {self.info.state}, "
-            f"{n_ended(self.trials)} of {self.info.settings.n_trials} trials>"
+            f"{curves.n_ended(self.trials)} of "
+            f"{curves.n_planned(self.info.settings, self.trials)} trials>"
         )
 
     def _repr_html_(self) -> str:
@@ -86,7 +87,7 @@ def load_run(path: str | Path) -> Run:
     run_dir = RunDir(Path(path))
     info, _ = run_dir.read_state()
     trials = run_dir.read_trials()
-    return Run(run_dir.path, info, trials, n_ended(trials))
+    return Run(run_dir.path, info, trials, curves.n_ended(trials))
 
 
 def watch(path: str | Path) -> Run:
@@ -109,8 +110,3 @@ def watch(path: str | Path) -> Run:
             run = load_run(path)
     screen.clear()
     return run
-
-
-def n_ended(trials: list[Trial]) -> int:
-    """How many of the trials have ended."""
-    return sum(trial.ended is not None for trial in trials)

@@ -16,6 +16,7 @@ from rich.console import Console
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.config import StudySettings, check, describe_brackets
+from mnist_lab.curves import n_ended
 from mnist_lab.errors import SettingsError, StudyError, TimeLimit, nearest, no_gpu
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import LiveTable, Silent, Watcher
@@ -24,7 +25,7 @@ from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
 from mnist_lab.study.interrupts import interruptible
 from mnist_lab.study.proposing import plan, promotions, proposals_of, proposed_values
 from mnist_lab.study.results import write_results
-from mnist_lab.study.run import Run, load_run, n_ended
+from mnist_lab.study.run import Run, load_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
