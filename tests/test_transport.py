@@ -547,7 +547,7 @@ def test_nothing_listens_beyond_loopback_by_default(live: Live) -> None:
 @pytest.mark.skipif(not HAS_IPV6, reason="needs IPv6: this machine's loopback has no ::1")
 def test_host_may_be_an_address_of_ipv6(tmp_path: Path) -> None:
     """The run listens there alone, and at loopback for its own workers; others join and it ends."""
-    process = start(tmp_path, *SHORT[:-1], "1", "--host", "::1", seconds="0.2")
+    process = start(tmp_path, *SHORT[:-1], "1", "--host", "::1", seconds="1")
     wait_for(lambda: has_trained(tmp_path), process)
     assert {host for host, _ in listens(psutil.Process(process.pid))} == {"::1"}
     (worker,) = workers_of(process)

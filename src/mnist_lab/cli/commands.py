@@ -14,6 +14,7 @@ from mnist_lab import __version__
 from mnist_lab.cli.options import (
     AnyCommand,
     Values,
+    debug_option,
     epochs_option,
     output_options,
     repeats_option,
@@ -274,8 +275,6 @@ def worker(run_dir: Path | None, **options: Any) -> None:
     from mnist_lab.cli import show
 
     watch = show.watcher(no_color=options.pop("no_color"), quiet=options.pop("quiet"))
-    if options["workers"] == "auto":
-        options["workers"] = None
     study.join(run_dir, watch=watch, **options)
 
 
@@ -340,7 +339,7 @@ def export(run_dir: Path, to: Any, out: Path | None, **output: Any) -> None:
 
 @mnist_lab.command("schema")
 @click.argument("file", required=False)
-@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+@debug_option
 def schema(file: str | None) -> None:
     """Print the JSON schema of a run's FILE, or of all files by their names.
 
@@ -378,7 +377,7 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
 
 @mnist_lab.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback with an error.")
+@debug_option
 def completion(shell: str) -> None:
     """Print the script with which SHELL completes commands and options.
 
@@ -447,8 +446,6 @@ def _with(options: dict[str, Any]) -> tuple[Options, Any]:
 
     output = {name: options.pop(name) for name in ("as_json", "no_color")}
     quiet = options.pop("quiet")
-    if options["workers"] == "auto":
-        options["workers"] = None
     if options["out"] is None:
         del options["out"]
     options["watch"] = show.watcher(no_color=output["no_color"], quiet=quiet)

@@ -37,17 +37,17 @@ class Values(click.ParamType[list[float]]):
             self.fail(f"{value!r} is not a list of {what} such as 1,3", param, ctx)
 
 
-class Workers(click.ParamType["int | str"]):
-    """`auto`, or a number of workers."""
+class Workers(click.ParamType["int | None"]):
+    """A number of workers, or the word `auto`, which is None."""
 
     name = "auto|N"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | str:
-        """The number, or the word `auto`: click does not call this for None."""
+    ) -> int | None:
+        """The number, or None for `auto`."""
         if value == "auto":
-            return "auto"
+            return None
         try:
             return int(value)
         except (TypeError, ValueError):
@@ -81,14 +81,14 @@ _QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
 _NO_COLOR = click.option(
     "--no-color", is_flag=True, help="Print without colours (so does NO_COLOR)."
 )
-_DEBUG = click.option(
+debug_option = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show a traceback with an error."
 )
 
 _OUTPUT_OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
     _NO_COLOR,
-    _DEBUG,
+    debug_option,
 )
 
 _TRAINING_OPTIONS = (
@@ -167,7 +167,7 @@ def training_options(command: AnyCommand) -> AnyCommand:
 
 def worker_options(command: AnyCommand) -> AnyCommand:
     """Add the options of the command that joins a run."""
-    return _add((_DATA, _WORKERS, _NICE, _QUIET, _NO_COLOR, _DEBUG), command)
+    return _add((_DATA, _WORKERS, _NICE, _QUIET, _NO_COLOR, debug_option), command)
 
 
 def repeats_option(command: AnyCommand) -> AnyCommand:

@@ -16,7 +16,7 @@ import Pyro4
 import Pyro4.errors
 from hpbandster.core import dispatcher as hpbandster_dispatcher
 
-from mnist_lab.engine.transport import CALL_S
+from mnist_lab.engine.transport import CALL_S, nameserver_at
 from mnist_lab.engine.wire import from_wire, to_wire
 from mnist_lab.records import Proposed
 
@@ -351,7 +351,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             return self.worker_pool.pop(name, None)
 
     def _nameserver(self) -> Any:
-        return Pyro4.locateNS(host=self.nameserver, port=self.nameserver_port)
+        return nameserver_at(self.nameserver, self.nameserver_port)
 
     def _tell_queue(self) -> None:
         # Without the lock: the master may hold its own and want ours.
