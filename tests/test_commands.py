@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from mnist_lab import data
+from mnist_lab import data, machine, study
 from mnist_lab.config import StudySettings, TrainConfig
 from mnist_lab.records import fold
 from mnist_lab.rundir import RunDir
@@ -194,6 +194,25 @@ def test_settings_file_and_dry_run() -> None:
     shown = lab("lr-sweep", "--settings", str(config), "--dry-run")
     assert "would train 2 times, 2 epochs in all" in shown.stdout
     assert not Path("results").exists()
+
+
+def test_precision_auto_is_that_of_the_processor_and_then_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run keeps its precision, also on a machine whose processor would suit another."""
+
+    def chosen(*, has_it: bool | None, fresh: bool = False) -> str:
+        monkeypatch.setattr(machine, "has_bfloat16", lambda: has_it)
+        run = study.train(
+            TrainConfig(epochs=1), data="sample", precision="auto", fresh=fresh, dry_run=True
+        )
+        return run.info.settings.precision
+
+    assert chosen(has_it=True) == "bfloat16"
+    assert chosen(has_it=False) == chosen(has_it=None) == "float32"
+    lab("train", "--epochs", "1", "--data", "sample", "--precision", "bfloat16")
+    assert chosen(has_it=False) == "bfloat16"
+    assert chosen(has_it=False, fresh=True) == "float32"
 
 
 def test_train_space_and_doctor() -> None:

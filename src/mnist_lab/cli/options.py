@@ -133,10 +133,10 @@ _TRAINING_OPTIONS = (
     ),
     click.option(
         "--precision",
-        type=click.Choice(["float32", "bfloat16"]),
+        type=click.Choice(["auto", "float32", "bfloat16"]),
         default="float32",
         show_default=True,
-        help="bfloat16 is faster where the processor has it (mnist-lab doctor tells).",
+        help="bfloat16 is faster where the processor has it; auto takes it there.",
     ),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="All randomness comes from it."

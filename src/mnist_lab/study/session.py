@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from rich.console import Console
 
@@ -60,7 +60,8 @@ class Options(TypedDict, total=False):
         nice: let other people's work go first: False.
         time_limit: stop after a duration such as `2h`: never.
         until: stop at a time of day such as `18:00`: never.
-        precision: `float32`; `bfloat16` is faster where the processor has it.
+        precision: `float32`, `bfloat16` or `auto`: that of the run that is continued, else
+            bfloat16 on a processor that has it, else float32. `float32` by default.
         seed: of the study, from which every trial's seed comes: 0.
         fresh: set an older run aside and start anew, instead of continuing it: False.
         dry_run: check everything and train nothing: False.
@@ -76,7 +77,7 @@ class Options(TypedDict, total=False):
     nice: bool
     time_limit: str | None
     until: str | None
-    precision: Precision
+    precision: Precision | Literal["auto"]
     seed: int
     fresh: bool
     dry_run: bool
@@ -100,7 +101,11 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
 
 def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
     deadline = deadline_of(options.get("time_limit"), options.get("until"), now=time.time())
-    settings, n_gpus = _settings(experiment, values, options)
+    run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
+    run_dir.check_is_ours()
+    fresh = options.get("fresh", False)
+    continued = run_dir.read_info().settings if run_dir.exists() and not fresh else None
+    settings, n_gpus = _settings(experiment, values, options, continued)
     watch = options.get("watch") or _watcher_here()
     dry_run = options.get("dry_run", False)
     with ThreadPoolExecutor(1) as beside:
@@ -109,9 +114,6 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
         data = datasets.load(options.get("data"), quiet="watch" not in options)
     info = data.info
     _check_batch_sizes(settings, info)
-    run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
-    run_dir.check_is_ours()
-    fresh = options.get("fresh", False)
     if looked is None:
         continues = run_dir.exists() and not fresh
         if continues:
@@ -335,9 +337,9 @@ def _command(experiment: str) -> str:
 
 
 def _settings(
-    experiment: str, values: dict[str, Any], options: Options
+    experiment: str, values: dict[str, Any], options: Options, continued: StudySettings | None
 ) -> tuple[StudySettings, int]:
-    """The checked settings, and how many GPUs are used."""
+    """The checked settings, and how many GPUs are used; `continued` are those of an older run."""
     for key in options:
         if key not in Options.__annotations__:
             raise SettingsError(
@@ -363,6 +365,10 @@ def _settings(
         raise no_gpu()
     keys = {"seed", "precision", "threads_per_worker"}
     chosen = {key: value for key, value in options.items() if key in keys}
+    if chosen.get("precision") == "auto":
+        has_it = not n_gpus and machine.has_bfloat16()
+        suitable: Precision = "bfloat16" if has_it else "float32"
+        chosen["precision"] = suitable if continued is None else continued.precision
     common = {"experiment": experiment, "device": "gpu" if n_gpus else "cpu"}
     return check(StudySettings, values | chosen | common, source=experiment), n_gpus
 
