@@ -232,7 +232,7 @@ def test_other_settings_are_refused_and_fresh_sets_aside() -> None:
     words = ("train", "--num-filters", "4", "--data", "sample", "--out", "t", "--quiet")
     lab(*words, "--epochs", "1")
     refused = lab(*words, "--epochs", "2", code=2)
-    assert "base" in refused.stderr
+    assert "got epochs 1 there, 2 now; give --out" in refused.stderr
     assert "--fresh" in refused.stderr
     lab(*words, "--epochs", "2", "--fresh")
     (aside,) = Path().glob("t-before-*")
