@@ -35,10 +35,15 @@ def test_every_command_of_the_readme_exists() -> None:
 
 def test_links_lead_somewhere() -> None:
     """No link of the README and of the documentation is broken."""
-    for page in PAGES:
-        links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
-        for link in links:
-            assert "://" in link or (page.parent / link).exists(), f"{link} of {page.name}"
+    links = [
+        (page, link)
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        if "://" not in link
+    ]
+    assert ROOT / "README.md" in {page for page, _ in links}
+    for page, link in links:
+        assert (page.parent / link).exists(), f"{link} of {page.name}"
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
