@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.errors import SettingsError, no_gpu
+from mnist_lab.findings.words import counted
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.session import places_for
 
@@ -66,8 +67,7 @@ def join(
     places, why_fewer = _places(orders, workers, nice=nice)
     if why_fewer:
         watch.note(f"--workers auto starts {len(places)}: {why_fewer}")
-    n_workers = "1 worker" if len(places) == 1 else f"{len(places)} workers"
-    watch.note(f"joining {joined.host}:{joined.port} with {n_workers}")
+    watch.note(f"joining {joined.host}:{joined.port} with {counted(len(places), 'worker')}")
     with datasets.share(dataset.training_on(given["fit_on"]), dataset.test) as shared:
         mine = {"source": dataset.info.source, "shared": shared}
         del dataset  # the workers have it

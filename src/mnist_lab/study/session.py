@@ -104,7 +104,7 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
     run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
     run_dir.check_is_ours()
     fresh = options.get("fresh", False)
-    continued = run_dir.read_info().settings if run_dir.exists() and not fresh else None
+    continued = run_dir.read_info() if run_dir.exists() and not fresh else None
     settings, n_gpus = _settings(experiment, values, options, continued)
     watch = options.get("watch") or _watcher_here()
     dry_run = options.get("dry_run", False)
@@ -115,10 +115,9 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
     info = data.info
     _check_batch_sizes(settings, info)
     if looked is None:
-        continues = run_dir.exists() and not fresh
-        if continues:
-            check_agreement(run_dir.read_info(), settings, info.digests)
-        trials = run_dir.read_trials() if continues else []
+        if continued is not None:
+            check_agreement(continued, settings, info.digests)
+        trials = [] if continued is None else run_dir.read_trials()
         return Run(run_dir.path, _new_info(settings, info), trials, n_ended(trials))
     run_dir.create()
     if run_dir.exists() and fresh:
@@ -337,9 +336,9 @@ def _command(experiment: str) -> str:
 
 
 def _settings(
-    experiment: str, values: dict[str, Any], options: Options, continued: StudySettings | None
+    experiment: str, values: dict[str, Any], options: Options, continued: RunInfo | None
 ) -> tuple[StudySettings, int]:
-    """The checked settings, and how many GPUs are used; `continued` are those of an older run."""
+    """The checked settings, and how many GPUs are used; `continued` is the run that goes on."""
     for key in options:
         if key not in Options.__annotations__:
             raise SettingsError(
@@ -368,7 +367,7 @@ def _settings(
     if chosen.get("precision") == "auto":
         has_it = not n_gpus and machine.has_bfloat16()
         suitable: Precision = "bfloat16" if has_it else "float32"
-        chosen["precision"] = suitable if continued is None else continued.precision
+        chosen["precision"] = suitable if continued is None else continued.settings.precision
     common = {"experiment": experiment, "device": "gpu" if n_gpus else "cpu"}
     return check(StudySettings, values | chosen | common, source=experiment), n_gpus
 
