@@ -491,7 +491,13 @@ def test_secret_is_in_no_file_and_in_no_process_table(live: Live) -> None:
     assert len(live.secrets) > 10
     assert any(secret in (live.out / TOKEN).read_bytes() for secret in live.secrets)
     for place in places:
-        content = place.read_bytes()
+        try:
+            content = place.read_bytes()
+        except FileNotFoundError:
+            # The run goes on: a checkpoint half written has its proper name by now.
+            assert place.parent == RunDir(live.out).checkpoints, place
+            assert place.name.startswith(".trial-"), place
+            continue
         assert not [secret for secret in live.secrets if secret in content], place
 
 
