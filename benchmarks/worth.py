@@ -50,7 +50,7 @@ def summary(method: str, seed: int, path: Path) -> dict[str, Any]:
     return {
         "method": method,
         "seed": seed,
-        "data": run.info.data["name"],
+        "data": run.info.data.name,
         "epochs": points[-1].at,
         "improvements": improvements,
     }

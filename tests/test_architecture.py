@@ -27,8 +27,8 @@ NAMES = [str(path.relative_to(SOURCE)) for path in MODULES]
 LAYERS = [
     "errors",
     "config",
-    "data",
     "records",
+    "data",
     "rundir",
     "machine",
     "model",

@@ -290,6 +290,6 @@ def test_one_epoch_on_all_of_mnist() -> None:
     assert trial.epochs[0].valid_error is not None
     assert trial.epochs[0].valid_error < 0.10
     info = RunDir(Path("real")).read_info()
-    assert info.data["is_mnist"]
-    assert info.data["digests"] == data.MNIST_MD5
+    assert info.data.is_mnist
+    assert info.data.digests == data.MNIST_MD5
     assert info.settings == StudySettings(experiment="train", base=TrainConfig(epochs=1))

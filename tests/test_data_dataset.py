@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from mnist_lab import data
 from mnist_lab.data import dataset as dataset_module
 from mnist_lab.errors import DataError
+from mnist_lab.records import DatasetInfo
 
 # Read here, before a fixture empties the environment.
 REAL_MNIST = (
@@ -61,11 +62,11 @@ def test_column_order(tmp_path: Path, arrays: Arrays) -> None:
 def test_info_goes_through_json() -> None:
     """The record of a data set survives JSON, cannot be changed and has no unknown field."""
     info = data.load("sample").info
-    assert data.DatasetInfo.model_validate_json(info.model_dump_json()) == info
+    assert DatasetInfo.model_validate_json(info.model_dump_json()) == info
     with pytest.raises(ValidationError, match="frozen"):
         info.name = "MNIST"  # type: ignore[misc] # which is the point
     with pytest.raises(ValidationError, match="Extra inputs"):
-        data.DatasetInfo.model_validate({**info.model_dump(), "shape": [28, 28]})
+        DatasetInfo.model_validate({**info.model_dump(), "shape": [28, 28]})
 
 
 def test_training_sees_no_test_arrays() -> None:

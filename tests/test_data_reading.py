@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from mnist_lab import data
 from mnist_lab.data import reading
 from mnist_lab.errors import DataError
+from mnist_lab.records import DatasetInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ def test_npz(tmp_path: Path, arrays: Arrays) -> None:
     path = write_npz(tmp_path / "fashion.npz", arrays)
     dataset = data.load(str(path))
     assert_holds(dataset, arrays)
-    assert dataset.info == data.DatasetInfo(
+    assert dataset.info == DatasetInfo(
         name="fashion.npz",
         source=str(path),
         is_mnist=False,

@@ -645,7 +645,7 @@ class TestLittle:
 
     def test_page(self) -> None:
         """The page has a heading that tells data and n, then the notice, then the findings."""
-        data = run_info().data | {"notice": "only 5,000 digits"}
+        data = run_info().data.model_copy(update={"notice": "only 5,000 digits"})
         info = run_info(data=data)
         lines = page(info, sweep({0.1: [[0.01]], 0.01: [[0.02]]})).splitlines()
         assert lines[0] == "# Findings: lr-sweep on MNIST"

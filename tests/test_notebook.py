@@ -323,7 +323,7 @@ def made_run(**info: Any) -> mnist_lab.Run:
 
 def test_text_from_files_is_escaped() -> None:
     """A run directory of somebody else brings no script into a notebook."""
-    evil = run_info().data | {"name": EVIL, "notice": EVIL}
+    evil = run_info().data.model_copy(update={"name": EVIL, "notice": EVIL})
     html = made_run(data=evil)._repr_html_()
     assert "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;" in html
     assert "<script" not in html

@@ -157,8 +157,8 @@ def test_runs_of_other_data_are_told_apart(tmp_path: Path) -> None:
     """Errors on different images cannot be compared, and the page says so."""
     other = sweep(tmp_path / "b")
     info = RunDir(other).read_info()
-    digests = {"train-images-idx3-ubyte": "0000"}
-    RunDir(other).write_info(info.model_copy(update={"data": info.data | {"digests": digests}}))
+    changed = info.data.model_copy(update={"digests": {"train-images-idx3-ubyte": "0000"}})
+    RunDir(other).write_info(info.model_copy(update={"data": changed}))
     page = Page(study.report([sweep(tmp_path / "a"), other]))
     assert "different data sets: their errors cannot be compared" in page.words
 
@@ -267,7 +267,8 @@ def test_a_stranger_adds_no_command(tmp_path: Path) -> None:
     """What is to be typed comes from the settings; a path is one quoted word that a shell keeps."""
     path = sweep(tmp_path / "x; rm -rf ~", command="rm -rf ~")
     info = RunDir(path).read_info()
-    changed = info.data | {"source": "a\x1b[201~\n$(reboot)'; reboot", "is_mnist": False}
+    hostile = {"source": "a\x1b[201~\n$(reboot)'; reboot", "is_mnist": False}
+    changed = info.data.model_copy(update=hostile)
     RunDir(path).write_info(info.model_copy(update={"data": changed}))
     words = Page(study.report([path])).words
     line = next(line for line in words.splitlines() if line.startswith("mnist-lab"))

@@ -305,16 +305,16 @@ def test_disagreement(before: Any, after: Any, digests: dict[str, str], differen
     """A run does not go on with other settings or data: the difference is shown, and two ways."""
     info = run_info(settings=before)
     with pytest.raises(SettingsError, match=f"got {difference}.*--out .*--fresh"):
-        check_agreement(info, after, digests or info.data["digests"])
+        check_agreement(info, after, digests or info.data.digests)
 
 
 @pytest.mark.parametrize("settings", [study_settings(), SEARCH])
 def test_agreement(settings: Any) -> None:
     """The same settings go on; a search may ask for more."""
     info = run_info(settings=settings)
-    check_agreement(info, settings, info.data["digests"])
+    check_agreement(info, settings, info.data.digests)
     if settings.iters is not None:
-        check_agreement(info, settings.model_copy(update={"iters": 11}), info.data["digests"])
+        check_agreement(info, settings.model_copy(update={"iters": 11}), info.data.digests)
 
 
 # --- the folder

@@ -24,7 +24,6 @@ from mnist_lab.study.results import test_result as result_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnist_lab.rundir.info import DataRecord
 
 WRONG = Mistake(image=7, true=7, predicted=1, confidence=0.875)
 SCORE = TestScore(test_error=0.5, test_loss=0.7, confusion=((1, 1), (0, 0)), mistakes=(WRONG,))
@@ -35,9 +34,8 @@ def run_dir(tmp_path: Path) -> RunDir:
     """A test on the bundled digits that got one of them wrong."""
     run_dir = RunDir(tmp_path / "test")
     run_dir.create()
-    record: DataRecord = data.load(data.SAMPLE).info.model_dump()  # type: ignore[assignment]
     settings = study_settings(experiment="test", values=None)
-    run_dir.write_info(run_info(settings=settings, data=record))
+    run_dir.write_info(run_info(settings=settings, data=data.load(data.SAMPLE).info))
     ended = finished(test=SCORE)
     write_events(run_dir, proposed(), started(), epoch_done(number=1), ended)
     return run_dir
@@ -62,7 +60,7 @@ def test_mistakes(run_dir: RunDir) -> None:
 def test_data_elsewhere(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the run's data set has moved, it is looked for where this machine has it."""
     info = run_dir.read_info()
-    moved = info.data | {"source": str(run_dir.path / "mnist.npz")}
+    moved = info.data.model_copy(update={"source": str(run_dir.path / "mnist.npz")})
     run_dir.write_info(info.model_copy(update={"data": moved}))
     monkeypatch.setenv(data.DATA_VARIABLE, data.SAMPLE)
     assert drawn(run_dir) == ({"confusion", "mistakes"}, [])
@@ -72,7 +70,7 @@ def test_data_elsewhere(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_data(run_dir: RunDir, other: dict[str, object]) -> None:
     """Without the data set, or with another one, the figure is left out, and a note says why."""
     info = run_dir.read_info()
-    run_dir.write_info(info.model_copy(update={"data": info.data | other}))
+    run_dir.write_info(info.model_copy(update={"data": info.data.model_copy(update=other)}))
     names, notes = drawn(run_dir)
     assert names == {"confusion"}
     assert [note.partition(":")[0] for note in notes] == ["no figure of the misclassified digits"]

@@ -107,10 +107,10 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     settings, tally, best = info.settings, curves.tally(trials), curves.best_trial(trials)
     n_done = tally.total - tally.unfinished
     planned = curves.n_planned(settings, trials)
-    what = f"{settings.experiment} on {escape(info.data['name'])}"
+    what = f"{settings.experiment} on {escape(info.data.name)}"
     lines = [f"<b>{escape(name)}</b>: {what}, {info.state}, {n_done} of {planned} trials done"]
-    if info.data["notice"]:
-        lines.append(f"note: {escape(info.data['notice'])}")
+    if info.data.notice:
+        lines.append(f"note: {escape(info.data.notice)}")
     if best is not None and best.valid_error is not None:
         lines.append(
             f"best: trial {best.trial}, {escape(curves.describe(best.configuration))}, "

@@ -38,6 +38,25 @@ def timestamp(when: str | None) -> float:
     return datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() if when else 0.0
 
 
+class DatasetInfo(Frozen):
+    """Which data set it is.
+
+    `source` is where it was found, an absolute path or `sample`; :func:`mnist_lab.data.load` takes
+    it again. `is_mnist` is for the whole of MNIST, byte for byte. `digests` are the MD5 of each
+    array as an IDX file, by the name of the published file. `notice` is what a reader of the
+    results must know; empty for MNIST.
+    """
+
+    name: str
+    source: str
+    is_mnist: bool
+    n_train: int
+    n_valid: int
+    n_test: int
+    digests: dict[str, str]
+    notice: str
+
+
 class Epoch(Frozen):
     """One pass over the training images, and the validation after it.
 

@@ -66,8 +66,8 @@ def _print_outcome(run: Run, next_command: str, *, no_color: bool) -> None:
     if run.found:
         say(f"{run.found} of {len(run.trials)} trials were done before", markup=False)
     say(_table(run.info, run.trials))
-    if run.info.data["notice"]:
-        say(f"note: {run.info.data['notice']}", markup=False)
+    if run.info.data.notice:
+        say(f"note: {run.info.data.notice}", markup=False)
     for topic, text in _found(run):
         say(f"{topic}: {text}", markup=False)
     say(f"{duration(run.info.spent_s)} in all; wrote", markup=False)
@@ -88,7 +88,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
             {
                 "out": str(run.path),
                 "settings": settings.model_dump(mode="json"),
-                "data": run.info.data,
+                "data": run.info.data.model_dump(),
                 "configurations": [config.model_dump(mode="json") for config in planned],
                 "brackets": [one._asdict() for one in brackets],
                 "done": run.found,
@@ -110,7 +110,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         what = f"{len(planned)} times, {sum(config.epochs for config in planned)} epochs in all"
     say(table)
     say(
-        f"would train {what}, on {run.info.data['name']}; {run.found} are done in {run.path}",
+        f"would train {what}, on {run.info.data.name}; {run.found} are done in {run.path}",
         markup=False,
     )
 
@@ -132,8 +132,8 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
         f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left",
         markup=False,
     )
-    if info.data["notice"]:
-        say(f"note: {info.data['notice']}", markup=False)
+    if info.data.notice:
+        say(f"note: {info.data.notice}", markup=False)
     best = _best(info, trials)
     if best is not None and best.error is not None:  # no more: the other findings take a second
         say(
@@ -250,7 +250,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "out": str(path),
         "experiment": info.settings.experiment,
         "state": info.state,
-        "data": info.data["name"],
+        "data": info.data.name,
         "trials": {
             "planned": planned,
             "complete": n_complete,
@@ -356,7 +356,7 @@ def _notes(row: SummaryRow) -> str:
 def _found(run: Run) -> list[Finding]:
     from mnist_lab.findings import findings
 
-    return findings(run.info.settings, run.trials, run.info.data["n_valid"])
+    return findings(run.info.settings, run.trials, run.info.data.n_valid)
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from mnist_lab.data.dataset import (
     NPZ_KEYS,
     SAMPLE,
     Dataset,
-    DatasetInfo,
     Split,
     TrainingData,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "SAMPLE",
     "TIMEOUT_S",
     "Dataset",
-    "DatasetInfo",
     "Split",
     "TrainingData",
     "attach",

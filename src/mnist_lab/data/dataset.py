@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from mnist_lab.errors import DataError
+from mnist_lab.records import DatasetInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,21 +63,6 @@ class TrainingData:
         images = np.concatenate([part.images for part in parts])
         labels = np.concatenate([part.labels for part in parts])
         return TrainingData(train=_split(images, labels), valid=_split(images[:0], labels[:0]))
-
-
-class DatasetInfo(BaseModel):
-    """Which data set it is; goes into the record of a run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str  # "MNIST", or what else it is
-    source: str  # where it was found, an absolute path or "sample"; `load` takes it again
-    is_mnist: bool  # the whole of MNIST, byte for byte
-    n_train: int
-    n_valid: int
-    n_test: int
-    digests: dict[str, str]  # MD5 of each array as an IDX file; keys as in MNIST_MD5
-    notice: str  # what a reader of the results must know; empty for MNIST
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)

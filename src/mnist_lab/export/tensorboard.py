@@ -72,8 +72,8 @@ def _study(info: RunInfo, names: Sequence[str], metrics: Sequence[str]) -> Itera
     columns = [hparams.HParam(name) for name in names]
     results = [hparams.Metric(tag, display_name=tag.replace("_", " ")) for tag in metrics]
     yield _event(at, 0, hparams.hparams_config_pb(columns, results, time_created_secs=at))
-    about = f"{info.settings.experiment} on {info.data['name']}"
-    yield _event(at, 0, text_pb("study", ": ".join(filter(None, (about, info.data["notice"])))))
+    about = f"{info.settings.experiment} on {info.data.name}"
+    yield _event(at, 0, text_pb("study", ": ".join(filter(None, (about, info.data.notice)))))
 
 
 def _training(

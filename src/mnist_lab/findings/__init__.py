@@ -46,16 +46,16 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     settings, data = info.settings, info.data
     tally = curves.tally(trials)
     about = (
-        f"{data['n_train']:,} training, {data['n_valid']:,} validation and {data['n_test']:,} test "
+        f"{data.n_train:,} training, {data.n_valid:,} validation and {data.n_test:,} test "
         f"images; {tally.complete} of {counted(curves.n_planned(settings, trials), 'trial')} "
         f"complete, with seed {settings.seed}. Computed from the records; n counts trainings."
     )
     lines = [
-        f"# Findings: {settings.experiment} on {data['name']}",
+        f"# Findings: {settings.experiment} on {data.name}",
         "",
         about,
         "",
-        *([f"- **note**: {data['notice']}"] if data["notice"] else []),
-        *(f"- **{one.topic}**: {one.text}" for one in findings(settings, trials, data["n_valid"])),
+        *([f"- **note**: {data.notice}"] if data.notice else []),
+        *(f"- **{one.topic}**: {one.text}" for one in findings(settings, trials, data.n_valid)),
     ]
     return "\n".join(lines) + "\n"

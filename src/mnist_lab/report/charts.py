@@ -70,7 +70,7 @@ def of_run(run: Reported) -> dict[str, Any]:
                 ],
             }
         )
-    n_images = run.info.data["n_valid"] if validates else run.info.data["n_train"]
+    n_images = run.info.data.n_valid if validates else run.info.data.n_train
     return {
         "varied": in_words(varied) if varied else None,
         "measure": "validation error" if validates else "training error",
@@ -95,7 +95,7 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
                     "epochs": [one.at for one in points],
                     "errors": [one.best_so_far for one in points],
                     "words": [percent(one.best_so_far or 0.0) for one in points],
-                    "floor": 0.5 / max(1, run.info.data["n_valid"]),
+                    "floor": 0.5 / max(1, run.info.data.n_valid),
                 }
             )
     return lines

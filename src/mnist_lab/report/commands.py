@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_lab.config import StudySettings
-    from mnist_lab.rundir.info import DataRecord
+    from mnist_lab.records import DatasetInfo
 
 # Files of the reader's own, which the commands write first.
 _CONFIG, _SPACE = "config.json", "space.json"
 
 
 def commands(
-    settings: StudySettings, data: DataRecord, out: str, *, has_default_space: bool
+    settings: StudySettings, data: DatasetInfo, out: str, *, has_default_space: bool
 ) -> list[str]:
     """Lines for a POSIX shell: the files that the command needs, if any, then the command.
 
@@ -55,8 +55,8 @@ def commands(
         "device": settings.device,
         "threads-per-worker": settings.threads_per_worker,
     }
-    if not data["is_mnist"]:
-        options["data"] = data["source"]
+    if not data.is_mnist:
+        options["data"] = data.source
     options["out"] = out
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = shlex.join(["mnist-lab", settings.experiment, *map(_printable, words)])

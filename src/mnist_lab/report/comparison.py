@@ -28,7 +28,7 @@ def comparison(runs: Sequence[Reported]) -> Markup:
 
 def _warnings(runs: Sequence[Reported]) -> Iterator[Markup]:
     """Why the errors of these runs cannot be compared as they stand."""
-    if len({tuple(sorted(run.info.data["digests"].items())) for run in runs}) > 1:
+    if len({tuple(sorted(run.info.data.digests.items())) for run in runs}) > 1:
         yield Markup("<p class='notice'>{}</p>").format(
             "These runs are of different data sets: their errors cannot be compared."
         )
@@ -117,8 +117,8 @@ def _spending(runs: Sequence[Reported]) -> Markup:
         return Markup("")
     data = runs[0].info.data
     caption = plots.Caption(
-        data_name=data["name"],
-        notice=data["notice"],
+        data_name=data.name,
+        notice=data.notice,
         n=counted(len(lines), "run"),
         date=max(run.info.started for run in runs)[:10],
         version=__version__,

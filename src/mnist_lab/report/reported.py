@@ -115,7 +115,7 @@ def best(run: Reported) -> Best | None:
     if not known:
         return None
     group = min(known, key=lambda one: one.error)
-    n_valid = run.info.data["n_valid"]
+    n_valid = run.info.data.n_valid
     spread = curves.spread(group.errors)
     return Best(
         group.error,

@@ -122,13 +122,13 @@ def _head(one: Reported) -> Markup:
     done = f"{tally.complete} of {counted(planned, 'trial')} complete" + (
         f" ({fates})" if fates else ""
     )
-    notice = info.data["notice"]
+    notice = info.data.notice
     label = "" if one.label == info.settings.experiment else f"{one.label}: "
     return Markup(
         "<h2>{}</h2>\n<p class='question'>{}</p>\n<p>{}</p>\n"
         "<p><span class='state'>{}</span> {}; {} that took {:,.0f} s; started {}.</p>{}"
     ).format(
-        f"{label}{info.settings.experiment} on {info.data['name']}",
+        f"{label}{info.settings.experiment} on {info.data.name}",
         _QUESTIONS[info.settings.experiment],
         capital(_asked(one)),
         info.state,
@@ -159,7 +159,7 @@ def _asked(one: Reported) -> str:
 
 
 def _findings(one: Reported) -> Markup:
-    found = findings(one.info.settings, list(one.trials), one.info.data["n_valid"])
+    found = findings(one.info.settings, list(one.trials), one.info.data.n_valid)
     if not found:
         return Markup("<h3>Findings</h3>\n<p>None yet: no trial is complete.</p>")
     items = (Markup("<li><b>{}</b>: {}</li>").format(*each) for each in found)
@@ -265,11 +265,11 @@ def _reproduction(one: Reported) -> Markup:
     out = f"results/{one.label.replace('/', '-')}"
     lines = commands(info.settings, info.data, out, has_default_space=one.has_default_space)
     data = {
-        "name": info.data["name"],
-        "source": info.data["source"],
-        "images": f"{info.data['n_train']:,} training, {info.data['n_valid']:,} validation, "
-        f"{info.data['n_test']:,} test",
-        "digests (MD5)": info.data["digests"],
+        "name": info.data.name,
+        "source": info.data.source,
+        "images": f"{info.data.n_train:,} training, {info.data.n_valid:,} validation, "
+        f"{info.data.n_test:,} test",
+        "digests (MD5)": info.data.digests,
     }
     return Markup(
         "<h3>Reproduce</h3>\n<p>On the same versions and the same kind of machine these commands "

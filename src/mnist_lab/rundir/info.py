@@ -5,27 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from mnist_lab.config import Frozen, StudySettings
 from mnist_lab.errors import SettingsError
-from mnist_lab.records import FORMAT_VERSION
+from mnist_lab.records import FORMAT_VERSION, DatasetInfo
 
 # A run that is killed stays `running` on the disk; whoever finds no writer knows better.
 RunState = Literal["running", "complete", "stopped", "interrupted", "failed"]
-
-
-class DataRecord(TypedDict):
-    """The data set of a run, as `mnist_lab.data.DatasetInfo` describes it."""
-
-    name: str
-    source: str
-    is_mnist: bool
-    n_train: int
-    n_valid: int
-    n_test: int
-    digests: dict[str, str]
-    notice: str
 
 
 class RunInfo(Frozen):
@@ -37,7 +23,7 @@ class RunInfo(Frozen):
 
     format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
     settings: StudySettings
-    data: DataRecord
+    data: DatasetInfo
     versions: dict[str, str]
     machine: dict[str, Any]
     command: str
@@ -71,7 +57,7 @@ def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, s
     ]
     if spaces[0] != spaces[1]:
         different.append("another search space")
-    if info.data["digests"] != digests:
+    if info.data.digests != digests:
         different.append("another data set")
     if different:
         raise SettingsError(

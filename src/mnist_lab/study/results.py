@@ -185,10 +185,10 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
 def _test_images(run: Run, note: Callable[[str], None]) -> NDArray[np.uint8] | None:
     """The test images of the run's data set, which no record holds; None where it is not here."""
     why = None
-    for place in dict.fromkeys((run.info.data["source"], datasets.locate())):
+    for place in dict.fromkeys((run.info.data.source, datasets.locate())):
         if place is not None:
             try:
-                return datasets.load(place, expect=run.info.data["digests"]).test.images
+                return datasets.load(place, expect=run.info.data.digests).test.images
             except DataError as problem:
                 why = why or problem
     note(f"no figure of the misclassified digits: {why}")
@@ -205,8 +205,8 @@ def _caption(run: Run) -> Caption:
         else f"n = {settings.repeats}"
     )
     return plots.Caption(
-        data_name=run.info.data["name"],
-        notice=run.info.data["notice"],
+        data_name=run.info.data.name,
+        notice=run.info.data.notice,
         n=counted,
         date=run.info.started[:10],
         version=__version__,

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from rich.console import Console
 
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.config import Device, Precision
     from mnist_lab.engine import Place
-    from mnist_lab.records import Event, Trial
-    from mnist_lab.rundir.info import DataRecord
+    from mnist_lab.records import DatasetInfo, Event, Trial
     from mnist_lab.rundir.lock import Held
 
 # What worker processes train with; the engine's own tests name another.
@@ -154,7 +153,7 @@ class _Session:
     """
 
     def __init__(
-        self, run_dir: RunDir, settings: StudySettings, data: datasets.DatasetInfo, held: Held
+        self, run_dir: RunDir, settings: StudySettings, data: DatasetInfo, held: Held
     ) -> None:
         self._run_dir = run_dir
         self._held = held
@@ -315,10 +314,10 @@ class _Session:
         return info
 
 
-def _new_info(settings: StudySettings, data: datasets.DatasetInfo) -> RunInfo:
+def _new_info(settings: StudySettings, data: DatasetInfo) -> RunInfo:
     return RunInfo(
         settings=settings,
-        data=cast("DataRecord", data.model_dump()),
+        data=data,
         versions=machine.versions(),
         machine=machine.describe(),
         command=_command(settings.experiment),
@@ -404,7 +403,7 @@ def places_for(
     return [place] * workers, why_fewer
 
 
-def _check_batch_sizes(settings: StudySettings, data: datasets.DatasetInfo) -> None:
+def _check_batch_sizes(settings: StudySettings, data: DatasetInfo) -> None:
     n_train = _n_images(settings, data)
     largest = max(config.batch_size for config in plan(settings))
     if largest > n_train:
@@ -415,6 +414,6 @@ def _check_batch_sizes(settings: StudySettings, data: datasets.DatasetInfo) -> N
         )
 
 
-def _n_images(settings: StudySettings, data: datasets.DatasetInfo) -> int:
+def _n_images(settings: StudySettings, data: DatasetInfo) -> int:
     """How many images an epoch trains on."""
     return data.n_train + (data.n_valid if settings.fit_on != "train" else 0)
