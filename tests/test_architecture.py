@@ -246,6 +246,12 @@ def test_status_is_light(run: str) -> None:
     assert loaded("-m", "mnist_lab", "status", run) & (HEAVY | {"numpy"}) == set()
 
 
+def test_dry_run_is_light() -> None:
+    """What stands before the first training loads neither what trains nor what draws."""
+    packages = loaded("-m", "mnist_lab", "lr-sweep", "--data", "sample", "--dry-run")
+    assert packages & HEAVY == set()
+
+
 def test_plot_is_light(run: str) -> None:
     """To draw a run takes matplotlib, and nothing that trains."""
     packages = loaded("-m", "mnist_lab", "plot", run)

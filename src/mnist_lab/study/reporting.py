@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lab import report as reports
 from mnist_lab.rundir import RunDir, write_bytes
 from mnist_lab.study.results import figures
 from mnist_lab.study.run import Run, load_run
@@ -30,6 +29,7 @@ def report(paths: Sequence[Path], out: Path | None = None) -> Path:
         RunDirError: records are damaged, or the file cannot be written.
     """
     from mnist_lab import plots  # matplotlib, only to draw
+    from mnist_lab import report as reports
 
     runs = [load_run(path) for path in paths]
     names = [Path(os.path.abspath(path)).name for path in paths]  # noqa: PTH100 - `.` has a name
