@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from mnist_lab import cli, study
 from mnist_lab.cli.commands import mnist_lab
 from mnist_lab.config import TrainConfig
+from mnist_lab.study import experiments
 
 ROOT = Path(__file__).parents[1]
 BEST: dict[str, Any] = {
@@ -30,7 +32,7 @@ BEST: dict[str, Any] = {
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     """What the command line would have called."""
     seen: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-    for name in ("lr_sweep", "filter_sweep", "random_search", "test", "train"):
+    for name in ("lr_sweep", "filter_sweep", "random_search", "hyperband", "bohb", "test", "train"):
 
         def call(*args: Any, _name: str = name, **kwargs: Any) -> None:
             seen.append((_name, args, kwargs))
@@ -52,6 +54,12 @@ def write(name: str, content: str) -> str:
         ("lr-sweep", "lr_sweep", ([0.1, 0.01, 0.001, 0.0001],), {"epochs": 12, "repeats": 1}),
         ("lr-sweep --values 1,0.5 --repeats 3", "lr_sweep", ([1.0, 0.5],), {"repeats": 3}),
         ("filter-sweep", "filter_sweep", ([1, 3, 5, 7],), {"epochs": 12, "repeats": 1}),
+        (
+            "filter-sweep --learning-rate 0.001",
+            "filter_sweep",
+            ([1, 3, 5, 7],),
+            {"learning_rate": 0.001},
+        ),
         ("random-search --iters 7", "random_search", (), {"iters": 7, "epochs": 6, "space": None}),
         ("train --num-filters 8", "train", (TrainConfig(num_filters=8),), {}),
         ("test --config best.json", "test", (TrainConfig(**BEST),), {"fit_on": "train+valid"}),
@@ -95,6 +103,37 @@ def test_words_become_one_call(
     ((called, positional, named),) = calls
     assert (called, positional) == (name, args)
     assert {key: named[key] for key in kwargs} == kwargs
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "lr-sweep",
+        "filter-sweep",
+        "random-search --iters 7",
+        "hyperband --iters 7",
+        "bohb --iters 7",
+        "test --config best.json",
+    ],
+)
+def test_commands_have_the_defaults_of_their_functions(
+    words: str, calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]]
+) -> None:
+    """What a command leaves out is what a notebook that leaves it out gets."""
+    write("best.json", json.dumps(BEST))
+    assert cli.main(words.split()) == 130  # the stand-in interrupts
+    ((called, positional, named),) = calls
+    function = inspect.signature(getattr(experiments, called))
+    said = function.bind(*positional, **named).arguments
+    defaults = {
+        name: parameter.default
+        for name, parameter in function.parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    assert defaults
+    assert {
+        name: tuple(said[name]) if isinstance(said[name], list) else said[name] for name in defaults
+    } == defaults
 
 
 BAD = [

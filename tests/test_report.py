@@ -225,6 +225,11 @@ HALVING = {"values": None, "iters": 2, "min_epochs": 1, "base": TrainConfig(epoc
     [
         {"values": (0.1, 1e-05), "repeats": 3, "seed": 7, "precision": "bfloat16"},
         {"experiment": "filter-sweep", "values": (1, 4), "threads_per_worker": 2},
+        {
+            "experiment": "filter-sweep",
+            "values": (1, 4),
+            "base": TrainConfig(learning_rate=0.001, epochs=2),
+        },
         SEARCH | {"space": default_space()},
         SEARCH | {"space": wide_space(), "base": TrainConfig(epochs=2)},
         HALVING | {"experiment": "hyperband", "space": default_space()},

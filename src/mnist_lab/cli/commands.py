@@ -31,6 +31,9 @@ _SPACE = click.option(
     type=click.Path(path_type=Path),
     help="Search space in ConfigSpace's JSON. [default: the exercise sheet's]",
 )
+_LEARNING_RATE = click.option(
+    "--learning-rate", type=float, default=0.1, show_default=True, help="Step size."
+)
 
 
 def _halving_options(command: AnyCommand) -> AnyCommand:
@@ -97,21 +100,27 @@ def lr_sweep(values: list[float], epochs: int, repeats: int, **options: Any) -> 
 @click.option(
     "--values", type=Values(int), default="1,3,5,7", show_default=True, help="Filter sizes."
 )
+@_LEARNING_RATE
 @epochs_option(12)
 @repeats_option
 @training_options
-def filter_sweep(values: list[int], epochs: int, repeats: int, **options: Any) -> None:
+def filter_sweep(
+    values: list[int], learning_rate: float, epochs: int, repeats: int, **options: Any
+) -> None:
     """Train with several filter sizes and compare error and time.
 
     \b
     mnist-lab filter-sweep
     mnist-lab filter-sweep --values 3,5 --repeats 5
+    mnist-lab filter-sweep --learning-rate 0.001 --out results/filter-sweep-0.001
     """
     from mnist_lab import study
 
     run, show = _with(options)
     show(
-        study.filter_sweep(values, epochs=epochs, repeats=repeats, **run),
+        study.filter_sweep(
+            values, learning_rate=learning_rate, epochs=epochs, repeats=repeats, **run
+        ),
         "mnist-lab random-search --iters 50",
     )
 
@@ -205,7 +214,7 @@ def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options:
 
 
 @mnist_lab.command("train")
-@click.option("--learning-rate", type=float, default=0.1, show_default=True, help="Step size.")
+@_LEARNING_RATE
 @click.option("--batch-size", type=int, default=128, show_default=True, help="Images per step.")
 @click.option(
     "--num-filters", type=int, default=16, show_default=True, help="Filters per convolution."

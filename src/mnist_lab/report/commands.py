@@ -40,6 +40,8 @@ def commands(
         options |= {"min-epochs": settings.min_epochs, "max-epochs": base.epochs}
     else:
         options["epochs"] = base.epochs
+    if settings.experiment == "filter-sweep":
+        options["learning-rate"] = base.learning_rate
     if settings.values is not None:
         options["values"] = ",".join(map(repr, settings.values))
     if settings.iters is not None:

@@ -37,12 +37,14 @@ def lr_sweep(
         repeats: trainings of each value, from different seeds.
         **options: see :class:`Options`.
     """
-    return _sweep("lr-sweep", [float(value) for value in values], epochs, repeats, options)
+    base = {"epochs": epochs}
+    return _sweep("lr-sweep", [float(value) for value in values], base, repeats, options)
 
 
 def filter_sweep(
     values: Sequence[int] = FILTER_SIZES,
     *,
+    learning_rate: float = 0.1,
     epochs: int = 12,
     repeats: int = 1,
     **options: Unpack[Options],
@@ -51,11 +53,13 @@ def filter_sweep(
 
     Args:
         values: filter sizes in pixels, 1 to 28; even ones are legal with SAME padding.
+        learning_rate: of all of them, above 0.
         epochs: of each training.
         repeats: trainings of each value, from different seeds.
         **options: see :class:`Options`.
     """
-    return _sweep("filter-sweep", list(values), epochs, repeats, options)
+    base = {"learning_rate": learning_rate, "epochs": epochs}
+    return _sweep("filter-sweep", list(values), base, repeats, options)
 
 
 def random_search(
@@ -174,7 +178,9 @@ def _space(path: str | Path | None) -> dict[str, Any]:
     return space.to_dict(space.default_space() if path is None else space.read_space(Path(path)))
 
 
-def _sweep(experiment: str, values: list[Any], epochs: int, repeats: int, options: Options) -> Run:
+def _sweep(
+    experiment: str, values: list[Any], base: dict[str, Any], repeats: int, options: Options
+) -> Run:
     if not values or len(set(values)) < len(values):
         raise SettingsError(
             "a sweep has values, and each once",
@@ -182,6 +188,6 @@ def _sweep(experiment: str, values: list[Any], epochs: int, repeats: int, option
             next_step="name each once; --repeats trains each several times",
         )
     for value in values:
-        check(TrainConfig, {VARIED[experiment]: value, "epochs": epochs}, source="a sweep")
-    settings = {"base": {"epochs": epochs}, "values": values, "repeats": repeats}
+        check(TrainConfig, base | {VARIED[experiment]: value}, source="a sweep")
+    settings = {"base": base, "values": values, "repeats": repeats}
     return run_study(experiment, settings, options)
