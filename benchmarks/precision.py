@@ -31,12 +31,11 @@ CONFIGURATIONS = {
     ),
 }
 REFERENCE = "float32"
-VARIED = ("learning_rate", "batch_size", "num_filters", "filter_size")
 
 
 def constant_space(config: TrainConfig) -> dict[str, Any]:
     """A search space with nothing in it but this configuration, as ConfigSpace's JSON."""
-    values = config.model_dump(include=set(VARIED))
+    values = config.model_dump(exclude={"epochs"})
     hyperparameters = [
         {"type": "constant", "name": name, "value": value, "meta": None}
         for name, value in values.items()

@@ -16,6 +16,7 @@ from mnist_lab.curves.sampling import (
     chance,
     expected_median,
     octaves,
+    place_between,
     powers_of_two,
 )
 from mnist_lab.curves.search import (
@@ -41,6 +42,7 @@ from mnist_lab.curves.trials import (
     SummaryRow,
     Tally,
     best_trial,
+    completed_error,
     endings,
     fate,
     final_error,
@@ -80,6 +82,7 @@ __all__ = [
     "best_trial",
     "bracket_panels",
     "chance",
+    "completed_error",
     "confusion",
     "describe",
     "endings",
@@ -95,6 +98,7 @@ __all__ = [
     "n_planned",
     "octaves",
     "percent",
+    "place_between",
     "powers_of_two",
     "ranking",
     "seconds_per_epoch",

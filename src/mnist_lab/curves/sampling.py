@@ -136,19 +136,26 @@ def _below(one: SampledHyperparameter, bound: float) -> float:
         elif high <= bound:
             share += mass
         elif low < bound:
-            share += mass * _place(one, low, high, bound)
+            share += mass * place_between(low, high, bound, log=one.scale == "log")
     return share
 
 
-def _place(one: SampledHyperparameter, low: float, high: float, value: float) -> float:
-    """Where a value of a cell lies in it, from 0 to 1 on the hyperparameter's scale."""
-    if one.scale == "log":
+def place_between(low: float, high: float, value: float, *, log: bool) -> float:
+    """Where a value lies between two others, from 0 at `low` to 1 at `high`.
+
+    Args:
+        low: below `high`; on a logarithmic scale above 0.
+        high: the upper end.
+        value: between them.
+        log: count on a logarithmic scale instead of a linear one.
+    """
+    if log:
         return math.log(value / low) / math.log(high / low)
     return (value - low) / (high - low)
 
 
 def _between(one: SampledHyperparameter, low: float, high: float, place: float) -> float:
-    """The value at a place of a cell; the inverse of :func:`_place`."""
+    """The value at a place of a cell; the inverse of :func:`place_between`."""
     if one.scale == "log":
         return low * math.pow(high / low, place)
     return low + (high - low) * place

@@ -177,6 +177,12 @@ def summary(trials: Iterable[Trial], varied: str | None = None) -> list[SummaryR
     return [_summary_row(value if varied else None, group) for value, group in groups.items()]
 
 
+def completed_error(trial: Trial) -> float | None:
+    """The validation error of :func:`largest_completed`; None before the first."""
+    completed = largest_completed(trial)
+    return completed.valid_error if completed else None
+
+
 def _summary_row(value: float | None, trials: list[Trial]) -> SummaryRow:
     completed = [one for trial in trials if (one := largest_completed(trial)) is not None]
     errors = tuple(error for one in completed if (error := one.valid_error) is not None)

@@ -7,7 +7,6 @@ that most trainings have; with Hyperband that is the smallest, where nothing was
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -253,9 +252,8 @@ def _edges(dimensions: Sequence[Dimension], winner: Trial) -> list[Finding]:
 def _place(value: float, one: Dimension) -> float:
     """Where a value lies in its range, from 0 to 1, on the range's scale."""
     low, high = float(one.lower or 0.0), float(one.upper or 0.0)
-    if one.log and low > 0:
-        low, high, value = math.log(low), math.log(high), math.log(value)
-    return min(1.0, max(0.0, (value - low) / (high - low)))
+    place = curves.place_between(low, high, value, log=one.log and low > 0)
+    return min(1.0, max(0.0, place))
 
 
 def _more(trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int) -> list[Finding]:

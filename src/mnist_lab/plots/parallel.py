@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from mnist_lab.curves import in_words, value_text
+from mnist_lab.curves import in_words, place_between, value_text
 from mnist_lab.plots.labels import remark
 from mnist_lab.plots.page import add_axes, log_ticks, new_page, percent_ticks, say
 from mnist_lab.plots.style import BOTTOM, INK, LABEL_POINTS, LEFT, styled
@@ -161,9 +161,7 @@ def _heights(
 def _height_of(one: curves.SampledHyperparameter, value: float) -> float:
     """A value's place in its range, from 0 to 1 on its scale."""
     lower, upper = one.lower or 0.0, one.upper or 0.0
-    if one.scale == "log":
-        return math.log(value / lower) / math.log(upper / lower)
-    return (value - lower) / (upper - lower)
+    return place_between(lower, upper, value, log=one.scale == "log")
 
 
 def _height_of_choice(index: float, n_choices: int) -> float:

@@ -103,10 +103,7 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
 
 def _error(trial: Trial) -> float | None:
     """The final error of a trial: of the test images, if it looked at them."""
-    if trial.test:
-        return trial.test.test_error
-    completed = curves.largest_completed(trial)
-    return completed.valid_error if completed else None
+    return trial.test.test_error if trial.test else curves.completed_error(trial)
 
 
 def _label(run: Reported, trial: Trial) -> str:
@@ -143,11 +140,7 @@ def _placed(axis: _Axis) -> tuple[list[float], list[tuple[float, str]]]:
     log = low > 0 and high >= _WIDE * low
 
     def place(value: float) -> float:
-        if low == high:
-            return 0.5
-        if log:
-            return math.log(value / low) / math.log(high / low)
-        return (value - low) / (high - low)
+        return 0.5 if low == high else curves.place_between(low, high, value, log=log)
 
     places = [_NOWHERE if value is None else round(place(value), 4) for value in axis.values]
     distinct = sorted(set(known))

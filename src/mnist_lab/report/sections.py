@@ -225,8 +225,7 @@ def _row(
     n_epochs, budget = len(trial.epochs), trial.configuration.epochs
     train = trial.epochs[-1].train_error if trial.epochs else None
     state = ": ".join(filter(None, (curves.fate(trial), trial.reason)))
-    completed = curves.largest_completed(trial)
-    error = completed.valid_error if completed else None
+    error = curves.completed_error(trial)
     cells = [
         cell(trial.trial, trial.trial),
         *([cell(trial.repeat, trial.repeat)] if repeated else []),

@@ -64,9 +64,9 @@ def join(
     orders = joining.orders_of(joined)
     given = orders.arguments
     dataset = datasets.load(data or _source(orders), expect=given["digests"])
-    places, why_fewer = _places(orders, workers, nice=nice)
-    if why_fewer:
-        watch.note(f"--workers auto starts {len(places)}: {why_fewer}")
+    places, remark = _places(orders, workers, nice=nice)
+    if remark:
+        watch.note(remark)
     watch.note(f"joining {joined.host}:{joined.port} with {counted(len(places), 'worker')}")
     with datasets.share(dataset.training_on(given["fit_on"]), dataset.test) as shared:
         mine = {"source": dataset.info.source, "shared": shared}

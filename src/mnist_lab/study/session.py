@@ -52,8 +52,8 @@ class Options(TypedDict, total=False):
         device: `cpu`, `gpu` or `auto`, the default: a GPU that TensorFlow sees, else the CPU.
         workers: how many trainings at the same time on this machine. None: every GPU, or every
             core that is free; with 0 it only coordinates those that join.
-        host: the address that workers of other machines reach this one at: loopback, for this one
-            alone.
+        host: the address that workers of other machines reach this one at. None: loopback, for
+            this one alone.
         threads_per_worker: threads of each training: 1. Other numbers round differently, so it is
             part of the settings.
         nice: let other people's work go first: False.
@@ -71,7 +71,7 @@ class Options(TypedDict, total=False):
     data: str | None
     device: Device
     workers: int | None
-    host: str
+    host: str | None
     threads_per_worker: int
     nice: bool
     time_limit: str | None
@@ -128,9 +128,9 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
         if session.is_over():
             run = load_run(run_dir.path)
         else:
-            places, why_fewer = looked.result()
-            if why_fewer:
-                watch.note(f"--workers auto starts {len(places)}: {why_fewer}")
+            places, remark = looked.result()
+            if remark:
+                watch.note(remark)
             host = options.get("host") or machine.LOOPBACK
             with datasets.share(data.training_on(settings.fit_on), data.test) as shared:
                 del data  # the workers have it
@@ -389,7 +389,8 @@ def places_for(
         nice: let other work go first.
 
     Returns:
-        The places, and why they are fewer than this machine's cores, in words.
+        The places, and a line that says why `auto` made them fewer than this machine's cores,
+        empty where it did not.
     """
     from mnist_lab.engine import Place  # HpBandSter, only to train
 
@@ -397,10 +398,10 @@ def places_for(
     if n_gpus:
         n_workers = n_gpus if workers is None else workers
         return [place._replace(gpu=number % n_gpus) for number in range(n_workers)], ""
-    why_fewer = ""
-    if workers is None:
-        workers, why_fewer = machine.suggested_workers(n_threads)
-    return [place] * workers, why_fewer
+    if workers is not None:
+        return [place] * workers, ""
+    workers, why_fewer = machine.suggested_workers(n_threads)
+    return [place] * workers, why_fewer and f"--workers auto starts {workers}: {why_fewer}"
 
 
 def _check_batch_sizes(settings: StudySettings, data: DatasetInfo) -> None:
