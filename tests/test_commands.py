@@ -182,9 +182,12 @@ def test_search_then_test_then_status_and_plot() -> None:
 
 def test_filter_sweep_draws_cost_against_error() -> None:
     """Two figures, and the large filter is trained first."""
-    lab("filter-sweep", "--values", "1,2", "--epochs", "1", "--data", "sample", "--out", "f")
+    words = ("--values", "1,2", "--learning-rate", "0.05", "--epochs", "1")
+    lab("filter-sweep", *words, "--data", "sample", "--out", "f")
     assert [t["configuration"]["filter_size"] for t in read("f/curves.json")["trials"]] == [2, 1]
-    assert "1×1" in Path("f/filter_cost.svg").read_text(encoding="utf-8")
+    drawn = Path("f/filter_cost.svg").read_text(encoding="utf-8")
+    assert "1×1" in drawn
+    assert "learning rate 0.05, batch size 128, 16 filters, 1 epoch" in drawn
     assert Path("f/learning_curves.png").exists()
 
 

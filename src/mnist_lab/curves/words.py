@@ -17,17 +17,24 @@ def percent(error: float, sd: float | None = None) -> str:
     return f"{100 * error:.{digits}f}{deviation} %"
 
 
-def describe(configuration: TrainConfig) -> str:
-    """A configuration in words; what is not on the exercise sheet only where it is not 0."""
+def describe(configuration: TrainConfig, *, without: str | None = None) -> str:
+    """A configuration in words; what is not on the exercise sheet only where it is not 0.
+
+    Args:
+        configuration: the configuration.
+        without: a field that is left out, as it varies.
+    """
     filters, size = configuration.num_filters, configuration.filter_size
     epochs = configuration.epochs
     others = ((name, getattr(configuration, name)) for name in OPTIONAL)
-    return (
-        f"learning rate {configuration.learning_rate:.4g}, batch size {configuration.batch_size}, "
-        f"{filters} filter{'s' * (filters > 1)} of {size}×{size}, "
-        f"{epochs} epoch{'s' * (epochs > 1)}"
-        + "".join(f", {name.replace('_', ' ')} {value:.4g}" for name, value in others if value)
-    )
+    words = {
+        "learning_rate": f"learning rate {configuration.learning_rate:.4g}, ",
+        "batch_size": f"batch size {configuration.batch_size}, ",
+        "num_filters": f"{filters} filter{'s' * (filters > 1)}",
+        "filter_size": f" of {size}×{size}",
+        "epochs": f", {epochs} epoch{'s' * (epochs > 1)}",
+    } | {name: f", {name.replace('_', ' ')} {value:.4g}" for name, value in others if value}
+    return "".join(text for name, text in words.items() if name != without)
 
 
 def in_words(field: str) -> str:

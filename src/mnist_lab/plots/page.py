@@ -36,7 +36,8 @@ class Caption(NamedTuple):
     """Where a figure comes from; what is empty is left out.
 
     `notice` is what the reader must know about the data (`DatasetInfo.notice`) and stands below the
-    title; the rest is small print: `n` says how many (`n = 5`), `version` is of mnist-lab.
+    title; the rest is small print: `n` says how many (`n = 5`), `version` is of mnist-lab, `common`
+    is what all trainings have in common.
     """
 
     data_name: str
@@ -44,6 +45,7 @@ class Caption(NamedTuple):
     n: str
     date: str
     version: str
+    common: str = ""
 
 
 def save(figure: Figure) -> dict[str, bytes]:
@@ -79,7 +81,8 @@ def new_page(title: str, key: str, caption: Caption, *, height: float) -> Figure
         y = 1 - (0.38 + _LINE * row) / top
         figure.text(0.02, y, line, va="top", fontsize=LABEL_POINTS, color=color)
     version = caption.version and f"mnist-lab {caption.version}"
-    small = " · ".join(filter(None, (name, caption.n, caption.date, version)))
+    small = " · ".join(filter(None, (name, caption.common, caption.n, caption.date, version)))
+    small = textwrap.fill(small, 150)
     figure.text(0.02, 0.1 / top, small, va="bottom", fontsize=7, color=GREY)
     return figure
 

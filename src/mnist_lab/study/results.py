@@ -210,4 +210,7 @@ def _caption(run: Run) -> Caption:
         n=counted,
         date=run.info.started[:10],
         version=__version__,
+        common=""
+        if settings.space
+        else curves.describe(settings.base, without=VARIED.get(settings.experiment)),
     )
