@@ -100,7 +100,10 @@ def test_epoch_takes_every_image_once(trainer: Trainer, sample: data.Dataset) ->
 def test_epoch_is_what_keras_does(
     sample: data.Dataset, learning_rate: float, momentum: float, weight_decay: float
 ) -> None:
-    """One epoch gives the weights that `model.fit` gives on the same images in the same order."""
+    """One epoch gives the weights that `model.fit` gives on the same images in the same order.
+
+    `fit` takes the mean over the last batch, which is not full; weights undo that.
+    """
     trainer = Trainer(sample.training)
     seed = 5
     others = {"momentum": momentum, "weight_decay": weight_decay}
@@ -112,9 +115,14 @@ def test_epoch_is_what_keras_does(
     model.compile(optimizer, "sparse_categorical_crossentropy")
     train = sample.training.train
     order = np.random.default_rng([seed, 1]).permutation(len(train))
+    n_last = len(train) % config.batch_size
+    assert n_last
+    weights = np.ones(len(train), np.float32)
+    weights[-n_last:] = n_last / config.batch_size
     model.fit(
         floats(train)[order],
         train.labels[order],
+        sample_weight=weights,
         batch_size=config.batch_size,
         epochs=1,
         shuffle=False,
