@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab import machine
+from mnist_lab import machine, plots
 from mnist_lab.config import Bracket, TrainConfig
 from mnist_lab.engine import Place, run_trials
 from mnist_lab.engine.proposals import Sampled
@@ -151,8 +151,8 @@ def draw(results: list[dict[str, Any]], out: Path) -> None:
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    for suffix in ("png", "svg"):
-        figure.savefig(out / f"scale.{suffix}", dpi=200)
+    for suffix, content in plots.save(figure).items():
+        (out / f"scale.{suffix}").write_bytes(content)
 
 
 def main() -> None:
