@@ -6,6 +6,13 @@ without diverging. The others are counted in a :class:`Tally`, never dropped in 
 """
 
 from mnist_lab.curves.halving import BracketPanel, Climb, Standing, Step, bracket_panels
+from mnist_lab.curves.intervals import (
+    Interval,
+    error_interval,
+    student_factor,
+    student_interval,
+    wilson_interval,
+)
 from mnist_lab.curves.learning import LearningCurve, LearningCurves, learning_curves
 from mnist_lab.curves.ranking import RankedTrial, ranking
 from mnist_lab.curves.sampling import (
@@ -28,14 +35,7 @@ from mnist_lab.curves.search import (
     median_spending,
     spending,
 )
-from mnist_lab.curves.tested import (
-    Confusion,
-    Interval,
-    WrongImage,
-    confusion,
-    wilson_interval,
-    wrong_images,
-)
+from mnist_lab.curves.tested import Confusion, WrongImage, confusion, wrong_images
 from mnist_lab.curves.trials import (
     Fate,
     Spread,
@@ -86,6 +86,7 @@ __all__ = [
     "confusion",
     "describe",
     "endings",
+    "error_interval",
     "expected_median",
     "fate",
     "final_error",
@@ -104,6 +105,8 @@ __all__ = [
     "seconds_per_epoch",
     "spending",
     "spread",
+    "student_factor",
+    "student_interval",
     "summary",
     "tally",
     "value_text",

@@ -7,10 +7,10 @@ SciPy are loaded where they are needed: `status` of a sweep with one repeat goes
 from __future__ import annotations
 
 import math
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.curves import Interval
+from mnist_lab.curves import Interval, student_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,25 +44,14 @@ class Estimate(NamedTuple):
 
 
 def mean(values: Sequence[float]) -> Estimate | None:
-    """The mean with Student's interval, n - 1 degrees of freedom.
+    """The mean with Student's interval.
 
     None for fewer than two values, and for values that are all equal: on few images that happens,
     and an interval of no width would claim to know everything.
     """
-    n = len(values)
-    sd = stdev(values) if n > 1 else 0.0
-    if sd == 0:
+    if len(set(values)) < 2:  # noqa: PLR2004 - two different values are the fewest
         return None
-    centre, half = fmean(values), student_factor(n) * sd / math.sqrt(n)
-    return Estimate(centre, Interval(centre - half, centre + half), n)
-
-
-def student_factor(n: int) -> float:
-    """Student's quantile at 0.975 for the mean of n values: 12.7 for two, 2.8 for five."""
-    # scipy.stats, whose t.ppf this is, would take a second.
-    from scipy.special import stdtrit  # type: ignore[import-untyped]
-
-    return float(stdtrit(n - 1, 0.975))
+    return Estimate(fmean(values), student_interval(values), len(values))
 
 
 def deviation_interval(sd: float, n: int) -> Interval:
@@ -70,7 +59,7 @@ def deviation_interval(sd: float, n: int) -> Interval:
 
     (n - 1) sd^2 / sigma^2 has a chi-square distribution with n - 1 degrees of freedom.
     """
-    from scipy.special import chdtri
+    from scipy.special import chdtri  # type: ignore[import-untyped]
 
     low, high = (sd * math.sqrt((n - 1) / chdtri(n - 1, tail)) for tail in (0.025, 0.975))
     return Interval(float(low), float(high))

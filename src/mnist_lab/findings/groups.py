@@ -8,13 +8,13 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab import curves
-from mnist_lab.curves import Interval, percent
-from mnist_lab.findings import estimates
+from mnist_lab.curves import percent
 from mnist_lab.findings.words import Finding, between, capital, counted, listed, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnist_lab.curves import Interval
     from mnist_lab.records import Trial
 
 # So many epochs in a row must the validation loss have risen: of a curve that only jitters, one in
@@ -57,21 +57,17 @@ class Group(NamedTuple):
 
 def wilson(error: float, n_images: int) -> Interval:
     """Wilson's interval of an error that was measured on so many images."""
-    return curves.wilson_interval(round(error * n_images), n_images)
+    return curves.error_interval([error], n_images)
 
 
 def uncertainty(group: Group, n_valid: int) -> Interval | None:
     """The 95 % interval of a group's error, None if its repeats are all equal.
 
-    One training: Wilson's, for the images. Several: Student's for their mean, for the seeds.
+    On few images that happens, and an interval of no width would claim to know everything.
     """
-    if len(group.errors) == 1:
-        return wilson(group.error, n_valid)
-    estimate = estimates.mean(group.errors)
-    if estimate is None:
-        return None
-    low, high = estimate.interval
-    return Interval(max(0.0, low), min(1.0, high))
+    errors = group.errors
+    all_equal = len(errors) > 1 and len(set(errors)) == 1
+    return None if all_equal else curves.error_interval(errors, n_valid)
 
 
 def kind(group: Group) -> str:

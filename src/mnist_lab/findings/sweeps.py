@@ -118,7 +118,7 @@ def _compared(low: Group, high: Group, n_valid: int) -> Difference:
         f"(95 % Student interval {bounds}, n = {n} pairs); {verdict}"
     )
     if n == _N_CLOSE:
-        factor = estimates.student_factor(n)
+        factor = curves.student_factor(n)
         words += f" (of {n} pairs the interval is wide: ± {factor:.1f} standard errors)"
     return Difference(shown, words)
 
