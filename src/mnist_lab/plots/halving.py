@@ -6,11 +6,10 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
 from mnist_lab.curves import median_spending, percent
-from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
+from mnist_lab.plots.labels import End, label_ends, look, mark_legend, remark, wrapped
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LEFT, RED, styled
 
@@ -86,23 +85,13 @@ def brackets(
         axes.set_title("\n".join(title), fontsize=9, loc="left")
         axes.set(ylabel="" if column else "validation error")
         axes.tick_params(labelleft=not column)
-    handles = [
-        Line2D([], [], linestyle="", label=name, **{"markersize": 4.5} | style)
-        for name, style in (_LOOKS | {"winner": _RING}).items()
-        if name in drawn
-    ]
-    if handles:
-        top = (BOTTOM + pitch * (n_rows - 1) + _PANEL + head) / figure.get_figheight()
-        right = (LEFT + _WIDTH + 0.1) / figure.get_figwidth()
-        figure.legend(
-            handles=handles,
-            loc="lower right",
-            bbox_to_anchor=(right, top),
-            ncols=len(handles),
-            columnspacing=1.1,
-            handletextpad=0.2,
-            frameon=False,
-        )
+    looks = _LOOKS | {"winner": _RING}
+    mark_legend(
+        figure,
+        {name: style for name, style in looks.items() if name in drawn},
+        right=LEFT + _WIDTH,
+        bottom=BOTTOM + pitch * (n_rows - 1) + _PANEL + head + 0.05,
+    )
     return figure
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import textwrap
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from matplotlib.lines import Line2D
 
 from mnist_lab.plots.style import COLORS, LABEL_POINTS, MARKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from mnist_lab import curves
 
+LEGEND_COLUMNS = 6  # marks beside one another in the legend of :func:`mark_legend`
 _KEY_X = 1.06  # of the markers beside the labels, in widths of the axes
 
 
@@ -87,6 +91,35 @@ def _spread_out(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:
             placed[index] = edge + sizes[index] / 2
             edge += sizes[index]
     return placed
+
+
+def mark_legend(
+    figure: Figure, looks: Mapping[str, dict[str, Any]], *, right: float, bottom: float
+) -> None:
+    """What marks mean; the legend's lower right corner is at these inches, and none for no mark.
+
+    Args:
+        figure: that the legend is put into.
+        looks: by name, in matplotlib's words.
+        right: from the figure's left edge.
+        bottom: from the figure's lower edge.
+    """
+    handles = [
+        Line2D([], [], linestyle="", label=name, **{"markersize": 5} | style)
+        for name, style in looks.items()
+    ]
+    if handles:
+        across, up = figure.get_size_inches()
+        figure.legend(
+            handles=handles,
+            loc="lower right",
+            bbox_to_anchor=(right / across, bottom / up),
+            ncols=min(len(handles), LEGEND_COLUMNS),
+            columnspacing=1.1,
+            handletextpad=0.2,
+            borderaxespad=0.0,
+            frameon=False,
+        )
 
 
 def look(index: int) -> tuple[str, str]:

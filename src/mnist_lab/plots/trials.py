@@ -7,17 +7,24 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import blended_transform_factory
 
 from mnist_lab.curves import in_words, percent, value_text
-from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
+from mnist_lab.plots.labels import (
+    LEGEND_COLUMNS,
+    End,
+    label_ends,
+    look,
+    mark_legend,
+    remark,
+    wrapped,
+)
 from mnist_lab.plots.page import add_axes, integer_axis, log_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -37,7 +44,7 @@ _RING: dict[str, Any] = {"marker": "o", "color": RED, "fillstyle": "none", "mark
 
 # Inches, if not said otherwise.
 _PITCH = 2.25
-_LEGEND_COLUMNS = 6
+_LEGEND_RIGHT = 7.84
 # How far the dots of a choice may stand from it, in distances between choices.
 _SPREAD = 0.28
 
@@ -102,7 +109,7 @@ def ranked_curves(
     label_ends(axes, ends)
     drawn = [one.fate for one in trials if one.error is None and one.curve]
     looks: dict[str, Any] = {n: style for n, style in LOST.items() if n in drawn}
-    _legend(figure, looks, bottom=BOTTOM + 3.65)
+    mark_legend(figure, looks, right=_LEGEND_RIGHT, bottom=BOTTOM + 3.65)
     rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.76)
     return figure
 
@@ -128,25 +135,6 @@ def _end(one: curves.RankedTrial, name: str, color: Any, marker: str) -> End:
     text = f"{name}: {percent(one.error or 0.0)}"
     label = wrapped(text, f"trial {one.number}, epoch {one.budget}")
     return End(label, color, marker, epoch, error)
-
-
-def _legend(figure: Figure, looks: Mapping[str, dict[str, Any]], *, bottom: float) -> None:
-    """What the marks mean, right above the axes."""
-    handles = [
-        Line2D([], [], linestyle="", label=name, **{"markersize": 5} | style)
-        for name, style in looks.items()
-    ]
-    if handles:
-        figure.legend(
-            handles=handles,
-            loc="lower right",
-            bbox_to_anchor=(0.98, bottom / figure.get_figheight()),
-            ncols=min(len(handles), _LEGEND_COLUMNS),
-            columnspacing=1.1,
-            handletextpad=0.2,
-            borderaxespad=0.0,
-            frameon=False,
-        )
 
 
 @styled()
@@ -182,7 +170,7 @@ def hyperparameters(
     if budgets:
         styles["incumbent"] = _RING
     lost = [name for name in LOST if any(o.fate == name and o.error is None for o in trials)]
-    n_legend_rows = math.ceil((len(styles) + len(lost)) / _LEGEND_COLUMNS)
+    n_legend_rows = math.ceil((len(styles) + len(lost)) / LEGEND_COLUMNS)
     n_rows = math.ceil(len(dimensions) / 2) or 1
     height = _PITCH * n_rows + 0.3 + 0.2 * n_legend_rows
     figure = new_page("Error against each hyperparameter", f"{key}.", caption, height=height)
@@ -196,7 +184,8 @@ def hyperparameters(
         axes.tick_params(labelleft=not column)
         _draw_dimension(axes, dimension, trials, budgets, list(styles.values()))
     looks = {name: LOST[name] for name in lost} | styles
-    _legend(figure, looks, bottom=BOTTOM + _PITCH * (n_rows - 1) + 1.72)
+    bottom = BOTTOM + _PITCH * (n_rows - 1) + 1.72
+    mark_legend(figure, looks, right=_LEGEND_RIGHT, bottom=bottom)
     return figure
 
 
