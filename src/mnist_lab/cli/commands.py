@@ -92,7 +92,7 @@ def lr_sweep(values: list[float], epochs: int, repeats: int, **options: Any) -> 
     """
     from mnist_lab import study
 
-    run, show = _with(options)
+    run, show = _study_and_show(options)
     show(study.lr_sweep(values, epochs=epochs, repeats=repeats, **run), "mnist-lab filter-sweep")
 
 
@@ -116,7 +116,7 @@ def filter_sweep(
     """
     from mnist_lab import study
 
-    run, show = _with(options)
+    run, show = _study_and_show(options)
     show(
         study.filter_sweep(
             values, learning_rate=learning_rate, epochs=epochs, repeats=repeats, **run
@@ -141,7 +141,7 @@ def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -
     from mnist_lab import study
     from mnist_lab.rundir import RunDir
 
-    run, show = _with(options)
+    run, show = _study_and_show(options)
     result = study.random_search(iters=iters, epochs=epochs, space=space, **run)
     show(result, f"mnist-lab test --config {RunDir(result.path).best}")
 
@@ -208,7 +208,7 @@ def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options:
     chosen = read_train_config(config)
     if epochs is not None:
         chosen = check(TrainConfig, chosen.model_dump() | {"epochs": epochs}, source="--epochs")
-    run, show = _with(options)
+    run, show = _study_and_show(options)
     result = study.test(chosen, repeats=repeats, fit_on=fit_on, **run)
     show(result, f"mnist-lab report {result.path}")
 
@@ -256,7 +256,7 @@ def train(**options: Any) -> None:
     from mnist_lab.config import TrainConfig, check
 
     values = {name: options.pop(name) for name in TrainConfig.model_fields}
-    run, show = _with(options)
+    run, show = _study_and_show(options)
     result = study.train(check(TrainConfig, values, source="the command"), **run)
     show(result, "mnist-lab random-search --iters 50")
 
@@ -442,12 +442,12 @@ def _halving(experiment: str, iters: int, space: Path | None, options: dict[str,
     from mnist_lab.rundir import RunDir
 
     epochs = {name: options.pop(name) for name in ("min_epochs", "max_epochs")}
-    run, show = _with(options)
+    run, show = _study_and_show(options)
     result = getattr(study, experiment)(iters=iters, space=space, **epochs, **run)
     show(result, f"mnist-lab test --config {RunDir(result.path).best}")
 
 
-def _with(options: dict[str, Any]) -> tuple[Options, Any]:
+def _study_and_show(options: dict[str, Any]) -> tuple[Options, Any]:
     """The options of a study, and the function that shows its result."""
     from functools import partial
 

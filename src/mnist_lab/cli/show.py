@@ -63,8 +63,8 @@ def _print_outcome(run: Run, next_command: str, *, no_color: bool) -> None:
     from mnist_lab.progress import duration
 
     say = _console(no_color=no_color).print
-    if run.found:
-        say(f"{run.found} of {len(run.trials)} trials were done before", markup=False)
+    if run.n_before:
+        say(f"{run.n_before} of {len(run.trials)} trials were done before", markup=False)
     say(_table(run.info, run.trials))
     if run.info.data.notice:
         say(f"note: {run.info.data.notice}", markup=False)
@@ -91,7 +91,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
                 "data": run.info.data.model_dump(),
                 "configurations": [config.model_dump(mode="json") for config in planned],
                 "brackets": [one._asdict() for one in brackets],
-                "done": run.found,
+                "done": run.n_before,
             }
         )
         return
@@ -110,7 +110,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         what = f"{len(planned)} times, {sum(config.epochs for config in planned)} epochs in all"
     say(table)
     say(
-        f"would train {what}, on {run.info.data.name}; {run.found} are done in {run.path}",
+        f"would train {what}, on {run.info.data.name}; {run.n_before} are done in {run.path}",
         markup=False,
     )
 

@@ -34,7 +34,7 @@ MNIST_MD5 = {
 # The same four arrays in an .npz of keras.datasets.mnist.
 NPZ_KEYS = dict(zip(("x_train", "y_train", "x_test", "y_test"), MNIST_MD5, strict=True))
 
-_VALID_SHARE = 6  # the last sixth of the training images validates: 10,000 of 60,000
+_VALID_DIVISOR = 6  # the last sixth of the training images validates: 10,000 of 60,000
 _MIN_TRAIN = 12  # images; enough for two to validate
 
 
@@ -87,7 +87,7 @@ def make_dataset(
     arrays = zip(MNIST_MD5, (x_train, y_train, x_test, y_test), strict=True)
     digests = {idx_name: _digest(array) for idx_name, array in arrays}
     is_mnist = _is_mnist(digests, source)
-    n = len(x_train) - len(x_train) // _VALID_SHARE
+    n = len(x_train) - len(x_train) // _VALID_DIVISOR
     train, valid = _split(x_train[:n], y_train[:n]), _split(x_train[n:], y_train[n:])
     test = _split(x_test, y_test)
     info = DatasetInfo(

@@ -26,7 +26,7 @@ DATA_VARIABLE = "MNIST_LAB_DATA"  # the same values as --data, which wins over i
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 TIMEOUT_S = 10.0  # to connect, and between two packets
 
-_TEST_SHARE = 7  # of the sample, which has no test part; with the sixth 5 : 1 : 1, as in MNIST
+_TEST_DIVISOR = 7  # of the sample, which has no test part; with the sixth 5 : 1 : 1, as in MNIST
 
 
 def load(
@@ -176,7 +176,7 @@ def _load_sample(why: str = "") -> Dataset:
         table = np.loadtxt(path, dtype=np.uint8, delimiter=",", ndmin=2)  # 784 pixels and a label
         order = np.argsort(table[:, -1], kind="stable").reshape(N_CLASSES, -1).T.ravel()
         images = table[order, :-1].reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
-    labels, n = table[order, -1], len(table) - len(table) // _TEST_SHARE
+    labels, n = table[order, -1], len(table) - len(table) // _TEST_DIVISOR
     return make_dataset(
         dict(zip(NPZ_KEYS, (images[:n], labels[:n], images[n:], labels[n:]), strict=True)),
         source=SAMPLE,

@@ -31,7 +31,11 @@ _GIVE = f"give a .npz file in Keras' layout, a folder of {_FOUR_FILES}, or the w
 
 @contextmanager
 def refusing_broken(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading `path` into a DataError that names it."""
+    """Turn what goes wrong in reading `path` into an error that names it.
+
+    Raises:
+        DataError: the file is missing, unreadable or damaged, or claims a size beyond all measure.
+    """
     broken = (EOFError, ValueError, zipfile.BadZipFile, zlib.error)
     # An array's header in an .npz is Python, to numpy. Encrypted zip; sizes that no machine holds.
     odd = (SyntaxError, tokenize.TokenError, RuntimeError, MemoryError)
@@ -50,7 +54,11 @@ def refusing_broken(path: Path) -> Iterator[None]:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Four arrays by their npz keys, not yet checked."""
+    """Four arrays by their npz keys, not yet checked.
+
+    Raises:
+        DataError: there is no such file or folder, or it does not hold four whole arrays.
+    """
     with refusing_broken(path):
         if path.is_dir():
             return {key: _read_idx(_find_idx(path, name)) for key, name in NPZ_KEYS.items()}

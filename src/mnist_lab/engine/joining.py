@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.2
 # How long a run that cannot be reached is waited for: long enough to put a cable back.
-PATIENCE_S = 600.0
+REJOIN_PATIENCE_S = 600.0
 # What must agree for the same numbers.
 _VERSIONS = ("mnist-lab", "tensorflow", "keras", "numpy")
 
@@ -95,7 +95,8 @@ def work(
         note: called with a line when the run cannot be reached, and when it is reached again.
 
     Raises:
-        StudyError: a worker cannot start, or the run cannot be reached for :data:`PATIENCE_S`.
+        StudyError: a worker cannot start, or the run cannot be reached for
+            :data:`REJOIN_PATIENCE_S`.
     """
     line = _Line(token, note)
     pool = Pool(orders, is_known=line.is_known, is_gone=line.is_gone, files=files)
@@ -136,9 +137,9 @@ class _Line:
     def look(self) -> None:
         """See whether the run is still there."""
         self._ask("is_known", "", otherwise=False)
-        if time.monotonic() - self._last_s > PATIENCE_S:
+        if time.monotonic() - self._last_s > REJOIN_PATIENCE_S:
             raise StudyError(
-                f"a run can be reached again within {PATIENCE_S:.0f} s",
+                f"a run can be reached again within {REJOIN_PATIENCE_S:.0f} s",
                 next_step="see whether its machine runs, then join again",
             )
 

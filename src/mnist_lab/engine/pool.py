@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mnist_lab.engine.worker import Orders
 
 # After SIGTERM a worker has nothing to save: its epochs are in the journal already.
-PATIENCE_S = 5.0
+STOP_PATIENCE_S = 5.0
 # Loading TensorFlow and the data takes 3 to 20 s; on a slow network folder a minute.
 START_PATIENCE_S = 300.0
 
@@ -124,7 +124,7 @@ class Pool:
             worker.process.terminate()
         for worker in self._processes:
             try:
-                worker.process.wait(PATIENCE_S)
+                worker.process.wait(STOP_PATIENCE_S)
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()

@@ -40,7 +40,10 @@ _PROBE = ".writable-"
 
 
 class RunDir:
-    """One run directory; making the object touches nothing on the disk."""
+    """One run directory; making the object touches nothing on the disk.
+
+    Whatever writes, or removes a checkpoint, raises a RunDirError where the disk does not let it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -130,6 +133,9 @@ class RunDir:
 
         Returns:
             The new path.
+
+        Raises:
+            RunDirError: it cannot be renamed.
         """
         stamp = time.strftime("%Y%m%d-%H%M%S")
         path = self.path.resolve()

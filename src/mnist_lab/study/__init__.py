@@ -18,10 +18,10 @@ from mnist_lab.study.experiments import (
     train,
 )
 from mnist_lab.study.joining import join
+from mnist_lab.study.options import Options
 from mnist_lab.study.reporting import report
 from mnist_lab.study.results import draw
 from mnist_lab.study.run import Run, load_run, watch
-from mnist_lab.study.session import Options
 
 __all__ = [
     "FILTER_SIZES",

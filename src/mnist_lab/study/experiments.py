@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.config import VARIED, TrainConfig, check
 from mnist_lab.errors import SettingsError
-from mnist_lab.study.session import Options, run_study
+from mnist_lab.study.session import run_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from mnist_lab.config import FitOn
+    from mnist_lab.study.options import Options
     from mnist_lab.study.run import Run
 
 # The values of the exercise sheet.

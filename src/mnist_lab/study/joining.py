@@ -10,7 +10,7 @@ from mnist_lab import machine
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.findings.words import counted
 from mnist_lab.rundir import RunDir
-from mnist_lab.study.session import places_for
+from mnist_lab.study.options import places_for
 
 if TYPE_CHECKING:
     from pathlib import Path

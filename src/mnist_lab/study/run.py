@@ -23,14 +23,14 @@ LOOK_S = 1.0
 class Run(NamedTuple):
     """A run as it stood on the disk; its state is `stopped` if the time limit ended the call.
 
-    `found` counts the trials that had ended when the call began; `files` is what the call wrote.
+    `n_before` counts the trials that had ended when the call began; `files` is what the call wrote.
     A notebook shows it as a table and the figures.
     """
 
     path: Path
     info: RunInfo
     trials: list[Trial]
-    found: int = 0
+    n_before: int = 0
     files: tuple[Path, ...] = ()
 
     @property

@@ -9,20 +9,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
-from mnist_lab.config import StudySettings, check, describe_brackets
+from mnist_lab.config import describe_brackets
 from mnist_lab.curves import n_ended
-from mnist_lab.errors import SettingsError, StudyError, TimeLimit, nearest, no_gpu
+from mnist_lab.errors import StudyError, TimeLimit
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import LiveTable, Silent, Watcher
 from mnist_lab.records import EpochDone, fold, now
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
 from mnist_lab.study.interrupts import interruptible
+from mnist_lab.study.options import check_batch_sizes, images_per_epoch, places_for, settings_of
 from mnist_lab.study.proposing import plan, promotions, proposals_of, proposed_values
 from mnist_lab.study.results import write_results
 from mnist_lab.study.run import Run, load_run
@@ -30,57 +31,16 @@ from mnist_lab.study.run import Run, load_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnist_lab.config import Device, Precision
+    from mnist_lab.config import StudySettings
     from mnist_lab.engine import Place
     from mnist_lab.records import DatasetInfo, Event, Trial
     from mnist_lab.rundir.lock import Held
+    from mnist_lab.study.options import Options
 
 # What worker processes train with; the engine's own tests name another.
 TRAINER = "mnist_lab.training:open_trainer"
 # What the figures are drawn with at the end: matplotlib takes half a second to import.
 DRAWING = "mnist_lab.plots"
-# What `--nice` adds, as the command `nice` does.
-NICENESS = 10
-
-
-class Options(TypedDict, total=False):
-    """How and where a study runs; what is left out has the default named here.
-
-    Attributes:
-        out: the run directory: `results/<experiment>`.
-        data: a path, or `sample`: looked for as :func:`mnist_lab.data.load` says.
-        device: `cpu`, `gpu` or `auto`, the default: a GPU that TensorFlow sees, else the CPU.
-        workers: how many trainings at the same time on this machine. None: every GPU, or every
-            core that is free; with 0 it only coordinates those that join.
-        host: the address that workers of other machines reach this one at. None: loopback, for
-            this one alone.
-        threads_per_worker: threads of each training: 1. Other numbers round differently, so it is
-            part of the settings.
-        nice: let other people's work go first: False.
-        time_limit: stop after a duration such as `2h`: never.
-        until: stop at a time of day such as `18:00`: never.
-        precision: `float32`, `bfloat16` or `auto`: that of the run that is continued, else
-            bfloat16 on a processor that has it, else float32. `float32` by default.
-        seed: of the study, from which every trial's seed comes: 0.
-        fresh: set an older run aside and start anew, instead of continuing it: False.
-        dry_run: check everything and train nothing: False.
-        watch: who follows the study: a live table in a notebook, nobody elsewhere.
-    """
-
-    out: str | Path
-    data: str | None
-    device: Device
-    workers: int | None
-    host: str | None
-    threads_per_worker: int
-    nice: bool
-    time_limit: str | None
-    until: str | None
-    precision: Precision | Literal["auto"]
-    seed: int
-    fresh: bool
-    dry_run: bool
-    watch: Watcher
 
 
 def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
@@ -91,7 +51,16 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
         values: the rest of :class:`~mnist_lab.config.StudySettings` that is the experiment's own.
         options: the options.
 
+    Returns:
+        The run as it ended. With the state `stopped` the time limit ended it; of a dry run the
+        records are those of earlier sessions.
+
     Raises:
+        SettingsError: the settings are invalid, or not those of the run that is there.
+        DataError: the data set cannot be loaded, or is not that of the run that is there.
+        RunDirError: the directory cannot be read or written, or another process writes it.
+        DeviceError: a GPU is asked for, and there is none.
+        StudyError: every trial failed, or workers cannot start.
         Interrupted: Ctrl-C, or a notebook's stop button; what is finished is kept.
     """
     with interruptible():
@@ -104,15 +73,19 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
     run_dir.check_is_ours()
     fresh = options.get("fresh", False)
     continued = run_dir.read_info() if run_dir.exists() and not fresh else None
-    settings, n_gpus = _settings(experiment, values, options, continued)
+    settings, n_gpus = settings_of(experiment, values, options, continued)
     watch = options.get("watch") or _watcher_here()
     dry_run = options.get("dry_run", False)
     with ThreadPoolExecutor(1) as beside:
+        n_workers, n_threads = options.get("workers"), settings.threads_per_worker
+        nice = options.get("nice", False)
         # To look for free cores takes as long as to load the data.
-        looked = None if dry_run else beside.submit(_places, options, n_gpus)
+        looked = (
+            None if dry_run else beside.submit(places_for, n_workers, n_gpus, n_threads, nice=nice)
+        )
         data = datasets.load(options.get("data"), quiet="watch" not in options)
     info = data.info
-    _check_batch_sizes(settings, info)
+    check_batch_sizes(settings, info)
     if looked is None:
         if continued is not None:
             check_agreement(continued, settings, info.digests)
@@ -225,7 +198,7 @@ class _Session:
             planned,
             trials,
             promotions=promotions(self._settings, planned),
-            n_images=_n_images(self._settings, self._data),
+            n_images=images_per_epoch(self._settings, self._data),
             n_workers=max(len(used), 1),
             deadline=deadline,
         )
@@ -332,89 +305,3 @@ def _command(experiment: str) -> str:
         return f"call mnist_lab.{experiment.replace('-', '_')} again, as before"
     words = shlex.join(["mnist-lab", *sys.argv[1:]])
     return words.encode("utf-8", "backslashreplace").decode()
-
-
-def _settings(
-    experiment: str, values: dict[str, Any], options: Options, continued: RunInfo | None
-) -> tuple[StudySettings, int]:
-    """The checked settings, and how many GPUs are used; `continued` is the run that goes on."""
-    for key in options:
-        if key not in Options.__annotations__:
-            raise SettingsError(
-                "a study has only options that mnist-lab knows",
-                received=repr(key),
-                next_step=nearest(key, Options.__annotations__),
-            )
-    workers = options.get("workers")
-    if workers is not None and workers < 0:
-        raise SettingsError(
-            "--workers is auto or at least 0", received=workers, next_step="leave it out"
-        )
-    host = options.get("host")
-    if host is not None and not machine.is_own_address(host):
-        raise SettingsError(
-            "--host is an address of this machine",
-            received=host,
-            next_step="give one that the other machines reach, or leave it out",
-        )
-    device = options.get("device", "auto")
-    n_gpus = 0 if device == "cpu" else machine.usable_gpus()
-    if device == "gpu" and n_gpus == 0:
-        raise no_gpu()
-    keys = {"seed", "precision", "threads_per_worker"}
-    chosen = {key: value for key, value in options.items() if key in keys}
-    if chosen.get("precision") == "auto":
-        has_it = not n_gpus and machine.has_bfloat16()
-        suitable: Precision = "bfloat16" if has_it else "float32"
-        chosen["precision"] = suitable if continued is None else continued.settings.precision
-    common = {"experiment": experiment, "device": "gpu" if n_gpus else "cpu"}
-    return check(StudySettings, values | chosen | common, source=experiment), n_gpus
-
-
-def _places(options: Options, n_gpus: int) -> tuple[list[Place], str]:
-    n_threads = options.get("threads_per_worker", 1)
-    nice = options.get("nice", False)
-    return places_for(options.get("workers"), n_gpus, n_threads, nice=nice)
-
-
-def places_for(
-    workers: int | None, n_gpus: int, n_threads: int, *, nice: bool
-) -> tuple[list[Place], str]:
-    """One worker per GPU; else one per free core, each with one thread, as the network is small.
-
-    Args:
-        workers: how many are asked for; None: as many as there are GPUs or free cores.
-        n_gpus: that are used, 0 for the CPU.
-        n_threads: of each worker.
-        nice: let other work go first.
-
-    Returns:
-        The places, and a line that says why `auto` made them fewer than this machine's cores,
-        empty where it did not.
-    """
-    from mnist_lab.engine import Place  # HpBandSter, only to train
-
-    place = Place(niceness=NICENESS if nice else 0)
-    if n_gpus:
-        n_workers = n_gpus if workers is None else workers
-        return [place._replace(gpu=number % n_gpus) for number in range(n_workers)], ""
-    if workers is not None:
-        return [place] * workers, ""
-    workers, why_fewer = machine.suggested_workers(n_threads)
-    return [place] * workers, why_fewer and f"--workers auto starts {workers}: {why_fewer}"
-
-
-def _check_batch_sizes(settings: StudySettings, data: DatasetInfo) -> None:
-    n_train = _n_images(settings, data)
-    largest = max(config.batch_size for config in plan(settings))
-    if largest > n_train:
-        raise SettingsError(
-            f"the batch size is at most the number of training images, {n_train:,}",
-            received=largest,
-            next_step="give a smaller batch size",
-        )
-
-
-def _n_images(settings: StudySettings, data: DatasetInfo) -> int:
-    """How many images an epoch trains on."""
-    return data.n_train + (data.n_valid if settings.fit_on != "train" else 0)
