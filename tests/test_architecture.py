@@ -152,6 +152,12 @@ def test_every_room_has_its_place() -> None:
     assert {room(module_name(path)) for path in MODULES} - {"__init__"} <= set(LAYERS)
 
 
+def test_the_page_has_the_rooms_in_this_order() -> None:
+    """The documentation's table says who may import whom: by its order."""
+    page = (SOURCE.parents[1] / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == LAYERS
+
+
 @pytest.mark.parametrize("path", MODULES, ids=NAMES)
 def test_docstring(path: Path) -> None:
     """Each module says what it is for, in one line that ends."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -72,3 +78,38 @@ def test_numbers_of_the_readme_are_the_networks() -> None:
     count = (area * filters + filters) + (area * filters**2 + filters) + hidden + 128 * 10 + 10
     assert f"{count:,} parameters" in README
     assert forward_multiplications(config) > count
+
+
+def test_the_experiment_of_the_contributing_page_works(tmp_path: Path) -> None:
+    """Whoever takes its steps, here in a copy of the program, has a sweep and a report of it."""
+    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^   ```python\n(.*?)^   ```", page, re.DOTALL | re.MULTILINE)
+    _, function, command = map(textwrap.dedent, blocks)
+    (question,) = re.findall(r'`("batch-sweep": "[^"]+")`', page)
+    program = tmp_path / "mnist_lab"
+    shutil.copytree(ROOT / "src" / "mnist_lab", program)
+
+    def edit(name: str, before: str, after: str) -> None:
+        text = (program / name).read_text(encoding="utf-8")
+        assert before in text
+        (program / name).write_text(text.replace(before, after, 1), encoding="utf-8")
+
+    edit("config.py", '"filter-sweep", ', '"filter-sweep", "batch-sweep", ')
+    edit("config.py", '"filter_size"}', '"filter_size", "batch-sweep": "batch_size"}')
+    edit("study/experiments.py", "def _sweep(", f"{function}\n\ndef _sweep(")
+    edit("study/__init__.py", "    bohb,", "    batch_sweep,\n    bohb,")
+    edit("cli/commands.py", "def _study_and_show(", f"{command}\n\ndef _study_and_show(")
+    edit("report/sections.py", "_QUESTIONS = {", f"_QUESTIONS = {{{question}, ")
+    out = str(tmp_path / "run")
+    searched = os.pathsep.join(map(str, (tmp_path, ROOT / "tests")))
+    words = ("--values", "64,128", "--epochs", "2", "--data", "sample", "--out", out)
+    for asked in (("batch-sweep", *words), ("report", out)):
+        subprocess.run(
+            [sys.executable, ROOT / "tests" / "formula_lab.py", *asked],
+            env=os.environ | {"PYTHONPATH": searched},
+            check=True,
+            timeout=300,
+        )
+    run = json.loads((Path(out) / "curves.json").read_text(encoding="utf-8"))
+    assert [trial["configuration"]["batch_size"] for trial in run["trials"]] == [64, 128]
+    assert "Which batch size?" in (Path(out) / "report.html").read_text(encoding="utf-8")
