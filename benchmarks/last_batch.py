@@ -38,7 +38,7 @@ WAYS = ("mean", "weighted")
 
 def floats(split: datasets.Split) -> NDArray[np.float32]:
     """The images as the network takes them: `(n, 28, 28, 1)`, in [0, 1]."""
-    return split.images[..., np.newaxis].astype(np.float32) / 255
+    return split.images[..., np.newaxis].astype(np.float32) / np.float32(255)
 
 
 def valid_error(
