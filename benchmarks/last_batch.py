@@ -15,7 +15,7 @@ import argparse
 import json
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -36,13 +36,20 @@ CONFIGURATIONS = {
 WAYS = ("mean", "weighted")
 
 
-def floats(split: datasets.Split) -> NDArray[np.float32]:
-    """The images as the network takes them: `(n, 28, 28, 1)`, in [0, 1]."""
-    return split.images[..., np.newaxis].astype(np.float32) / np.float32(255)
+class Part(NamedTuple):
+    """Images as the network takes them, `(n, 28, 28, 1)` in [0, 1], and their labels `(n,)`."""
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.integer]
+
+
+def part_of(split: datasets.Split) -> Part:
+    """A split of the data set, with its bytes as fractions."""
+    return Part(split.images[..., np.newaxis].astype(np.float32) / np.float32(255), split.labels)
 
 
 def valid_error(
-    config: TrainConfig, seed: int, training: datasets.TrainingData, *, weighted: bool
+    config: TrainConfig, seed: int, train: Part, valid: Part, *, weighted: bool
 ) -> float:
     """Train by Keras' `fit`; the validation error after the last epoch, a fraction."""
     model = build_model(config, seed=seed)
@@ -51,7 +58,7 @@ def valid_error(
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    images, labels = floats(training.train), training.train.labels
+    images, labels = train
     n_last = len(labels) % config.batch_size
     weights = np.ones(len(labels), np.float32)
     if weighted:
@@ -66,7 +73,7 @@ def valid_error(
             shuffle=False,
             verbose=0,
         )
-    _, accuracy = model.evaluate(floats(training.valid), training.valid.labels, 500, verbose=0)
+    _, accuracy = model.evaluate(*valid, batch_size=500, verbose=0)
     return 1.0 - float(accuracy)
 
 
@@ -102,12 +109,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     arguments = parser.parse_args()
     training = datasets.load(arguments.data).training_on("train")
+    train, valid = part_of(training.train), part_of(training.valid)
     found: dict[str, dict[str, list[float]]] = {}
     for name, config in CONFIGURATIONS.items():
         found[name] = {way: [] for way in WAYS}
         for seed in range(arguments.seeds):
             for way in WAYS:
-                error = valid_error(config, seed, training, weighted=way == "weighted")
+                error = valid_error(config, seed, train, valid, weighted=way == "weighted")
                 found[name][way].append(error)
                 print(f"{name}, {way}, seed {seed}: {100 * error:.2f} %", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)

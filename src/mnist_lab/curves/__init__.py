@@ -9,6 +9,7 @@ from mnist_lab.curves.halving import BracketPanel, Climb, Standing, Step, bracke
 from mnist_lab.curves.intervals import (
     Interval,
     error_interval,
+    interval_kind,
     student_factor,
     student_interval,
     wilson_interval,
@@ -92,6 +93,7 @@ __all__ = [
     "final_error",
     "in_words",
     "incumbents",
+    "interval_kind",
     "largest_completed",
     "learning_curves",
     "median_spending",

@@ -72,7 +72,7 @@ def uncertainty(group: Group, n_valid: int) -> Interval | None:
 
 def kind(group: Group) -> str:
     """Which interval :func:`uncertainty` gives."""
-    return "Wilson" if len(group.errors) == 1 else "Student"
+    return curves.interval_kind(len(group.errors))
 
 
 def measured(group: Group, n_valid: int) -> str:

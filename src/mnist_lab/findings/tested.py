@@ -23,8 +23,7 @@ def test(settings: StudySettings, trials: Sequence[Trial]) -> list[Finding]:
     if result.error is None or result.interval is None or not result.n_images:
         return groups.left_out(trials)
     n, mean, sd = result.error.n, result.error.mean, result.error.sd
-    kind = "Wilson" if n == 1 else "Student"
-    of = "the images" if n == 1 else "the mean over seeds"
+    kind, of = curves.interval_kind(n), "the images" if n == 1 else "the mean over seeds"
     text = (
         f"{capital(curves.describe(settings.base))}, trained on {settings.fit_on}: test error "
         f"{percent(mean, sd)} (95 % {kind} interval for {of} {between(result.interval)}, "
