@@ -227,7 +227,7 @@ def _draw_shares(axes: Axes, found: list[Share], networks: list[str]) -> None:
         fontsize=9,
         loc="left",
     )
-    axes.set(xlabel="% of the matrix product in the same precision", xlim=(0, 100))
+    axes.set(xlabel="% of the matrix product in the same precision", xlim=(0, None))
     axes.set_yticks(range(len(networks)), networks)
     axes.set_ylim(len(networks) - 0.4, -0.6)
     axes.legend(frameon=False)
