@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from mnist_lab.records import EpochDone, Started
+from mnist_lab.records import EpochDone, Started, timestamp
 from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -151,6 +151,31 @@ def test_killed_again_and_again_it_ends_with_the_same_curves() -> None:
         trained = [(e.trial, e.epoch.epoch) for e in events if isinstance(e, EpochDone)]
         n_again += len(trained) - len(set(trained))
     print(f"{n_kills} kills in {n_runs} runs; {n_again} epochs trained again")  # noqa: T201
+
+
+def test_seconds_of_a_killed_session_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`spent_s` is what all sessions took, those too that could not write it."""
+    monkeypatch.setenv("FORMULA_SECONDS", "0.2")
+    process = start("killed")
+    run = RunDir(Path("killed"))
+    deadline = time.monotonic() + 60
+    killed_s = 0.0
+    while killed_s < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        if events := run.read_events():
+            killed_s = timestamp(events[-1].time) - timestamp(events[0].time)
+    workers = workers_of(process)
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until_gone(workers)
+    began = time.monotonic()
+    again = start("killed")
+    again.communicate(timeout=120)
+    assert again.returncode == 0
+    again_s = time.monotonic() - began
+    # The last session's start, until it reads the run, is not in its own seconds.
+    assert again_s < run.read_info().spent_s < killed_s + again_s + 3
 
 
 def test_worker_killed_while_it_runs_is_replaced_within_two_seconds(

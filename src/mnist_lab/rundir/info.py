@@ -18,7 +18,8 @@ class RunInfo(Frozen):
     """`run.json`: what was asked, with what, on what, and how it stands.
 
     `versions` maps package to version, `machine` describes the computer that started the run;
-    `started` and `ended` are RFC 3339, and `spent_s` adds up the seconds of all sessions.
+    `started`, `continued` (when the last session began) and `ended` are RFC 3339. `spent_s` adds up
+    the seconds of all sessions; one that was killed counts up to its last event.
     """
 
     format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
@@ -29,6 +30,7 @@ class RunInfo(Frozen):
     command: str
     state: RunState
     started: str
+    continued: str | None = None
     ended: str | None = None
     spent_s: float = 0.0
 

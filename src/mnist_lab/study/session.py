@@ -20,7 +20,7 @@ from mnist_lab.curves import n_ended
 from mnist_lab.errors import StudyError, TimeLimit
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import LiveTable, Silent, Watcher
-from mnist_lab.records import EpochDone, fold, now
+from mnist_lab.records import EpochDone, fold, now, timestamp
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
 from mnist_lab.study.interrupts import interruptible
 from mnist_lab.study.options import check_batch_sizes, images_per_epoch, places_for, settings_of
@@ -134,8 +134,10 @@ class _Session:
         self._data = data
         self._began = time.monotonic()
         if run_dir.exists():
-            self._info = run_dir.read_info()
-            check_agreement(self._info, settings, data.digests)
+            info = run_dir.read_info()
+            check_agreement(info, settings, data.digests)
+            spent_s = info.spent_s + _seconds_of_killed(info, run_dir)
+            self._info = info.model_copy(update={"continued": now(), "spent_s": spent_s})
         else:
             self._info = _new_info(settings, data)
 
@@ -285,6 +287,13 @@ class _Session:
         )
         self._run_dir.write_info(info)
         return info
+
+
+def _seconds_of_killed(info: RunInfo, run_dir: RunDir) -> float:
+    """What the session before lasted, to its last event, where it could not write that itself."""
+    events = run_dir.read_events() if info.state == "running" else []
+    began = timestamp(info.continued or info.started)
+    return max(timestamp(events[-1].time) - began, 0.0) if events else 0.0
 
 
 def _new_info(settings: StudySettings, data: DatasetInfo) -> RunInfo:
