@@ -276,13 +276,14 @@ class _Session:
         return f"{self._settings.experiment} on {self._data.name}{notice}{found}"
 
     def _write_info(self, state: RunState) -> RunInfo:
-        spent_s = self._info.spent_s + time.monotonic() - self._began
+        # One that is killed is counted from its beginning by the next session, not from here.
+        session_s = 0.0 if state == "running" else time.monotonic() - self._began
         info = self._info.model_copy(
             update={
                 "settings": self._settings,
                 "state": state,
                 "ended": None if state == "running" else now(),
-                "spent_s": round(spent_s, 3),
+                "spent_s": round(self._info.spent_s + session_s, 3),
             }
         )
         self._run_dir.write_info(info)
