@@ -121,8 +121,8 @@ def tear(out: str, chance: random.Random) -> None:
     """What a power cut leaves: a torn last line, and half of a checkpoint."""
     journal = RunDir(Path(out)).journal
     content = journal.read_bytes()
-    last = len(content.rstrip(b"\n").rpartition(b"\n")[2])
-    journal.write_bytes(content[: len(content) - chance.randrange(1, last + 1)])
+    if last := len(content.rstrip(b"\n").rpartition(b"\n")[2]):  # none: killed before the first
+        journal.write_bytes(content[: len(content) - chance.randrange(1, last + 1)])
     checkpoints = RunDir(Path(out)).checkpoints
     for path in checkpoints.iterdir() if checkpoints.exists() else ():
         path.write_bytes(path.read_bytes()[:-1])
