@@ -110,7 +110,13 @@ def main() -> None:
     arguments = parser.parse_args()
     training = datasets.load(arguments.data).training_on("train")
     train, valid = part_of(training.train), part_of(training.valid)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, list[float]]] = {}
+    record: dict[str, Any] = {
+        "machine": machine.hardware(),
+        "versions": machine.versions(),
+        "configurations": found,
+    }
     for name, config in CONFIGURATIONS.items():
         found[name] = {way: [] for way in WAYS}
         for seed in range(arguments.seeds):
@@ -118,15 +124,9 @@ def main() -> None:
                 error = valid_error(config, seed, train, valid, weighted=way == "weighted")
                 found[name][way].append(error)
                 print(f"{name}, {way}, seed {seed}: {100 * error:.2f} %", flush=True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    record: dict[str, Any] = {
-        "machine": machine.hardware(),
-        "versions": machine.versions(),
-        "configurations": found,
-    }
-    text = json.dumps(record, indent=1) + "\n"
-    (arguments.out / "last_batch.json").write_text(text, encoding="utf-8")
-    (arguments.out / "last_batch.md").write_text(table(found), encoding="utf-8")
+        text = json.dumps(record, indent=1) + "\n"
+        (arguments.out / "last_batch.json").write_text(text, encoding="utf-8")
+        (arguments.out / "last_batch.md").write_text(table(found), encoding="utf-8")
     print(table(found))
 
 
