@@ -140,7 +140,7 @@ class Pool:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=os.environ | _environment(place, orders.n_threads),
+                env=os.environ | environment(place, orders.n_threads),
                 text=True,
                 pass_fds=self._files,
                 # A Ctrl-C at the terminal is for the parent, which decides what it means.
@@ -183,7 +183,7 @@ def _close(worker: _Process) -> None:
     worker.output.close()
 
 
-def _environment(place: Place, n_threads: int) -> dict[str, str]:
+def environment(place: Place, n_threads: int) -> dict[str, str]:
     """Settings that TensorFlow reads when it is imported."""
     values = {
         "TF_NUM_INTRAOP_THREADS": str(n_threads),

@@ -1,0 +1,161 @@
+"""What a training step costs in processor time, one thread, and how much of it oneDNN takes.
+
+    python benchmarks/step.py mnist.npz
+    python benchmarks/step.py mnist.npz --against TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE=true
+    python benchmarks/step.py mnist.npz --against PYTHONPATH=../before/src
+
+Each configuration trains in each precision in processes of their own, set up as a worker is; with
+`--against` in turn with processes that have these variables too: another setting of TensorFlow's,
+or another state of the program, of which the ratio is given pair by pair. A last process has oneDNN
+tell the time of each kernel. Prints a table and writes step.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+from mnist_lab import machine
+from mnist_lab.config import Precision, TrainConfig
+from mnist_lab.engine.pool import Place, environment
+
+# Batch size, number of filters, filter size: the base, and those of benchmarks/peers.
+CONFIGURATIONS = (
+    (128, 16, 3),
+    (16, 8, 3),
+    (24, 12, 5),
+    (48, 24, 3),
+    (95, 22, 5),
+    (64, 48, 5),
+    (128, 64, 3),
+    (16, 58, 3),
+    (32, 32, 5),
+)
+N_STEPS = 60
+N_ROUNDS = 7  # of so many steps in each process, of which the median counts
+
+
+def train(data: str, shape: list[int], precision: Precision) -> None:
+    """Print the median microseconds of a step; with oneDNN's own lines, if they are asked for."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from mnist_lab import data as datasets
+    from mnist_lab import model
+    from mnist_lab.training.compiled import compile_epoch
+
+    batch_size, num_filters, filter_size = shape
+    config = TrainConfig(
+        learning_rate=0.05, batch_size=batch_size, num_filters=num_filters, filter_size=filter_size
+    )
+    split = datasets.load(data).training.train
+    logits = model.logits_of(model.build_model(config, seed=0, precision=precision))
+    optimizer = keras.optimizers.SGD(config.learning_rate)
+    optimizer.build(logits.trainable_variables)
+    run_epoch = compile_epoch(logits, optimizer, batch_size)
+    order = np.random.default_rng(0).permutation(len(split))[: N_STEPS * batch_size]
+    arguments = [tf.constant(one) for one in (split.images, split.labels, order.astype(np.int32))]
+    rounds = []
+    for _ in range(1 + N_ROUNDS):  # the first compiles
+        start = time.process_time()
+        run_epoch(*arguments)[0].numpy()
+        rounds.append(time.process_time() - start)
+    print("step", statistics.median(rounds[1:]) / N_STEPS * 1e6)
+
+
+def measured(data: str, shape: tuple[int, ...], precision: str, **variables: str) -> list[str]:
+    """What such a process prints, in lines."""
+    command = [sys.executable, __file__, data, "--shape", *map(str, shape)]
+    inherited = {name: at for name, at in os.environ.items() if not name.startswith("OPENBLAS_")}
+    return subprocess.run(  # noqa: S603 - our own command
+        [*command, "--precision", precision],
+        env=inherited | environment(Place(), 1) | variables,
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    ).stdout.splitlines()
+
+
+def step_us(lines: list[str]) -> float:
+    """Microseconds of a step."""
+    (text,) = (line.removeprefix("step ") for line in lines if line.startswith("step "))
+    return float(text)
+
+
+def onednn_us(lines: list[str]) -> float:
+    """Microseconds of a step in oneDNN's kernels, from the lines of its verbose mode (in ms)."""
+    kernels = [line for line in lines if line.startswith("onednn_verbose") and ",exec," in line]
+    return sum(float(line.rsplit(",", 1)[1]) for line in kernels) * 1e3 / N_STEPS / (1 + N_ROUNDS)
+
+
+def row(one: dict[str, Any]) -> str:
+    """A line of the table."""
+    ours, other = one["us"], one["against_us"]
+    middle = statistics.median(ours)
+    cells = [
+        "batch {}, {} filters {}×{}".format(*one["shape"], one["shape"][-1]),
+        one["precision"],
+        f"{middle:,.0f} ({min(ours):,.0f} to {max(ours):,.0f})",
+        f"{one['onednn_us'] / middle:.0%}",
+    ]
+    if other:
+        ratios = [a / b for a, b in zip(ours, other, strict=True)]
+        cells += [f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"]
+    return " | ".join(["", *cells, ""]).strip()
+
+
+def main() -> None:
+    """Measure, print and write; or be one of the measured processes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", help="MNIST as .npz")
+    parser.add_argument("--against", nargs="+", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
+    parser.add_argument("--shape", nargs=3, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", choices=get_args(Precision), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.shape:
+        train(asked.data, asked.shape, asked.precision)
+        return
+    against = dict(one.split("=", 1) for one in asked.against)
+    record: dict[str, Any] = {
+        "format_version": 1,
+        "machine": machine.hardware(),
+        "versions": machine.versions(),
+        "against": asked.against,
+        "steps": N_STEPS,
+        "rounds": N_ROUNDS,
+        "rows": [],
+    }
+    heads = ["network", "precision", "µs a step (range)", "in oneDNN"]
+    heads += [f"against {' '.join(asked.against)} (range)"] * bool(against)
+    print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
+    for shape in CONFIGURATIONS:
+        for precision in get_args(Precision):
+            place = (asked.data, shape, precision)
+            ours: list[float] = []
+            other: list[float] = []
+            for number in range(asked.runs):
+                turn = [(ours, {}), *[(other, against)] * bool(against)]
+                for times, variables in turn[:: 1 if number % 2 else -1]:
+                    times.append(step_us(measured(*place, **variables)))
+            verbose = onednn_us(measured(*place, ONEDNN_VERBOSE="1"))
+            one = {"shape": shape, "precision": precision, "us": ours, "against_us": other}
+            record["rows"].append(one | {"onednn_us": verbose})
+            print(row(record["rows"][-1]), flush=True)
+    content = json.dumps(record, indent=1) + "\n"
+    (asked.out / "step.json").write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
