@@ -2,8 +2,8 @@
 
 Two convolutions (stride 1, padding SAME), each followed by 2x2 max pooling of stride 2 and ReLU, a
 fully connected layer of 128 units with ReLU, and a 10-way softmax. Max pooling and ReLU commute, so
-pooling first gives the same numbers with a quarter of the ReLU work. Beyond the sheet, dropout may
-follow the 128 units.
+pooling first gives the same numbers with a quarter of the ReLU work (training has a third way, see
+`training.compiled`). Beyond the sheet, dropout may follow the 128 units.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mnist_lab.config import Precision, TrainConfig
 
 N_HIDDEN = 128
+POOL_SIZE = 2
+FLATTEN = "flatten"
 LOGITS = "logits"
 DROPOUT = "dropout"
 
@@ -61,9 +63,9 @@ def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float
             dtype=dtype,
             name=f"convolution_{number}",
         )(flow)
-        flow = layers.MaxPooling2D(2, dtype=dtype, name=f"pooling_{number}")(flow)
+        flow = layers.MaxPooling2D(POOL_SIZE, dtype=dtype, name=f"pooling_{number}")(flow)
         flow = layers.Activation("relu", dtype=dtype, name=f"relu_{number}")(flow)
-    flow = layers.Flatten(dtype=dtype, name="flatten")(flow)
+    flow = layers.Flatten(dtype=dtype, name=FLATTEN)(flow)
     flow = layers.Dense(
         N_HIDDEN, activation="relu", kernel_initializer=kernel(), dtype=dtype, name="hidden"
     )(flow)

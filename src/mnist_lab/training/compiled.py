@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
+
+from mnist_lab.model import FLATTEN, POOL_SIZE
 
 # Larger batches than in training: only the forward pass, whose buffers still fit into the caches.
 EVALUATION_BATCH = 500
@@ -16,45 +18,82 @@ def _scaled(pixels: tf.Tensor) -> tf.Tensor:
     return tf.cast(pixels, tf.float32)[..., None] * (1.0 / 255.0)
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is untyped
-def _relu_in_the_convolution(flow: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """ReLU right behind a convolution, which oneDNN computes with it; its gradient comes later."""
-    return tf.nn.relu(flow), lambda upstream: upstream
+class _Block(NamedTuple):
+    """A convolution with its ReLU and pooling: what their gradients are computed from."""
+
+    inputs: tf.Tensor
+    kernel: tf.Tensor
+    active: tf.Tensor
+    pooled: tf.Tensor
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow is untyped
-def _gradients_behind_pooling(_bias: tf.Tensor, pooled: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """`pooled` `(n, height, width, filters)` as it is; with ReLU's gradient, and the bias' sum."""
+def _through_blocks(network: keras.Model, images: tf.Tensor) -> list[_Block]:
+    """Both convolutions of the network, each with what follows it.
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=pooled)
+    ReLU comes before the pooling here, as oneDNN then computes it with the convolution; the pooled
+    numbers are the same.
+    """
+    blocks: list[_Block] = []
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            inputs = tf.cast(blocks[-1].pooled if blocks else images, layer.compute_dtype)
+            kernel, bias = (tf.cast(part, inputs.dtype) for part in (layer.kernel, layer.bias))
+            flow = tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+            active = tf.nn.relu(tf.nn.bias_add(flow, bias))
+            pooled = tf.nn.max_pool2d(active, POOL_SIZE, POOL_SIZE, "VALID")
+            blocks.append(_Block(inputs, kernel, active, pooled))
+    return blocks
+
+
+def _gradients_of_blocks(blocks: list[_Block], upstream: tf.Tensor) -> list[tf.Tensor]:
+    """The gradients of the kernels and biases of the blocks, in the order of the weights.
+
+    `upstream` is that of the last pooled numbers, `(n, height, width, filters)`. Max pooling hands
+    each gradient on to one pixel, so ReLU's zeros among the pooled pixels, and their sum, which is
+    the bias' gradient, are those of all pixels, from a quarter as many numbers. TensorFlow's own
+    differentiation does not see that, and teaching it (`tf.custom_gradient`) would register each
+    traced graph for ever.
+    """
+    gradients: list[tf.Tensor] = []
+    window = [1, POOL_SIZE, POOL_SIZE, 1]
+    convolution = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    for number, block in reversed(list(enumerate(blocks))):
+        upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=block.pooled)
         # As a matrix product: TensorFlow's own sum of bfloat16 is slow.
         rows = tf.reshape(upstream, (-1, upstream.shape[-1]))
-        ones = tf.ones((1, tf.shape(rows)[0]), rows.dtype)
-        return tf.squeeze(tf.matmul(ones, rows), 0), upstream
+        bias = tf.squeeze(tf.matmul(tf.ones((1, tf.shape(rows)[0]), rows.dtype), rows), 0)
+        upstream = tf.raw_ops.MaxPoolGrad(
+            orig_input=block.active,
+            orig_output=block.pooled,
+            grad=upstream,
+            ksize=window,
+            strides=window,
+            padding="VALID",
+        )
+        kernel = tf.raw_ops.Conv2DBackpropFilter(
+            input=block.inputs,
+            filter_sizes=block.kernel.shape,
+            out_backprop=upstream,
+            **convolution,
+        )
+        gradients = [tf.cast(kernel, tf.float32), tf.cast(bias, tf.float32), *gradients]
+        if number:  # the images need none
+            upstream = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(block.inputs),
+                filter=block.kernel,
+                out_backprop=upstream,
+                **convolution,
+            )
+    return gradients
 
-    return tf.identity(pooled), gradient
 
-
-def _training_outputs(network: keras.Model, images: tf.Tensor) -> tf.Tensor:
-    """`network(images, training=True)`, with cheaper gradients for what surrounds a pooling.
-
-    Max pooling hands each gradient on to one pixel, so the sum over the pooled pixels, which is the
-    bias' gradient, and ReLU's zeros are those over all of them. Both are computed there, on a
-    quarter as many numbers, and ReLU itself by the convolution: docs/performance.md has the gain.
-    """
-    flow = images
-    for layer in network.layers[1:]:
-        if isinstance(layer, keras.layers.Conv2D):
-            flow = tf.cast(flow, layer.compute_dtype)
-            kernel, bias = (tf.cast(part, flow.dtype) for part in (layer.kernel, layer.bias))
-            flow = tf.nn.conv2d(flow, kernel, strides=1, padding="SAME")
-            flow = _relu_in_the_convolution(tf.nn.bias_add(flow, tf.stop_gradient(bias)))
-        elif isinstance(layer, keras.layers.MaxPooling2D):
-            flow = _gradients_behind_pooling(bias, layer(flow))
-        elif not isinstance(layer, keras.layers.Activation):  # ReLU, which is done
-            flow = layer(flow, training=True)
-    return flow
+def _behind_blocks(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
+    """The logits `(n, 10)` in training, from the last pooled numbers."""
+    flow = pooled
+    names = [layer.name for layer in network.layers]
+    for layer in network.layers[names.index(FLATTEN) :]:
+        flow = layer(flow, training=True)
+    return tf.cast(flow, tf.float32)
 
 
 def _loss_and_right(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -82,13 +121,16 @@ def compile_epoch(
     weights = logits.trainable_variables
 
     def step(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        blocks = _through_blocks(logits, _scaled(pixels))
+        pooled = blocks[-1].pooled
         with tf.GradientTape() as tape:
-            outputs = tf.cast(_training_outputs(logits, _scaled(pixels)), tf.float32)
-            losses, n_right, _ = _loss_and_right(outputs, labels)
+            tape.watch(pooled)
+            losses, n_right, _ = _loss_and_right(_behind_blocks(logits, pooled), labels)
             loss = tf.reduce_sum(losses) / batch_size
-        # Not `optimizer.apply`: it adds up gradients over devices with a custom gradient, which
-        # TensorFlow registers for ever, and with it the whole graph of each trial.
-        for gradient, weight in zip(tape.gradient(loss, weights), weights, strict=True):
+        upstream, *last = tape.gradient(loss, [pooled, *weights[2 * len(blocks) :]])
+        gradients = _gradients_of_blocks(blocks, upstream) + last
+        # Not `optimizer.apply`: it adds up gradients over devices with a custom gradient.
+        for gradient, weight in zip(gradients, weights, strict=True):
             if optimizer.weight_decay:
                 # `apply` does this, `update_step` does not.
                 weight.assign_sub(weight * optimizer.weight_decay * optimizer.learning_rate)
