@@ -201,6 +201,19 @@ def test_compiled_program_is_shared_without_a_trace(
     assert numbers(list(trainer.fit(fast, seed=1))) == alone
 
 
+def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
+    """TensorFlow keeps what is registered with it for ever, and with it a trial's whole graph."""
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    trainer = Trainer(sample.training)
+    counts = [len(registered)]
+    for num_filters in (3, 5):
+        list(trainer.fit(SMALL.model_copy(update={"num_filters": num_filters}), seed=1))
+        counts.append(len(registered))
+    assert len(set(counts)) == 1
+
+
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_compiled_program_is_not_shared_with_other_constants(trainer: Trainer, name: str) -> None:
     """Trials that differ in what is compiled in each get their own, whichever was first."""
@@ -314,6 +327,17 @@ def test_divergence_ends_a_training_and_is_a_result(trainer: Trainer) -> None:
     assert epochs[0].train_loss is None
     assert epochs[0].valid_loss is None
     assert epochs[0].valid_error == 1.0
+
+
+def test_divergence_is_not_trained_on(sample: data.Dataset) -> None:
+    """Interrupted between the epoch that diverged and the result, a trial ends with that epoch."""
+    train = open_trainer(
+        source=data.SAMPLE, digests=sample.info.digests, precision="float32", device="cpu"
+    )
+    config = SMALL.model_copy(update={"learning_rate": 1e6})
+    checkpoints, (outcome, _) = drained(train(config, 1, None))
+    assert outcome.diverged
+    assert drained(train(config, 1, checkpoints[-1])) == ([], (outcome, None))
 
 
 @pytest.mark.parametrize(

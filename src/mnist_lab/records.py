@@ -71,6 +71,12 @@ class Epoch(Frozen):
     valid_error: float | None
     duration_s: float
 
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss is not finite; where no image validates only the training has one."""
+        validated = self.valid_error is not None
+        return self.train_loss is None or (validated and self.valid_loss is None)
+
 
 class Checkpoint(NamedTuple):
     """A training between two epochs: the record of the last one, and what it takes to go on.

@@ -99,7 +99,7 @@ class Trainer:
             epoch = self._epoch(program, seed, self._n_epochs + 1)
             self._n_epochs += 1
             yield epoch
-            if epoch.train_loss is None or (self._valid is not None and epoch.valid_loss is None):
+            if epoch.diverged:
                 return
 
     def checkpoint(self) -> bytes:

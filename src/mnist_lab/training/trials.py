@@ -58,6 +58,8 @@ def open_trainer(
 
     def train(config: TrainConfig, seed: int, start: Checkpoint | None = None) -> Steps:
         epoch = start.epoch if start else None
+        if epoch is not None and epoch.diverged:  # interrupted right before its end
+            config = config.model_copy(update={"epochs": epoch.epoch})
         for epoch in trainer.fit(config, seed=seed, start=start.state if start else None):
             yield Checkpoint(epoch, trainer.checkpoint())
         if epoch is None:
@@ -69,16 +71,14 @@ def open_trainer(
 
 
 def _outcome(last: Epoch, test: TestScore | None) -> Outcome:
-    validated = last.valid_error is not None
-    diverged = last.train_loss is None or (validated and last.valid_loss is None)
     reasons = []
-    if diverged:
+    if last.diverged:
         reasons.append(f"diverged: the loss is not finite in epoch {last.epoch}")
-    if not validated:
+    if last.valid_error is None:
         reasons.append("no validation: trained on all training images")
     return Outcome(
         loss=last.train_error if last.valid_error is None else last.valid_error,
-        diverged=diverged,
+        diverged=last.diverged,
         reason="; ".join(reasons) or None,
         test=test,
     )
