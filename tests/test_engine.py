@@ -18,6 +18,7 @@ import pytest
 from mnist_lab.config import Bracket, TrainConfig, bracket
 from mnist_lab.engine import Place, run_trials
 from mnist_lab.engine.density import Cube, DensityModel
+from mnist_lab.engine.ledger import Ledger
 from mnist_lab.engine.proposals import Bohb, Grid, Sampled, derive_seed
 from mnist_lab.errors import LabError, RunDirError, StudyError
 from mnist_lab.records import (
@@ -511,3 +512,28 @@ def test_interrupt_leaves_no_process_and_no_thread(monkeypatch: pytest.MonkeyPat
     assert children() == []
     names = {thread.name for thread in threading.enumerate()}
     assert not names & {"master", "dispatcher", "job_runner", "discover_workers"}
+
+
+class SlowDisk(Memory):
+    """A store whose disk takes its time."""
+
+    def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
+        """Keep it, after a while."""
+        time.sleep(0.2)
+        super().write_checkpoint(trial, checkpoint)
+
+
+def test_epoch_that_is_told_twice_at_once_counts_once() -> None:
+    """A worker that waited too long for the disk tells again while the first is on its way."""
+    events: list[Event] = []
+    ledger = Ledger([], base=BASE, emit=events.append, store=SlowDisk())
+    id_ = (0, 0, 0)
+    ledger.proposed(id_, {"batch_size": 16}, {"seed": 1}, 3)
+    ledger.started(id_, "a worker", 1)
+    checkpoint = next(formula.open_formula()(BASE, 1, None))
+    threads = [threading.Thread(target=ledger.epoch, args=(id_, checkpoint)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [type(event) for event in events] == [Proposed, Started, EpochDone]

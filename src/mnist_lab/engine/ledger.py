@@ -182,6 +182,9 @@ class Ledger:
 
     def _tell(self, event: Event) -> None:
         with self._lock:
+            known = self._n_epochs.get(event.trial, 0)
+            if isinstance(event, EpochDone) and event.epoch.epoch <= known:
+                return  # told a second time while the first was on its way to the disk
             if isinstance(event, Started | EpochDone):
                 self._count(event)
             self._emit(event)
