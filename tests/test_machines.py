@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -411,6 +412,39 @@ def test_killed_run_sends_its_workers_home_and_continues(
     assert (search.out / TOKEN).read_bytes() != stale
     back = again.join("b", seconds="0.02")
     again.ends_like(alone, back)
+
+
+# --- one machine, and another process
+
+
+def test_trial_that_kills_joined_workers_fails(tmp_path: Path) -> None:
+    """It is told from a cut line: three workers die of it, and then it is recorded, with why.
+
+    They were joined from a terminal, as a person would.
+    """
+    out, environment = tmp_path / "run", os.environ | {"PYTHONPATH": str(TESTS)}
+    words = ("random-search", "--iters", "1", "--data", "sample", "--workers", "0")
+    with subprocess.Popen(
+        [sys.executable, str(LAB), *words, "--out", str(out)],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    ) as run:
+        wait_for((out / TOKEN).exists)
+        terminal, its_end = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, str(LAB), "worker", str(out), "--workers", "1"],
+            env=environment | {"FORMULA_DIES": "*"},
+            stderr=its_end,
+        ) as joined:
+            os.close(its_end)
+            assert run.wait(60) == 1
+            assert joined.wait(60) == 0
+        assert b"joining 127.0.0.1:" in os.read(terminal, 10_000)
+        os.close(terminal)
+    (trial,) = RunDir(out).read_trials()
+    assert trial.reason == "its worker was killed by signal 9 (SIGKILL)"
+    starts = [one for one in RunDir(out).read_events() if isinstance(one, Started)]
+    assert len({one.worker for one in starts}) == len(starts) == 3
 
 
 # --- who is refused, and with which words

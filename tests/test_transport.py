@@ -424,7 +424,7 @@ def test_run_that_ends_while_a_worker_joins_is_no_defect() -> None:
     token = Token(host="127.0.0.1", port=port, run_id="00", credentials=credentials)
     notes: list[str] = []
     before = psutil.Process().children()
-    joining.work(token, orders, [Place()], tick=lambda: None, note=notes.append)
+    joining.work(token, orders, [Place()], note=notes.append)
     assert notes == ["the run has ended, or was stopped"]
     assert psutil.Process().children() == before
 

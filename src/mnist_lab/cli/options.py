@@ -167,7 +167,14 @@ def training_options(command: AnyCommand) -> AnyCommand:
 
 def worker_options(command: AnyCommand) -> AnyCommand:
     """Add the options of the command that joins a run."""
-    return _add((_DATA, _WORKERS, _NICE, _QUIET, _NO_COLOR, debug_option), command)
+    workers = click.option(
+        "--workers",
+        type=Workers(),
+        default="auto",
+        show_default=True,
+        help="Trainings at the same time; auto: one per free core, or per GPU.",
+    )
+    return _add((_DATA, workers, _NICE, _QUIET, _NO_COLOR, debug_option), command)
 
 
 def repeats_option(command: AnyCommand) -> AnyCommand:

@@ -252,6 +252,12 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
             self.worker_lost(worker, "left", blame=False)
 
     @Pyro4.expose  # type: ignore[untyped-decorator]
+    def lost(self, worker: str, reason: str) -> None:
+        """A worker of another machine died there, perhaps of its trial."""
+        with self._reporting_failure():
+            self.worker_lost(worker, reason)
+
+    @Pyro4.expose  # type: ignore[untyped-decorator]
     def is_known(self, name: str) -> bool:
         """Whether a worker of this name ever registered."""
         with self.runner_cond:

@@ -81,7 +81,6 @@ def work(
     places: Sequence[Place],
     *,
     files: Sequence[int] = (),
-    tick: Callable[[], None],
     note: Callable[[str], None],
 ) -> None:
     """Work for a run until it ends.
@@ -91,7 +90,6 @@ def work(
         orders: what :func:`orders_of` answered, with the data set of this machine.
         places: where workers run.
         files: descriptors that they inherit, under the same numbers.
-        tick: called about five times a second; what it raises ends the work.
         note: called with a line when the run cannot be reached, and when it is reached again.
 
     Raises:
@@ -105,9 +103,9 @@ def work(
         pool.start(places, 0.0)
         while True:
             time.sleep(TICK_S)
-            tick()
             line.look()
-            pool.replace_dead(time.monotonic() - start_s)
+            for name, reason in pool.replace_dead(time.monotonic() - start_s):
+                line.tell_lost(name, reason)
     except _Ended:
         note("the run has ended, or was stopped")
     finally:
@@ -134,6 +132,10 @@ class _Line:
         """Whether the run has given this worker up; while nobody can tell: no."""
         return bool(self._ask("is_gone", name, otherwise=False))
 
+    def tell_lost(self, name: str, reason: str) -> None:
+        """Say that a worker died, and why; if nobody hears, it will be missed."""
+        self._ask("lost", name, reason, otherwise=None)
+
     def look(self) -> None:
         """See whether the run is still there."""
         self._ask("is_known", "", otherwise=False)
@@ -154,11 +156,11 @@ class _Line:
             self._dispatcher = dispatcher_of(self._token.host, self._token.port, self._token.run_id)
         return self._dispatcher
 
-    def _ask(self, method: str, name: str, *, otherwise: Any) -> Any:
+    def _ask(self, method: str, *arguments: str, otherwise: Any) -> Any:
         if self._n_failed and time.monotonic() - self._last_try_s < 1:
             return otherwise
         try:
-            answer = getattr(self._connected(), method)(name)
+            answer = getattr(self._connected(), method)(*arguments)
         except Pyro4.errors.PyroError as problem:
             if isinstance(_cause(problem), ConnectionRefusedError):
                 raise _Ended from None

@@ -9,6 +9,7 @@ from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.findings.words import counted
+from mnist_lab.progress import Silent
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.options import places_for
 
@@ -39,7 +40,7 @@ def join(
         data: as for the studies; by default where the run has it, else where this machine does.
         workers: how many; None is one for each free core, or each GPU.
         nice: let other people's work go first.
-        watch: is told what happens.
+        watch: its notes say what happens; there is no study to draw.
 
     Raises:
         SettingsError: what was given does not name a run.
@@ -63,7 +64,8 @@ def join(
         joined = joined.model_copy(update={"host": host, "port": port})
     orders = joining.orders_of(joined)
     given = orders.arguments
-    dataset = datasets.load(data or _source(orders), expect=given["digests"])
+    quiet = isinstance(watch, Silent)
+    dataset = datasets.load(data or _source(orders), expect=given["digests"], quiet=quiet)
     places, remark = _places(orders, workers, nice=nice)
     if remark:
         watch.note(remark)
@@ -72,7 +74,7 @@ def join(
         mine = {"source": dataset.info.source, "shared": shared}
         del dataset  # the workers have it
         orders = orders.model_copy(update={"arguments": given | mine})
-        joining.work(joined, orders, places, files=(shared,), tick=watch.tick, note=watch.note)
+        joining.work(joined, orders, places, files=(shared,), note=watch.note)
 
 
 def _token_text(run: Path | None, token: Path | None) -> str:

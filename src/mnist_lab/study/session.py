@@ -83,7 +83,7 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
         looked = (
             None if dry_run else beside.submit(places_for, n_workers, n_gpus, n_threads, nice=nice)
         )
-        data = datasets.load(options.get("data"), quiet="watch" not in options)
+        data = datasets.load(options.get("data"), quiet=isinstance(watch, Silent))
     info = data.info
     check_batch_sizes(settings, info)
     if looked is None:
