@@ -373,6 +373,45 @@ def test_progress_that_cannot_be_written(lost: str) -> None:
     assert measured("run") == undisturbed(SWEEP)
 
 
+def test_reader_of_the_progress_goes_away() -> None:
+    """After `2>&1 | head -1` a study goes on to its end, with nobody watching."""
+    process = start(Path("run"), SWEEP, FORMULA_SECONDS="0.05")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("lr-sweep on ")
+    process.stderr.close()
+    assert process.wait(60) == 0
+    check_is_whole(Path("run"))
+    assert measured("run") == undisturbed(SWEEP)
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_reader_of_the_result_goes_away(more: tuple[str, ...]) -> None:
+    """The exit code tells that the time limit ended the study, and nothing complains."""
+    with subprocess.Popen(
+        [sys.executable, str(LAB), *LONG, "--out", "run", "--quiet", "--time-limit", "2s", *more],
+        env=os.environ | {"FORMULA_SECONDS": "0.5"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        words = process.stderr.read()
+    assert (process.returncode, words.count("\n")) == (75, 1), words
+
+
+@pytest.mark.usefixtures("run")
+def test_reader_of_the_status_goes_away() -> None:
+    """`status | head -1` is no error."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, str(LAB), "status", "a-run"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 # --- single files
 
 

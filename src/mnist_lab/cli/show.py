@@ -29,13 +29,21 @@ if TYPE_CHECKING:
 MOST_ROWS = 10
 
 
+class _Console(Console):
+    """rich's, for which a reader that is gone is an error like others, not the end of a thread."""
+
+    def on_broken_pipe(self) -> None:
+        """Tell the caller; rich would end the process, from a thread that thread alone."""
+        raise BrokenPipeError
+
+
 def watcher(*, no_color: bool, quiet: bool) -> Watcher:
     """Who shows the progress, on standard error."""
     from mnist_lab.progress import Lines, LiveTable, Silent
 
     if quiet:
         return Silent()
-    console = Console(stderr=True, no_color=no_color or None)
+    console = _Console(stderr=True, no_color=no_color or None)
     return LiveTable(console) if console.is_terminal else Lines(console)
 
 
@@ -45,12 +53,15 @@ def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> No
     Raises:
         TimeLimit: it ended because its time did.
     """
-    if as_json:
-        written = [str(path) for path in run.files]
-        found = {"findings": [one.text for one in _found(run)]}
-        _print_json(_summary(run.path, run.info, run.trials) | found | {"files": written})
-    else:
-        _print_outcome(run, next_command, no_color=no_color)
+    try:
+        if as_json:
+            written = [str(path) for path in run.files]
+            found = {"findings": [one.text for one in _found(run)]}
+            _print_json(_summary(run.path, run.info, run.trials) | found | {"files": written})
+        else:
+            _print_outcome(run, next_command, no_color=no_color)
+    except BrokenPipeError:
+        sys.stdout = None  # who read it is gone, but the exit code is still to be told
     if run.info.state == "stopped":
         planned = curves.n_planned(run.info.settings, run.trials)
         raise TimeLimit(
@@ -367,4 +378,4 @@ def _print_json(value: dict[str, Any]) -> None:
 def _console(*, no_color: bool) -> Console:
     # Wide when nobody looks: a log file has no edge to wrap at.
     width = None if sys.stdout.isatty() else 160
-    return Console(no_color=no_color or None, width=width, highlight=False)
+    return _Console(no_color=no_color or None, width=width, highlight=False)
