@@ -260,6 +260,12 @@ def test_help_begins_with_examples(capsys: pytest.CaptureFixture[str], name: str
         assert line.startswith(f"  mnist-lab {name}")
 
 
+def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who gives no command sees which there are, a line each."""
+    assert cli.main([]) == 2
+    assert "\n  lr-sweep " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     """The script is the shell's, and asks the program for the words."""

@@ -129,6 +129,9 @@ def _print_traceback() -> None:
 
 
 def _fail_usage(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        _tell(f"{error.format_message()}\n")  # the help, in many lines
+        return ExitCode.USAGE
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "mnist-lab"
     message = " ".join(error.format_message().split()).rstrip(".")
