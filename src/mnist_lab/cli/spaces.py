@@ -74,10 +74,12 @@ def table(hyperparameters: Sequence[SampledHyperparameter]) -> Table:
         made.add_column("active")
     for one, share in zip(hyperparameters, active, strict=True):
         row = _quantiles(one)
-        bounds = ", ".join(map(_number, one.choices)) or f"{one.lower:g} to {one.upper:g}"
+        bounds = ", ".join(map(curves.rounded, one.choices)) or f"{one.lower:g} to {one.upper:g}"
         scale = one.scale if one.distribution == "uniform" else f"{one.scale}, {one.distribution}"
-        quantiles = [_number(row[key]) if key in row else "–" for key in ("p10", "median", "p90")]
-        five = ", ".join(_number(value) for value in one.draws[:5])
+        quantiles = [
+            curves.rounded(row[key]) if key in row else "–" for key in ("p10", "median", "p90")
+        ]
+        five = ", ".join(curves.rounded(value) for value in one.draws[:5])
         words = "always" if share == 1 else f"in {100 * share:.0f} % of draws"
         made.add_row(one.name, scale, bounds, *quantiles, five, *([words] * conditional))
     return made
@@ -113,7 +115,3 @@ def _quantiles(one: SampledHyperparameter) -> dict[str, Any]:
     return {
         name: ordered[int(share * len(ordered))] for name, share in quantiles.items() if ordered
     }
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -55,7 +55,7 @@ from mnist_lab.curves.trials import (
     summary,
     tally,
 )
-from mnist_lab.curves.words import describe, in_words, percent, value_text
+from mnist_lab.curves.words import describe, in_words, percent, rounded, value_text
 
 __all__ = [
     "BracketPanel",
@@ -104,6 +104,7 @@ __all__ = [
     "place_between",
     "powers_of_two",
     "ranking",
+    "rounded",
     "seconds_per_epoch",
     "spending",
     "spread",

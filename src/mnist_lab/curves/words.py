@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab.config import OPTIONAL
 
@@ -40,6 +40,11 @@ def describe(configuration: TrainConfig, *, without: str | None = None) -> str:
 def in_words(field: str) -> str:
     """A field of the configuration, or a hyperparameter's name, in words."""
     return field.replace("_", " ").replace("num ", "number of ")
+
+
+def rounded(value: Any) -> str:
+    """A value in three significant digits if it is a float, else as it is."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def value_text(name: str, value: float) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnist_lab import curves
-from mnist_lab.curves import in_words, percent
+from mnist_lab.curves import in_words, percent, rounded
 from mnist_lab.findings.words import Finding, capital, counted, listed
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _range(one: SampledHyperparameter) -> Iterator[str]:
     uniform = one.distribution == "uniform"
     scale = "logarithmic" if one.scale == "log" else "linear"
     kind = scale if uniform else f"{scale}, {one.distribution}"
-    text = f"{_value(one.lower)} to {_value(one.upper)}, {kind}"
+    text = f"{rounded(one.lower)} to {rounded(one.upper)}, {kind}"
     if len(parts) > _FEW and one.scale == "log" and uniform:
         drawn = [part.drawn for part in parts[:-1] if part.drawn is not None]
         shares = f" (drawn {percent(min(drawn))} to {percent(max(drawn))})" if drawn else ""
@@ -94,14 +94,14 @@ def _range(one: SampledHyperparameter) -> Iterator[str]:
 
 
 def _median(one: SampledHyperparameter) -> str:
-    expected = _value(curves.expected_median(one))
+    expected = rounded(curves.expected_median(one))
     ordered = sorted(one.draws)
-    drawn = f" (drawn {_value(ordered[len(ordered) // 2])})" if ordered else ""
+    drawn = f" (drawn {rounded(ordered[len(ordered) // 2])})" if ordered else ""
     text = f"The median is {expected}{drawn}"
     if one.scale != "log" or one.distribution != "uniform":
         return f"{text}."
     middle = ((one.lower or 0) + (one.upper or 0)) / 2
-    return f"{text}; without log it would be {_value(round(middle) if one.whole else middle)}."
+    return f"{text}; without log it would be {rounded(round(middle) if one.whole else middle)}."
 
 
 def _choices(one: SampledHyperparameter) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _choices(one: SampledHyperparameter) -> Iterator[str]:
     told = []
     for choice, share in zip(one.choices, expected, strict=True):
         drawn = one.draws.count(choice) / len(one.draws) if one.draws else None
-        told.append(f"{_value(choice)} with {_share(share, drawn)}")
+        told.append(f"{rounded(choice)} with {_share(share, drawn)}")
     yield f"{counted(len(told), 'choice')}: {listed(told)}."
 
 
@@ -158,12 +158,8 @@ def _one_in(probability: float) -> str:
 
 def _span(one: SampledHyperparameter, part: curves.Part) -> str:
     high = part.high - 1 if one.whole and part.high != one.upper else part.high
-    return f"{_value(part.low)} to {_value(high)}"
+    return f"{rounded(part.low)} to {rounded(high)}"
 
 
 def _share(expected: float, drawn: float | None) -> str:
     return percent(expected) + ("" if drawn is None else f" (drawn {percent(drawn)})")
-
-
-def _value(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,8 @@ from mnist_lab.config import Frozen, StudySettings
 from mnist_lab.errors import SettingsError
 from mnist_lab.records import FORMAT_VERSION, DatasetInfo
 
-# A run that is killed stays `running` on the disk; whoever finds no writer knows better.
+# `stopped` wrote its end itself: at a time limit, on Ctrl-C, after an error. A run that is killed
+# stays `running` on the disk; whoever finds no writer calls it `interrupted`.
 RunState = Literal["running", "complete", "stopped", "interrupted", "failed"]
 
 

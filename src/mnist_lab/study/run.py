@@ -21,7 +21,7 @@ LOOK_S = 1.0
 
 
 class Run(NamedTuple):
-    """A run as it stood on the disk; its state is `stopped` if the time limit ended the call.
+    """A run as it stood on the disk; of one that a call returns, `stopped` means by the time limit.
 
     `n_before` counts the trials that had ended when the call began; `files` is what the call wrote.
     A notebook shows it as a table and the figures.
