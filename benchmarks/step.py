@@ -7,7 +7,7 @@
 Each configuration trains in each precision in processes of their own, set up as a worker is; with
 `--against` in turn with processes that have these variables too: another setting of TensorFlow's,
 or another state of the program, of which the ratio is given pair by pair. A last process has oneDNN
-tell the time of each kernel. Prints a table and writes step.json.
+tell the time of each kernel. Prints a table and writes step.json, row by row.
 """
 
 from __future__ import annotations
@@ -42,8 +42,15 @@ N_STEPS = 60
 N_ROUNDS = 7  # of so many steps in each process, of which the median counts
 
 
-def train(data: str, shape: list[int], precision: Precision) -> None:
+def as_words(shape: tuple[int, ...]) -> str:
+    """A configuration as it is typed."""
+    return ",".join(map(str, shape))
+
+
+def train(data: str, shape: tuple[int, ...], precision: Precision) -> None:
     """Print the median microseconds of a step; with oneDNN's own lines, if they are asked for."""
+    os.environ.update(environment(Place(), 1) | os.environ)  # before TensorFlow is imported
+
     import keras
     import numpy as np
     import tensorflow as tf
@@ -73,11 +80,10 @@ def train(data: str, shape: list[int], precision: Precision) -> None:
 
 def measured(data: str, shape: tuple[int, ...], precision: str, **variables: str) -> list[str]:
     """What such a process prints, in lines."""
-    command = [sys.executable, __file__, data, "--shape", *map(str, shape)]
     inherited = {name: at for name, at in os.environ.items() if not name.startswith("OPENBLAS_")}
     return subprocess.run(  # noqa: S603 - our own command
-        [*command, "--precision", precision],
-        env=inherited | environment(Place(), 1) | variables,
+        [sys.executable, __file__, data, "--shapes", as_words(shape), "--train", precision],
+        env=inherited | variables,
         stdout=subprocess.PIPE,
         check=True,
         text=True,
@@ -121,12 +127,19 @@ def main() -> None:
     parser.add_argument("--against", nargs="+", default=[], metavar="NAME=VALUE")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("docs/performance"))
-    parser.add_argument("--shape", nargs=3, type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--precision", choices=get_args(Precision), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        default=[as_words(shape) for shape in CONFIGURATIONS],
+        metavar="BATCH,FILTERS,SIZE",
+    )
+    parser.add_argument("--train", choices=get_args(Precision), help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.shape:
-        train(asked.data, asked.shape, asked.precision)
+    shapes = [tuple(map(int, words.split(","))) for words in asked.shapes]
+    if asked.train:
+        train(asked.data, shapes[0], asked.train)
         return
+    asked.out.mkdir(parents=True, exist_ok=True)
     against = dict(one.split("=", 1) for one in asked.against)
     record: dict[str, Any] = {
         "format_version": 1,
@@ -140,7 +153,7 @@ def main() -> None:
     heads = ["network", "precision", "µs a step (range)", "in oneDNN"]
     heads += [f"against {' '.join(asked.against)} (range)"] * bool(against)
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
-    for shape in CONFIGURATIONS:
+    for shape in shapes:
         for precision in get_args(Precision):
             place = (asked.data, shape, precision)
             ours: list[float] = []
@@ -153,8 +166,8 @@ def main() -> None:
             one = {"shape": shape, "precision": precision, "us": ours, "against_us": other}
             record["rows"].append(one | {"onednn_us": verbose})
             print(row(record["rows"][-1]), flush=True)
-    content = json.dumps(record, indent=1) + "\n"
-    (asked.out / "step.json").write_text(content, encoding="utf-8")
+            content = json.dumps(record, indent=1) + "\n"
+            (asked.out / "step.json").write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ import argparse
 import os
 import resource
 
-os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-
 import psutil
 
 from mnist_lab import data, space
 from mnist_lab.config import TrainConfig
+from mnist_lab.engine.pool import Place, environment
+
+os.environ |= environment(Place(), 1)  # before TensorFlow is imported
+
 from mnist_lab.training import Trainer
 
 

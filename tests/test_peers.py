@@ -69,7 +69,7 @@ def run(peer: str, number: int, wall_s: float, valid_error: float) -> dict[str, 
     """One recorded process of the work `smoke`."""
     answer = {"valid_error": valid_error, "seconds": 9.0, "epoch_s": [2.0]}
     measured = {"wall_s": wall_s, "cpu_s": 10.0, "peak_mib": 1024.0, "seconds": wall_s - 1}
-    place = {"run": number, "work": "smoke", "peer": peer}
+    place = {"run": number, "work": "smoke", "peer": peer, "system": f"Linux {number}"}
     return place | measured | {"configurations": [answer] * 2}
 
 
@@ -91,6 +91,7 @@ def test_table(tmp_path: Path) -> None:
         ],
     }
     table = summary.write(record, tmp_path)
+    assert "a processor, 24.0 GiB; Linux 1, Linux 2, Linux 3. Medians" in table
     assert "| model.fit + HpBandSter | 3 | 90.0 (80.0 to 99.0) | 1.00 | 10 | 1024 |" in table
     assert "| mnist-lab float32 | 1 | 30.0 (30.0 to 30.0) | 3.00 | 10 | 1024 |" in table
     assert "| learning rate 0.1, batch 128, 8 filters 3×3 | 3.00 | 2.00 |" in table

@@ -123,10 +123,13 @@ class Record:
             for name, peer in PEERS.items()
             if peer.requirements
         }
+        # A machine may get another kernel between two rounds, which each measurement names.
+        hardware = machine.hardware()
+        self._system = hardware.pop("system")
         self.content: dict[str, Any] = {
-            "format_version": 1,
+            "format_version": 2,
             "memory": f"largest sum of PSS over all processes, every {processes.INTERVAL_S} s",
-            "machine": machine.hardware(),
+            "machine": hardware,
             "versions": machine.versions(),
             "requirements": requirements,
             "works": {name: listed._asdict() for name, listed in WORKS.items()},
@@ -147,7 +150,7 @@ class Record:
 
     def add(self, kind: str, measured: dict[str, Any]) -> None:
         """Add it, and write the file."""
-        self.content[kind].append(measured)
+        self.content[kind].append(measured | {"system": self._system})
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
         new.replace(self._path)

@@ -98,10 +98,12 @@ def _head(record: dict[str, Any]) -> str:
     host, versions = record["machine"], record["versions"]
     named = ", ".join(f"{name} {versions[name]}" for name in ("python", "tensorflow", "keras"))
     others = ", ".join(sorted({one for lines in record["requirements"].values() for one in lines}))
+    systems = ", ".join(sorted({one["system"] for one in record["runs"]}))
     return (
         "# mnist-lab and its peers\n\n"
-        f"{host['cores']} cores, {host['processor']}, {host['memory_gib']} GiB. Medians of whole "
-        "processes, from the command to its end (smallest to largest); the order alternates. "
+        f"{host['cores']} cores, {host['processor']}, {host['memory_gib']} GiB; {systems}. Medians "
+        "of whole processes, from the command to its end (smallest to largest); the order "
+        "alternates. "
         f"Memory: {record['memory']}.\n\nOurs: {named}. Peers: {others}.\n"
     )
 
