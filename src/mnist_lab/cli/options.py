@@ -68,14 +68,18 @@ _DATA = click.option(
     help="MNIST as .npz or a folder of IDX files; sample: the 5,000 digits that come along. "
     "[default: MNIST_LAB_DATA, Keras' cache, the download, the sample]",
 )
-_WORKERS = click.option(
-    "--workers",
-    type=Workers(),
-    default="auto",
-    show_default=True,
-    help="Trainings at the same time; auto: one per free core, or per GPU; 0: only "
-    "coordinate those that join.",
-)
+
+
+def _workers(more: str = "") -> Callable[[AnyCommand], AnyCommand]:
+    return click.option(
+        "--workers",
+        type=Workers(),
+        default="auto",
+        show_default=True,
+        help=f"Trainings at the same time; auto: one per free core, or per GPU{more}.",
+    )
+
+
 _NICE = click.option("--nice", is_flag=True, help="Let other work on this machine go first.")
 _QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
 _NO_COLOR = click.option(
@@ -105,7 +109,7 @@ _TRAINING_OPTIONS = (
         show_default=True,
         help="Where to train.",
     ),
-    _WORKERS,
+    _workers("; 0: only coordinate those that join"),
     click.option(
         "--host",
         metavar="ADDRESS",
@@ -167,14 +171,7 @@ def training_options(command: AnyCommand) -> AnyCommand:
 
 def worker_options(command: AnyCommand) -> AnyCommand:
     """Add the options of the command that joins a run."""
-    workers = click.option(
-        "--workers",
-        type=Workers(),
-        default="auto",
-        show_default=True,
-        help="Trainings at the same time; auto: one per free core, or per GPU.",
-    )
-    return _add((_DATA, workers, _NICE, _QUIET, _NO_COLOR, debug_option), command)
+    return _add((_DATA, _workers(), _NICE, _QUIET, _NO_COLOR, debug_option), command)
 
 
 def repeats_option(command: AnyCommand) -> AnyCommand:
