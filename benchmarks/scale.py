@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab import machine, plots
-from mnist_lab.config import Bracket, TrainConfig
+from mnist_lab.config import Bracket, StudySettings, TrainConfig
 from mnist_lab.engine import Place, run_trials
 from mnist_lab.engine.proposals import Sampled
 from mnist_lab.records import Checkpoint, Epoch, Outcome, Proposed
-from mnist_lab.rundir import Journal, RunDir
+from mnist_lab.rundir import Identity, Journal, RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -78,7 +78,8 @@ def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
     """Run the trials; the overhead of each in seconds, and the share of time without work."""
     with tempfile.TemporaryDirectory() as folder:
         run = Clock(Path(folder))
-        journal = Journal(run.journal)
+        settings = StudySettings(experiment="random-search", base=TrainConfig(epochs=1))
+        journal = Journal(run.journal, Identity(id="", settings=settings, digests={}))
         run_trials(
             proposals=Sampled(
                 lambda seed: {"batch_size": 1 + seed % 1000},

@@ -117,10 +117,15 @@ def run_info(**values: Any) -> RunInfo:
 
 def write_events(run: RunDir, *made: Event) -> None:
     """Append to the run's journal, as one session does."""
-    journal = Journal(run.journal)
+    journal = open_journal(run)
     for event in made:
         journal.append(event)
     journal.close()
+
+
+def open_journal(run: RunDir) -> Journal:
+    """The run's journal, open for writing."""
+    return Journal(run.journal, (run.read_info() if run.exists() else run_info()).identity)
 
 
 # --- any of them, for hypothesis

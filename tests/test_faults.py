@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -274,3 +275,73 @@ def test_time_limit_before_the_first_trial_leaves_a_run_that_continues(
     again = start("limited")
     again.communicate(timeout=120)
     assert again.returncode == 0
+
+
+def finish(out: str, *words: str) -> str:
+    """Let the search end well; what it said on standard error."""
+    process = start(out, *words)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return said
+
+
+def n_trained(out: str) -> int:
+    """How many epochs were trained in all."""
+    return sum(isinstance(one, EpochDone) for one in RunDir(Path(out)).read_events())
+
+
+def test_the_journal_decides_what_is_complete() -> None:
+    """Lost or damaged files are made again; a journal that lost events is trained to its end."""
+    finish("whole")
+    run = RunDir(Path("whole"))
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    run.curves.write_bytes(b"{")
+    run.findings.unlink()
+    shutil.rmtree(run.hpbandster)
+    for figure in run.path.glob("*.svg"):
+        figure.unlink()
+    assert "starts" not in finish("whole")
+    after = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    assert after.keys() == before.keys()
+    pictures = (".png", ".svg")  # they have the time that they were made
+    assert [
+        path for path in after if path.suffix not in pictures and after[path] != before[path]
+    ] == []
+
+    journal = run.journal.read_bytes()
+    lines = journal.splitlines(keepends=True)
+    expected = measured("whole")
+    for kept in (b"".join(lines[: len(lines) // 2]), b"", journal[:-9]):
+        run.journal.write_bytes(kept)
+        assert run.read_state()[0].state == "interrupted"
+        finish("whole")
+        assert run.read_state()[0].state == "complete"
+        assert measured("whole") == expected
+
+
+def test_failed_trials_are_tried_again_and_the_rest_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What failed for a reason outside is trained with --retry-failed, and nothing else is."""
+    finish("whole")
+    batch_size = RunDir(Path("whole")).read_trials()[3].configuration.batch_size
+    with monkeypatch.context() as patch:
+        patch.setenv("FORMULA_RAISES", str(batch_size))
+        finish("retried")
+    assert [one.state for one in RunDir(Path("retried")).read_trials()].count("failed") == 1
+    assert measured("retried") != measured("whole")
+    before = n_trained("retried")
+    finish("retried")  # it is complete, as it stands
+    assert n_trained("retried") == before
+    finish("retried", "--retry-failed")
+    assert measured("retried") == measured("whole")
+    assert n_trained("retried") == before + 6
+    # Where all fail the advice is true, and what it says works.
+    with monkeypatch.context() as patch:
+        patch.setenv("FORMULA_RAISES", "*")
+        process = start("all")
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert said.splitlines()[-1].endswith("then give the same command with --retry-failed")
+    finish("all", "--retry-failed")
+    assert measured("all") == measured("whole")

@@ -28,7 +28,18 @@ from made_events import (
 from pydantic import ValidationError
 
 from mnist_lab.config import TrainConfig
-from mnist_lab.records import EVENT, Epoch, Mistake, Promoted, Rung, TestScore, Trial, fold, now
+from mnist_lab.records import (
+    EVENT,
+    Epoch,
+    Mistake,
+    Promoted,
+    Retried,
+    Rung,
+    TestScore,
+    Trial,
+    fold,
+    now,
+)
 
 if TYPE_CHECKING:
     from mnist_lab.records import Event
@@ -266,5 +277,21 @@ def test_no_events_no_trials() -> None:
 @pytest.mark.parametrize("event", [started(2), epoch_done(2), finished(2), failed(2)])
 def test_unknown_trial(event: Event) -> None:
     """An event of a trial that nobody proposed is an error, whatever it tells."""
-    with pytest.raises(KeyError, match="2"):
+    with pytest.raises(ValueError, match="trial 2 is proposed not at all"):
         fold([proposed(1), event])
+
+
+def test_events_that_cannot_follow() -> None:
+    """Neither can a second proposal, nor an epoch before the one that comes first."""
+    with pytest.raises(ValueError, match="trial 1 is proposed twice"):
+        fold([proposed(1), proposed(1)])
+    with pytest.raises(ValueError, match="trial 1 has epoch 3 after 1"):
+        fold([proposed(1), started(1), epoch_done(1, 1), epoch_done(1, 3)])
+    with pytest.raises(ValueError, match="trial 1 has epoch 1 after 1"):
+        fold([proposed(1), started(1), epoch_done(1, 1), epoch_done(1, 1)])
+
+
+def test_trial_that_is_tried_again() -> None:
+    """A failed trial waits again, as if it had never been tried."""
+    (trial,) = fold([proposed(1), started(1), failed(1), Retried(time=TIME, trial=1)])
+    assert (trial.state, trial.reason, trial.ended) == ("waiting", None, None)

@@ -25,6 +25,7 @@ from made_events import (
     events,
     failed,
     finished,
+    open_journal,
     proposed,
     run_info,
     started,
@@ -38,7 +39,6 @@ from mnist_lab.config import TrainConfig, read_train_config
 from mnist_lab.errors import RunDirError, SettingsError
 from mnist_lab.records import Promoted, fold
 from mnist_lab.rundir import (
-    Journal,
     RunDir,
     check_agreement,
     write_bytes,
@@ -47,7 +47,7 @@ from mnist_lab.rundir import (
 from mnist_lab.study import results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mnist_lab.records import Event
 
@@ -108,7 +108,7 @@ def test_names_of_all_files(run: RunDir) -> None:
     }
     assert (run.path / "model.keras").read_bytes() == b"zip"
     for name in ("run", "curves", "test"):
-        assert json.loads((run.path / f"{name}.json").read_bytes())["format_version"] == 1
+        assert json.loads((run.path / f"{name}.json").read_bytes())["format_version"] == 2
 
 
 def test_making_the_object_touches_nothing(tmp_path: Path) -> None:
@@ -270,11 +270,11 @@ def test_damaged_run_json(run: RunDir, content: bytes) -> None:
         run.read_info()
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, 3, "1", None, [1]])
 def test_unknown_format_version(run: RunDir, version: object) -> None:
     """A format of another version is refused by that version, before anything else is read."""
     run.run.write_text(json.dumps({"format_version": version, "whatever": 1}), encoding="utf-8")
-    match = rf"reads format version 1: got .*run\.json of version {re.escape(repr(version))};"
+    match = rf"reads format versions 1 to 2: got .*run\.json of version {re.escape(repr(version))};"
     with pytest.raises(RunDirError, match=match):
         run.read_info()
 
@@ -430,7 +430,7 @@ def test_journal_round_trip(made: list[Event]) -> None:
         write_events(run, *made[:2])
         write_events(run, *made[2:])
         assert run.read_events() == made
-        assert len(run.journal.read_bytes().splitlines()) == len(made)
+        assert len(run.journal.read_bytes().splitlines()) == 1 + len(made)
 
 
 def test_no_journal_no_events(tmp_path: Path) -> None:
@@ -441,57 +441,144 @@ def test_no_journal_no_events(tmp_path: Path) -> None:
 
 def test_each_event_is_on_the_disk_at_once(run: RunDir) -> None:
     """Who reads while a session writes sees every event that was appended."""
-    journal = Journal(run.journal)
+    journal = open_journal(run)
     for n, event in enumerate(whole_trial(), start=1):
         journal.append(event)
         assert len(run.read_events()) == n
     journal.close()
 
 
-@pytest.mark.parametrize("cut", range(1, 60, 7))
-def test_torn_last_line(run: RunDir, cut: int) -> None:
-    """A last line that was not finished is left out when read, and cut off when written to."""
+# What may happen to the lines of a journal, from 0, the first of which names the run.
+Lines = list[bytes]
+CHANGES: dict[str, tuple[Callable[[Lines], Lines], str]] = {
+    "doubled": (lambda x: [*x[:5], *x[4:]], "line 6 of .*, where line 5 stands"),
+    "last doubled": (lambda x: [*x, x[-1]], "line 8 of .*, where line 7 stands"),
+    "lost": (lambda x: [*x[:4], *x[5:]], "line 5 of .*, where line 6 stands"),
+    "first lost": (lambda x: x[1:], "line 1 of .*, where line 2 stands"),
+    "swapped": (lambda x: [*x[:3], x[4], x[3], *x[5:]], "line 4 of .*, where line 5 stands"),
+    "changed": (lambda x: [*x[:4], x[4].replace(b"2.0", b"2.1"), *x[5:]], "line 5 .*was changed"),
+    "checksum": (lambda x: [*x[:4], x[4].replace(b'"crc32":"', b'"crc32":"0'), *x[5:]], "line 5"),
+    "emptied": (lambda x: [*x[:2], b"\n", *x[3:]], "line 3 of .*, which was changed or damaged"),
+    "binary": (lambda x: [*x[:2], b"\xff\n", *x[3:]], "line 3 of .*, which was changed"),
+    "without a chain": (lambda x: [*x[:2], b'{"event":"epoch"}\n', *x[3:]], "line 3 of"),
+    "another file": (lambda _: [b"a,b\n", b"1,2\n"], "line 1 of .*, which no journal begins with"),
+    "zeros first": (lambda x: [bytes(30), *x], "line 1 of .*, which was changed or damaged"),
+}
+
+
+@pytest.mark.parametrize(("change", "match"), CHANGES.values(), ids=CHANGES)
+def test_lines_that_do_not_follow(run: RunDir, change: Any, match: str) -> None:
+    """A line lost, doubled, moved or changed is named, with a way on that keeps those before it."""
     write_events(run, *whole_trial())
-    whole = run.journal.read_bytes()
-    run.journal.write_bytes(whole[:-cut])
+    lines = run.journal.read_bytes().splitlines(keepends=True)
+    run.journal.write_bytes(b"".join(change(lines)))
+    with pytest.raises(RunDirError, match=match) as caught:
+        run.read_trials()
+    with pytest.raises(RunDirError, match=match):
+        open_journal(run)
+    n_kept = int(re.findall(r"delete line (\d+) and all behind it: ", str(caught.value))[0]) - 1
+    kept = run.journal.read_bytes().splitlines(keepends=True)[:n_kept]
+    run.journal.write_bytes(b"".join(kept))
+    assert run.read_events() == whole_trial()[: max(n_kept - 1, 0)]
+
+
+DAMAGES_AT_THE_END: dict[str, Callable[[bytes], bytes]] = {
+    "torn": lambda x: x[:-30],
+    "no end of line": lambda x: x[:-1],
+    "zeros": lambda x: x[:-30] + bytes(30),
+    "zeros with an end of line": lambda x: x[:-30] + bytes(29) + b"\n",
+    "changed": lambda x: x[:-30] + x[-30:].replace(b'"crc', b'"src'),
+    "lines of rubbish": lambda x: x[:-30] + b"\n\xff\n{}\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES_AT_THE_END.values(), ids=DAMAGES_AT_THE_END)
+def test_damaged_end(run: RunDir, damage: Callable[[bytes], bytes]) -> None:
+    """A damaged end is left out when read, and cut off with a notice when written to."""
+    write_events(run, *whole_trial())
+    damaged = damage(run.journal.read_bytes())
+    run.journal.write_bytes(damaged)
     assert run.read_events() == whole_trial()[:-1]
-    assert run.journal.read_bytes() == whole[:-cut]  # reading changes nothing
-    write_events(run, finished(diverged=True))
+    assert run.journal.read_bytes() == damaged  # reading changes nothing
+    journal = open_journal(run)
+    assert re.search(r"the end of the journal was damaged .* trained again", journal.repaired or "")
+    journal.append(finished(diverged=True))
+    journal.close()
     assert run.read_events() == [*whole_trial()[:-1], finished(diverged=True)]
 
 
-@pytest.mark.parametrize("line", [b"{}\n", b"\n", b'{"event": "epoch", "time\n', b"\xff\n"])
-def test_damaged_line(run: RunDir, line: bytes) -> None:
-    """A damaged line in the middle is refused by its number and the file's name."""
+@pytest.mark.parametrize(
+    ("other", "match"),
+    [
+        ({"id": "another"}, "with the same settings"),
+        (
+            {"settings": study_settings(precision="bfloat16")},
+            "precision bfloat16 in the journal, float32 in run.json",
+        ),
+        ({"settings": study_settings(seed=1)}, "seed 1 in the journal, 0 in run.json"),
+        (
+            {"data": run_info().data.model_copy(update={"digests": {"x": "y"}})},
+            "another data set",
+        ),
+    ],
+)
+def test_journal_of_another_run(run: RunDir, other: dict[str, Any], match: str) -> None:
+    """The journal of another run, precision or data set is refused, and the difference is named."""
+    run.write_info(run_info(**other))
     write_events(run, *whole_trial())
-    lines = run.journal.read_bytes().splitlines(keepends=True)
-    run.journal.write_bytes(b"".join([*lines[:2], line, *lines[3:]]))
-    match = r"each line of the journal is .*: got line 3 of .*journal\.jsonl .*; restore the file"
-    with pytest.raises(RunDirError, match=match):
+    run.write_info(run_info())
+    with pytest.raises(RunDirError, match=f"belongs to the run in its folder: got .*{match}"):
         run.read_trials()
+
+
+def test_lines_of_another_run(run: RunDir) -> None:
+    """A line that was sound in another run's journal is out of place in this one."""
+    write_events(run, *whole_trial())
+    ours = run.journal.read_bytes().splitlines(keepends=True)
+    run.journal.unlink()
+    run.write_info(run_info(id="another"))
+    write_events(run, *whole_trial())
+    theirs = run.journal.read_bytes().splitlines(keepends=True)
+    run.write_info(run_info())
+    run.journal.write_bytes(b"".join([*ours[:4], *theirs[4:]]))
+    with pytest.raises(RunDirError, match=r"line 5 of .*belongs to another journal than"):
+        run.read_trials()
+
+
+def test_journal_of_format_version_1(run: RunDir) -> None:
+    """One whose lines are events alone is read, and is chained once it is written to."""
+    old = [event.model_dump_json().encode() + b"\n" for event in whole_trial()]
+    run.journal.write_bytes(b"".join(old[:-1]) + old[-1][:-9])
+    assert run.read_events() == whole_trial()[:-1]
+    write_events(run, whole_trial()[-1])
+    assert run.read_events() == whole_trial()
+    assert len(run.journal.read_bytes().splitlines()) == 1 + len(old)
+    for number, damaged in ((5, [*old[:4], b"{}\n", old[5]]), (None, [*old[:3], *old[4:]])):
+        run.journal.write_bytes(b"".join(damaged))
+        match = "trial 1 has epoch 3 after 1" if number is None else f"line {number} of .*changed"
+        with pytest.raises(RunDirError, match=match):
+            run.read_trials()
 
 
 def test_journal_without_its_proposal(run: RunDir) -> None:
     """A journal that reports on a trial it never proposed is refused by that trial's number."""
     write_events(run, proposed(1), started(7))
-    with pytest.raises(RunDirError, match=r"got trial 7 in .*journal\.jsonl; restore"):
+    with pytest.raises(RunDirError, match=r"journal\.jsonl, where trial 7 is proposed not at all;"):
         run.read_trials()
 
 
 def test_unreadable_journal(run: RunDir) -> None:
     """A journal that can be neither read nor written is named, in one line."""
     run.journal.mkdir()
-    with pytest.raises(
-        RunDirError, match=r"the journal can be written: got .*journal\.jsonl .Is a"
-    ):
-        Journal(run.journal)
+    with pytest.raises(RunDirError, match=r"the journal can be read: got .*journal\.jsonl .Is a"):
+        open_journal(run)
     with pytest.raises(RunDirError, match=r"journal\.jsonl"):
         run.read_events()
 
 
 def test_journal_on_a_full_disk(run: RunDir) -> None:
     """A full disk is an error of one line, also when closing; what is finished stays readable."""
-    journal = Journal(run.journal)
+    journal = open_journal(run)
     journal.append(proposed())
     with full_disk(run.journal.stat().st_size + 10):
         with pytest.raises(RunDirError, match=r"the journal can be written: got .*; make room"):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator, ValidationError
-from made_events import configs, events, proposed, run_info, whole_trial
+from made_events import configs, events, proposed, run_info, whole_trial, write_events
 
 from mnist_lab import cli, study
 from mnist_lab.config import TrainConfig
@@ -57,7 +57,7 @@ def test_every_file_of_real_runs_agrees() -> None:
         *(("random-search", "best.json"), ("hyperband", "best.json"), ("test", "test.json")),
     }
     assert {event for _, name, event in found if name == "journal.jsonl"} == {
-        *("proposed", "promoted", "started", "epoch", "finished")
+        *("begun", "proposed", "promoted", "started", "epoch", "finished")
     }
     (diverged,) = (trial for trial in study.load_run("lr-sweep").trials if trial.diverged)
     assert diverged.reason is not None
@@ -66,7 +66,8 @@ def test_every_file_of_real_runs_agrees() -> None:
 @given(event=events)
 def test_any_event_agrees(event: Event) -> None:
     """So does every event that there can be."""
-    validate("journal.jsonl", json.loads(event.model_dump_json()))
+    chain = {"line": 2, "after": "00000000", "crc32": "0123abcd"}
+    validate("journal.jsonl", json.loads(event.model_dump_json()) | chain)
 
 
 @given(config=configs)
@@ -84,7 +85,7 @@ def made() -> dict[str, Any]:
     run.write_curves(trials)
     run.write_best(trials[0].configuration)
     run.write_test(results.test_result(trials))
-    run.journal.write_text(proposed().model_dump_json() + "\n", encoding="utf-8")
+    write_events(run, proposed())
     return dict(documents(run))
 
 

@@ -17,8 +17,8 @@ import contract
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
-from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications
-from mnist_lab.rundir import Journal, RunDir
+from mnist_lab.config import VARIED, Bracket, StudySettings, TrainConfig, forward_multiplications
+from mnist_lab.rundir import Identity, Journal, RunDir
 
 if TYPE_CHECKING:
     from contract import Answer, Work
@@ -46,7 +46,8 @@ def fixed(data: str, work: Work, precision: str, out: Path) -> None:
     places, _ = places_for(None, 0, 1, nice=False)
     run = RunDir(out)
     run.create()
-    journal = Journal(run.journal)
+    settings = StudySettings(experiment="train", base=TrainConfig(epochs=work.epochs))
+    journal = Journal(run.journal, Identity(id="", settings=settings, digests=dataset.digests))
     run_trials(
         proposals=Grid(
             [config.model_dump() for config in configs],

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # 1: the first version.
-FORMAT_VERSION = 1
+# 2: the journal's lines are chained, a checkpoint's checksum covers its head, run.json has `id` and
+#    `n_events`. Files of version 1 are read, and written anew in this one.
+FORMAT_VERSION = 2
 
 # HpBandSter's id of a configuration: (iteration, stage it was sampled in, running index).
 HpBandSterId = tuple[int, int, int]
@@ -185,8 +187,17 @@ class Failed(Frozen):
     reason: str
 
 
+class Retried(Frozen):
+    """A trial that had failed is to be trained again, as the person asked."""
+
+    event: Literal["retried"] = "retried"
+    time: str
+    trial: int
+
+
 Event = Annotated[
-    Proposed | Promoted | Started | EpochDone | Finished | Failed, Field(discriminator="event")
+    Proposed | Promoted | Started | EpochDone | Finished | Failed | Retried,
+    Field(discriminator="event"),
 ]
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
@@ -230,10 +241,14 @@ def fold(events: Iterable[Event]) -> list[Trial]:
     """The trials that a journal's events describe, in the order of their proposal.
 
     Raises:
-        KeyError: an event names a trial that was never proposed.
+        ValueError: an event does not follow from those before it: its trial was never proposed,
+            was proposed before, or lacks the epoch before this one.
     """
     trials: dict[int, Trial] = {}
     for event in events:
+        if isinstance(event, Proposed) == (event.trial in trials):
+            times = "twice" if isinstance(event, Proposed) else "not at all"
+            raise ValueError(f"trial {event.trial} is proposed {times}")
         if isinstance(event, Proposed):
             trials[event.trial] = Trial(
                 **event.model_dump(exclude={"event", "time", "configuration"}),
@@ -255,7 +270,7 @@ def fold(events: Iterable[Event]) -> list[Trial]:
 
 
 def _change(
-    trial: Trial, event: Promoted | Started | EpochDone | Finished | Failed
+    trial: Trial, event: Promoted | Started | EpochDone | Finished | Failed | Retried
 ) -> dict[str, Any]:
     if isinstance(event, Promoted):
         configuration = trial.configuration.model_copy(update={"epochs": event.budget})
@@ -266,7 +281,12 @@ def _change(
         started = event.time if trial.started is None or not kept else trial.started
         return {"state": "running", "worker": event.worker, "epochs": kept, "started": started}
     if isinstance(event, EpochDone):
+        n_before = len(trial.epochs)
+        if event.epoch.epoch != n_before + 1:
+            raise ValueError(f"trial {trial.trial} has epoch {event.epoch.epoch} after {n_before}")
         return {"epochs": (*trial.epochs, event.epoch)}
+    if isinstance(event, Retried):
+        return {"state": "waiting", "reason": None, "ended": None}
     end = {"ended": event.time, "reason": event.reason}
     if isinstance(event, Failed):
         return {"state": "failed", **end}

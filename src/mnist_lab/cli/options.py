@@ -154,6 +154,7 @@ _TRAINING_OPTIONS = (
         help="TOML file of options, such as configs/lr-sweep.toml; an option given here wins.",
     ),
     click.option("--fresh", is_flag=True, help="Set an older run aside and start anew."),
+    click.option("--retry-failed", is_flag=True, help="Train the failed trials of this run again."),
     click.option("--dry-run", is_flag=True, help="Check, and say what would be trained."),
     _QUIET,
 )

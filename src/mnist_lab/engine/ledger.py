@@ -17,6 +17,7 @@ from mnist_lab.records import (
     Outcome,
     Promoted,
     Proposed,
+    Retried,
     Started,
     now,
 )
@@ -74,6 +75,12 @@ class Ledger:
                 self._proposed[id_] = _up_to(event.budget, self._proposed[id_])
             elif isinstance(event, Finished | Failed):
                 self._known[event.trial, event.budget] = event
+            elif isinstance(event, Retried):
+                self._known = {
+                    place: end
+                    for place, end in self._known.items()
+                    if place[0] != event.trial or isinstance(end, Finished)
+                }
             else:
                 self._count(event)
 

@@ -8,10 +8,11 @@ is only ever appended to, and each line is on the disk before the call returns.
 from mnist_lab.rundir.directory import RunDir
 from mnist_lab.rundir.documents import TestRepeat, TestResult
 from mnist_lab.rundir.files import write_bytes, write_file, write_json
-from mnist_lab.rundir.info import RunInfo, RunState, check_agreement
+from mnist_lab.rundir.info import Identity, RunInfo, RunState, check_agreement
 from mnist_lab.rundir.journal import Journal
 
 __all__ = [
+    "Identity",
     "Journal",
     "RunDir",
     "RunInfo",

@@ -172,9 +172,9 @@ class RunDir:
         try:
             values = json.loads(text)
             version = values["format_version"]
-            if version != FORMAT_VERSION:
+            if version not in range(1, FORMAT_VERSION + 1):
                 raise RunDirError(
-                    f"this mnist-lab reads format version {FORMAT_VERSION}",
+                    f"this mnist-lab reads format versions 1 to {FORMAT_VERSION}",
                     received=f"{self.run} of version {version!r}",
                     next_step="use the mnist-lab that wrote it, or give --fresh",
                 )
@@ -189,13 +189,16 @@ class RunDir:
     def read_state(self) -> tuple[RunInfo, str | None]:
         """`run.json` as it stands, and who writes the run, in words; None if nobody does.
 
-        A run that was killed could not say so: one that nobody writes is `interrupted`.
+        A run that was killed could not say so: one that nobody writes is `interrupted`. So is a
+        complete one whose journal lost events since.
 
         Raises:
             SettingsError: there is none.
             RunDirError: it is damaged, or its format version is unknown.
         """
         info = self.read_info()
+        if info.state == "complete" and info.n_events not in {None, len(self.read_events())}:
+            info = info.model_copy(update={"state": "interrupted"})
         writer = self.writer() if info.state == "running" else None
         if info.state == "running" and writer is None:
             info = self.read_info()  # it may have ended since it was read
@@ -205,15 +208,16 @@ class RunDir:
 
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`."""
-        write_json(self.run, info.model_dump(mode="json"))
+        current = info.model_copy(update={"format_version": FORMAT_VERSION})
+        write_json(self.run, current.model_dump(mode="json"))
 
     def read_events(self) -> list[Event]:
-        """The journal's events, in order; a torn last line is left out.
+        """The journal's events, in order; what is damaged at its end is left out.
 
         Raises:
-            RunDirError: a line other than the last is not an event.
+            RunDirError: the journal is damaged before its end, or another run's.
         """
-        return read_journal(self.journal)
+        return read_journal(self.journal, self.read_info().identity if self.exists() else None)
 
     def read_trials(self) -> list[Trial]:
         """The trials as the journal tells them, in the order of their proposal.
@@ -223,10 +227,10 @@ class RunDir:
         """
         try:
             return fold(self.read_events())
-        except KeyError as problem:
+        except ValueError as problem:
             raise RunDirError(
-                "the journal proposes a trial before it reports on it",
-                received=f"trial {problem} in {self.journal}",
+                "each event of the journal follows from those before it",
+                received=f"{self.journal}, where {problem}",
                 next_step="restore the file, or give --fresh to set the run aside",
             ) from None
 
@@ -317,17 +321,20 @@ class RunDir:
         write_bytes(self._checkpoint(trial), checkpoints.to_bytes(trial, checkpoint))
 
     def read_checkpoint(self, trial: Proposed) -> Checkpoint | None:
-        """The checkpoint of a trial; None if there is none, or only a damaged one.
+        """The checkpoint of a trial; None if there is none that it can go on from.
 
-        Raises:
-            RunDirError: it is of another configuration, or of an unknown format version.
+        What cannot be read in its place is removed, so that another can be written.
         """
         path = self._checkpoint(trial)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        return checkpoints.from_bytes(content, trial, path)
+        except OSError:
+            with suppress(RunDirError):
+                self.drop_checkpoint(trial)
+            return None
+        return checkpoints.from_bytes(content, trial)
 
     def drop_checkpoint(self, trial: Proposed) -> None:
         """Remove the checkpoint of a trial, if there is one.
@@ -336,7 +343,10 @@ class RunDir:
         """
         path = self._checkpoint(trial)
         try:
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         except OSError as problem:
             raise unwritable(path, problem) from None
 

@@ -15,15 +15,48 @@ from mnist_lab.records import FORMAT_VERSION, DatasetInfo
 RunState = Literal["running", "complete", "stopped", "interrupted", "failed"]
 
 
+class Identity(Frozen):
+    """Which trainings a run consists of; those of two runs with the same `id` are the same.
+
+    `id` is random, and empty in runs of format version 1; `digests` are those of the data set.
+    """
+
+    id: str
+    settings: StudySettings
+    digests: dict[str, str]
+
+    def differences(self, later: Identity, there: str, now: str) -> list[str]:
+        """What differs, but for `iters` that grew, in words; `there` and `now` name the two."""
+        before, after = self.settings.model_dump(), later.settings.model_dump()
+        # A search space is longer than a line, so is a whole configuration.
+        spaces = before.pop("space"), after.pop("space")
+        before |= before.pop("base")
+        after |= after.pop("base")
+        different = [
+            f"{key} {before.get(key)} {there}, {after.get(key)} {now}"
+            for key in {**before, **after}
+            if before.get(key) != after.get(key)
+            and not (key == "iters" and _grows(before[key], after[key]))
+        ]
+        if spaces[0] != spaces[1]:
+            different.append("another search space")
+        if self.digests != later.digests:
+            different.append("another data set")
+        return different
+
+
 class RunInfo(Frozen):
     """`run.json`: what was asked, with what, on what, and how it stands.
 
     `versions` maps package to version, `machine` describes the computer that started the run;
     `started`, `continued` (when the last session began) and `ended` are RFC 3339. `spent_s` adds up
-    the seconds of all sessions; one that was killed counts up to its last event.
+    the seconds of all sessions; one that was killed counts up to its last event. `n_events` counts
+    the events in the journal of a complete run. Runs of format version 1 have neither `id` nor
+    `n_events`.
     """
 
     format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
+    id: str = ""
     settings: StudySettings
     data: DatasetInfo
     versions: dict[str, str]
@@ -34,6 +67,12 @@ class RunInfo(Frozen):
     continued: str | None = None
     ended: str | None = None
     spent_s: float = 0.0
+    n_events: int | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Which trainings it consists of."""
+        return Identity(id=self.id, settings=self.settings, digests=self.data.digests)
 
 
 def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
@@ -47,21 +86,8 @@ def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, s
     Raises:
         SettingsError: they disagree; the difference is shown.
     """
-    before, after = info.settings.model_dump(), settings.model_dump()
-    # A search space is longer than a line, so is a whole configuration.
-    spaces = before.pop("space"), after.pop("space")
-    before |= before.pop("base")
-    after |= after.pop("base")
-    different = [
-        f"{key} {before.get(key)} there, {after.get(key)} now"
-        for key in {**before, **after}
-        if before.get(key) != after.get(key)
-        and not (key == "iters" and _grows(before[key], after[key]))
-    ]
-    if spaces[0] != spaces[1]:
-        different.append("another search space")
-    if info.data.digests != digests:
-        different.append("another data set")
+    now = Identity(id=info.id, settings=settings, digests=digests)
+    different = info.identity.differences(now, "there", "now")
     if different:
         raise SettingsError(
             "a run continues with the settings it was started with",

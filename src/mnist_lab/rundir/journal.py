@@ -1,41 +1,122 @@
-"""The journal: every event of a run in the order it happened, one JSON object a line."""
+"""The journal: every event of a run in the order it happened, one JSON object a line.
+
+Each line has its number (`line`), the checksum of the line before it (`after`) and its own
+(`crc32`, of everything in front of that key); the first names the run. So a line that is lost,
+doubled, moved, changed or of another run is found, and so is the journal of another run. What the
+disk damaged at the end, after the last sound line, was not yet built upon and is cut off.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from mnist_lab.errors import RunDirError
-from mnist_lab.records import EVENT, Event
-from mnist_lab.rundir.files import first_line, sync_folder, unwritable
+from mnist_lab.records import EVENT, Event, Retried, fold, now
+from mnist_lab.rundir.files import first_line, sync_folder, unwritable, write_bytes
+from mnist_lab.rundir.info import Identity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+# What stands in `after` of the first line.
+_NOTHING = "00000000"
+_LINE = re.compile(
+    rb'\{"line":(?P<number>\d{1,15}),"after":"(?P<after>[0-9a-f]{8})",(?P<entry>.*)'
+    rb',"crc32":"(?P<crc32>[0-9a-f]{8})"\}'
+)
+
+
+class Begun(Identity):
+    """The first line of a journal: whose it is."""
+
+    event: Literal["begun"] = "begun"
+    time: str
+
+
+# What a line has besides the event, as a JSON schema.
+CHAIN = {
+    "line": {"type": "integer", "minimum": 1},
+    "after": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
+    "crc32": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
+}
+Entry = Annotated[Begun | Event, Field(discriminator="event")]
+_ENTRY: TypeAdapter[Any] = TypeAdapter(Entry)
+
+
+class _Line(NamedTuple):
+    """A line that is as it was written, whether or not it is in its place."""
+
+    number: int
+    after: str
+    crc32: str
+    entry: Begun | Event
+
+
+class _Content(NamedTuple):
+    """What a journal holds: the sound lines, `n_bytes` in all, and the damaged bytes behind them.
+
+    One of format version 1 is not chained: its lines are events and no more.
+    """
+
+    lines: list[_Line]
+    n_bytes: int
+    n_damaged: int
+    is_chained: bool
+
+    @property
+    def events(self) -> list[Event]:
+        """The events, in order."""
+        return [line.entry for line in self.lines if not isinstance(line.entry, Begun)]
 
 
 class Journal:
     """The append-only journal of one run, open for writing.
 
-    `repaired` says in words, for the user, what opening it cut off; None if it was whole.
+    `events` are all that it holds by now; `repaired` says in words, for the user,
+    what opening it cut off; None if it was whole. One of format version 1 is written anew.
+
+    Args:
+        path: the file.
+        identity: whose journal it is.
 
     Raises:
-        RunDirError: when opened on, or told to append to, a disk that does not take it.
+        RunDirError: when opened on, or told to append to, a disk that does not take it; or the
+            journal is damaged, or another run's.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, identity: Identity) -> None:
         self._path = path
         self._failure: RunDirError | None = None
+        found = _read(path, identity)
+        self.events = found.events
+        self.repaired = _cut(found.n_damaged) if found.n_damaged else None
+        self._n_lines, self._last = 0, _NOTHING
+        begun = b""
+        if found.is_chained and found.lines:
+            self._n_lines, self._last = len(found.lines), found.lines[-1].crc32
+        else:
+            entries = [Begun(time=now(), **dict(identity)), *found.events]
+            begun = b"".join(map(self._chained, entries))
         try:
+            if not found.is_chained:
+                write_bytes(path, begun)
             path.touch()
             sync_folder(path.parent)
-            self.repaired = _cut_torn_line(path)
             # Without a buffer there is nothing left to write, and to fail, when it is closed.
             self._file = path.open("ab", buffering=0)
+            if found.n_damaged and found.is_chained:
+                os.ftruncate(self._file.fileno(), found.n_bytes)
         except OSError as problem:
             raise unwritable(path, problem, what="the journal") from None
+        if begun and found.is_chained:
+            self._write(begun)
 
     def append(self, event: Event) -> None:
         """Write one event, and return when it is on the disk.
@@ -48,10 +129,31 @@ class Journal:
         """
         if self._failure is not None:
             raise self._failure
+        self._write(self._chained(event))
+        self.events.append(event)
+
+    def retry_failed(self) -> None:
+        """Have the trials that failed trained again.
+
+        Raises:
+            RunDirError: it cannot be written.
+        """
+        for trial in fold(self.events):
+            if trial.state == "failed":
+                self.append(Retried(time=now(), trial=trial.trial))
+
+    def _chained(self, entry: Begun | Event) -> bytes:
+        """The next line."""
+        self._n_lines += 1
+        values = entry.model_dump_json().encode()[1:-1]
+        head = b'{"line":%d,"after":"%s",%s' % (self._n_lines, self._last.encode(), values)
+        self._last = _checksum(head)
+        return b'%s,"crc32":"%s"}\n' % (head, self._last.encode())
+
+    def _write(self, rest: bytes) -> None:
         number = self._file.fileno()
         size = os.fstat(number).st_size
         try:
-            rest = event.model_dump_json().encode() + b"\n"
             while rest:
                 rest = rest[self._file.write(rest) :]
             os.fsync(number)
@@ -66,49 +168,111 @@ class Journal:
         self._file.close()
 
 
-def _cut_torn_line(path: Path) -> str | None:
-    """Cut off what stands behind the last whole line, and say so; None if nothing does."""
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    n_torn = len(content) - whole
-    if n_torn == 0:
-        return None
-    os.truncate(path, whole)
-    size = "1 byte" if n_torn == 1 else f"{n_torn:,} bytes"
+def read_journal(path: Path, identity: Identity | None) -> list[Event]:
+    """The events in a journal, in order; what is damaged at its end is left out.
+
+    Args:
+        path: the file; without one there are no events.
+        identity: whose journal it should be; None where nobody knows.
+
+    Raises:
+        RunDirError: it cannot be read, is damaged before its end, or is another run's.
+    """
+    return _read(path, identity).events
+
+
+def _cut(n_bytes: int) -> str:
+    size = "1 byte" if n_bytes == 1 else f"{n_bytes:,} bytes"
     return (
-        f"the journal's last line was torn ({size}, as a power cut leaves it) and was cut off; "
-        "at most one epoch is trained again"
+        f"the end of the journal was damaged ({size}, as a power cut leaves it) and was cut off; "
+        "what it said is trained again"
     )
 
 
-def read_journal(path: Path) -> list[Event]:
-    """The events in a journal, in order; a torn last line is left out.
-
-    Raises:
-        RunDirError: a line other than the last is not an event.
-    """
+def _read(path: Path, identity: Identity | None) -> _Content:
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        content = path.read_bytes()
     except FileNotFoundError:
-        return []
+        content = b""
     except OSError as problem:
         raise RunDirError(
             "the journal can be read",
             received=f"{path} ({problem.strerror})",
             next_step="permit it, or give --fresh to set the run aside",
         ) from None
-    if lines and not lines[-1].endswith(b"\n"):
-        del lines[-1]
-    return [_event(line, number, path) for number, line in enumerate(lines, start=1)]
+    is_chained = not content.startswith(b'{"event":')
+    texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
+    parse = _parse_chained if is_chained else _parse_old
+    parsed = [parse(text, f"line {n} of {path}") for n, text in enumerate(texts[:-1], start=1)]
+    n_sound = max((n for n, line in enumerate(parsed, start=1) if line), default=0)
+    lines = [line for line in parsed[:n_sound] if line]
+    if len(lines) < n_sound:
+        raise _refused(path, parsed.index(None) + 1, "which was changed or damaged")
+    if len(parsed) > 1 and not lines:
+        raise _refused(path, 1, "which no journal begins with")
+    if is_chained:
+        _check_chain(lines, identity, path)
+    n_bytes = sum(len(text) + 1 for text in texts[:n_sound])
+    return _Content(lines, n_bytes, len(content) - n_bytes, is_chained)
 
 
-def _event(line: bytes, number: int, path: Path) -> Event:
+def _parse_chained(text: bytes, place: str) -> _Line | None:
+    """The line with this text; None if it is not as it was written."""
+    match = _LINE.fullmatch(text)
+    if match is None or _checksum(text[: match.end("entry")]) != match["crc32"].decode():
+        return None
     try:
-        event: Event = EVENT.validate_json(line)
+        entry = _ENTRY.validate_json(b"{%s}" % match["entry"])
     except ValidationError as problem:
         raise RunDirError(
-            "each line of the journal is an event that mnist-lab wrote",
-            received=f"line {number} of {path} ({first_line(problem)})",
-            next_step="restore the file, or give --fresh to set the run aside",
+            "each line of the journal is an event that this mnist-lab knows",
+            received=f"{place} ({first_line(problem)})",
+            next_step="use the mnist-lab that wrote it, or give --fresh to set the run aside",
         ) from None
-    return event
+    return _Line(int(match["number"]), match["after"].decode(), match["crc32"].decode(), entry)
+
+
+def _parse_old(text: bytes, _: str) -> _Line | None:
+    """As :func:`_parse_chained`, of format version 1."""
+    try:
+        return _Line(0, _NOTHING, _NOTHING, EVENT.validate_json(text))
+    except ValidationError:
+        return None
+
+
+def _check_chain(lines: Sequence[_Line], identity: Identity | None, path: Path) -> None:
+    """Refuse lines that do not follow one another, or begin another run's journal."""
+    last = _NOTHING
+    for number, line in enumerate(lines, start=1):
+        if line.number != number:
+            raise _refused(path, number, f"where line {line.number} stands")
+        if line.after != last:
+            raise _refused(path, number, "which belongs to another journal than the line before it")
+        last = line.crc32
+    if not lines:
+        return
+    begun = lines[0].entry
+    if not isinstance(begun, Begun):
+        raise _refused(path, 1, "which no journal begins with")
+    if identity is None:
+        return
+    different = begun.differences(identity, "in the journal", "in run.json")
+    if begun.id != identity.id or different:
+        raise RunDirError(
+            "a journal belongs to the run in its folder",
+            received=f"{path} of another run ({'; '.join(different) or 'with the same settings'})",
+            next_step="restore the file, or give --fresh to set the run aside",
+        )
+
+
+def _refused(path: Path, number: int, why: str) -> RunDirError:
+    return RunDirError(
+        "each line of the journal follows the one before it, unchanged",
+        received=f"line {number} of {path}, {why}",
+        next_step=f"restore the file, or delete line {number} and all behind it: "
+        "what they say is trained again",
+    )
+
+
+def _checksum(text: bytes) -> str:
+    return f"{zlib.crc32(text):08x}"

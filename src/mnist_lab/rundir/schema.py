@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from mnist_lab.config import OPTIONAL, TrainConfig
-from mnist_lab.records import Event
 from mnist_lab.rundir.directory import RunDir
 from mnist_lab.rundir.documents import Curves, TestResult
 from mnist_lab.rundir.info import RunInfo
+from mnist_lab.rundir.journal import CHAIN, Entry
 
 
 def schemas() -> dict[str, dict[str, Any]]:
@@ -22,12 +22,17 @@ def schemas() -> dict[str, dict[str, Any]]:
     run = RunDir(Path())
     models: dict[Path, Any] = {
         run.run: RunInfo,
-        run.journal: Event,
+        run.journal: Entry,
         run.curves: Curves,
         run.best: TrainConfig,
         run.test: TestResult,
     }
-    return {path.name: _schema(model) for path, model in models.items()}
+    made = {path.name: _schema(model) for path, model in models.items()}
+    for part in made[run.journal.name]["$defs"].values():
+        if "event" in part["properties"]:
+            part["properties"] |= CHAIN
+            part["required"] += CHAIN
+    return made
 
 
 def _schema(model: Any) -> dict[str, Any]:

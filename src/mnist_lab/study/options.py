@@ -42,6 +42,7 @@ class Options(TypedDict, total=False):
             bfloat16 on a processor that has it, else float32. `float32` by default.
         seed: of the study, from which every trial's seed comes: 0.
         fresh: set an older run aside and start anew, instead of continuing it: False.
+        retry_failed: train the failed trials of the run that goes on again: False.
         dry_run: check everything and train nothing: False.
         watch: who follows the study: a live table in a notebook, nobody elsewhere.
     """
@@ -58,6 +59,7 @@ class Options(TypedDict, total=False):
     precision: Precision | Literal["auto"]
     seed: int
     fresh: bool
+    retry_failed: bool
     dry_run: bool
     watch: Watcher
 

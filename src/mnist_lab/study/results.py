@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mnist_lab.config import StudySettings
     from mnist_lab.plots import Caption
     from mnist_lab.records import Trial
     from mnist_lab.study.run import Run
@@ -30,25 +31,29 @@ if TYPE_CHECKING:
 N_DRAWS = 10_000
 
 
+def write_records(run_dir: RunDir, settings: StudySettings, trials: list[Trial]) -> list[Path]:
+    """Write the records for other programs, made from the journal's trials, and name them."""
+    run_dir.write_curves(trials)
+    if settings.space is None:
+        return [run_dir.curves]
+    run_dir.write_hpbandster(settings.space, proposed_values(settings.space, trials), trials)
+    return [run_dir.curves, run_dir.hpbandster]
+
+
 def write_results(run: Run, note: Callable[[str], None]) -> list[Path]:
-    """Write everything that follows from the records, and name it; `note` is told what is not."""
+    """Write what the records mean, and name it; `note` is told what is not written."""
     run_dir = RunDir(run.path)
-    written = [path for path in (run_dir.run, run_dir.journal, run_dir.curves) if path.exists()]
     if all(trial.ended is None for trial in run.trials):
-        return written
+        return []
     run_dir.write_findings(findings.page(run.info, run.trials))
-    written.append(run_dir.findings)
+    written = [run_dir.findings]
     best = curves.best_trial(run.trials)
-    if run.info.settings.space is not None:
-        if best is not None:
-            run_dir.write_best(best.configuration)
-            written.append(run_dir.best)
-        written.append(run_dir.hpbandster)
+    if run.info.settings.space is not None and best is not None:
+        run_dir.write_best(best.configuration)
+        written.append(run_dir.best)
     if run.info.settings.experiment == "test":
         run_dir.write_test(test_result(run.trials))
         written.append(run_dir.test)
-    if run_dir.model.exists():
-        written.append(run_dir.model)
     return written + draw(run, note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import sys
 import threading
@@ -24,8 +25,8 @@ from mnist_lab.records import EpochDone, fold, now, timestamp
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
 from mnist_lab.study.interrupts import interruptible
 from mnist_lab.study.options import check_batch_sizes, images_per_epoch, places_for, settings_of
-from mnist_lab.study.proposing import plan, promotions, proposals_of, proposed_values
-from mnist_lab.study.results import write_results
+from mnist_lab.study.proposing import plan, promotions, proposals_of
+from mnist_lab.study.results import write_records, write_results
 from mnist_lab.study.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -97,9 +98,12 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
             run_dir.set_aside()
         run_dir.create()
     with run_dir.locked(watch.note) as held:
-        session = _Session(run_dir, settings, info, held)
+        retry = options.get("retry_failed", False)
+        session = _Session(run_dir, settings, info, held, retry_failed=retry)
         if session.is_over():
             run = load_run(run_dir.path)
+            files = write_records(run_dir, settings, run.trials)
+            run = run._replace(files=tuple(files))
         else:
             places, remark = looked.result()
             if remark:
@@ -109,7 +113,7 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
                 del data  # the workers have it
                 run = session.run(places, watch, shared=shared, host=host, deadline=deadline)
         held.check()
-        return run._replace(files=tuple(write_results(run, watch.note)))
+        return run._replace(files=(*run.files, *write_results(run, watch.note)))
 
 
 def _watcher_here() -> Watcher:
@@ -126,24 +130,42 @@ class _Session:
     """
 
     def __init__(
-        self, run_dir: RunDir, settings: StudySettings, data: DatasetInfo, held: Held
+        self,
+        run_dir: RunDir,
+        settings: StudySettings,
+        data: DatasetInfo,
+        held: Held,
+        *,
+        retry_failed: bool,
     ) -> None:
         self._run_dir = run_dir
         self._held = held
         self._settings = settings
         self._data = data
+        self._retry_failed = retry_failed
         self._began = time.monotonic()
         if run_dir.exists():
             info = run_dir.read_info()
             check_agreement(info, settings, data.digests)
             spent_s = info.spent_s + _seconds_of_killed(info, run_dir)
-            self._info = info.model_copy(update={"continued": now(), "spent_s": spent_s})
+            begun = {"settings": settings, "continued": now(), "spent_s": spent_s}
+            self._info = info.model_copy(update=begun)
         else:
             self._info = _new_info(settings, data)
 
     def is_over(self) -> bool:
-        """Whether everything that is asked for was done in an earlier session."""
-        return self._info.state == "complete" and self._info.settings == self._settings
+        """Whether everything that is asked for was done in an earlier session.
+
+        The journal decides: a complete run whose journal lost events since goes on.
+        """
+        info, _ = self._run_dir.read_state() if self._run_dir.exists() else (self._info, None)
+        if info.state != "complete" or info.settings != self._settings:
+            return False
+        trials = self._run_dir.read_trials()
+        if self._retry_failed and any(trial.state == "failed" for trial in trials):
+            return False
+        # Runs of format version 1 do not say how many events they had.
+        return info.n_events is not None or n_ended(trials) >= self._settings.n_trials
 
     def run(
         self,
@@ -169,17 +191,19 @@ class _Session:
             trials = self._run_dir.read_trials()
             if state == "complete" and not any(trial.state == "complete" for trial in trials):
                 state = "failed"
-            self._run_dir.write_curves(trials)
-            if (space := self._settings.space) is not None:
-                self._run_dir.write_hpbandster(space, proposed_values(space, trials), trials)
+            files = write_records(self._run_dir, self._settings, trials)
             info = self._write_info(state)
         if state == "failed":
             raise StudyError(
                 "at least one trial succeeds",
                 received=f"{len(trials)} failed, the last because {trials[-1].reason}",
-                next_step="mend the cause, then give the same command with --fresh",
+                next_step="mend the cause, then give the same command with --retry-failed",
             )
-        return Run(self._run_dir.path, info, trials, n_ended(found))
+        files = [self._run_dir.run, self._run_dir.journal, *files]
+        # It is the first trial's, which may have ended in an earlier session.
+        if self._run_dir.model.exists() and not any(trial.ended for trial in found[:1]):
+            files.append(self._run_dir.model)
+        return Run(self._run_dir.path, info, trials, n_ended(found), tuple(files))
 
     def _train(
         self,
@@ -191,7 +215,12 @@ class _Session:
     ) -> None:
         from mnist_lab.engine import run_trials  # HpBandSter, only to train
 
-        history = self._run_dir.read_events()
+        journal = Journal(self._run_dir.journal, self._info.identity)
+        if journal.repaired:
+            watch.note(journal.repaired)
+        if self._retry_failed:
+            journal.retry_failed()
+        history = journal.events
         trials = fold(history)
         most = max(self._settings.n_trials - n_ended(trials), 1)
         used = places if self._settings.brackets else places[:most]
@@ -204,7 +233,6 @@ class _Session:
             n_workers=max(len(used), 1),
             deadline=deadline,
         )
-        journal = Journal(self._run_dir.journal)
         # Once the first result is there, what draws at the end is loaded while workers train.
         loading = threading.Thread(target=import_module, args=(DRAWING,), daemon=True)
 
@@ -230,8 +258,6 @@ class _Session:
                     f"and a copy of {path} as --token"
                 )
 
-        if journal.repaired:
-            watch.note(journal.repaired)
         if self._settings.brackets:
             watch.note(describe_brackets(self._settings.brackets))
         watch.begin(self._title(trials), forecast, trials)
@@ -280,9 +306,9 @@ class _Session:
         session_s = 0.0 if state == "running" else time.monotonic() - self._began
         info = self._info.model_copy(
             update={
-                "settings": self._settings,
                 "state": state,
                 "ended": None if state == "running" else now(),
+                "n_events": len(self._run_dir.read_events()) if state == "complete" else None,
                 "spent_s": round(self._info.spent_s + session_s, 3),
             }
         )
@@ -299,6 +325,7 @@ def _seconds_of_killed(info: RunInfo, run_dir: RunDir) -> float:
 
 def _new_info(settings: StudySettings, data: DatasetInfo) -> RunInfo:
     return RunInfo(
+        id=secrets.token_hex(8),
         settings=settings,
         data=data,
         versions=machine.versions(),
