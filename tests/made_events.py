@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -126,10 +127,14 @@ def write_events(run: RunDir, *made: Event) -> None:
 # --- any of them, for hypothesis
 
 _positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+_seconds = st.floats(0, 1e12)
 _fractions = st.floats(0, 1)
 _numbers = st.integers(1, 10**6)
 _seeds = st.integers(0, 2**63 - 1)
 _texts = st.text()
+_times = st.datetimes(timezones=st.just(timezone.utc)).map(
+    lambda when: when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+)
 _losses = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 
 configs = st.builds(
@@ -147,7 +152,7 @@ epochs = st.builds(
     train_error=_fractions,
     valid_loss=_losses,
     valid_error=st.none() | _fractions,
-    duration_s=_positive,
+    duration_s=_seconds,
 )
 mistakes = st.builds(
     Mistake,
@@ -160,27 +165,27 @@ scores = st.builds(
     TestScore,
     test_error=_fractions,
     test_loss=_losses,
-    confusion=st.lists(st.lists(_numbers, max_size=3).map(tuple), max_size=3).map(tuple),
+    confusion=st.integers(0, 3).flatmap(lambda n: st.tuples(*[st.tuples(*[_numbers] * n)] * n)),
     mistakes=st.lists(mistakes, max_size=3).map(tuple),
 )
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         Proposed,
-        time=_texts,
+        time=_times,
         trial=_numbers,
         id=st.tuples(_numbers, _numbers, _numbers),
         configuration=configs,
         seed=_seeds,
         repeat=st.none() | _numbers,
     ),
-    st.builds(Promoted, time=_texts, trial=_numbers, budget=_numbers),
+    st.builds(Promoted, time=_times, trial=_numbers, budget=_numbers),
     st.builds(
-        Started, time=_texts, trial=_numbers, worker=_texts, attempt=_numbers, from_epoch=_numbers
+        Started, time=_times, trial=_numbers, worker=_texts, attempt=_numbers, from_epoch=_numbers
     ),
-    st.builds(EpochDone, time=_texts, trial=_numbers, epoch=epochs),
+    st.builds(EpochDone, time=_times, trial=_numbers, epoch=epochs),
     st.builds(
         Finished,
-        time=_texts,
+        time=_times,
         trial=_numbers,
         budget=_numbers,
         loss=_fractions,
@@ -188,5 +193,5 @@ events: st.SearchStrategy[Event] = st.one_of(
         reason=st.none() | _texts,
         test=st.none() | scores,
     ),
-    st.builds(Failed, time=_texts, trial=_numbers, budget=_numbers, reason=_texts),
+    st.builds(Failed, time=_times, trial=_numbers, budget=_numbers, reason=_texts),
 )

@@ -105,7 +105,7 @@ def by_a_stranger(path: Path) -> Path:
     info = json.loads(run_dir.run.read_text(encoding="utf-8"))
     info["versions"] = {"python": EVIL, EVIL: EVIL}
     info["machine"] = {"host": EVIL, EVIL: {EVIL: [EVIL]}}
-    info["command"] = info["started"] = EVIL
+    info["command"] = EVIL
     info["data"] |= {"name": EVIL, "source": EVIL, "notice": EVIL, "is_mnist": False}
     info["data"]["digests"] = {EVIL: EVIL}
     info["settings"]["space"] |= {"name": EVIL, EVIL: EVIL}
@@ -115,9 +115,7 @@ def by_a_stranger(path: Path) -> Path:
     lines = []
     for line in run_dir.journal.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
-        lines.append(
-            json.dumps(event | {k: EVIL for k in ("time", "worker", "reason") if k in event})
-        )
+        lines.append(json.dumps(event | {k: EVIL for k in ("worker", "reason") if k in event}))
     run_dir.journal.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

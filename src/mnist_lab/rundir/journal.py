@@ -10,7 +10,14 @@ from pydantic import ValidationError
 
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import EVENT, Event
-from mnist_lab.rundir.files import first_line, sync_folder, unwritable
+from mnist_lab.rundir.files import (
+    first_line,
+    own_file,
+    read_bytes,
+    regular,
+    sync_folder,
+    unwritable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,11 +36,11 @@ class Journal:
         self._path = path
         self._failure: RunDirError | None = None
         try:
-            path.touch()
+            own_file(path)
             sync_folder(path.parent)
             self.repaired = _cut_torn_line(path)
             # Without a buffer there is nothing left to write, and to fail, when it is closed.
-            self._file = path.open("ab", buffering=0)
+            self._file = open(path, "ab", buffering=0, opener=regular)  # noqa: SIM115
         except OSError as problem:
             raise unwritable(path, problem, what="the journal") from None
 
@@ -68,7 +75,7 @@ class Journal:
 
 def _cut_torn_line(path: Path) -> str | None:
     """Cut off what stands behind the last whole line, and say so; None if nothing does."""
-    content = path.read_bytes()
+    content = read_bytes(path)
     whole = content.rfind(b"\n") + 1
     n_torn = len(content) - whole
     if n_torn == 0:
@@ -88,7 +95,7 @@ def read_journal(path: Path) -> list[Event]:
         RunDirError: a line other than the last is not an event.
     """
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        lines = read_bytes(path).splitlines(keepends=True)
     except FileNotFoundError:
         return []
     except OSError as problem:
