@@ -418,7 +418,7 @@ def test_unreadable_for_a_while(run: RunDir, monkeypatch: pytest.MonkeyPatch) ->
 
     with run.locked() as held:
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "read_bytes", fail)
+            patch.setattr(lock, "read_bytes", fail)
             held.check()
             time.sleep(2 * lock.HEARTBEAT_S)
         held.check()

@@ -13,10 +13,13 @@ from made_events import (
     run_info,
     started,
     study_settings,
+    whole_trial,
     write_events,
 )
 
-from mnist_lab import data, study
+from mnist_lab import data, space, study
+from mnist_lab.config import TrainConfig
+from mnist_lab.errors import RunDirError
 from mnist_lab.records import Mistake, TestScore
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.results import test_result as result_of
@@ -90,3 +93,33 @@ def test_result_names_them(run_dir: RunDir) -> None:
     """`test.json` has the mistakes of each repeat."""
     (repeat,) = result_of(run_dir.read_trials()).repeats
     assert repeat.mistakes == (WRONG,)
+
+
+def test_mistakes_beyond_the_images(run_dir: RunDir) -> None:
+    """A record that names an image which the data set lacks is told so, in a note."""
+    text = run_dir.journal.read_text(encoding="utf-8")
+    run_dir.journal.write_text(text.replace('"image":7', '"image":714'), encoding="utf-8")
+    names, notes = drawn(run_dir)
+    assert names == {"confusion"}
+    assert "images beyond the 714 of sample" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [(4, "each trial of a search is of the search space in run.json"), (3, "")],
+)
+def test_trials_of_other_settings(tmp_path: Path, size: int, error: str) -> None:
+    """A trial beside the search space is refused; a budget that no rung has is not drawn."""
+    space_file = space.to_dict(space.default_space())
+    run_dir = RunDir(tmp_path / "search")
+    run_dir.create()
+    settings = study_settings(
+        experiment="hyperband", values=None, iters=1, min_epochs=1, space=space_file
+    ).model_copy(update={"base": TrainConfig(epochs=2)})
+    run_dir.write_info(run_info(settings=settings))
+    write_events(run_dir, *whole_trial(filter_size=size, learning_rate=0.01))
+    if error:
+        with pytest.raises(RunDirError, match=error):
+            drawn(run_dir)
+    else:
+        assert "brackets" in drawn(run_dir)[0]

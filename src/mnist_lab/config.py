@@ -370,6 +370,8 @@ def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> S
         rule = detail["msg"].removeprefix("Value error, ")
         return SettingsError(f"in {source}, {rule}", next_step="ask for less")
     field = model.model_fields.get(key)
+    if key == "base" and len(detail["loc"]) > 1:
+        field = TrainConfig.model_fields.get(str(detail["loc"][1]))
     rule = f"{path} is {field.description}" if field and field.description else detail["msg"]
     return SettingsError(
         f"in {source}, {rule}", received=repr(detail["input"]), next_step=f"correct {path!r}"

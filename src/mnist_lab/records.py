@@ -28,6 +28,8 @@ FORMAT_VERSION = 1
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Number = Annotated[int, Field(ge=1, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# What a float of 32 bits holds, in which it is computed, and exported.
+Loss = Annotated[float, Field(ge=-3.4e38, le=3.4e38)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Digit = Annotated[int, Field(ge=0, le=9)]
 # HpBandSter's id of a configuration: (iteration, stage it was sampled in, running index).
@@ -87,9 +89,9 @@ class Epoch(Frozen):
     """
 
     epoch: Epochs
-    train_loss: float | None
+    train_loss: Loss | None
     train_error: Fraction
-    valid_loss: float | None
+    valid_loss: Loss | None
     valid_error: Fraction | None
     duration_s: Seconds
 
@@ -135,7 +137,7 @@ class TestScore(Frozen):
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     test_error: Fraction
-    test_loss: float | None
+    test_loss: Loss | None
     confusion: Annotated[tuple[tuple[Count, ...], ...], AfterValidator(_square)]
     mistakes: tuple[Mistake, ...] = ()
 

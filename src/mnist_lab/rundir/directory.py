@@ -247,13 +247,21 @@ class RunDir:
             RunDirError: the journal is damaged.
         """
         try:
-            return fold(self.read_events())
+            trials = fold(self.read_events())
         except KeyError as problem:
             raise RunDirError(
                 "the journal proposes a trial before it reports on it",
                 received=f"trial {problem} in {self.journal}",
                 next_step="restore the file, or give --fresh to set the run aside",
             ) from None
+        sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
+        if len(sizes) > 1:
+            raise RunDirError(
+                "all repeats of a test are scored on as many classes",
+                received=f"{' and '.join(map(str, sizes))} in {self.journal}",
+                next_step="restore the file, or give --fresh to set the run aside",
+            )
+        return trials
 
     def write_curves(self, trials: list[Trial]) -> None:
         """Replace `curves.json`: every trial, with one entry per epoch."""
@@ -292,7 +300,7 @@ class RunDir:
         except (OSError, UnicodeDecodeError) as problem:
             raise RunDirError(
                 "a run can be joined while somebody writes it",
-                received=f"{self._token} ({first_line(problem)})",
+                received=f"{self._token} ({getattr(problem, 'strerror', None) or problem})",
                 next_step="start or continue the run first, as the same user",
             ) from None
 

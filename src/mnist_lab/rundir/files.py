@@ -77,14 +77,13 @@ def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
         OSError: it cannot be read.
     """
     with open(path, "rb", opener=regular) as file:
-        content = file.read(-1 if most is None else most + 1)
-    if most is not None and len(content) > most:
-        raise RunDirError(
-            f"this file of a run has at most {most:,} bytes",
-            received=f"{path}, which has more",
-            next_step="restore it, or give --fresh to set the run aside",
-        )
-    return content
+        if most is not None and os.fstat(file.fileno()).st_size > most:
+            raise RunDirError(
+                f"this file of a run has at most {most:,} bytes",
+                received=f"{path}, which has more",
+                next_step="restore it, or give --fresh to set the run aside",
+            )
+        return file.read()
 
 
 def own_file(path: Path) -> None:
@@ -124,7 +123,8 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
         if not (path.is_symlink() or path.is_file() or not path.exists()):
-            raise OSError(errno.EINVAL, "not a regular file")  # root would replace /dev/null
+            # As root it would be replaced, were it /dev/null.
+            raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - as if by the disk
         number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with open(number, "wb") as file:  # noqa: PTH123 - a path cannot be opened with a mode
             file.write(content)
@@ -204,7 +204,7 @@ def make_folder(path: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Make sure that a folder inside a run is its own.
+    """Make sure that a file or folder inside a run is its own.
 
     Raises:
         RunDirError: it is a link.

@@ -24,7 +24,7 @@ from pydantic import Field
 from mnist_lab.config import Frozen, Text
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import now
-from mnist_lab.rundir.files import read_bytes, regular, unwritable
+from mnist_lab.rundir.files import read_bytes, refuse_link, regular, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -136,10 +136,11 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[He
 
     Raises:
         RunDirError: another process writes the run, whose host and process id are named; or the
-            folder cannot be written.
+            folder cannot be written, or the lock is a link.
     """
     # Beside the lock, not in it: where locks are mandatory nobody else could read it.
     file = path.with_suffix(".json")
+    refuse_link(path)
     with _flock(path, file):
         try:
             holder = _claim(file, say)
