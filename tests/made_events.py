@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -19,8 +22,11 @@ from mnist_lab.records import (
     TestScore,
 )
 from mnist_lab.rundir import Journal, RunInfo
+from mnist_lab.rundir.journal import CHAIN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mnist_lab.records import Event
     from mnist_lab.rundir import RunDir
 
@@ -123,6 +129,30 @@ def write_events(run: RunDir, *made: Event) -> None:
     journal.close()
 
 
+def journal_lines(run: RunDir) -> list[dict[str, Any]]:
+    """Each line of the run's journal, of which the first says whose it is."""
+    return [json.loads(line) for line in run.journal.read_bytes().splitlines()]
+
+
+def forge(run: RunDir, lines: Iterable[dict[str, Any]]) -> None:
+    """Write the journal anew of these lines, numbered and chained as a stranger can do it, too."""
+    content, last = b"", "00000000"
+    for number, line in enumerate(lines, start=1):
+        values = {key: value for key, value in line.items() if key not in CHAIN}
+        chained = json.dumps({"line": number, "after": last} | values, separators=(",", ":"))
+        last = f"{zlib.crc32(chained[:-1].encode()):08x}"
+        content += f'{chained[:-1]},"crc32":"{last}"}}\n'.encode()
+    run.journal.write_bytes(content)
+
+
+def begun_as(run: RunDir) -> dict[str, Any]:
+    """The first line of a journal that belongs to the run.json that is there, whatever it says."""
+    info = json.loads(run.run.read_bytes())
+    digests = info["data"]["digests"]
+    values = {"id": info["id"], "settings": info["settings"], "digests": digests}
+    return values | {"event": "begun", "time": TIME}
+
+
 def open_journal(run: RunDir) -> Journal:
     """The run's journal, open for writing."""
     return Journal(run.journal, (run.read_info() if run.exists() else run_info()).identity)
@@ -131,11 +161,15 @@ def open_journal(run: RunDir) -> Journal:
 # --- any of them, for hypothesis
 
 _positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+_seconds = st.floats(0, 1e12)
 _fractions = st.floats(0, 1)
 _numbers = st.integers(1, 10**6)
 _seeds = st.integers(0, 2**63 - 1)
 _texts = st.text()
-_losses = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+_times = st.datetimes(timezones=st.just(timezone.utc)).map(
+    lambda when: when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+)
+_losses = st.none() | st.floats(-3.4e38, 3.4e38)
 
 configs = st.builds(
     TrainConfig,
@@ -152,7 +186,7 @@ epochs = st.builds(
     train_error=_fractions,
     valid_loss=_losses,
     valid_error=st.none() | _fractions,
-    duration_s=_positive,
+    duration_s=_seconds,
 )
 mistakes = st.builds(
     Mistake,
@@ -165,27 +199,27 @@ scores = st.builds(
     TestScore,
     test_error=_fractions,
     test_loss=_losses,
-    confusion=st.lists(st.lists(_numbers, max_size=3).map(tuple), max_size=3).map(tuple),
+    confusion=st.integers(0, 3).flatmap(lambda n: st.tuples(*[st.tuples(*[_numbers] * n)] * n)),
     mistakes=st.lists(mistakes, max_size=3).map(tuple),
 )
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         Proposed,
-        time=_texts,
+        time=_times,
         trial=_numbers,
         id=st.tuples(_numbers, _numbers, _numbers),
         configuration=configs,
         seed=_seeds,
         repeat=st.none() | _numbers,
     ),
-    st.builds(Promoted, time=_texts, trial=_numbers, budget=_numbers),
+    st.builds(Promoted, time=_times, trial=_numbers, budget=_numbers),
     st.builds(
-        Started, time=_texts, trial=_numbers, worker=_texts, attempt=_numbers, from_epoch=_numbers
+        Started, time=_times, trial=_numbers, worker=_texts, attempt=_numbers, from_epoch=_numbers
     ),
-    st.builds(EpochDone, time=_texts, trial=_numbers, epoch=epochs),
+    st.builds(EpochDone, time=_times, trial=_numbers, epoch=epochs),
     st.builds(
         Finished,
-        time=_texts,
+        time=_times,
         trial=_numbers,
         budget=_numbers,
         loss=_fractions,
@@ -193,5 +227,5 @@ events: st.SearchStrategy[Event] = st.one_of(
         reason=st.none() | _texts,
         test=st.none() | scores,
     ),
-    st.builds(Failed, time=_texts, trial=_numbers, budget=_numbers, reason=_texts),
+    st.builds(Failed, time=_times, trial=_numbers, budget=_numbers, reason=_texts),
 )

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from made_events import an_epoch, failed, finished, promoted, proposed, started
+from made_events import TIME, an_epoch, failed, finished, promoted, proposed, started
 
 from mnist_lab import curves, plots
 from mnist_lab.config import TrainConfig, bracket
@@ -177,7 +177,7 @@ def _halving(
                     done = an_epoch(epoch, scale * error_of(trial, epoch))
                     if fate == "diverged":
                         done = done.model_copy(update={"valid_error": 0.9, "valid_loss": None})
-                    yield EpochDone(time="", trial=trial, epoch=done)
+                    yield EpochDone(time=TIME, trial=trial, epoch=done)
                 trained[trial] = reached
                 if fate == "failed":
                     yield failed(trial).model_copy(update={"budget": budget})

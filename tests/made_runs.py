@@ -7,9 +7,12 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from made_events import (
+    begun_as,
     epoch_done,
     failed,
     finished,
+    forge,
+    journal_lines,
     proposed,
     run_info,
     started,
@@ -105,20 +108,18 @@ def by_a_stranger(path: Path) -> Path:
     info = json.loads(run_dir.run.read_text(encoding="utf-8"))
     info["versions"] = {"python": EVIL, EVIL: EVIL}
     info["machine"] = {"host": EVIL, EVIL: {EVIL: [EVIL]}}
-    info["command"] = info["started"] = EVIL
+    info["command"] = EVIL
     info["data"] |= {"name": EVIL, "source": EVIL, "notice": EVIL, "is_mnist": False}
     info["data"]["digests"] = {EVIL: EVIL}
     info["settings"]["space"] |= {"name": EVIL, EVIL: EVIL}
     for one in info["settings"]["space"]["hyperparameters"]:
         one["meta"] = {EVIL: EVIL}
     run_dir.run.write_text(json.dumps(info), encoding="utf-8")
-    lines = []
-    for line in run_dir.journal.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        lines.append(
-            json.dumps(event | {k: EVIL for k in ("time", "worker", "reason") if k in event})
-        )
-    run_dir.journal.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    events = [
+        event | {key: EVIL for key in ("worker", "reason") if key in event}
+        for event in journal_lines(run_dir)[1:]
+    ]
+    forge(run_dir, [begun_as(run_dir), *events])
     return path
 
 

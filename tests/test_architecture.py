@@ -28,6 +28,7 @@ LAYERS = [
     "errors",
     "config",
     "records",
+    "commands",
     "data",
     "rundir",
     "machine",
@@ -73,8 +74,6 @@ OTHER_FILES = {
     ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
     ("export.course", ".json"),  # the course's own names
     ("report.page", "page.html"),  # the package's own
-    ("report.commands", "config.json"),  # what the reader is told to write
-    ("report.commands", "space.json"),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from made_events import proposed
 
 from mnist_lab.records import Checkpoint, Epoch
-from mnist_lab.rundir import RunDir
+from mnist_lab.rundir import RunDir, directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,11 +124,11 @@ def test_what_cannot_be_read_makes_way(run: RunDir, monkeypatch: pytest.MonkeyPa
     run.write_checkpoint(proposed(), CHECKPOINT)
     assert run.read_checkpoint(proposed()) == CHECKPOINT
 
-    def fail(_: Path) -> bytes:
+    def fail(_: Path, **__: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(path), "read_bytes", fail)
+        patch.setattr(directory, "read_bytes", fail)
         assert run.read_checkpoint(proposed()) is None
     run.write_checkpoint(proposed(), CHECKPOINT)
     assert run.read_checkpoint(proposed()) == CHECKPOINT

@@ -150,12 +150,19 @@ def test_what_is_zero_is_not_written(named: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"), [((1, 3, 5, 7), int), ((0.1, 0.0001), float), ((1.0, 2.0), float)]
+    ("experiment", "values", "kind"),
+    [
+        ("filter-sweep", (1, 3, 5, 7), int),
+        ("lr-sweep", (0.1, 0.0001), float),
+        ("lr-sweep", (1.0, 2.0), float),
+    ],
 )
-def test_swept_values_keep_their_type(values: tuple[float, ...], kind: type) -> None:
+def test_swept_values_keep_their_type(
+    experiment: str, values: tuple[float, ...], kind: type
+) -> None:
     """Filter sizes stay whole numbers and learning rates stay floats, through run.json too."""
     settings = check(
-        StudySettings, {"experiment": "filter-sweep", "base": {}, "values": values}, source="x"
+        StudySettings, {"experiment": experiment, "base": {}, "values": values}, source="x"
     )
     for read in (settings, StudySettings.model_validate_json(settings.model_dump_json())):
         assert read.values == values
@@ -219,7 +226,7 @@ UNREADABLE = {
     ),
     "out of range": (
         json.dumps(GOOD | {"epochs": 0}).encode(),
-        "best.json, epochs is a whole number, at least 1: got 0",
+        "best.json, epochs is a whole number, 1 to 1,000,000: got 0",
     ),
     "NaN": (
         json.dumps(GOOD | {"learning_rate": math.nan}).encode(),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -379,3 +381,18 @@ def test_interrupted_download(
     with pytest.raises(KeyboardInterrupt, match="65536"):
         data.load(url=server.url)
     assert list(cache.parent.iterdir()) == []
+
+
+def test_killed_download(cache: Path, tiny_mnist: Arrays, server: Server) -> None:
+    """What one left in the cache goes with the next; what another process is fetching stays."""
+    dead, living = (cache.parent / f".mnist-lab-{name}" for name in ("dead", "living"))
+    for folder in (dead, living):
+        folder.mkdir(parents=True)
+        (folder / "mnist.npz").write_bytes(b"half")
+        os.utime(folder, (0, 0))
+    number = os.open(living, os.O_RDONLY)
+    fcntl.flock(number, fcntl.LOCK_EX)
+    server.body = npz_bytes(tiny_mnist)
+    data.load(url=server.url, quiet=True)
+    os.close(number)
+    assert set(cache.parent.iterdir()) == {cache, living}

@@ -131,8 +131,11 @@ def test_no_result_holds_nan() -> None:
     [
         ('{"event": "guessed"}', "does not match any of the expected tags"),
         ("{}", "Unable to extract tag"),
-        ('{"event": "failed", "time": "", "trial": 1, "budget": 1}', r"reason\n.*required"),
-        ('{"event": "started", "time": "", "trial": "1"}', r"trial\n.*valid integer"),
+        (
+            f'{{"event": "failed", "time": "{TIME}", "trial": 1, "budget": 1}}',
+            r"reason\n.*required",
+        ),
+        (f'{{"event": "started", "time": "{TIME}", "trial": "1"}}', r"trial\n.*valid integer"),
         ('{"event": "epoch"', "Invalid JSON"),
     ],
 )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from made_events import (
+    begun_as,
     epoch_done,
     finished,
+    forge,
+    journal_lines,
     proposed,
     run_info,
     started,
     study_settings,
+    whole_trial,
     write_events,
 )
 
-from mnist_lab import data, study
+from mnist_lab import data, space, study
+from mnist_lab.config import TrainConfig
+from mnist_lab.errors import RunDirError
 from mnist_lab.records import Mistake, TestScore
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.results import test_result as result_of
@@ -71,6 +76,7 @@ def test_no_data(run_dir: RunDir, other: dict[str, object]) -> None:
     """Without the data set, or with another one, the figure is left out, and a note says why."""
     info = run_dir.read_info()
     run_dir.write_info(info.model_copy(update={"data": info.data.model_copy(update=other)}))
+    forge(run_dir, [begun_as(run_dir), *journal_lines(run_dir)[1:]])
     names, notes = drawn(run_dir)
     assert names == {"confusion"}
     assert [note.partition(":")[0] for note in notes] == ["no figure of the misclassified digits"]
@@ -78,11 +84,9 @@ def test_no_data(run_dir: RunDir, other: dict[str, object]) -> None:
 
 def test_older_record(run_dir: RunDir) -> None:
     """A test from before mistakes were recorded is drawn without them."""
-    shutil.copy(run_dir.journal, before := run_dir.path / "before")
-    text = before.read_text(encoding="utf-8")
-    old = text.replace(f',"mistakes":[{WRONG.model_dump_json()}]', "")
-    assert old != text
-    run_dir.journal.write_text(old, encoding="utf-8")
+    lines = journal_lines(run_dir)
+    assert lines[-1]["test"].pop("mistakes")
+    forge(run_dir, lines)
     assert drawn(run_dir) == ({"confusion"}, [])
 
 
@@ -90,3 +94,34 @@ def test_result_names_them(run_dir: RunDir) -> None:
     """`test.json` has the mistakes of each repeat."""
     (repeat,) = result_of(run_dir.read_trials()).repeats
     assert repeat.mistakes == (WRONG,)
+
+
+def test_mistakes_beyond_the_images(run_dir: RunDir) -> None:
+    """A record that names an image which the data set lacks is told so, in a note."""
+    lines = journal_lines(run_dir)
+    lines[-1]["test"]["mistakes"][0]["image"] = 714
+    forge(run_dir, lines)
+    names, notes = drawn(run_dir)
+    assert names == {"confusion"}
+    assert "images beyond the 714 of sample" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "error"),
+    [(4, "each trial of a search is of the search space in run.json"), (3, "")],
+)
+def test_trials_of_other_settings(tmp_path: Path, size: int, error: str) -> None:
+    """A trial beside the search space is refused; a budget that no rung has is not drawn."""
+    space_file = space.to_dict(space.default_space())
+    run_dir = RunDir(tmp_path / "search")
+    run_dir.create()
+    settings = study_settings(
+        experiment="hyperband", values=None, iters=1, min_epochs=1, space=space_file
+    ).model_copy(update={"base": TrainConfig(epochs=2)})
+    run_dir.write_info(run_info(settings=settings))
+    write_events(run_dir, *whole_trial(filter_size=size, learning_rate=0.01))
+    if error:
+        with pytest.raises(RunDirError, match=error):
+            drawn(run_dir)
+    else:
+        assert "brackets" in drawn(run_dir)[0]

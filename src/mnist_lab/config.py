@@ -7,6 +7,7 @@ range raise a :class:`~mnist_lab.errors.SettingsError` of one line that names th
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
@@ -15,21 +16,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
+    model_validator,
 )
 
-from mnist_lab.errors import SettingsError, nearest
+from mnist_lab.errors import SettingsError, nearest, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
+    from typing_extensions import Self
 
 Experiment = Literal[
     "lr-sweep", "filter-sweep", "random-search", "hyperband", "bohb", "test", "train"
@@ -51,13 +55,36 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+# Far beyond what anybody trains, and small enough to be counted out: a file may be anybody's.
+MOST_TRIALS = 100_000
+MOST_EPOCHS = 1_000_000
+
+
+def _plain(value: Any) -> Any:
+    """The value, if each number in it is one, with texts that can be shown."""
+    if isinstance(value, dict):
+        return {printable(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number")
+    return printable(value) if isinstance(value, str) else value
+
+
+# Texts of files that anybody may have written, as they can be shown.
+Text = Annotated[str, AfterValidator(printable)]
+Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 LearningRate = Annotated[float, Field(gt=0, description="a finite number above 0")]
-BatchSize = Annotated[int, Field(ge=1, description="a whole number of images, at least 1")]
+BatchSize = Annotated[
+    int, Field(ge=1, le=10**6, description="a whole number of images, 1 to 1,000,000")
+]
 NumFilters = Annotated[int, Field(ge=1, le=1024, description="a whole number, 1 to 1024")]
 # 28 is the side of the image: a larger filter would only see padding. Even sizes are legal: SAME
 # padding then puts the odd row and column at the bottom and the right.
 FilterSize = Annotated[int, Field(ge=1, le=28, description="a whole number of pixels, 1 to 28")]
-Epochs = Annotated[int, Field(ge=1, description="a whole number, at least 1")]
+Epochs = Annotated[
+    int, Field(ge=1, le=MOST_EPOCHS, description=f"a whole number, 1 to {MOST_EPOCHS:,}")
+]
 # At 1 old gradients would never fade, and no unit would be left.
 Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 WeightDecay = Annotated[float, Field(ge=0, description="a finite number, 0 or more")]
@@ -123,14 +150,20 @@ class Bracket(NamedTuple):
         return sum(n * (after - before) for n, after, before in steps)
 
 
+def count_rungs(min_epochs: int, max_epochs: int) -> int:
+    """The rungs of the longest bracket; after as many brackets they begin again."""
+    n_rungs = 1
+    while max_epochs >= min_epochs * ETA**n_rungs:
+        n_rungs += 1
+    return n_rungs
+
+
 def bracket(number: int, min_epochs: int, max_epochs: int) -> Bracket:
     """Bracket `number`, from 0, of a search with these budgets: HpBandSter's numbers.
 
     Budgets that are no whole numbers are rounded: an epoch cannot be halved.
     """
-    n_rungs = 1
-    while max_epochs >= min_epochs * ETA**n_rungs:
-        n_rungs += 1
+    n_rungs = count_rungs(min_epochs, max_epochs)
     last = n_rungs - 1 - number % n_rungs
     first = n_rungs // (last + 1) * ETA**last
     return Bracket(
@@ -162,36 +195,51 @@ class StudySettings(Frozen):
     base: TrainConfig
     # Sweeps: the values of the one hyperparameter that varies.
     values: tuple[int | float, ...] | None = None
-    repeats: Annotated[int, Field(ge=1, description="trainings of each, at least 1")] = 1
+    repeats: Annotated[
+        int,
+        Field(ge=1, le=MOST_TRIALS, description=f"trainings of each, 1 to {MOST_TRIALS:,}"),
+    ] = 1
     # Searches: how many configurations, or brackets where there are budgets, and the ConfigSpace
     # search space as its own JSON.
-    iters: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="how many iterations, at least 1"
+    iters: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = Field(
+        default=None, description=f"how many iterations, 1 to {MOST_TRIALS:,}"
     )
     # Hyperband and BOHB: the budgets of the first and the last rung; the last is the base's too.
     min_epochs: Epochs | None = None
-    space: dict[str, Any] | None = None
+    space: Plain | None = None
     # Test: what the final training sees.
     fit_on: FitOn = "train"
     seed: Seed = 0
     precision: Precision = "float32"
     device: Literal["cpu", "gpu"] = "cpu"
     # Sums over several threads round differently, so this decides the last digits.
-    threads_per_worker: Annotated[int, Field(ge=1, description="a whole number, at least 1")] = 1
+    threads_per_worker: Annotated[
+        int, Field(ge=1, le=1024, description="a whole number, 1 to 1,024")
+    ] = 1
+
+    @model_validator(mode="after")
+    def _is_a_study(self) -> Self:
+        if (varied := VARIED.get(self.experiment)) is not None:
+            for value in self.values or ():
+                TrainConfig.model_validate({varied: value})
+        if self.n_trials > MOST_TRIALS:
+            raise ValueError(f"a study has at most {MOST_TRIALS:,} trials, not {self.n_trials:,}")
+        return self
 
     @property
     def brackets(self) -> list[Bracket]:
         """The brackets of Hyperband and BOHB; none for the others."""
         if self.min_epochs is None:
             return []
-        numbers = range(self.iters or 0)
-        return [bracket(number, self.min_epochs, self.base.epochs) for number in numbers]
+        n_rungs = count_rungs(self.min_epochs, self.base.epochs)
+        turn = [bracket(number, self.min_epochs, self.base.epochs) for number in range(n_rungs)]
+        return [turn[number % n_rungs] for number in range(self.iters or 0)]
 
     @property
     def n_trials(self) -> int:
         """How many trials the study has."""
-        if self.brackets:
-            return sum(one.n_configs[0] for one in self.brackets)
+        if brackets := self.brackets:
+            return sum(one.n_configs[0] for one in brackets)
         return self.iters or len(self.values or (None,)) * self.repeats
 
 
@@ -318,7 +366,12 @@ def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> S
         )
     if detail["type"] == "missing":
         return SettingsError(f"{source} has the key {path!r}", next_step=f"add {path!r}")
+    if not path:
+        rule = detail["msg"].removeprefix("Value error, ")
+        return SettingsError(f"in {source}, {rule}", next_step="ask for less")
     field = model.model_fields.get(key)
+    if key == "base" and len(detail["loc"]) > 1:
+        field = TrainConfig.model_fields.get(str(detail["loc"][1]))
     rule = f"{path} is {field.description}" if field and field.description else detail["msg"]
     return SettingsError(
         f"in {source}, {rule}", received=repr(detail["input"]), next_step=f"correct {path!r}"

@@ -14,6 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    """A text as one line that a terminal, a page or a table only shows, whoever wrote it.
+
+    White space of any kind becomes a space. What would be obeyed or not be seen, such as control
+    characters and those that change the direction of writing, is shown as Python escapes it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() else " " if sign.isspace() else ascii(sign)[1:-1]
+        for sign in text
+    )
+
+
+def printable_lines(text: str) -> str:
+    """Each line of a text as :func:`printable` makes it."""
+    return text if text == "\n" else "\n".join(map(printable, text.split("\n")))
+
+
 class ExitCode(IntEnum):
     """What the process returns to the shell; scripts rely on these numbers."""
 
@@ -43,7 +62,7 @@ class LabError(Exception):
             text += f": got {received}"
         if next_step:
             text += f"; {next_step}"
-        super().__init__(" ".join(text.split()))
+        super().__init__(printable(" ".join(text.split())))
         self.rule = rule
         self.received = received
         self.next_step = next_step

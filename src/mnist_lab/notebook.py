@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 from rich.console import Console
 
 from mnist_lab import curves
-from mnist_lab.errors import not_installed
+from mnist_lab.errors import not_installed, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -108,7 +108,8 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     n_done = tally.total - tally.unfinished
     planned = curves.n_planned(settings, trials)
     what = f"{settings.experiment} on {escape(info.data.name)}"
-    lines = [f"<b>{escape(name)}</b>: {what}, {info.state}, {n_done} of {planned} trials done"]
+    done = f"{info.state}, {n_done} of {planned} trials done"
+    lines = [f"<b>{escape(printable(name))}</b>: {what}, {done}"]
     if info.data.notice:
         lines.append(f"note: {escape(info.data.notice)}")
     if best is not None and best.valid_error is not None:

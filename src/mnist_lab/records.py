@@ -10,12 +10,13 @@ shown or written elsewhere is made from those trials.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
-from mnist_lab.config import Frozen, TrainConfig
+from mnist_lab.config import MOST_EPOCHS, Epochs, Frozen, Seed, Text, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +26,31 @@ if TYPE_CHECKING:
 #    `n_events`. Files of version 1 are read, and written anew in this one.
 FORMAT_VERSION = 2
 
+# What counts something: no number of a file, which may be anybody's, is beyond what is counted.
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Number = Annotated[int, Field(ge=1, lt=2**31)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+# What a float of 32 bits holds, in which it is computed, and exported.
+Loss = Annotated[float, Field(ge=-3.4e38, le=3.4e38)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Digit = Annotated[int, Field(ge=0, le=9)]
 # HpBandSter's id of a configuration: (iteration, stage it was sampled in, running index).
-HpBandSterId = tuple[int, int, int]
+HpBandSterId = tuple[Count, Count, Count]
 State = Literal["waiting", "running", "complete", "failed"]
+
+
+def _time(text: str) -> str:
+    if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", text, re.ASCII):
+        try:
+            timestamp(text)
+        except ValueError:
+            pass
+        else:
+            return text
+    raise ValueError("a time is RFC 3339 in UTC, such as 2026-01-02T03:04:05.678Z")
+
+
+Time = Annotated[str, AfterValidator(_time)]
 
 
 def now() -> str:
@@ -49,14 +72,15 @@ class DatasetInfo(Frozen):
     results must know; empty for MNIST.
     """
 
-    name: str
+    name: Text
+    # As it is: it is a path.
     source: str
     is_mnist: bool
-    n_train: int
-    n_valid: int
-    n_test: int
-    digests: dict[str, str]
-    notice: str
+    n_train: Count
+    n_valid: Count
+    n_test: Count
+    digests: dict[Text, Text]
+    notice: Text
 
 
 class Epoch(Frozen):
@@ -66,12 +90,12 @@ class Epoch(Frozen):
     (as Keras reports them), so they lag behind the validation; `duration_s` covers both parts.
     """
 
-    epoch: Annotated[int, Field(ge=1)]
-    train_loss: float | None
-    train_error: float
-    valid_loss: float | None
-    valid_error: float | None
-    duration_s: float
+    epoch: Epochs
+    train_loss: Loss | None
+    train_error: Fraction
+    valid_loss: Loss | None
+    valid_error: Fraction | None
+    duration_s: Seconds
 
     @property
     def diverged(self) -> bool:
@@ -93,10 +117,16 @@ class Checkpoint(NamedTuple):
 class Mistake(Frozen):
     """A misclassified test image; `confidence` is the probability that the prediction was given."""
 
-    image: Annotated[int, Field(ge=0)]  # its place among the test images, from 0
-    true: int
-    predicted: int
-    confidence: Annotated[float, Field(ge=0, le=1)]
+    image: Count  # its place among the test images, from 0
+    true: Digit
+    predicted: Digit
+    confidence: Fraction
+
+
+def _square(matrix: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    if any(len(row) != len(matrix) for row in matrix):
+        raise ValueError("a confusion matrix has as many columns as rows")
+    return matrix
 
 
 class TestScore(Frozen):
@@ -108,9 +138,9 @@ class TestScore(Frozen):
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
-    test_error: float
-    test_loss: float | None
-    confusion: tuple[tuple[int, ...], ...]
+    test_error: Fraction
+    test_loss: Loss | None
+    confusion: Annotated[tuple[tuple[Count, ...], ...], AfterValidator(_square)]
     mistakes: tuple[Mistake, ...] = ()
 
 
@@ -118,40 +148,40 @@ class Proposed(Frozen):
     """A configuration that the study decided to train."""
 
     event: Literal["proposed"] = "proposed"
-    time: str
-    trial: Annotated[int, Field(ge=1)]
+    time: Time
+    trial: Number
     id: HpBandSterId
     configuration: TrainConfig
-    seed: int
-    repeat: int | None = None
+    seed: Seed
+    repeat: Number | None = None
 
 
 class Promoted(Frozen):
     """A trial that was trained for its budget goes on, up to `budget` epochs in all."""
 
     event: Literal["promoted"] = "promoted"
-    time: str
-    trial: int
-    budget: int
+    time: Time
+    trial: Number
+    budget: Epochs
 
 
 class Started(Frozen):
     """A worker took a trial; epochs after `from_epoch` that an earlier attempt made are void."""
 
     event: Literal["started"] = "started"
-    time: str
-    trial: int
-    worker: str
-    attempt: int
-    from_epoch: int = 0
+    time: Time
+    trial: Number
+    worker: Text
+    attempt: Number
+    from_epoch: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
 
 
 class EpochDone(Frozen):
     """A trial finished an epoch."""
 
     event: Literal["epoch"] = "epoch"
-    time: str
-    trial: int
+    time: Time
+    trial: Number
     epoch: Epoch
 
 
@@ -164,7 +194,7 @@ class Outcome(Frozen):
 
     loss: float
     diverged: bool = False
-    reason: str | None = None
+    reason: Text | None = None
     test: TestScore | None = None
 
 
@@ -172,27 +202,27 @@ class Finished(Outcome):
     """A trial was trained for its budget of epochs."""
 
     event: Literal["finished"] = "finished"
-    time: str
-    trial: int
-    budget: int
+    time: Time
+    trial: Number
+    budget: Epochs
 
 
 class Failed(Frozen):
     """A trial could not be trained, after every attempt."""
 
     event: Literal["failed"] = "failed"
-    time: str
-    trial: int
-    budget: int
-    reason: str
+    time: Time
+    trial: Number
+    budget: Epochs
+    reason: Text
 
 
 class Retried(Frozen):
     """A trial that had failed is to be trained again, as the person asked."""
 
     event: Literal["retried"] = "retried"
-    time: str
-    trial: int
+    time: Time
+    trial: Number
 
 
 Event = Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from mnist_lab.cli.commands import mnist_lab
-from mnist_lab.errors import ExitCode, Interrupted, LabError, Terminated, nearest
+from mnist_lab.errors import ExitCode, Interrupted, LabError, Terminated, nearest, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,9 +107,9 @@ def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
 
 
 def _tell(text: str) -> None:
-    """Write to standard error; where that takes nothing the exit code must do."""
+    """Write to standard error, without obeying it; where nothing is taken the exit code must do."""
     try:
-        sys.stderr.write(text)
+        sys.stderr.write(printable_lines(text))
         sys.stderr.flush()
     except OSError:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - till the end

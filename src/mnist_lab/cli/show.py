@@ -11,13 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_lab import curves
+from mnist_lab.commands import command
 from mnist_lab.config import VARIED, describe_brackets
-from mnist_lab.errors import SettingsError, TimeLimit, nearest
+from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
 from mnist_lab.rundir import RunDir, RunInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from mnist_lab.curves import SummaryRow
     from mnist_lab.findings import Finding
@@ -35,6 +39,14 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Tell the caller; rich would end the process, from a thread that thread alone."""
         raise BrokenPipeError
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """What rich renders; names of files and runs may hold what a terminal would obey."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else printable_lines(segment.text)
+            yield segment._replace(text=text)
 
 
 def watcher(*, no_color: bool, quiet: bool) -> Watcher:
@@ -157,7 +169,9 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     if writer is not None:
         say(f"{writer} is writing it", markup=False)
     elif info.state != "complete":
-        say(f"continue: {info.command}", markup=False)
+        space = run_dir.space if run_dir.space.is_file() else None
+        line = command(info.settings, str(path), data=info.data.source, space=space)
+        say(f"continue: {line}", markup=False, soft_wrap=True)
 
 
 def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
@@ -371,7 +385,7 @@ def _found(run: Run) -> list[Finding]:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
     sys.stdout.flush()  # what cannot be written is an error while it can still be told
 
 

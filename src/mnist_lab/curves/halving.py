@@ -61,7 +61,11 @@ def bracket_panels(trials: Iterable[Trial], planned: Sequence[Bracket]) -> list[
             best = best_trial(own) if last in decided else None
             won = best is not None and best.configuration.epochs == last
             for trial in own:
-                steps = [_step(one, trial, decided) for one in endings([trial])]
+                steps = [
+                    _step(one, trial, decided)
+                    for one in endings([trial])
+                    if one.configuration.epochs in bracket.epochs  # a file may say anything
+                ]
                 if best and won and best.trial == trial.trial:
                     steps[-1] = steps[-1]._replace(standing="winner")
                 climbs.append(Climb(place, tuple(steps)))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import sys
 import tempfile
+import time
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +20,7 @@ from mnist_lab.data.reading import read_arrays, refusing_broken
 from mnist_lab.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mnist_lab.data.dataset import Dataset
 
@@ -24,6 +28,8 @@ DATA_VARIABLE = "MNIST_LAB_DATA"  # the same values as --data, which wins over i
 
 # The address that keras.datasets.mnist uses.
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+# How the folder begins that a download is put into first.
+_TEMPORARY = ".mnist-lab-"
 TIMEOUT_S = 10.0  # to connect, and between two packets
 
 _TEST_DIVISOR = 7  # of the sample, which has no test part; with the sixth 5 : 1 : 1, as in MNIST
@@ -134,13 +140,39 @@ def _download(target: Path, *, url: str, timeout_s: float, progress: _Progress |
 
     fetch = pooch.HTTPDownloader(progress or False, chunk_size=2**16, timeout=timeout_s)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target.parent)
     # In a folder of its own, which goes with whatever is in it, however this ends.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mnist-lab-") as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=_TEMPORARY) as folder,
+        _opened(Path(folder)) as number,
+    ):
+        with suppress(OSError):  # there are no locks here: what a killed process leaves, stays
+            fcntl.flock(number, fcntl.LOCK_EX)
         part = Path(folder) / target.name
         fetch(url, str(part), None)
         _load_mnist(part)
         part.replace(target)
     return _load_mnist(target)
+
+
+def _remove_leftovers(cache: Path) -> None:
+    """Remove the folders of downloads whose processes were killed: nobody holds their locks."""
+    for folder in cache.glob(f"{_TEMPORARY}*"):
+        # One that is younger may not be locked yet.
+        with suppress(OSError):
+            if time.time() - folder.lstat().st_mtime > 1:
+                with _opened(folder) as number:
+                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield number
+    finally:
+        os.close(number)
 
 
 class _Progress:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mnist_lab.rundir import RunDir, write_file
+from mnist_lab.rundir import RunDir, write_below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +37,9 @@ def write(run_dir: Path, to: Format, out: Path | None = None) -> list[Path]:
         LabError: the package that the format needs is not installed.
     """
     run = RunDir(run_dir)
-    folder = run.export / to if out is None else out
+    root, folder = (run.path, f"{run.export.name}/{to}/") if out is None else (out, "")
     content = _files(to, run.read_info(), run.read_trials())
-    return [write_file(folder / name, written) for name, written in content.items()]
+    return [write_below(root, folder + name, written) for name, written in content.items()]
 
 
 def _files(to: Format, info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:

@@ -20,14 +20,13 @@ class Reported(NamedTuple):
     """A run to report on.
 
     `label` tells it from the others on the page; `figures` maps names such as `learning_curves` to
-    SVG that was drawn from the records; `has_default_space` says that a search needs no `--space`.
+    SVG that was drawn from the records.
     """
 
     label: str
     info: RunInfo
     trials: Sequence[Trial]
     figures: Mapping[str, bytes]
-    has_default_space: bool = True
 
     @property
     def is_test(self) -> bool:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from mnist_lab import curves
+from mnist_lab.commands import command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.curves import in_words, percent, value_text
+from mnist_lab.errors import printable
 from mnist_lab.findings import findings
 from mnist_lab.findings.words import between, capital, counted
-from mnist_lab.report.commands import commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -262,20 +263,18 @@ def _test_cells(trial: Trial) -> list[Markup]:
 def _reproduction(one: Reported) -> Markup:
     info = one.info
     out = f"results/{one.label.replace('/', '-')}"
-    lines = commands(info.settings, info.data, out, has_default_space=one.has_default_space)
+    line = command(info.settings, out, data=None if info.data.is_mnist else info.data.source)
     data = {
         "name": info.data.name,
-        "source": info.data.source,
+        "source": printable(info.data.source),
         "images": f"{info.data.n_train:,} training, {info.data.n_valid:,} validation, "
         f"{info.data.n_test:,} test",
         "digests (MD5)": info.data.digests,
     }
     return Markup(
-        "<h3>Reproduce</h3>\n<p>On the same versions and the same kind of machine these commands "
-        "give the same curves, however many workers there are.</p>\n<pre><code>{}</code></pre>\n"
+        "<h3>Reproduce</h3>\n<p>On the same versions and the same kind of machine this command "
+        "gives the same curves, however many workers there are.</p>\n<pre><code>{}</code></pre>\n"
         "<details open><summary>Data set</summary>{}</details>\n"
         "<details open><summary>Versions</summary>{}</details>\n"
         "<details open><summary>Machine</summary>{}</details>"
-    ).format(
-        "\n".join(lines), definitions(data), definitions(info.versions), definitions(info.machine)
-    )
+    ).format(line, definitions(data), definitions(info.versions), definitions(info.machine))

@@ -7,7 +7,7 @@ is only ever appended to, and each line is on the disk before the call returns.
 
 from mnist_lab.rundir.directory import RunDir
 from mnist_lab.rundir.documents import TestRepeat, TestResult
-from mnist_lab.rundir.files import write_bytes, write_file, write_json
+from mnist_lab.rundir.files import write_below, write_bytes, write_json
 from mnist_lab.rundir.info import Identity, RunInfo, RunState, check_agreement
 from mnist_lab.rundir.journal import Journal
 
@@ -20,7 +20,7 @@ __all__ = [
     "TestRepeat",
     "TestResult",
     "check_agreement",
+    "write_below",
     "write_bytes",
-    "write_file",
     "write_json",
 ]

@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import RunDirError, SettingsError
@@ -14,8 +15,12 @@ from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
 from mnist_lab.rundir import checkpoints, hpbandster, lock
 from mnist_lab.rundir.documents import Curves
 from mnist_lab.rundir.files import (
+    PROBE,
     first_line,
+    is_leftover,
     make_folder,
+    read_bytes,
+    refuse_link,
     sync_folder,
     unwritable,
     write_bytes,
@@ -25,9 +30,7 @@ from mnist_lab.rundir.info import RunInfo
 from mnist_lab.rundir.journal import read_journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator
 
     from mnist_lab.config import TrainConfig
     from mnist_lab.records import Checkpoint, Proposed
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
     from mnist_lab.rundir.lock import Held
 
 
-# How the file begins that tries whether a folder can be written.
-_PROBE = ".writable-"
+# A search space of any size fits in.
+MOST_INFO_BYTES = 2**24
 
 
 class RunDir:
@@ -56,6 +59,7 @@ class RunDir:
         self.report = path / "report.html"
         self.model = path / "model.keras"
         self.hpbandster = path / "hpbandster"
+        self.space = self.hpbandster / "configspace.json"
         self.checkpoints = path / "checkpoints"
         self.export = path / "export"
         self._token = path / ".token.json"
@@ -63,7 +67,7 @@ class RunDir:
 
     def exists(self) -> bool:
         """Whether a run was started here."""
-        return self.run.exists()
+        return os.path.lexists(self.run)
 
     def create(self) -> None:
         """Make the folder, and prove that it can be written.
@@ -73,13 +77,15 @@ class RunDir:
             RunDirError: it cannot be written.
         """
         try:
-            new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-            self.path.mkdir(parents=True, exist_ok=True)
+            # A link may point to what was renamed, or is yet to be made.
+            path = Path(os.path.realpath(self.path))
+            new = [folder for folder in (path, *path.parents) if not folder.exists()]
+            path.mkdir(parents=True, exist_ok=True)
             for folder in new:
                 sync_folder(folder.parent)
-            probe = self.path / f"{_PROBE}{os.urandom(4).hex()}"
+            probe = self.path / f"{PROBE}{os.urandom(4).hex()}"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # a run that begins cleans up
         except (FileExistsError, NotADirectoryError):
             raise SettingsError(
                 "the output path is a folder",
@@ -102,7 +108,7 @@ class RunDir:
         if not self.path.is_dir() or self.exists():
             return
         # A lock or a temporary file is what remains of a run that was killed before it began.
-        ours = (self._lock.name, f".{self.run.name}.", _PROBE)
+        ours = (self._lock.name, f".{self.run.name}.", PROBE)
         if any(not path.name.startswith(ours) for path in self.path.iterdir()):
             raise SettingsError(
                 "the output folder is new, empty or a run",
@@ -110,19 +116,38 @@ class RunDir:
                 next_step="give another --out",
             )
 
-    def locked(self, say: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Held]:
+    @contextmanager
+    def locked(self, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
         """Hold the run for this process; the lock ends with the process, however that ends.
+
+        What killed processes left in the run is removed.
 
         Args:
             say: told in one line when it takes longer, as another machine may hold the run.
 
-        Returns:
+        Yields:
             What to ask, as long as the run is written, whether it is still held.
 
         Raises:
             RunDirError: another process writes this run; its host and process id are named.
         """
-        return lock.hold(self._lock, say)
+        with lock.hold(self._lock, say) as held:
+            self.drop_token()
+            self._remove_leftovers()
+            yield held
+
+    def _remove_leftovers(self) -> None:
+        """Remove the temporary files of processes that were killed while they wrote.
+
+        Whoever draws or exports does not hold the run, so theirs stay as long as they live.
+        """
+        inside = (self.checkpoints, self.hpbandster, self.export)
+        folders = [self.path, *(one for one in inside if not one.is_symlink())]
+        for folder in folders:
+            for path in folder.rglob(".*") if folder == self.export else folder.glob(".*"):
+                if is_leftover(path):
+                    with suppress(OSError):  # it can wait
+                        path.unlink()
 
     def writer(self) -> str | None:
         """Who writes this run now, in words; None if nobody does, as far as can be seen."""
@@ -162,7 +187,7 @@ class RunDir:
             RunDirError: it is damaged, or its format version is unknown.
         """
         try:
-            text = self.run.read_bytes()
+            text = read_bytes(self.run, most=MOST_INFO_BYTES)
         except OSError as problem:
             raise SettingsError(
                 "a run directory holds a run.json",
@@ -226,13 +251,21 @@ class RunDir:
             RunDirError: the journal is damaged.
         """
         try:
-            return fold(self.read_events())
+            trials = fold(self.read_events())
         except ValueError as problem:
             raise RunDirError(
                 "each event of the journal follows from those before it",
                 received=f"{self.journal}, where {problem}",
                 next_step="restore the file, or give --fresh to set the run aside",
             ) from None
+        sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
+        if len(sizes) > 1:
+            raise RunDirError(
+                "all repeats of a test are scored on as many classes",
+                received=f"{' and '.join(map(str, sizes))} in {self.journal}",
+                next_step="restore the file, or give --fresh to set the run aside",
+            )
+        return trials
 
     def write_curves(self, trials: list[Trial]) -> None:
         """Replace `curves.json`: every trial, with one entry per epoch."""
@@ -267,11 +300,11 @@ class RunDir:
             RunDirError: nobody writes the run now, or the file is another user's.
         """
         try:
-            return self._token.read_text(encoding="utf-8")
-        except OSError as problem:
+            return read_bytes(self._token).decode()
+        except (OSError, UnicodeDecodeError) as problem:
             raise RunDirError(
                 "a run can be joined while somebody writes it",
-                received=f"{self._token} ({problem.strerror})",
+                received=f"{self._token} ({getattr(problem, 'strerror', None) or problem})",
                 next_step="start or continue the run first, as the same user",
             ) from None
 
@@ -313,7 +346,7 @@ class RunDir:
             self.hpbandster / "configs.json", hpbandster.config_lines(configurations, trials)
         )
         write_bytes(self.hpbandster / "results.json", hpbandster.result_lines(trials))
-        write_json(self.hpbandster / "configspace.json", space)
+        write_json(self.space, space)
 
     def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint of a trial."""
@@ -327,10 +360,10 @@ class RunDir:
         """
         path = self._checkpoint(trial)
         try:
-            content = path.read_bytes()
+            content = read_bytes(path, most=None)
         except FileNotFoundError:
             return None
-        except OSError:
+        except (OSError, RunDirError):
             with suppress(RunDirError):
                 self.drop_checkpoint(trial)
             return None
@@ -358,4 +391,5 @@ class RunDir:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _checkpoint(self, trial: Proposed) -> Path:
+        refuse_link(self.checkpoints)
         return self.checkpoints / f"trial-{trial.trial:05}.checkpoint"

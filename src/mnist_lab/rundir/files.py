@@ -8,6 +8,8 @@ The promise, for every file of a run:
   line that could not be finished is cut off: at once, or when the journal is next opened.
 * What a call has written when it returns is on the disk, under its name, and survives a power cut,
   as far as the file system and the disk keep their own promises.
+* No link is followed out of a run: what is read or added to is a file of its own, and what is
+  replaced is the name, never what it points to. The run directory itself may be a link.
 * A disk that is full, over its quota or read-only ends the run with one line. The same command
   continues it when there is room, from the last epoch that was written.
 """
@@ -17,8 +19,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from mnist_lab.errors import RunDirError
 
@@ -27,6 +33,80 @@ if TYPE_CHECKING:
 
 # What a folder's fsync reports when the disk failed; anything else is a file system that has none.
 _DISK_FAILS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+# How the file begins that tries whether a folder can be written.
+PROBE = ".writable-"
+# What :func:`write_bytes` writes first, with the number of its process; and those others.
+_TEMPORARY = re.compile(rf"\..+\.(\d+)-[0-9a-f]{{8}}|{re.escape(PROBE)}[0-9a-f]{{8}}")
+# What opening reports of a link, of a folder, and of a pipe that nobody reads.
+_IS_NO_FILE = {errno.ELOOP, errno.EISDIR, errno.ENXIO}
+# More than a run of any length writes into one file that is read whole.
+MOST_BYTES = 2**30
+
+
+def regular(path: str, flags: int) -> int:
+    """The `opener` for Python's `open` on a file of a run: nothing is followed or waited for.
+
+    Raises:
+        RunDirError: it is a link, a folder, a pipe or a device.
+        OSError: it cannot be opened.
+    """
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        number = os.open(path, flags, 0o666)
+    except OSError as problem:
+        if problem.errno in _IS_NO_FILE:
+            raise _not_of_a_run(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise _not_of_a_run(path)
+    return number
+
+
+def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
+    """The content of a file of a run.
+
+    Args:
+        path: the file.
+        most: how many bytes it may have; None: any number.
+
+    Raises:
+        RunDirError: it is a link, a folder, a pipe or a device, or has more bytes.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb", opener=regular) as file:
+        if most is not None and os.fstat(file.fileno()).st_size > most:
+            raise RunDirError(
+                f"this file of a run has at most {most:,} bytes",
+                received=f"{path}, which has more",
+                next_step="restore it, or give --fresh to set the run aside",
+            )
+        return file.read()
+
+
+def own_file(path: Path) -> None:
+    """Make sure that a file of a run is there to be added to, under no other name.
+
+    A backup of hard links, or a stranger's file, would change with it.
+
+    Raises:
+        RunDirError: it is a link, a folder, a pipe or a device, or cannot be replaced.
+        OSError: it cannot be made.
+    """
+    with open(path, "ab", opener=regular) as file:
+        n_names = os.fstat(file.fileno()).st_nlink
+    if n_names > 1:
+        write_bytes(path, read_bytes(path))
+
+
+def _not_of_a_run(path: Path | str) -> RunDirError:
+    return RunDirError(
+        "a run consists of files and folders of its own, without links, pipes or devices",
+        received=path,
+        next_step="put the file or folder itself there, or delete it",
+    )
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -42,6 +122,9 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
+        if not (path.is_symlink() or path.is_file() or not path.exists()):
+            # As root it would be replaced, were it /dev/null.
+            raise OSError(errno.EINVAL, "not a regular file")  # noqa: TRY301 - as if by the disk
         number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with open(number, "wb") as file:  # noqa: PTH123 - a path cannot be opened with a mode
             file.write(content)
@@ -56,6 +139,24 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
             temporary.unlink()
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a process that was killed left this file of a run behind, half written.
+
+    The process is known by the number in the file's name, and by having begun before the file did;
+    of another machine's no more than its number is known.
+    """
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None:
+        return False
+    if match[1] is None:
+        return True
+    import psutil  # only where something was left
+
+    with suppress(psutil.Error, OSError):
+        return psutil.Process(int(match[1])).create_time() > path.lstat().st_mtime
+    return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` atomically by `value` as indented JSON.
 
@@ -67,16 +168,21 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, text.encode() + b"\n")
 
 
-def write_file(path: Path, content: bytes) -> Path:
-    """Replace a file that is not a run's own, make the folders above it, and return its path.
+def write_below(root: Path, name: str, content: bytes) -> Path:
+    """Replace the file `name` below the folder `root`, and return its path.
+
+    The folders in `name` are made, and none of them is followed out of `root`.
 
     Raises:
         RunDirError: the file cannot be written.
     """
+    path = root / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise unwritable(path, problem, what="the files") from None
+    for folder in reversed(path.relative_to(root).parents[:-1]):
+        make_folder(root / folder)
     write_bytes(path, content)
     return path
 
@@ -85,8 +191,9 @@ def make_folder(path: Path) -> None:
     """Make a folder inside a run, if it is not there; what is written into it later survives, too.
 
     Raises:
-        RunDirError: it cannot be made.
+        RunDirError: it cannot be made, or is a link.
     """
+    refuse_link(path)
     if path.is_dir():
         return
     try:
@@ -94,6 +201,16 @@ def make_folder(path: Path) -> None:
         sync_folder(path.parent)
     except OSError as problem:
         raise unwritable(path, problem) from None
+
+
+def refuse_link(path: Path) -> None:
+    """Make sure that a file or folder inside a run is its own.
+
+    Raises:
+        RunDirError: it is a link.
+    """
+    if path.is_symlink():
+        raise _not_of_a_run(path)
 
 
 def sync_folder(path: Path) -> None:
@@ -124,4 +241,11 @@ def unwritable(path: Path, problem: OSError, *, what: str = "files of a run") ->
 
 def first_line(problem: Exception) -> str:
     """An exception's words as part of one line, 200 characters at most."""
-    return " ".join(str(problem).split())[:200]
+    words = str(problem)
+    if isinstance(problem, ValidationError):
+        first = problem.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        words = f"{place}: {first['msg'].removeprefix('Value error, ')}"
+        if not isinstance(first["input"], dict | list):
+            words += f", got {first['input']!r}"
+    return " ".join(words.split())[:200]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnist_lab.config import Frozen, StudySettings
+from mnist_lab.config import Frozen, Plain, StudySettings, Text
 from mnist_lab.errors import SettingsError
-from mnist_lab.records import FORMAT_VERSION, DatasetInfo
+from mnist_lab.records import FORMAT_VERSION, DatasetInfo, Seconds, Time
 
 # `stopped` wrote its end itself: at a time limit, on Ctrl-C, after an error. A run that is killed
 # stays `running` on the disk; whoever finds no writer calls it `interrupted`.
@@ -21,9 +21,9 @@ class Identity(Frozen):
     `id` is random, and empty in runs of format version 1; `digests` are those of the data set.
     """
 
-    id: str
+    id: Text
     settings: StudySettings
-    digests: dict[str, str]
+    digests: dict[Text, Text]
 
     def differences(self, later: Identity, there: str, now: str) -> list[str]:
         """What differs, but for `iters` that grew, in words; `there` and `now` name the two."""
@@ -56,17 +56,18 @@ class RunInfo(Frozen):
     """
 
     format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
-    id: str = ""
+    id: Text = ""
     settings: StudySettings
     data: DatasetInfo
-    versions: dict[str, str]
-    machine: dict[str, Any]
-    command: str
+    versions: dict[Text, Text]
+    machine: Plain
+    # As it was typed, for the record: who continues is told the command that the settings make.
+    command: Text
     state: RunState
-    started: str
-    continued: str | None = None
-    ended: str | None = None
-    spent_s: float = 0.0
+    started: Time
+    continued: Time | None = None
+    ended: Time | None = None
+    spent_s: Seconds = 0.0
     n_events: int | None = None
 
     @property

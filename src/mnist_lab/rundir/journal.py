@@ -17,8 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mnist_lab.errors import RunDirError
-from mnist_lab.records import EVENT, Event, Retried, fold, now
-from mnist_lab.rundir.files import first_line, sync_folder, unwritable, write_bytes
+from mnist_lab.records import EVENT, Event, Retried, Time, fold, now
+from mnist_lab.rundir.files import (
+    first_line,
+    own_file,
+    read_bytes,
+    regular,
+    sync_folder,
+    unwritable,
+    write_bytes,
+)
 from mnist_lab.rundir.info import Identity
 
 if TYPE_CHECKING:
@@ -37,7 +45,7 @@ class Begun(Identity):
     """The first line of a journal: whose it is."""
 
     event: Literal["begun"] = "begun"
-    time: str
+    time: Time
 
 
 # What a line has besides the event, as a JSON schema.
@@ -107,10 +115,10 @@ class Journal:
         try:
             if not found.is_chained:
                 write_bytes(path, begun)
-            path.touch()
+            own_file(path)
             sync_folder(path.parent)
             # Without a buffer there is nothing left to write, and to fail, when it is closed.
-            self._file = path.open("ab", buffering=0)
+            self._file = open(path, "ab", buffering=0, opener=regular)  # noqa: SIM115
             if found.n_damaged and found.is_chained:
                 os.ftruncate(self._file.fileno(), found.n_bytes)
         except OSError as problem:
@@ -191,7 +199,7 @@ def _cut(n_bytes: int) -> str:
 
 def _read(path: Path, identity: Identity | None) -> _Content:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except FileNotFoundError:
         content = b""
     except OSError as problem:

@@ -17,12 +17,14 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from mnist_lab.config import Frozen
+from pydantic import Field
+
+from mnist_lab.config import Frozen, Text
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import now
-from mnist_lab.rundir.files import unwritable
+from mnist_lab.rundir.files import read_bytes, refuse_link, regular, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -43,14 +45,19 @@ _RULE = "one process writes a run at a time"
 _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
-class _Holder(Frozen):
-    """Who writes a run; `beat` counts the times it was written, `since` is RFC 3339."""
+class _Holder(Frozen, extra="ignore"):
+    """Who writes a run; `beat` counts the times it was written, `since` is RFC 3339.
 
-    host: str
-    pid: int
-    since: str
-    # Where `pid` is the number of that process and of no other.
-    machine: str
+    A newer mnist-lab may say more.
+    """
+
+    host: Text
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
+    since: Text
+    # Where `pid` is the number of that process, and of no other as long as it lives.
+    machine: Text
+    # When it was started, by the clock of that machine's kernel: ids are given out again.
+    born: Text = ""
     # Random, so that no two are alike.
     token: str
     beat: int = 0
@@ -129,17 +136,22 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[He
 
     Raises:
         RunDirError: another process writes the run, whose host and process id are named; or the
-            folder cannot be written.
+            folder cannot be written, or the lock is a link.
     """
     # Beside the lock, not in it: where locks are mandatory nobody else could read it.
     file = path.with_suffix(".json")
+    refuse_link(path)
     with _flock(path, file):
         try:
-            held = Held(file, _claim(file, say))
+            holder = _claim(file, say)
+            held = Held(file, holder)
         except OSError as problem:
             raise unwritable(file, problem, what="the lock") from None
         try:
             held.settle()
+            for left in file.parent.glob(f"{file.name}.*"):  # of one killed while it wrote its name
+                if not left.name.endswith(holder.token):
+                    left.unlink(missing_ok=True)
             yield held
         finally:
             held.release()
@@ -192,7 +204,7 @@ def _flock(path: Path, file: Path) -> Iterator[None]:
 
 def _is_flocked(path: Path) -> bool:
     try:
-        with path.open("rb") as lock:
+        with open(path, "rb", opener=regular) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -211,6 +223,7 @@ def _claim(file: Path, say: Callable[[str], None]) -> _Holder:
         pid=os.getpid(),
         since=now(),
         machine=_machine(),
+        born=_born(os.getpid()),
         token=os.urandom(8).hex(),
     )
     _replace(file, holder, over={None, found})
@@ -231,18 +244,37 @@ def _watch(file: Path, found: bytes, say: Callable[[str], None]) -> bytes | None
 
 
 def _is_dead(content: bytes) -> bool:
-    """Whether a holder is known to be dead; of another machine nothing is known."""
+    """Whether a holder is known to be dead; of another machine nothing is known.
+
+    A name is replaced as a whole, so one that cannot be read is no living process's.
+    """
     import psutil  # only where a name was left
 
     holder = _parse(content)
-    if holder is None or holder.machine != _machine():
+    if holder is None:
+        return True
+    if holder.machine != _machine():
         return False
     if not psutil.pid_exists(holder.pid):
         return True
-    with suppress(psutil.Error):
+    with suppress(psutil.Error, OSError):
+        if holder.born and holder.born != _born(holder.pid):
+            return True
         zombie: bool = psutil.Process(holder.pid).status() == psutil.STATUS_ZOMBIE
         return zombie
     return False
+
+
+def _born(pid: int) -> str:
+    """When a process was started, by a clock that nobody sets where there is one."""
+    try:
+        # Behind its name, which may hold anything, field 22: ticks since the machine started.
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat.rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        import psutil
+
+        return str(psutil.Process(pid).create_time())
 
 
 def _machine() -> str:
@@ -275,9 +307,11 @@ def _parse(content: bytes) -> _Holder | None:
 
 def _read(file: Path) -> bytes | None:
     try:
-        return file.read_bytes()
+        return read_bytes(file)
     except FileNotFoundError:
         return None
+    except RunDirError:  # a link or a pipe, which no holder makes: damaged, and replaced
+        return b""
 
 
 def _look(file: Path) -> bytes | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mnist_lab.records import DatasetInfo
     from mnist_lab.rundir import RunInfo
 
+# More than any machine has cores.
+MOST_WORKERS = 10_000
 # What `--nice` adds, as the command `nice` does.
 NICENESS = 10
 
@@ -87,9 +89,11 @@ def settings_of(
                 next_step=nearest(key, Options.__annotations__),
             )
     workers = options.get("workers")
-    if workers is not None and workers < 0:
+    if workers is not None and not 0 <= workers <= MOST_WORKERS:
         raise SettingsError(
-            "--workers is auto or at least 0", received=workers, next_step="leave it out"
+            f"--workers is auto or 0 to {MOST_WORKERS:,}",
+            received=workers,
+            next_step="leave it out",
         )
     host = options.get("host")
     if host is not None and not machine.is_own_address(host):

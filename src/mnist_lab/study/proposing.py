@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications
+from mnist_lab.errors import RunDirError
 from mnist_lab.records import Proposed
 
 if TYPE_CHECKING:
@@ -70,11 +71,22 @@ def promotions(settings: StudySettings, planned: Iterable[TrainConfig]) -> list[
 
 
 def proposed_values(space: dict[str, Any], trials: Iterable[Trial]) -> list[dict[str, Any]]:
-    """Each trial's hyperparameters that are active in the search space, given as its JSON."""
+    """Each trial's hyperparameters that are active in the search space, given as its JSON.
+
+    Raises:
+        RunDirError: a trial is not of this space.
+    """
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
     chosen = spaces.from_dict(space)
-    return [spaces.active(chosen, dict(trial.configuration)) for trial in trials]
+    try:
+        return [spaces.active(chosen, dict(trial.configuration)) for trial in trials]
+    except ValueError as problem:
+        raise RunDirError(
+            "each trial of a search is of the search space in run.json",
+            received=problem,
+            next_step="restore the files, or give --fresh to set the run aside",
+        ) from None
 
 
 def _bohb(settings: StudySettings, history: Iterable[Event]) -> Proposals:

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_lab.errors import printable
 from mnist_lab.rundir import RunDir, write_bytes
 from mnist_lab.study.results import figures
-from mnist_lab.study.run import Run, load_run
+from mnist_lab.study.run import load_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,16 +38,17 @@ def report(paths: Sequence[Path], out: Path | None = None) -> Path:
     page = reports.page(
         [
             reports.Reported(
-                label,
+                printable(label),
                 run.info,
                 run.trials,
                 {name: plots.content(one, "svg") for name, one in figures(run).items()},
-                has_default_space=_has_default_space(run),
             )
             for label, run in zip(labels, runs, strict=True)
         ]
     )
-    if out is None:
+    if out is not None:
+        out = out.resolve()  # what somebody names may be a link, and is written where it leads
+    else:
         # Not `parent`: that of `.` would be itself.
         folder = paths[0] if len(paths) == 1 else Path(os.path.normpath(paths[0] / os.pardir))
         out = RunDir(folder).report
@@ -54,11 +56,3 @@ def report(paths: Sequence[Path], out: Path | None = None) -> Path:
     # A folder's name may be no text.
     write_bytes(out, page.encode("utf-8", "backslashreplace"))
     return out
-
-
-def _has_default_space(run: Run) -> bool:
-    if run.info.settings.space is None:
-        return True
-    from mnist_lab import space  # ConfigSpace takes a second to import
-
-    return run.info.settings.space == space.to_dict(space.default_space())

@@ -174,7 +174,7 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
         scores = [trial.test for trial in trials if trial.test is not None]
         numbers, wrong = curves.confusion(scores), curves.wrong_images(scores)
         drawn["confusion"] = plots.confusion(numbers, caption)
-        images = _test_images(run, note or Silent().note) if wrong else None
+        images = _test_images(run, wrong, note or Silent().note) if wrong else None
         if images is not None:
             drawn["mistakes"] = plots.mistakes(wrong, images, numbers, caption)
     else:
@@ -187,13 +187,18 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
     return drawn
 
 
-def _test_images(run: Run, note: Callable[[str], None]) -> NDArray[np.uint8] | None:
+def _test_images(
+    run: Run, wrong: Sequence[curves.WrongImage], note: Callable[[str], None]
+) -> NDArray[np.uint8] | None:
     """The test images of the run's data set, which no record holds; None where it is not here."""
-    why = None
+    why: object = None
     for place in dict.fromkeys((run.info.data.source, datasets.locate())):
         if place is not None:
             try:
-                return datasets.load(place, expect=run.info.data.digests).test.images
+                images = datasets.load(place, expect=run.info.data.digests).test.images
+                if all(one.image < len(images) for one in wrong):
+                    return images
+                why = f"the records name images beyond the {len(images):,} of {place}"
             except DataError as problem:
                 why = why or problem
     note(f"no figure of the misclassified digits: {why}")

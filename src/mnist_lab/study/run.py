@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab import curves, notebook, tables
+from mnist_lab.errors import printable
 from mnist_lab.rundir import RunDir, RunInfo
 from mnist_lab.study import results
 
@@ -60,10 +61,10 @@ class Run(NamedTuple):
 
     def __repr__(self) -> str:
         """One line, where the records are many."""
+        settings = self.info.settings
         return (
-            f"<Run {self.path}: {self.info.settings.experiment}, {self.info.state}, "
-            f"{curves.n_ended(self.trials)} of "
-            f"{curves.n_planned(self.info.settings, self.trials)} trials>"
+            f"<Run {printable(str(self.path))}: {settings.experiment}, {self.info.state}, "
+            f"{curves.n_ended(self.trials)} of {curves.n_planned(settings, self.trials)} trials>"
         )
 
     def _repr_html_(self) -> str:
