@@ -30,6 +30,7 @@ LAYERS = [
     "records",
     "data",
     "rundir",
+    "processes",
     "machine",
     "model",
     "training",
