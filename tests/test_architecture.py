@@ -31,6 +31,7 @@ LAYERS = [
     "commands",
     "data",
     "rundir",
+    "processes",
     "machine",
     "model",
     "training",

@@ -37,9 +37,10 @@ MEASURED = {
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The clock that the forecast looks at: `clock.now` is the time."""
-    clock = SimpleNamespace(now=NOON)
-    monkeypatch.setattr(forecast, "time", SimpleNamespace(time=lambda: clock.now))
+    """The clocks that the forecast looks at: `clock.now` is the time, `clock.jump` how far off."""
+    clock = SimpleNamespace(now=NOON, jump=0.0)
+    both = SimpleNamespace(time=lambda: clock.now + clock.jump, monotonic=lambda: clock.now - NOON)
+    monkeypatch.setattr(forecast, "time", both)
     return clock
 
 
@@ -64,11 +65,27 @@ def config(batch_size: int, num_filters: int, filter_size: int) -> TrainConfig:
         ("1d2h3m4s", 93784),
     ],
 )
+@pytest.mark.usefixtures("clock")
 def test_time_limit(text: str, seconds: float) -> None:
     """Durations as people write them count from now."""
-    deadline = deadline_of(text, None, now=NOON)
+    deadline = deadline_of(text, None)
     assert deadline is not None
-    assert deadline.at == NOON + seconds
+    assert deadline.seconds_left() == seconds
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400])
+def test_wall_clock_that_is_set(clock: SimpleNamespace, jump: float) -> None:
+    """A duration ends as it would have, at another time of day; a time of day stays one."""
+    limit, until = deadline_of("2h", None), deadline_of(None, "18:00")
+    assert limit is not None
+    assert until is not None
+    followed = study(seconds=4.1)
+    feed(followed, proposed(1), started(1), epoch_done(1, 1))
+    clock.jump = jump
+    assert (limit.seconds_left(), limit.words()) == (7200, "14:00")
+    assert until.seconds_left() == 6 * 3600 - jump
+    assert followed.seconds_left() == pytest.approx(4 + 3 * 6.6)
+    assert followed.words().startswith("1 of 4 trials")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +94,7 @@ def test_time_limit(text: str, seconds: float) -> None:
 def test_time_limit_that_cannot_be_read(text: str) -> None:
     """The rule, what was received, the option."""
     with pytest.raises(SettingsError, match=r"such as 2h, 90m or 1h30m: got '.*--time-limit"):
-        deadline_of(text, None, now=NOON)
+        deadline_of(text, None)
 
 
 @pytest.mark.parametrize(
@@ -91,26 +108,32 @@ def test_time_limit_that_cannot_be_read(text: str) -> None:
         ("23:59", 11 + 59 / 60, "23:59"),
     ],
 )
+@pytest.mark.usefixtures("clock")
 def test_until(text: str, hours: float, words: str) -> None:
     """A time of day is the next one, and a day that is not today is named."""
-    deadline = deadline_of(None, text, now=NOON)
+    deadline = deadline_of(None, text)
     assert deadline is not None
-    assert deadline.at == pytest.approx(NOON + hours * 3600)
-    assert deadline.words == words
+    assert deadline.seconds_left() == pytest.approx(hours * 3600)
+    assert deadline.words() == words
 
 
 @pytest.mark.parametrize("text", ["", "18", "24:00", "12:60", "6pm", "18:00:00", "-1:00", "1 8:00"])
 def test_time_of_day_that_cannot_be_read(text: str) -> None:
     """The rule, what was received, the option."""
     with pytest.raises(SettingsError, match=r"00:00 to 23:59, such as 18:00: got '.*--until"):
-        deadline_of(None, text, now=NOON)
+        deadline_of(None, text)
 
 
-def test_earlier_deadline_counts() -> None:
+@pytest.mark.parametrize(
+    ("time_limit", "seconds", "words"), [("2h", 3600, "13:00"), ("90s", 90, "12:01:30")]
+)
+@pytest.mark.usefixtures("clock")
+def test_earlier_deadline_counts(time_limit: str, seconds: float, words: str) -> None:
     """With both the earlier one holds; with neither there is none; a near one names its seconds."""
-    assert deadline_of("2h", "13:00", now=NOON) == Deadline(NOON + 3600, "13:00")
-    assert deadline_of("90s", "13:00", now=NOON) == Deadline(NOON + 90, "12:01:30")
-    assert deadline_of(None, None, now=NOON) is None
+    deadline = deadline_of(time_limit, "13:00")
+    assert deadline is not None
+    assert (deadline.seconds_left(), deadline.words()) == (seconds, words)
+    assert deadline_of(None, None) is None
 
 
 # --- what an epoch costs
@@ -165,7 +188,7 @@ def test_machine_unlike_the_first_guess_is_learnt() -> None:
 
 def study(n: int = 4, *, n_workers: int = 1, seconds: float | None = None) -> Forecast:
     """A study of `n` equal trials of three epochs."""
-    deadline = None if seconds is None else Deadline(NOON + seconds, "18:00")
+    deadline = None if seconds is None else Deadline(monotonic_s=seconds)
     planned = [proposed().configuration] * n
     return Forecast(planned, n_images=50_000, n_workers=n_workers, deadline=deadline)
 
@@ -217,11 +240,11 @@ def test_waiting_trials_go_to_whoever_is_free_first(clock: SimpleNamespace) -> N
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (3.9, "0 of 4 trials will fit before 18:00"),
-        (4.1, "1 of 4 trials will fit before 18:00"),
-        (10.7, "2 of 4 trials will fit before 18:00"),
-        (17.3, "3 of 4 trials will fit before 18:00"),
-        (23.9, "all 4 trials will fit before 18:00"),
+        (3.9, "0 of 4 trials will fit before 12:00:04"),
+        (4.1, "1 of 4 trials will fit before 12:00:04"),
+        (10.7, "2 of 4 trials will fit before 12:00:11"),
+        (17.3, "3 of 4 trials will fit before 12:00:17"),
+        (23.9, "all 4 trials will fit before 12:00:24"),
     ],
 )
 def test_what_fits(clock: SimpleNamespace, seconds: float, words: str) -> None:

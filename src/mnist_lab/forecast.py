@@ -7,6 +7,7 @@ out to the workers in thought, as the engine will hand it out in fact.
 from __future__ import annotations
 
 import heapq
+import math
 import re
 import threading
 import time
@@ -46,35 +47,47 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Deadline(NamedTuple):
-    """When a study must stop: seconds since 1970, and in words ("18:00")."""
+    """When a study must stop: at the earlier of two ends, each by the clock that it was meant by.
 
-    at: float
-    words: str
+    Attributes:
+        monotonic_s: the end of a duration, by a clock that nobody can set. Like all durations of a
+            run, it leaves out the time that the machine sleeps.
+        wall_s: a time of day, in seconds since 1970: where the wall clock is set, it moves too.
+    """
+
+    monotonic_s: float = math.inf
+    wall_s: float = math.inf
+
+    def seconds_left(self) -> float:
+        """Until then, from now; below 0 afterwards."""
+        return min(self.monotonic_s - time.monotonic(), self.wall_s - time.time())
+
+    def words(self) -> str:
+        """The time of day, such as "18:00", as the wall clock stands now."""
+        now, left_s = time.time(), self.seconds_left()
+        end = datetime.fromtimestamp(round(now + left_s)).astimezone()
+        is_near = left_s < 600  # noqa: PLR2004 - minutes are coarse here
+        words = end.strftime("%H:%M:%S" if is_near else "%H:%M")
+        is_today = end.date() == datetime.fromtimestamp(now).astimezone().date()
+        return words if is_today else f"{end:%A} {words}"
 
 
-def deadline_of(time_limit: str | None, until: str | None, *, now: float) -> Deadline | None:
+def deadline_of(time_limit: str | None, until: str | None) -> Deadline | None:
     """The earlier of a duration from now and a time of day; None without either.
 
     Args:
         time_limit: such as `2h`, `90m`, `1h30m`, `45s`.
         until: such as `18:00`, local time; one that has passed today means tomorrow.
-        now: seconds since 1970.
 
     Raises:
         SettingsError: one of them cannot be read.
     """
-    ends = []
+    deadline = Deadline()
     if time_limit is not None:
-        ends.append(now + _seconds(time_limit))
+        deadline = deadline._replace(monotonic_s=time.monotonic() + _seconds(time_limit))
     if until is not None:
-        ends.append(_next_time_of_day(until, now))
-    if not ends:
-        return None
-    end = datetime.fromtimestamp(min(ends)).astimezone()
-    today = datetime.fromtimestamp(now).astimezone().date()
-    seconds = ":%S" if min(ends) - now < 600 else ""  # noqa: PLR2004 - minutes are coarse here
-    words = end.strftime(f"%H:%M{seconds}")
-    return Deadline(min(ends), words if end.date() == today else f"{end:%A} {words}")
+        deadline = deadline._replace(wall_s=_next_time_of_day(until, time.time()))
+    return None if deadline == Deadline() else deadline
 
 
 def _seconds(text: str) -> float:
@@ -232,11 +245,11 @@ class Forecast:
                 self._waiting[number] = (config, added)
             elif isinstance(event, Started):
                 n_left = config.epochs - event.from_epoch
-                self._running[number] = _Training(config, n_left, time.time())
+                self._running[number] = _Training(config, n_left, time.monotonic())
             elif isinstance(event, EpochDone):
                 self._learn(config, event.epoch.duration_s)
                 n_left = config.epochs - event.epoch.epoch
-                self._running[number] = _Training(config, n_left, time.time())
+                self._running[number] = _Training(config, n_left, time.monotonic())
             else:
                 self._running.pop(number, None)
 
@@ -247,7 +260,7 @@ class Forecast:
 
     def seconds_left(self) -> float | None:
         """Until everything is trained; None before the first epoch."""
-        now = time.time()
+        now = time.monotonic()
         with self._lock:
             return max(self._ends(now), default=now) - now if self._knows_speed else None
 
@@ -256,10 +269,11 @@ class Forecast:
         if self.deadline is None or not self._knows_speed:
             return ""
         with self._lock:
-            n_late = sum(end > self.deadline.at for end in self._ends(time.time()))
+            now, left_s = time.monotonic(), self.deadline.seconds_left()
+            n_late = sum(end - now > left_s for end in self._ends(now))
         n_all = self.n_trainings
         many = f"{n_all - n_late} of {n_all}" if n_late else f"all {n_all}"
-        return f"{many} {self.noun} will fit before {self.deadline.words}"
+        return f"{many} {self.noun} will fit before {self.deadline.words()}"
 
     def _drop_stand_in(self, n_epochs: int) -> None:
         """Somebody is known to be promoted by so many epochs."""

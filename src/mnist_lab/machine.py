@@ -9,13 +9,14 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+
+from mnist_lab import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +162,11 @@ def usable_gpus() -> int:
         return 0
     question = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
     answer = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", question], capture_output=True, text=True, check=False
+        processes.python(question),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=processes.environment(),
     )
     return int(answer.stdout) if answer.stdout.strip().isdigit() else 0
 

@@ -8,17 +8,17 @@ pooling first gives the same numbers with a quarter of the ReLU work (training h
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
-import keras
 import numpy as np
 
+from mnist_lab import processes
 from mnist_lab.data import IMAGE_SIDE, N_CLASSES
+
+with processes.keras_as_shipped():
+    import keras
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,14 +7,13 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from mnist_lab import machine
+from mnist_lab import machine, processes
 from mnist_lab.errors import StudyError
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 STOP_PATIENCE_S = 5.0
 # Loading TensorFlow and the data takes 3 to 20 s; on a slow network folder a minute.
 START_PATIENCE_S = 300.0
+
+_WORKER = "from mnist_lab.engine.worker import main; sys.exit(main())"
 
 
 class Place(NamedTuple):
@@ -135,12 +136,12 @@ class Pool:
         orders = self._orders.model_copy(update={"tag": secrets.token_hex(3)})
         try:
             output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed when its process ended
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mnist_lab.engine.worker"],
+            process = subprocess.Popen(  # noqa: S603 - our own code
+                processes.python(_WORKER),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=os.environ | environment(place, orders.n_threads),
+                env=environment(place, orders.n_threads),
                 text=True,
                 pass_fds=self._files,
                 # A Ctrl-C at the terminal is for the parent, which decides what it means.
@@ -184,8 +185,8 @@ def _close(worker: _Process) -> None:
 
 
 def environment(place: Place, n_threads: int) -> dict[str, str]:
-    """Settings that TensorFlow reads when it is imported."""
-    values = {
+    """The variables of a worker, with the settings that TensorFlow reads when it is imported."""
+    values = processes.environment() | {
         "TF_NUM_INTRAOP_THREADS": str(n_threads),
         "TF_NUM_INTEROP_THREADS": "1",
         "OMP_NUM_THREADS": str(n_threads),

@@ -1,6 +1,6 @@
 """A worker process: loads what it trains with once, then trains one trial after the other.
 
-Run as `python -m mnist_lab.engine.worker`; the first line of its standard input tells it what to do
+Its process calls :func:`main`; the first line of its standard input tells it what to do
 (:class:`Orders`). The input stays open while its parent lives: at its end the worker ends too, so
 none is left behind, however the parent died.
 
@@ -262,7 +262,3 @@ def _end_unless(wanted: bool) -> None:  # noqa: FBT001 - what the dispatcher ans
 def _end_with_parent() -> None:
     sys.stdin.read()
     os._exit(ExitCode.TERMINATED)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -69,7 +69,7 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
 
 
 def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
-    deadline = deadline_of(options.get("time_limit"), options.get("until"), now=time.time())
+    deadline = deadline_of(options.get("time_limit"), options.get("until"))
     run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
     run_dir.check_is_ours()
     fresh = options.get("fresh", False)
@@ -246,8 +246,8 @@ class _Session:
 
         def tick() -> None:
             self._held.check()
-            if deadline is not None and time.time() >= deadline.at:
-                raise TimeLimit(f"the time limit was {deadline.words}")
+            if deadline is not None and deadline.seconds_left() <= 0:
+                raise TimeLimit(f"the time limit was {deadline.words()}")
             watch.tick()
 
         def announce(place: str, token: str) -> None:

@@ -1,0 +1,62 @@
+"""The Python processes that this program starts: where they import from, and their environment.
+
+What a person has set up for other programs, or has lying in the current folder, changes no number
+of a run and keeps none from starting.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What Keras, TensorFlow, XLA, oneDNN, cuDNN and NumPy read: kernels, precisions, layouts, limits.
+_PERSONAL = (
+    *("KERAS_", "TF_", "TF2_", "TENSORFLOW_", "XLA_", "ONEDNN_", "DNNL_", "MKL_", "KMP_", "OMP_"),
+    *("CUDNN_", "CUBLAS_", "NVIDIA_TF32_OVERRIDE", "NPY_"),
+)
+# What only TensorFlow's messages depend on.
+_HARMLESS = "TF_CPP_"
+# Keras reads keras.json in its home, and writes one where there is none; here it can do neither.
+_KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, without what would change numbers: for a child with Keras."""
+    return {name: text for name, text in os.environ.items() if not _is_personal(name)} | _KERAS
+
+
+@contextmanager
+def keras_as_shipped() -> Iterator[None]:
+    """While Keras is imported in this process: let it read no settings of a person."""
+    personal = {name: text for name, text in os.environ.items() if name.startswith("KERAS_")}
+    try:
+        for name in personal:
+            del os.environ[name]
+        os.environ.update(_KERAS)
+        yield
+    finally:
+        for name in _KERAS:
+            del os.environ[name]
+        os.environ.update(personal)
+
+
+def python(code: str) -> list[str]:
+    """The command that runs `code` in another Python, which finds this package.
+
+    Python would look for modules in the current folder first, where a `random.py` may lie. Its own
+    remedy, `-P`, came with 3.11, and `-I` would ignore PYTHONPATH, which a person may need.
+    """
+    here = str(Path(__file__).parents[1])
+    # Last, where it hides nothing: this package may have been found in the current folder.
+    safe = f"import sys; sys.path[:] = [*filter(None, sys.path), {here!r}]"
+    return [sys.executable, "-c", f"{safe}\n{code}"]
+
+
+def _is_personal(name: str) -> bool:
+    return name.startswith(_PERSONAL) and not name.startswith(_HARMLESS)

@@ -1,0 +1,121 @@
+"""The processes that are started: nothing that a person has set up for others reaches them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnist_lab import processes
+from mnist_lab.rundir import RunDir
+
+COMMAND = ["lr-sweep", "--data", "sample", "--values", "0.1", "--epochs", "1", "--workers", "1"]
+# Keras' own file, and each of the variables, changed numbers or kept every trial from starting.
+KERAS_JSON = {
+    "floatx": "float16",
+    "epsilon": 0.01,
+    "backend": "nonsense",
+    "image_data_format": "channels_first",
+}
+VARIABLES = {
+    "KERAS_BACKEND": "torch",
+    "KERAS_NNX_ENABLED": "1",
+    "KERAS_MAX_EPOCHS": "none",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF2_BEHAVIOR": "0",
+    "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+    "XLA_FLAGS": "--no_such_flag",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "NVIDIA_TF32_OVERRIDE": "0",
+}
+MODULES = ("random", "numpy", "keras", "logging", "click", "mnist_lab", "types", "typing")
+
+
+def mnist_lab(*words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder, as a person does."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("mnist-lab"), *words],
+        cwd=folder,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def epochs(folder: Path) -> list[Any]:
+    """What was learned in the run of a folder, without how long it took."""
+    (trial,) = RunDir(folder / "results" / "lr-sweep").read_trials()
+    return [epoch.model_dump(exclude={"duration_s"}) for epoch in trial.epochs]
+
+
+def test_a_run_depends_on_neither_the_folder_nor_the_settings_of_others(tmp_path: Path) -> None:
+    """Modules that hide Python's and ours, Keras' settings and variables: the same numbers."""
+    clean, littered, home = (tmp_path / name for name in ("clean", "littered", "home"))
+    for folder in (clean, littered, home):
+        folder.mkdir()
+    for name in MODULES:
+        (littered / f"{name}.py").write_text("raise SystemExit('the wrong one')\n")
+    (littered / "tensorflow").mkdir()
+    (home / "keras.json").write_text(json.dumps(KERAS_JSON))
+    assert mnist_lab(*COMMAND, folder=clean).returncode == 0
+    done = mnist_lab(*COMMAND, folder=littered, KERAS_HOME=str(home), **VARIABLES)
+    assert done.returncode == 0, done.stderr
+    assert epochs(littered) == epochs(clean)
+    assert [path.name for path in home.iterdir()] == ["keras.json"]
+
+
+def test_keras_in_this_process_reads_no_settings(tmp_path: Path) -> None:
+    """Who imports our model gets Keras as it was shipped, and the variables are as before."""
+    (tmp_path / "keras.json").write_text("[]")  # Keras raises AttributeError
+    code = """import os
+before = dict(os.environ)
+from mnist_lab import training
+import keras
+print(keras.config.backend(), keras.config.floatx(), keras.config.image_data_format())
+print({key: os.environ.get(key) for key in before} == before)"""
+    answer = subprocess.run(
+        processes.python(code),
+        env=os.environ | {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.splitlines() == ["tensorflow float32 channels_last", "True"]
+
+
+def test_what_a_child_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither numbers nor the start depend on a person's variables; messages and paths may."""
+    for name, text in VARIABLES.items():
+        monkeypatch.setenv(name, text)
+    kept = {"TF_CPP_MIN_LOG_LEVEL": "0", "CUDA_VISIBLE_DEVICES": "1", "PYTHONPATH": "/elsewhere"}
+    for name, text in kept.items():
+        monkeypatch.setenv(name, text)
+    seen = processes.environment()
+    assert kept.items() <= seen.items()
+    assert {name: seen[name] for name in VARIABLES if name in seen} == {
+        "KERAS_BACKEND": "tensorflow"
+    }
+
+
+@pytest.mark.parametrize("options", [[], ["-P"]])
+def test_module_runs_among_files_named_like_modules(tmp_path: Path, options: list[str]) -> None:
+    """`python -m mnist_lab` does not take them either, but for those that Python itself loads."""
+    if options and sys.version_info < (3, 11):
+        pytest.skip("Python has -P from 3.11 on")
+    for name in ("random", "numpy", "click", "logging"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')\n")
+    done = subprocess.run(
+        [sys.executable, *options, "-m", "mnist_lab", "space", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
