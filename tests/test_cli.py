@@ -177,8 +177,12 @@ BAD = [
     ("random-search", 2, "Missing option '--iters'"),
     ("random-search --iters 0", 2, "at least 1: got 0"),
     ("random-search --iters -3", 2, "at least 1: got -3"),
-    ("random-search --iters 2 --space missing.json", 2, "readable file: got missing.json"),
-    ("random-search --iters 2 --space list.json", 2, "ConfigSpace's own JSON"),
+    ("random-search --iters 2 --space missing.json", 2, "readable JSON file: got missing.json"),
+    (
+        "random-search --iters 2 --space list.json",
+        2,
+        "a search space is a JSON object: got list.json",
+    ),
     ("random-search --iters 2 --space epochs.json", 2, "got 'epochs' in epochs.json; the epochs"),
     ("train --learning-rate 0", 2, "learning_rate is a finite number above 0"),
     ("train --batch-size 0", 2, "batch_size is a whole number of images, at least 1: got 0"),
@@ -213,7 +217,7 @@ BAD = [
     ("status empty", 2, "a run directory holds a run.json"),
     ("status", 2, "Missing argument 'RUN_DIR'"),
     ("plot empty", 2, "a run directory holds a run.json"),
-    ("space --space missing.json", 2, "readable file: got missing.json"),
+    ("space --space missing.json", 2, "readable JSON file: got missing.json"),
     ("space --space epochs.json", 2, "varies learning_rate, batch_size, num_filters, filter_size"),
     ("--nonsense", 2, "no such option"),
 ]

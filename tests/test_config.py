@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from made_events import configs, study_settings
 from pydantic import ValidationError
 
+from mnist_lab import space
 from mnist_lab.config import (
     OPTIONAL,
     StudySettings,
@@ -25,6 +26,7 @@ from mnist_lab.config import (
 from mnist_lab.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 GOOD: dict[str, Any] = {
@@ -89,7 +91,8 @@ def test_illegal_values(key: str, value: Any) -> None:
         check(TrainConfig, GOOD | {key: value}, source="best.json")
     if value != 10**5000:  # which Python refuses before anybody can look at it
         assert str(caught.value).startswith(f"in best.json, {key} is ")
-        assert f"got {value!r}; correct {key!r}" in str(caught.value)
+        told = repr(value) if isinstance(value, (str, float)) else json.dumps(value)
+        assert f"got {told}; correct {key!r}" in str(caught.value)
 
 
 def test_unknown_key() -> None:
@@ -209,13 +212,19 @@ def test_read_train_config(tmp_path: Path) -> None:
 LACKING = {key: value for key, value in GOOD.items() if key != "num_filters"}
 UNREADABLE = {
     "missing": (None, "in a readable JSON file: got .*best.json .No such file"),
-    "binary": (b"\x89PNG\r\n\xff\xfe", "in a readable JSON file: got .*best.json .*decode"),
+    "binary": (
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        "in a text file in UTF-8: got .*best.json, which is no text; give the",
+    ),
     "empty": (b"", "is a JSON object: got .*best.json, which is not JSON"),
     "not JSON": (b"learning_rate = 0.1", "is a JSON object: got .*best.json, which is not JSON"),
-    "nested too deep": (b"[" * 100_000, "is a JSON object: got .*best.json, which is not JSON"),
-    "a huge number": (b"9" * 5000, "a configuration is .*: got .*best.json"),
+    "nested too deep": (b"[" * 100_000, "which is not JSON .nested too deep, or with thous"),
+    "a huge number": (
+        b"9" * 5000,
+        "which is not JSON .nested too deep, or with thousands of digits",
+    ),
     "a list": (json.dumps([GOOD]).encode(), "is a JSON object: got .*which holds a list"),
-    "null": (b"null", "is a JSON object: got .*which holds a NoneType"),
+    "null": (b"null", "is a JSON object: got .*which holds null"),
     "lacking a key": (
         json.dumps(LACKING).encode(),
         "filter_size, epochs: got .*best.json without 'num_filters'; add 'num_filters'",
@@ -266,9 +275,53 @@ def test_read_settings_file(tmp_path: Path) -> None:
     }
 
 
+SAVED: dict[str, Callable[[str], bytes]] = {
+    "byte order mark": lambda text: text.encode("utf-8-sig"),
+    "UTF-16 little-endian": lambda text: b"\xff\xfe" + text.encode("utf-16-le"),
+    "UTF-16 big-endian": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+    "UTF-16 without a mark": lambda text: text.encode("utf-16-le"),
+    "UTF-32": lambda text: text.encode("utf-32"),
+    "Windows' lines": lambda text: text.replace("\n", "\r\n").encode(),
+    "old Macs' lines": lambda text: text.replace("\n", "\r").encode(),
+    "zeros behind": lambda text: text.encode() + bytes(9),
+    "Ctrl-Z behind": lambda text: text.encode() + b"\x1a",
+}
+
+
+@pytest.mark.parametrize("how", SAVED)
+def test_however_an_editor_saved_it(tmp_path: Path, how: str) -> None:
+    """Configurations, settings and spaces are read in whatever encoding they were saved."""
+    path, save = tmp_path / "file", SAVED[how]
+    path.write_bytes(save(json.dumps(GOOD, indent=1)))
+    assert read_train_config(path) == TrainConfig(**GOOD)
+    path.write_bytes(save("# Größe\nseed = 1\nout = 'é'\n"))
+    assert read_settings_file(path, {"seed", "out"}) == {"seed": "1", "out": "é"}
+    path.write_bytes(save(json.dumps(space.to_dict(space.default_space()), indent=1)))
+    assert space.read_space(path) == space.default_space()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_other_encodings(tmp_path: Path, encoding: str) -> None:
+    """Text in an encoding that cannot be known is refused: where, and how to save it."""
+    path = tmp_path / "file"
+    match = (
+        r"in a text file in UTF-8: got .*file, which is in another encoding: see line 2 "
+        r'.byte 0xf6.; save it again with "UTF-8" as its encoding'
+    )
+    reads: list[Callable[[], Any]] = [
+        lambda: read_train_config(path),
+        lambda: read_settings_file(path, {"seed"}),
+        lambda: space.read_space(path),
+    ]
+    path.write_bytes("{\n# Größe".encode(encoding))
+    for read in reads:
+        with pytest.raises(SettingsError, match=match):
+            read()
+
+
 UNUSABLE = {
     "missing": (None, r"a readable TOML file: got .*mine\.toml .No such file"),
-    "binary": (b"\xff\xfe\x00", r"a readable TOML file: got .*mine\.toml .*decode"),
+    "binary": (b"\xff\xfe\x00", r"a text file in UTF-8: got .*mine\.toml, which is no text"),
     "not TOML": (b'{"seed": 1}', r"a settings file is TOML: got .*mine\.toml"),
     "a key twice": (b"seed = 1\nseed = 2", r"a settings file is TOML: got .*mine\.toml"),
     "nested too deep": (b"seed = " + b"[" * 50_000, r"a settings file is .*: got .*mine\.toml"),

@@ -156,6 +156,18 @@ def test_what_cannot_be_exported(
     assert told.count("\n") == 1
 
 
+def test_several_at_once(run: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each format that is named is written, into a folder of its own; if one cannot be, none is."""
+    words = ["export", str(run.path), "--to", "course", "--to", "csv", "--to", "csv"]
+    assert cli.main(words) == 0
+    assert {one.name for one in run.export.iterdir()} == {"course", "csv"}
+    assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert files(tmp_path / "out") == files(run.export)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    assert cli.main([*words, "--to", "tensorboard", "--out", str(tmp_path / "none")]) == 1
+    assert not (tmp_path / "none").exists()
+
+
 def test_tensorboard_is_not_installed(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then one line tells the command that installs it, and nothing is written."""
     monkeypatch.setitem(sys.modules, "tensorboard", None)

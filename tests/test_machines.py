@@ -490,7 +490,8 @@ def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
     assert code == 2
     assert line.startswith("a run directory holds a run.json: got ")
     port = free_port()
-    (tmp_path / "token").write_text(token_for(port), encoding="utf-8")
+    # As PowerShell writes what it copies.
+    (tmp_path / "token").write_text(token_for(port), encoding="utf-16")
     code, line = refusal("--token", str(tmp_path / "token"))
     assert code == 1
     assert line == (

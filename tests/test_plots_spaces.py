@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 
 import pytest
-from made_figures import CAPTION, SPACE, assert_nothing_overlaps, axes_of, texts, ticks, words_of
+from made_figures import (
+    CAPTION,
+    SPACE,
+    assert_nothing_overlaps,
+    axes_of,
+    ranked,
+    tally_of,
+    texts,
+    ticks,
+    words_of,
+)
 
 from mnist_lab import plots
 from mnist_lab.curves import Chance, SampledHyperparameter
@@ -60,6 +71,20 @@ class TestSearchSpace:
         assert scales == ["linear", "log", "linear", "log", "linear", "log", "linear"]
         shown = [ticks(axes[index].xaxis) for index in (1, 3)]
         assert shown == [["0.0001", "0.001", "0.01", "0.1"], ["16", "32", "64", "128"]]
+
+    @pytest.mark.parametrize(("lower", "upper"), [(30, 32), (2, 3), (1, 8), (4, 5)])
+    def test_ticks_of_whole_numbers(self, lower: int, upper: int) -> None:
+        """Between few whole numbers stand no halves, on either axis, here and among the trials."""
+        few = evenly("linear", lower, upper)
+        trials = [one._replace(values={few.name: lower}) for one in ranked(1)]
+        drawn = plots.search_space([few], CAPTION)
+        shown = {text for axes in axes_of(drawn) for text in ticks(axes.xaxis)}
+        drawn = plots.hyperparameters([few], trials, tally_of(trials), CAPTION)
+        shown |= {text for axes in axes_of(drawn) for text in ticks(axes.xaxis)}
+        drawn = plots.parallel_coordinates([few], trials, tally_of(trials), CAPTION)
+        shown |= {text for text in texts(drawn) if re.fullmatch(r"[\d.]+", text)}
+        assert shown <= {str(one) for one in range(lower, upper + 1)}
+        assert str(lower) in shown
 
     def test_from_zero(self) -> None:
         """What begins at 0 has no logarithmic axis."""

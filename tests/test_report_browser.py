@@ -153,6 +153,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs += [final_test(folder / "test", repeats=2)]
     made = {path.name: study.report([path]) for path in runs}
     made["several"] = study.report(runs)
+    made["short"] = study.report([search(folder / n, 1) for n in "ab"], folder / "short.html")
     made["stranger"] = study.report([by_a_stranger(folder / EVIL.replace("/", "|")), *runs[1:2]])
     return made
 
@@ -248,6 +249,41 @@ def test_a_row_chooses_its_trial(reader: Reader, pages: dict[str, Path]) -> None
         assert reader.one("output").text == f"{n} of {N_TRIALS} trials chosen"
     solid = [opacity > 0.5 for opacity in reader.opacities(".curves")]
     assert [number for number, one in enumerate(solid, start=1) if one] == [5]
+
+
+@pytest.mark.parametrize("look", [{}, {"dark": True}, {"width": 390}], ids=str)
+def test_a_chosen_row_stays_in_its_table(
+    reader: Reader, pages: dict[str, Path], look: dict[str, Any]
+) -> None:
+    """Its cells keep their columns, on the screen, a phone and paper; its colour changes."""
+    cells = """[...document.querySelectorAll('tbody tr[data-trial] td')].map((one) => {
+      const frame = one.getBoundingClientRect();
+      return [frame.width, frame.height, getComputedStyle(one.parentElement).display];
+    })"""
+    reader.open(pages["search"], **look)
+    before = reader.until(lambda: reader.all("td input")) and reader.run(cells)
+    reader.one('tr[data-trial="3"] input').click()
+    assert reader.run(cells) == before
+    ground = [
+        reader.one(f"tr.{one} td").value_of_css_property("background-color")
+        for one in ("chosen", "faded")
+    ]
+    assert ground[0] != ground[1]
+    reader.cdp("Emulation.setEmulatedMedia", media="print")
+    on_paper = reader.run(cells)
+    reader.run("document.querySelector('.clear').click()")
+    assert reader.run(cells) == on_paper
+    reader.cdp("Emulation.setEmulatedMedia", media="")
+    assert {display for *_, display in on_paper} == {"table-row"}
+
+
+def test_half_epochs_are_no_ticks(reader: Reader, pages: dict[str, Path]) -> None:
+    """Where few epochs were spent, the axes count them one by one."""
+    reader.open(pages["short"])
+    for chart in reader.all(".curves, .spending"):
+        texts = [one.text for one in chart.find_elements(By.CSS_SELECTOR, ".xtick text")]
+        assert texts
+        assert all(float(text).is_integer() for text in texts)
 
 
 def test_a_choice_stays_within_its_run(reader: Reader, pages: dict[str, Path]) -> None:

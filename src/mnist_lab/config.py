@@ -6,9 +6,11 @@ range raise a :class:`~mnist_lab.errors.SettingsError` of one line that names th
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -278,19 +280,7 @@ def read_train_config(path: Path) -> TrainConfig:
         SettingsError: the file is missing, unreadable, not a JSON object, lacks one of the five
             keys or has an unknown one, or a value is out of range.
     """
-    values = _read(
-        path,
-        json.loads,
-        "a configuration is a JSON object",
-        "JSON",
-        "give the best.json of a search",
-    )
-    if not isinstance(values, dict):
-        raise SettingsError(
-            "a configuration is a JSON object",
-            received=f"{path}, which holds a {type(values).__name__}",
-            next_step="give the best.json of a search",
-        )
+    values = read_json(path, "a configuration", "give the best.json of a search")
     required = [key for key in TrainConfig.model_fields if key not in OPTIONAL]
     for key in required:
         if key not in values:
@@ -337,21 +327,68 @@ def _as_typed(value: Any) -> Any:
     return value if isinstance(value, bool) else str(value)
 
 
+def read_json(
+    path: Path, what: str, next_step: str, parse: Callable[[str], Any] = json.loads
+) -> dict[str, Any]:
+    """The JSON object in a file that a person names.
+
+    Args:
+        path: the file.
+        what: what the file should be, in words.
+        next_step: what to do where it is not.
+        parse: the value of the text.
+
+    Raises:
+        SettingsError: the file is missing, unreadable, not text, not JSON, or not an object.
+    """
+    rule = f"{what} is a JSON object"
+    values = _read(path, parse, rule, "JSON", next_step)
+    if not isinstance(values, dict):
+        kind = "a list" if isinstance(values, list) else json.dumps(values)[:40]
+        raise SettingsError(rule, received=f"{path}, which holds {kind}", next_step=next_step)
+    return values
+
+
+def as_text(content: bytes) -> str:
+    """The text in a file as editors save it, with one kind of line ends.
+
+    It is UTF-8, or UTF-16 or UTF-32, with or without a byte order mark; any end of lines; zeros or
+    the Ctrl-Z of old editors may follow.
+
+    Raises:
+        UnicodeDecodeError: it is in none of these.
+    """
+    text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
+    return io.StringIO(text.rstrip("\0\x1a"), newline=None).read()
+
+
 def _read(path: Path, parse: Callable[[str], Any], rule: str, language: str, next_step: str) -> Any:
     """The value in a file; errors name the rule, the file, and where to get a good one."""
+    content = b""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
+        content = path.read_bytes()
+        return parse(as_text(content))
+    except OSError as problem:
         raise SettingsError(
             f"{rule}, in a readable {language} file",
-            received=f"{path} ({reason})",
+            received=f"{path} ({problem.strerror})",
             next_step=next_step,
         ) from None
-    try:
-        return parse(text)
+    except UnicodeDecodeError as problem:
+        is_text = not re.search(rb"[\0-\x08\x0e-\x1f]", content.rstrip(b"\x1a"))
+        at = f"line {content.count(10, 0, problem.start) + 1} (byte 0x{content[problem.start]:02x})"
+        raise SettingsError(
+            f"{rule}, in a text file in UTF-8",
+            received=f"{path}, which is in another encoding: see {at}"
+            if is_text
+            else f"{path}, which is no text",
+            next_step='save it again with "UTF-8" as its encoding' if is_text else next_step,
+        ) from None
     except (ValueError, RecursionError) as problem:
-        received = f"{path}, which is not {language} ({problem})"
+        # Python's own words are of use only where they say what is expected in which line.
+        vague = type(problem) in {ValueError, RecursionError}
+        reason = "nested too deep, or with thousands of digits in a number" if vague else problem
+        received = f"{path}, which is not {language} ({reason})"
         raise SettingsError(rule, received=received, next_step=next_step) from None
 
 
@@ -373,6 +410,7 @@ def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> S
     if key == "base" and len(detail["loc"]) > 1:
         field = TrainConfig.model_fields.get(str(detail["loc"][1]))
     rule = f"{path} is {field.description}" if field and field.description else detail["msg"]
-    return SettingsError(
-        f"in {source}, {rule}", received=repr(detail["input"]), next_step=f"correct {path!r}"
-    )
+    value = detail["input"]
+    is_json = value is None or isinstance(value, (bool, list, dict))
+    received = json.dumps(value) if is_json else repr(value)
+    return SettingsError(f"in {source}, {rule}", received=received, next_step=f"correct {path!r}")

@@ -324,26 +324,27 @@ def plot(run_dir: Path, **output: Any) -> None:
     "--to",
     type=click.Choice(["course", "csv", "tensorboard"]),
     required=True,
+    multiple=True,
     help="course: the JSON files of the course's script; csv: tables of trials and epochs; "
-    "tensorboard: a log folder.",
+    "tensorboard: a log folder. May be given several times.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for the files. [default: RUN_DIR/export/<to>]",
+    help="Folder for the files; of several --to, OUT/<to>. [default: RUN_DIR/export/<to>]",
 )
 @output_options
-def export(run_dir: Path, to: Any, out: Path | None, **output: Any) -> None:
+def export(run_dir: Path, to: tuple[Any, ...], out: Path | None, **output: Any) -> None:
     """Write a run in the files of other programs.
 
     \b
     mnist-lab export results/random-search --to csv
-    mnist-lab export results/lr-sweep --to course
+    mnist-lab export results/lr-sweep --to course --to csv
     """
     from mnist_lab import export as exports
     from mnist_lab.cli import show
 
-    show.files(exports.write(run_dir, to, out), **output)
+    show.files(exports.write(run_dir, *to, out=out), **output)
 
 
 @mnist_lab.command("schema")

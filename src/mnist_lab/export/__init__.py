@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 Format = Literal["course", "csv", "tensorboard"]
 
 
-def write(run_dir: Path, to: Format, out: Path | None = None) -> list[Path]:
-    """Write a run for another program.
+def write(run_dir: Path, *to: Format, out: Path | None = None) -> list[Path]:
+    """Write a run for other programs.
 
     Args:
         run_dir: the run directory; its state does not matter, and nothing in it is changed.
-        to: the other program.
-        out: a folder; None is `export/<to>` in the run directory.
+        to: the other programs.
+        out: a folder, with one of its own for each of several programs; None is `export/<to>` in
+            the run directory.
 
     Returns:
         The files. Those that an earlier export wrote are replaced.
@@ -34,12 +35,19 @@ def write(run_dir: Path, to: Format, out: Path | None = None) -> list[Path]:
     Raises:
         SettingsError: there is no run.
         RunDirError: it is damaged, or the files cannot be written.
-        LabError: the package that the format needs is not installed.
+        LabError: the package that a format needs is not installed; then nothing is written.
     """
     run = RunDir(run_dir)
-    root, folder = (run.path, f"{run.export.name}/{to}/") if out is None else (out, "")
-    content = _files(to, run.read_info(), run.read_trials())
-    return [write_below(root, folder + name, written) for name, written in content.items()]
+    info, trials = run.read_info(), run.read_trials()
+    content = {one: _files(one, info, trials) for one in to}
+    root, above = (run.path, f"{run.export.name}/") if out is None else (out, "")
+    return [
+        write_below(
+            root, f"{'' if out and len(content) == 1 else above + one + '/'}{name}", written
+        )
+        for one, files in content.items()
+        for name, written in files.items()
+    ]
 
 
 def _files(to: Format, info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:

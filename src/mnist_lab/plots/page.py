@@ -130,6 +130,11 @@ def integer_axis(axes: Axes, last: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
 
 
+def whole_ticks(axes: Axes) -> None:
+    """No ticks between whole numbers on a linear x axis."""
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+
+
 def log_axis(axes: Axes, lower: float, upper: float) -> None:
     """A logarithmic x axis whose ticks are plain numbers."""
     axes.set_xscale("log")
@@ -139,13 +144,14 @@ def log_axis(axes: Axes, lower: float, upper: float) -> None:
 
 
 def log_ticks(lower: float, upper: float) -> list[float]:
-    """Decades in a wide range, doublings from `lower` in a narrow one; seven at most."""
+    """Decades in a wide range, else doublings from `lower`, or both ends; seven at most."""
     wide, most = 100, 7
     if upper / lower >= wide:
         low, high = math.ceil(math.log10(lower) - 1e-9), math.floor(math.log10(upper) + 1e-9)
         ticks = [10.0**power for power in range(low, high + 1)]
     else:
         ticks = [lower * 2.0**power for power in range(int(math.log2(upper / lower) + 1e-9) + 1)]
+        ticks += [upper] if len(ticks) == 1 else []
     return ticks[:: math.ceil(len(ticks) / most)]
 
 

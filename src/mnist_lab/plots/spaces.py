@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from mnist_lab.curves import active_shares, in_words, value_text
-from mnist_lab.plots.page import add_axes, log_axis, new_page, say
+from mnist_lab.plots.page import add_axes, log_axis, new_page, say, whole_ticks
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _draw_range(axes: Axes, panel: _Panel, example: curves.Chance | None) -> Non
     axes.set_ylabel(unit, fontsize=LABEL_POINTS)
     if log:
         log_axis(axes, lower, upper)
+    elif one.whole:
+        whole_ticks(axes)
     for bound in (lower, upper):
         axes.axvline(bound, color=GREY, linestyle=":", linewidth=1)
     bins, highest = _bins(one, log=log), 0.0

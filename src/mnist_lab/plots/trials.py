@@ -20,7 +20,15 @@ from mnist_lab.plots.labels import (
     remark,
     wrapped,
 )
-from mnist_lab.plots.page import add_axes, integer_axis, log_axis, new_page, percent_axis, say
+from mnist_lab.plots.page import (
+    add_axes,
+    integer_axis,
+    log_axis,
+    new_page,
+    percent_axis,
+    say,
+    whole_ticks,
+)
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, styled
 
 if TYPE_CHECKING:
@@ -246,6 +254,8 @@ def _places(
         else:
             margin = 0.03 * (upper - lower)
             axes.set_xlim(lower - margin, upper + margin)
+            if dimension.whole:
+                whole_ticks(axes)
         return [float(value) for value in values]
     choices = list(dimension.choices)
     names = [value_text(dimension.name, choice) for choice in choices]

@@ -183,7 +183,7 @@ def _charts(one: Reported) -> Markup:
     )
     return Markup(
         '<div class="interactive" hidden>\n{}'
-        '<p class="chosen"><output></output> <button type="button" class="clear" hidden>'
+        '<p class="choice"><output></output> <button type="button" class="clear" hidden>'
         "Show all</button></p>\n"
         '<h3>Learning curves</h3>\n{}<div class="chart curves"></div>\n</div>'
     ).format(parallel if one.varied else "", "" if varied else colors)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +17,16 @@ from ConfigSpace import (
     UniformIntegerHyperparameter,
 )
 from ConfigSpace.exceptions import ForbiddenValueError
+from ConfigSpace.read_and_write.dictionary import CONDITION_DECODERS, FORBIDDEN_DECODERS
 
-from mnist_lab.config import TrainConfig, check
+from mnist_lab.config import TrainConfig, check, read_json
 from mnist_lab.errors import SettingsError, nearest
 from mnist_lab.space.describing import describe, native
+from mnist_lab.space.hyperparameters import current
 from mnist_lab.space.sampling import sample, silence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # What a search may vary; the number of epochs is its budget.
@@ -31,13 +35,30 @@ SEARCHABLE = tuple(name for name in TrainConfig.model_fields if name != "epochs"
 _FORMAT_VERSION = 0.4
 # Rarer than this, legal configurations are not worth waiting for.
 _LEAST_LEGAL = 0.01
+# The parts of a space; later ones name hyperparameters of the first.
+_PARTS = {
+    "hyperparameters": "hyperparameter",
+    "conditions": "condition",
+    "forbiddens": "forbidden clause",
+}
+_DECODERS = {"conditions": CONDITION_DECODERS, "forbiddens": FORBIDDEN_DECODERS}
+# As ConfigSpace wrote them from 0.6 on, and does not read them any more.
+_RELATIONS = {"LESS": "RELATION_LT", "EQUALS": "RELATION_EQ", "GREATER": "RELATION_GT"}
+_EXAMPLE = (
+    'give one such as {"hyperparameters": [{"name": "learning_rate", "type": "uniform_float", '
+    '"lower": 0.0001, "upper": 0.1, "log": true}]}'
+)
+# The first line of the other formats that ConfigSpace writes, after empty lines and comments.
+_OTHER_FORMAT = re.compile(
+    r"(?:\s*#.*\n|\s*\n)*\s*[\w-]+\s*(?:(?P<pcs>(?:real|integer|categorical|ordinal)\b|[\[{|])|:)"
+)
 
-
-# What reading JSON and ConfigSpace's decoder raise on what is no search space.
+# What ConfigSpace raises on what is no search space.
 _NOT_A_SPACE = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
-    KeyError,
+    LookupError,
     RecursionError,
     TypeError,
     ValueError,
@@ -64,9 +85,9 @@ def read_space(path: Path) -> ConfigurationSpace:
             reaches beyond the ranges of :class:`~mnist_lab.config.TrainConfig`, or forbids almost
             everything.
     """
-    with _refusing(path):
-        values = _parsed(path.read_text(encoding="utf-8"))
-    return check_space(values, path)
+    return check_space(
+        read_json(path, "a search space", _EXAMPLE, partial(_parsed, path=path)), path
+    )
 
 
 def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
@@ -75,15 +96,21 @@ def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
     Raises:
         SettingsError: as :func:`read_space`.
     """
-    with _refusing(path):
-        space = from_dict(_current(values, path))
+    try:
+        values = _current(values, path)
+    except RecursionError:
+        raise SettingsError(
+            "the clauses of a search space nest a few levels", received=path, next_step="nest fewer"
+        ) from None
+    with _refusing(path, values):
+        space = from_dict(values)
     for one in describe(space):
         # Legal in ConfigSpace is not yet legal for the CNN.
         for extreme in one.choices or (one.lower, one.upper):
             check(TrainConfig, {one.name: extreme}, source=str(path))
     n_tries = 1000
     # Some of what is no distribution only shows when it is drawn from.
-    with _refusing(path):
+    with _refusing(path, values):
         n_legal = len(list(sample(space, n_tries, np.random.RandomState(0))))
     if n_legal < _LEAST_LEGAL * n_tries:
         raise SettingsError(
@@ -108,36 +135,57 @@ def from_dict(values: dict[str, Any]) -> ConfigurationSpace:
 
 
 @contextlib.contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
     """What goes wrong with the search space in this file is a :class:`SettingsError`."""
     try:
         # ConfigSpace divides by a sigma of 0, which NumPy would only warn about.
         with np.errstate(divide="raise", invalid="raise", over="raise"):
             yield
-    except OSError as problem:
-        raise SettingsError(
-            "a search space is a readable file",
-            received=f"{path} ({problem.strerror})",
-            next_step="give --space FILE in ConfigSpace's JSON",
-        ) from None
-    except ForbiddenValueError as problem:
+    except ForbiddenValueError:
         raise SettingsError(
             "the default values of a search space are not forbidden",
-            received=f"{path} ({problem})",
+            received=f"{_first_refused(values)} in {path}",
             next_step="change a default_value, or forbid less",
         ) from None
-    except _NOT_A_SPACE as problem:
-        lacking = f"nothing called {problem}" if isinstance(problem, KeyError) else problem
-        raise _no_space(path, f"{type(problem).__name__}: {lacking}") from None
+    except _NOT_A_SPACE:
+        raise SettingsError(
+            "a search space is one that ConfigSpace can take",
+            received=f"{_first_refused(values)} in {path}",
+            next_step="correct its keys and values; the value in a condition, for example, is one "
+            "that its parent can have",
+        ) from None
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
+def _first_refused(values: dict[str, Any]) -> str:
+    """The first part of a space with which ConfigSpace takes it no longer."""
+    kept: dict[str, Any] = {part: [] for part in _PARTS}
+    for part, name in _PARTS.items():
+        for one in values[part]:
+            kept[part].append(one)
+            try:
+                from_dict(kept)
+            except _NOT_A_SPACE:
+                return f"the {name} {json.dumps(one)[:200]}"
+    return "a distribution that cannot be drawn from"
 
-    values = json.loads(text, parse_constant=refuse)
-    if not isinstance(values, dict):
-        raise TypeError(f"a JSON object is expected, and not a {type(values).__name__}")
+
+def _parsed(text: str, path: Path) -> Any:
+    """The value of a JSON text; ConfigSpace's other formats are named."""
+    if other := _OTHER_FORMAT.match(text):
+        raise SettingsError(
+            "a search space is a JSON object",
+            received=f"{path}, which is in the format {'PCS' if other['pcs'] else 'YAML'}",
+            next_step=_EXAMPLE,
+        )
+    values = json.loads(text)
+    try:  # what is kept in the run is written again
+        json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        raise SettingsError(
+            "a search space holds finite numbers and whole characters",
+            received=f"{path}, which has others",
+            next_step="look for NaN, Infinity, 1e999 or \\ud800 in it",
+        ) from None
     return values
 
 
@@ -150,39 +198,76 @@ def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(version, (int, float)) or version > _FORMAT_VERSION:
         raise SettingsError(
             f"a search space has ConfigSpace's format version {_FORMAT_VERSION} or an older one",
-            received=f"{version!r} in {path}",
+            received=f"{json.dumps(version)} in {path}",
             next_step="write it with ConfigSpace 1.2",
         )
-    hyperparameters = [_current_hyperparameter(one) for one in values.get("hyperparameters", [])]
-    if not hyperparameters:
-        raise _no_space(path, "no hyperparameter")
-    for one in hyperparameters:
-        if one["name"] not in SEARCHABLE:
+    is_old = "json_format_version" in values
+    parts = {part: values.get(part) or [] for part in _PARTS}
+    for part, found in parts.items():
+        if not _are_objects(found):
+            raise SettingsError(
+                f"the {part} of a search space are a list of objects",
+                received=f"{json.dumps(found)[:200]} in {path}",
+                next_step=_EXAMPLE,
+            )
+    names = [one.get("name") for one in parts["hyperparameters"]]
+    if not names:
+        raise SettingsError(
+            "a search space has hyperparameters", received=f"none in {path}", next_step=_EXAMPLE
+        )
+    for name in names:
+        if name not in SEARCHABLE:
             raise SettingsError(
                 f"a search space varies {', '.join(SEARCHABLE)}",
-                received=f"{one['name']!r} in {path}",
+                received=f"{repr(name) if isinstance(name, str) else 'none'} in {path}",
                 next_step="the epochs are the budget: give --epochs or --max-epochs"
-                if one["name"] == "epochs"
-                else nearest(str(one["name"]), SEARCHABLE),
+                if name == "epochs"
+                else nearest(str(name), SEARCHABLE),
             )
-    return values | {"hyperparameters": hyperparameters}
+        if names.count(name) > 1:
+            raise SettingsError(
+                "a search space names each hyperparameter once",
+                received=f"{name!r} {names.count(name)} times in {path}",
+                next_step="leave the others out",
+            )
+    return {
+        "name": values.get("name"),
+        "hyperparameters": [
+            current(one, str(path), is_old=is_old) for one in parts["hyperparameters"]
+        ],
+    } | {part: [_rule(one, part, names, path) for one in parts[part]] for part in _DECODERS}
 
 
-def _current_hyperparameter(one: dict[str, Any]) -> dict[str, Any]:
+def _are_objects(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(one, dict) for one in values)
+
+
+def _rule(one: dict[str, Any], part: str, names: Sequence[str], path: Path) -> dict[str, Any]:
+    """A condition or a forbidden clause, with those that it joins, as ConfigSpace 1.2 writes it."""
     one = dict(one)
-    # Before ConfigSpace 1.0: another name for a field, and steps between values.
-    for old, new in (("default", "default_value"), ("probabilities", "weights")):
-        if old in one:
-            given = one.pop(old)
-            one[new] = given if one.get(new) is None else one[new]
-    if one.pop("q", None) is not None:
-        raise ValueError(f"{one['name']} has a step q, which ConfigSpace no longer knows")
+    kind = str(one.get("type"))
+    if kind == "RELATION":
+        kind = one["type"] = _RELATIONS.get(str(one.get("lambda")), kind)
+    where = f"in {path}, a {_PARTS[part]}"
+    if kind not in _DECODERS[part]:
+        raise SettingsError(
+            f"{where} has a type of ConfigSpace",
+            received=json.dumps(one)[:200],
+            next_step=nearest(kind, _DECODERS[part]),
+        )
+    for key in one.keys() & {"child", "parent", "name", "left", "right"}:
+        if one[key] not in names:
+            raise SettingsError(
+                f"{where} names hyperparameters of the space",
+                received=f"{key!r}: {json.dumps(one[key])[:200]}",
+                next_step=nearest(str(one[key]), names),
+            )
+    for key in one.keys() & {"conditions", "clauses"}:
+        if not _are_objects(one[key]):
+            raise SettingsError(
+                f"{where} joins a list of others",
+                received=json.dumps(one)[:200],
+                next_step=f"correct {key!r}",
+            )
+        one[key] = [_rule(inner, part, names, path) for inner in one[key]]
     return one
-
-
-def _no_space(path: Path, reason: str) -> SettingsError:
-    return SettingsError(
-        "a search space is ConfigSpace's own JSON",
-        received=f"{path} ({reason})",
-        next_step="write it with ConfigurationSpace.to_json",
-    )

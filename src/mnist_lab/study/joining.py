@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
+from mnist_lab.config import as_text
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.findings.words import counted
 from mnist_lab.progress import Silent
@@ -89,7 +90,7 @@ def _token_text(run: Path | None, token: Path | None) -> str:
         return run_dir.read_token()
     assert token is not None  # noqa: S101 - checked above
     try:
-        return token.read_text(encoding="utf-8")
+        return as_text(token.read_bytes())
     except (OSError, UnicodeDecodeError) as problem:
         raise SettingsError(
             "a token is a copy of a run's .token.json",

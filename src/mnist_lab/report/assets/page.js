@@ -263,8 +263,12 @@
         hovertemplate: "%{text}<extra></extra>",
         line: { shape: "hv", color: series[i % series.length], width: 2 }, marker: { size: 5 },
       }));
+      const last = Math.max(1, ...runs.flatMap(({ epochs }) => epochs));
       Plotly.react(chart, traces, layout({
-        xaxis: { title: { text: "epochs trained, all trials together" }, rangemode: "tozero" },
+        xaxis: {
+          title: { text: "epochs trained, all trials together" }, rangemode: "tozero",
+          dtick: last <= 24 ? Math.ceil(last / 12) : undefined, // no half epochs between few
+        },
         yaxis: errorAxis("lowest validation error so far", traces.flatMap(({ y }) => y)),
       }), CONFIG);
     }
