@@ -109,8 +109,7 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     planned = curves.n_planned(settings, trials)
     what = f"{settings.experiment} on {escape(info.data.name)}"
     lines = [f"<b>{escape(name)}</b>: {what}, {info.state}, {n_done} of {planned} trials done"]
-    if info.data.notice:
-        lines.append(f"note: {escape(info.data.notice)}")
+    lines += [f"note: {escape(note)}" for note in info.data.notes]
     if best is not None and best.valid_error is not None:
         lines.append(
             f"best: trial {best.trial}, {escape(curves.describe(best.configuration))}, "
