@@ -116,6 +116,7 @@ OPEN: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "32 by 32 in colour": (lambda a: {**a, "x_train": np.ones((24, 32, 32, 3))}, "resize each"),
     "flat, of another size": (lambda a: {**a, "x_train": np.ones((24, 1024))}, "such an array"),
     "not a number": (lambda a: {**a, "x_train": a["x_train"] * np.nan}, "such an array"),
+    "16 shades": (lambda a: {**a, "x_train": a["x_train"] // 16 * 1.0}, "such an array"),
     "beyond measure": (lambda a: {**a, "x_train": a["x_train"] * 3.3}, "such an array"),
     "several ones": (lambda a: {**a, "y_train": np.ones((24, 10))}, "one label for each image"),
     "words": (lambda a: {**a, "y_train": np.array(["shoe"] * 24)}, "number the classes"),

@@ -87,7 +87,7 @@ def test_several(tmp_path: Path, arrays: Arrays) -> None:
 
 def test_none(tmp_path: Path, arrays: Arrays) -> None:
     """Where there is none the error says what was looked for and where, or which file to give."""
-    with pytest.raises(DataError, match=rf"none of them in {tmp_path}, nor in its folders"):
+    with pytest.raises(DataError, match=rf"none of them in {tmp_path}, nor up to 3 folders below"):
         data.load(str(tmp_path))
     path = write_npz(tmp_path / "a.npz", arrays)
     with pytest.raises(DataError, match=f"; give {path}"):

@@ -276,7 +276,7 @@ BAD = {
     # IDX
     "folder, empty": (
         lambda tmp, _: tmp,
-        "folder holds the four.*train-images-idx3-ubyte.*none of them in .*, nor in its folders",
+        "folder holds the four IDX files.*none of them in .*, nor up to 3 folders below",
     ),
     "folder, one missing": (
         without_idx,

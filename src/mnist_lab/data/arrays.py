@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 IMAGE_SIDE = 28  # pixels
 N_CLASSES = 10
+DARKEST = 128  # the least maximum of pixels that use their 8 bits
 
 _MIN_TRAIN = 12  # images; enough for two to validate
 _N = -1  # in a shape: any number of images
@@ -85,7 +86,7 @@ def _refuse_misplaced(raw: Mapping[str, NDArray[Any]], source: str) -> None:
     ]
     n = {key: array.shape[:1] for key, array in raw.items()}
     if n["y_train"] == n["x_test"] != n["x_train"] == n["y_test"]:
-        pairs.append(("y_train", "y_test"))
+        pairs.append(("y_train", "y_test"))  # or the images, which comes to the same
     for one, other in pairs:
         raise DataError(
             "x_train and x_test hold images, y_train and y_test one label for each of them",
@@ -166,7 +167,7 @@ def _bytes_of(x: NDArray[Any], axes: str) -> str:
         ends, pixels = (scale * low + offset, scale * high + offset), scale * sample + offset
         if (
             ends[0] >= -_NEAR
-            and ends[1] <= 255 + _NEAR
+            and DARKEST <= ends[1] <= 255 + _NEAR
             and np.abs(pixels - pixels.round()).max() < _NEAR
         ):
             whole = text
@@ -174,7 +175,7 @@ def _bytes_of(x: NDArray[Any], axes: str) -> str:
     else:  # no pixels that were bytes: resized ones, say, which fill their range
         if low >= 0 and 0.5 < high <= 1:  # noqa: PLR2004 - ends of ranges
             whole = "{x} * 255"
-        elif low >= 0 and 127 < high <= 255:  # noqa: PLR2004
+        elif low >= 0 and DARKEST <= high <= 255:  # noqa: PLR2004
             whole = "{x}"
         elif -1 <= low < -0.9 and 0.9 < high <= 1:  # noqa: PLR2004
             whole = "({x} + 1) * 127.5"

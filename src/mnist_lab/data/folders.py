@@ -87,8 +87,8 @@ def _incomplete(place: Path, found: list[IdxFiles]) -> DataError:
     others = sorted(path for path in place.iterdir() if path.suffix == ".npz" or is_foreign(path))
     return DataError(
         rule,
-        received=f"none of them in {place}, nor in its folders down to the third",
-        next_step=f"give {others[0]}, or the folder" if others else "give the folder that has them",
+        received=f"none of them in {place}, nor up to {_DEPTH} folders below",
+        next_step=f"give {others[0]}" if others else "give the folder that has them",
     )
 
 

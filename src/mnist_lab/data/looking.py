@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mnist_lab.data.arrays import IMAGE_SIDE, N_CLASSES
+from mnist_lab.data.arrays import DARKEST, IMAGE_SIDE, N_CLASSES
 from mnist_lab.errors import DataError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_DARKEST = 128  # the least maximum of pixels that use their 8 bits
 _BRIGHTER = 64  # between the means of two parts: 255 - mean has another sign
 _EMPTY = 5  # pixels that differ from the corner's: no digit is drawn with fewer
 _UNEQUAL = 10  # times as many images in one class as in another
@@ -155,7 +154,7 @@ def _odd_labels(train: Part, *others: Part) -> Iterator[str]:
 
 def _odd_pixels(train: Part, valid: Part, test: Part) -> Iterator[str]:
     highs = {part.word: int(part.images.max()) for part in (train, valid, test)}
-    dark = {word: high for word, high in highs.items() if high < _DARKEST}
+    dark = {word: high for word, high in highs.items() if high < DARKEST}
     if len(dark) == len(highs):  # one line for all
         dark = {"": max(dark.values())}
     for word, high in dark.items():
