@@ -126,6 +126,44 @@ def test_lr_sweep_writes_what_the_contract_names() -> None:
     assert (out / "journal.jsonl").read_bytes() == journal
 
 
+def test_own_data() -> None:
+    """One's own data train; what they are and what is odd about them is told wherever they show."""
+    dataset = data.load("sample")
+    x, y = dataset.training.train.images[:600], dataset.training.train.labels[:600]
+    some = np.flatnonzero(y != 8)
+    arrays = (x[some], y[some], dataset.test.images, dataset.test.labels)
+    np.savez("mine.npz", **dict(zip(data.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
+    words = ("lr-sweep", "--values", "0.1", "--epochs", "1", "--workers", "1", "--data", "mine.npz")
+    planned, done, asked = lab(*words, "--dry-run"), lab(*words), lab("status", "results/lr-sweep")
+    lab("report", "results/lr-sweep")
+    odd = "no training image is of class 8"
+    assert read("results/lr-sweep/run.json")["data"]["warnings"] == [odd]
+    for text in (
+        done.stderr,
+        *(one.stdout for one in (planned, done, asked)),
+        *(
+            Path(f"results/lr-sweep/{name}").read_text("utf-8")
+            for name in ("findings.md", "report.html")
+        ),
+    ):
+        assert odd in text
+        assert "not MNIST: mine" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("nowhere.npz", "exists"), (".", "none of them in"), ("a.npz", "which is neither")],
+)
+def test_unusable_data(path: str, told: str) -> None:
+    """Data that are missing or unusable are wrong input: exit code 2, and nothing is begun."""
+    Path("a.npz").write_bytes(b"text")
+    Path("b").mkdir()
+    done = lab("lr-sweep", "--data", "b" if path == "." else path, code=2)
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not Path("results").exists()
+
+
 def test_number_of_workers_changes_no_number() -> None:
     """One, two or four workers of one thread train the same curves, to the last digit."""
     search = ("random-search", "--iters", "4", "--epochs", "2", "--data", "sample", "--quiet")

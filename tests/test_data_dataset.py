@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +21,9 @@ from mnist_lab import data
 from mnist_lab.data import dataset as dataset_module
 from mnist_lab.errors import DataError
 from mnist_lab.records import DatasetInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Read here, before a fixture empties the environment.
 REAL_MNIST = (
@@ -141,15 +146,81 @@ def test_the_sample_is_of_mnist(real_mnist: str) -> None:
         assert [labels[bytes(image)] for image in split.images] == split.labels.tolist()
 
 
-@pytest.mark.parametrize("key", IDX_NAMES)
-def test_damaged_mnist(
-    tmp_path: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch, key: str
-) -> None:
-    """A file with some of MNIST's arrays and not all is damaged, and names the wrong array."""
+@pytest.fixture
+def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> Arrays:
+    """120 images, passing for MNIST: the published digests and tenths are its own."""
+    arrays = make_arrays(120, 30)
     monkeypatch.setattr(dataset_module, "MNIST_MD5", md5s(arrays))
-    arrays[key] = (arrays[key] + 1) % 10
-    path = write_npz(tmp_path / "a.npz", arrays)
+    tenths = {
+        IDX_NAMES[key]: "".join(
+            f"{zlib.crc32(tenth.tobytes()):08x}" for tenth in np.split(arrays[key], 10)
+        )
+        for key in ("x_train", "x_test")
+    }
+    monkeypatch.setattr(dataset_module, "_MNIST_TENTHS", tenths)
+    return arrays
+
+
+@pytest.mark.parametrize("key", ["x_train", "x_test"])
+def test_damaged_mnist(tmp_path: Path, tiny_mnist: Arrays, key: str) -> None:
+    """MNIST's images with a fault in one place are damaged, and the array is named."""
+    tiny_mnist[key][5, 3] ^= 1
+    path = write_npz(tmp_path / "mnist.npz", tiny_mnist)
     with pytest.raises(
-        DataError, match=f"byte for byte: got .*a.npz, damaged in {IDX_NAMES[key]};"
+        DataError, match=f"byte for byte: got .*mnist.npz, damaged in {IDX_NAMES[key]}; get it"
     ):
         data.load(str(path))
+    kept = {name: array[1:] if name[1:] == key[1:] else array for name, array in tiny_mnist.items()}
+    assert not data.load(str(write_npz(path, kept))).info.is_mnist  # as the error says
+
+
+ORDER = np.random.default_rng(0).permutation(120)
+DERIVED: dict[str, tuple[Callable[[Arrays], Arrays], str, str]] = {
+    "a part": (
+        lambda a: {"x_train": a["x_train"][:50], "y_train": a["y_train"][:50]},
+        "are not the published ones",
+        "are MNIST's",
+    ),
+    "another order": (
+        lambda a: {"x_train": a["x_train"][ORDER], "y_train": a["y_train"][ORDER]},
+        "are not the published ones",
+        "are MNIST's",
+    ),
+    "noise": (
+        lambda a: {"x_train": a["x_train"] ^ 3},
+        "are not the published ones, their labels are",
+        "are MNIST's",
+    ),
+    "noise in what validates": (
+        lambda a: {"x_train": np.concatenate([a["x_train"][:100], a["x_train"][100:] ^ 3])},
+        "are not the published ones, their labels are",
+        "are MNIST's",
+    ),
+    "a corrected label": (
+        lambda a: {"y_test": np.where(np.arange(30) == 4, 5, a["y_test"])},
+        "are MNIST's",
+        "are MNIST's, with other labels",
+    ),
+    "other test images": (
+        lambda _: {key: array for key, array in make_arrays(seed=1).items() if "test" in key},
+        "are MNIST's",
+        "are not the published ones",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "train", "test"), DERIVED.values(), ids=DERIVED)
+def test_made_of_mnist(
+    tmp_path: Path,
+    tiny_mnist: Arrays,
+    change: Callable[[Arrays], Arrays],
+    train: str,
+    test: str,
+) -> None:
+    """What somebody made of MNIST is used, and says in how far it is MNIST; it shows digits."""
+    path = write_npz(tmp_path / "mine.npz", {**tiny_mnist, **change(tiny_mnist)})
+    info = data.load(str(path)).info
+    assert (info.name, info.is_mnist, info.noun) == ("mine", False, "digit")
+    assert info.notice == (
+        f"not the whole of MNIST: the training images {train}; the test images {test}"
+    )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mnist_lab import data
-from mnist_lab.errors import DataError
+from mnist_lab.errors import StudyError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,7 @@ def test_no_room(sample: data.Dataset, tmp_path: Path, monkeypatch: pytest.Monke
     """Where no temporary file can be written, one line says which folder to name instead."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     with (
-        pytest.raises(DataError, match=r"folder for temporary files.*TMPDIR"),
+        pytest.raises(StudyError, match=r"folder for temporary files.*TMPDIR"),
         data.share(sample.training, sample.test),
     ):
         pass

@@ -26,7 +26,7 @@ def test_exit_codes() -> None:
 CODES = {
     errors.LabError: 1,
     errors.SettingsError: 2,
-    errors.DataError: 1,
+    errors.DataError: 2,
     errors.RunDirError: 1,
     errors.DeviceError: 1,
     errors.StudyError: 1,

@@ -557,7 +557,7 @@ def test_worker_that_would_measure_something_else_is_refused(tmp_path: Path) -> 
         assert line.endswith("0.0 here; install the same requirements.lock")
         other = write_npz(tmp_path / "other.npz", make_arrays())
         code, line = refusal(str(out), "--data", str(other), "--workers", "1")
-        assert code == 1
+        assert code == 2
         assert line.startswith("a run goes on with the data that it began with: got ")
         assert str(other) in line
         code, line = refusal(str(out), "--workers", "0")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from made_events import (
     begun_as,
@@ -18,12 +20,15 @@ from made_events import (
     whole_trial,
     write_events,
 )
+from made_figures import texts
 
 from mnist_lab import data, space, study
 from mnist_lab.config import TrainConfig
 from mnist_lab.errors import RunDirError
+from mnist_lab.findings import page
 from mnist_lab.records import Mistake, TestScore
 from mnist_lab.rundir import RunDir
+from mnist_lab.study.results import figures as figures_of
 from mnist_lab.study.results import test_result as result_of
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
 
 
 WRONG = Mistake(image=7, true=7, predicted=1, confidence=0.875)
-SCORE = TestScore(test_error=0.5, test_loss=0.7, confusion=((1, 1), (0, 0)), mistakes=(WRONG,))
+SCORE = TestScore(test_error=0.25, test_loss=0.7, confusion=((1, 1), (0, 2)), mistakes=(WRONG,))
 
 
 @pytest.fixture
@@ -60,6 +65,39 @@ def test_mistakes(run_dir: RunDir) -> None:
     assert "7 → 1" in shown
     assert "88 %" in shown
     assert "data:image/png" in shown
+
+
+@pytest.mark.parametrize(
+    ("stem", "wrong", "often"),
+    [
+        ("fashion_mnist", "Sneaker\n→ Trouser", "T-shirt/top is taken for Trouser"),
+        ("mine", "7 → 1", "0 is taken for 1"),
+    ],
+)
+def test_other_classes(run_dir: RunDir, stem: str, wrong: str, often: str) -> None:
+    """What is no digit is called a class, by its name where it has one, in all that is written."""
+    path, sample = run_dir.path / f"{stem}.npz", data.load("sample")
+    joined = sample.training.joined().train
+    arrays = (joined.images, joined.labels, sample.test.images, sample.test.labels)
+    np.savez(path, **dict(zip(data.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
+    info = run_dir.read_info().model_copy(update={"data": data.load(str(path)).info})
+    warned = info.data.model_copy(update={"warnings": ("something is odd",)})
+    run_dir.write_info(info.model_copy(update={"data": warned}))
+    run = study.load_run(run_dir.path)
+    figures = figures_of(run).values()
+    written = ["\n".join(texts(figure)) for figure in figures]
+    written += [page(run.info, run.trials), study.report([run.path]).read_text(encoding="utf-8")]
+    written[-1] = re.sub(r"<script.*?</script>", "", written[-1], flags=re.DOTALL)
+    confusion, mistakes, findings, report = written
+    assert "true class" in confusion
+    assert wrong in mistakes
+    for text in (findings, report):
+        assert f"most often {often}" in text
+        assert "something is odd" in text
+    assert "Which classes were taken for which" in report
+    for text in written:
+        assert not re.search(r"\bdigits?\b", text)
+        assert data.load(str(path)).info.name in text
 
 
 def test_data_elsewhere(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:

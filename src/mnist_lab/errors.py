@@ -37,8 +37,8 @@ class ExitCode(IntEnum):
     """What the process returns to the shell; scripts rely on these numbers."""
 
     DONE = 0
-    FAILED = 1  # no trial succeeded, data unusable, disk full, ...
-    USAGE = 2  # the command line or the settings are wrong; nothing was started
+    FAILED = 1  # no trial succeeded, disk full, ...
+    USAGE = 2  # the command line, the settings or an input are unusable; nothing was started
     DEFECT = 3  # an error of mnist-lab itself, with a traceback
     TIME_LIMIT = 75  # stopped at a time limit: run again to continue (EX_TEMPFAIL of sysexits.h)
     INTERRUPTED = 130  # 128 + SIGINT
@@ -80,6 +80,8 @@ class SettingsError(LabError):
 
 class DataError(LabError):
     """The data set is missing, damaged or of another kind."""
+
+    exit_code = ExitCode.USAGE
 
 
 class RunDirError(LabError):

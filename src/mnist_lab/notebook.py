@@ -110,8 +110,7 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     what = f"{settings.experiment} on {escape(info.data.name)}"
     done = f"{info.state}, {n_done} of {planned} trials done"
     lines = [f"<b>{escape(printable(name))}</b>: {what}, {done}"]
-    if info.data.notice:
-        lines.append(f"note: {escape(info.data.notice)}")
+    lines += [f"note: {escape(note)}" for note in info.data.notes]
     if best is not None and best.valid_error is not None:
         lines.append(
             f"best: trial {best.trial}, {escape(curves.describe(best.configuration))}, "

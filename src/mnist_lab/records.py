@@ -36,6 +36,7 @@ Seconds = Annotated[float, Field(ge=0, le=1e12)]
 Digit = Annotated[int, Field(ge=0, le=9)]
 # HpBandSter's id of a configuration: (iteration, stage it was sampled in, running index).
 HpBandSterId = tuple[Count, Count, Count]
+DIGITS = tuple("0123456789")  # the names of MNIST's classes
 State = Literal["waiting", "running", "complete", "failed"]
 
 
@@ -69,7 +70,8 @@ class DatasetInfo(Frozen):
     `source` is where it was found, an absolute path or `sample`; :func:`mnist_lab.data.load` takes
     it again. `is_mnist` is for the whole of MNIST, byte for byte. `digests` are the MD5 of each
     array as an IDX file, by the name of the published file. `notice` is what a reader of the
-    results must know; empty for MNIST.
+    results must know; empty for MNIST. `warnings` are what is odd about the data, one line each.
+    `classes` are the names of the ten classes, empty where nobody told; older records have neither.
     """
 
     name: Text
@@ -81,6 +83,24 @@ class DatasetInfo(Frozen):
     n_test: Count
     digests: dict[Text, Text]
     notice: Text
+    warnings: tuple[Text, ...] = ()
+    classes: tuple[Text, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that a reader of the results must know, one line each."""
+        return tuple(filter(None, (self.notice, *self.warnings)))
+
+    @property
+    def noun(self) -> str:
+        """What an image shows: a "digit", or "class" where that is not known."""
+        is_mnist = self.is_mnist or self.source == "sample"  # in older records too
+        return "digit" if is_mnist or self.classes == DIGITS else "class"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the ten classes, or their numbers."""
+        return self.classes if len(self.classes) == len(DIGITS) else DIGITS
 
 
 class Epoch(Frozen):

@@ -74,7 +74,7 @@ def _data() -> Iterator[Problem]:
         )
         return
     try:
-        data.load(quiet=True)
+        yield from map(Problem, data.load(quiet=True).info.warnings)
     except DataError as error:
         yield Problem(str(error), prevents_training=True)
 

@@ -89,8 +89,8 @@ def _print_outcome(run: Run, next_command: str, *, no_color: bool) -> None:
     if run.n_before:
         say(f"{run.n_before} of {len(run.trials)} trials were done before", markup=False)
     say(_table(run.info, run.trials))
-    if run.info.data.notice:
-        say(f"note: {run.info.data.notice}", markup=False)
+    for note in run.info.data.notes:
+        say(f"note: {note}", markup=False)
     for topic, text in _found(run):
         say(f"{topic}: {text}", markup=False)
     say(f"{duration(run.info.spent_s)} in all; wrote", markup=False)
@@ -136,6 +136,8 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         f"would train {what}, on {run.info.data.name}; {run.n_before} are done in {run.path}",
         markup=False,
     )
+    for note in run.info.data.notes:
+        say(f"note: {note}", markup=False)
 
 
 def status(path: Path, *, as_json: bool, no_color: bool) -> None:
@@ -155,8 +157,8 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
         f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left",
         markup=False,
     )
-    if info.data.notice:
-        say(f"note: {info.data.notice}", markup=False)
+    for note in info.data.notes:
+        say(f"note: {note}", markup=False)
     best = _best(info, trials)
     if best is not None and best.error is not None:  # no more: the other findings take a second
         say(
@@ -381,7 +383,7 @@ def _notes(row: SummaryRow) -> str:
 def _found(run: Run) -> list[Finding]:
     from mnist_lab.findings import findings
 
-    return findings(run.info.settings, run.trials, run.info.data.n_valid)
+    return findings(run.info.settings, run.trials, run.info.data.n_valid, run.info.data)
 
 
 def _print_json(value: dict[str, Any]) -> None:

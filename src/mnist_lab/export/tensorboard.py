@@ -73,7 +73,7 @@ def _study(info: RunInfo, names: Sequence[str], metrics: Sequence[str]) -> Itera
     results = [hparams.Metric(tag, display_name=tag.replace("_", " ")) for tag in metrics]
     yield _event(at, 0, hparams.hparams_config_pb(columns, results, time_created_secs=at))
     about = f"{info.settings.experiment} on {info.data.name}"
-    yield _event(at, 0, text_pb("study", ": ".join(filter(None, (about, info.data.notice)))))
+    yield _event(at, 0, text_pb("study", ": ".join((about, *info.data.notes))))
 
 
 def _training(

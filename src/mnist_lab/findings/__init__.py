@@ -16,22 +16,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnist_lab.config import StudySettings
-    from mnist_lab.records import Trial
+    from mnist_lab.records import DatasetInfo, Trial
     from mnist_lab.rundir import RunInfo
 
 __all__ = ["Finding", "findings", "page"]
 
 
-def findings(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:
+def findings(
+    settings: StudySettings,
+    trials: Sequence[Trial],
+    n_valid: int,
+    data: DatasetInfo | None = None,
+) -> list[Finding]:
     """What a study shows, the most useful first.
 
     Args:
         settings: of the study.
         trials: as far as they are; those that wait, run or failed count nowhere.
         n_valid: how many images validate.
+        data: what its classes are called; None: digits.
     """
     if any(trial.test is not None for trial in trials):
-        return tested.test(settings, trials)
+        return tested.test(settings, trials, data)
     if n_valid < 1:
         return groups.left_out(trials)
     study = sweeps.sweep if settings.space is None else searches.search
@@ -55,7 +61,10 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
         "",
         about,
         "",
-        *([f"- **note**: {data.notice}"] if data.notice else []),
-        *(f"- **{one.topic}**: {one.text}" for one in findings(settings, trials, data.n_valid)),
+        *(f"- **note**: {note}" for note in data.notes),
+        *(
+            f"- **{one.topic}**: {one.text}"
+            for one in findings(settings, trials, data.n_valid, data)
+        ),
     ]
     return "\n".join(lines) + "\n"

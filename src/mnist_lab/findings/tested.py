@@ -8,17 +8,20 @@ from mnist_lab import curves
 from mnist_lab.curves import percent
 from mnist_lab.findings import estimates, groups
 from mnist_lab.findings.words import Finding, between, capital, counted, points
+from mnist_lab.records import DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnist_lab.config import StudySettings
     from mnist_lab.curves import Confusion
-    from mnist_lab.records import Trial
+    from mnist_lab.records import DatasetInfo, Trial
 
 
-def test(settings: StudySettings, trials: Sequence[Trial]) -> list[Finding]:
-    """The findings of a test; there must be a score."""
+def test(
+    settings: StudySettings, trials: Sequence[Trial], data: DatasetInfo | None
+) -> list[Finding]:
+    """The findings of a test; there must be a score, and without `data` its classes are digits."""
     result = curves.confusion([trial.test for trial in trials if trial.test is not None])
     if result.error is None or result.interval is None or not result.n_images:
         return groups.left_out(trials)
@@ -35,7 +38,9 @@ def test(settings: StudySettings, trials: Sequence[Trial]) -> list[Finding]:
             f"{between(groups.wilson(mean, result.n_images))}."
         )
     found = [Finding("test error", text)]
-    return found + _seeds(result) + _digits(result) + groups.left_out(trials)
+    noun, names = (data.noun, data.class_names) if data else ("digit", DIGITS)
+    by_class = _classes(result, noun, names)
+    return found + _seeds(result) + by_class + groups.left_out(trials)
 
 
 def _seeds(result: Confusion) -> list[Finding]:
@@ -59,17 +64,17 @@ def _seeds(result: Confusion) -> list[Finding]:
     return [Finding("seeds", text)]
 
 
-def _digits(result: Confusion) -> list[Finding]:
-    """The digits with the lowest and the highest error, and the most frequent confusion."""
-    known = [(error, digit) for digit, error in enumerate(result.class_errors) if error is not None]
+def _classes(result: Confusion, noun: str, names: Sequence[str]) -> list[Finding]:
+    """The classes with the lowest and the highest error, and the most frequent confusion."""
+    known = [(error, at) for at, error in enumerate(result.class_errors) if error is not None]
     if len(known) < 2 or min(known)[0] == max(known)[0]:  # noqa: PLR2004 - nothing to compare
         return []
     n = len(result.errors)
     ends = []
-    for error, digit in (min(known), max(known)):
-        n_images = round(sum(result.matrix[digit]) / n)
+    for error, at in (min(known), max(known)):
+        n_images = round(sum(result.matrix[at]) / n)
         interval = groups.wilson(error, n_images)
-        ends.append(f"{percent(error)} for {digit} ({between(interval)}, {n_images:,} images)")
+        ends.append(f"{percent(error)} for {names[at]} ({between(interval)}, {n_images:,} images)")
     times, true, predicted = max(
         (count, -row, -column)
         for row, counts in enumerate(result.matrix)
@@ -77,8 +82,8 @@ def _digits(result: Confusion) -> list[Finding]:
         if row != column
     )
     text = (
-        f"By digit the test error goes from {ends[0]} to {ends[1]}, 95 % Wilson intervals; most "
-        f"often {-true} is taken for {-predicted}, {counted(times, 'time')} in {n} "
+        f"By {noun} the test error goes from {ends[0]} to {ends[1]}, 95 % Wilson intervals; most "
+        f"often {names[-true]} is taken for {names[-predicted]}, {counted(times, 'time')} in {n} "
         f"repeat{'s' * (n > 1)}."
     )
-    return [Finding("digits", text)]
+    return [Finding("digits" if noun == "digit" else "classes", text)]

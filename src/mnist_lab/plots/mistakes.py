@@ -1,4 +1,4 @@
-"""The figures of a test: which digits were taken for which, and what they look like."""
+"""The figures of a test: which classes were taken for which, and what they look like."""
 
 from __future__ import annotations
 
@@ -23,30 +23,33 @@ if TYPE_CHECKING:
     from mnist_lab.plots.page import Caption
 
 
-_DIGITS_IN_ROW = 10
+_IN_ROW = 10
 _MOST_SHOWN = 30
-_DIGIT = 0.62  # inches, the side of an image
+_SIDE = 0.62  # inches, the side of an image
 
 
 @styled()
 def confusion(numbers: curves.Confusion, caption: Caption) -> Figure:
-    """Which digits were taken for which (counts of images), and the error of each class."""
+    """Which classes were taken for which (counts of images), and the error of each class."""
     error, interval = numbers.error, numbers.interval
     if error is None or interval is None:
         figure = new_page("Test error", "", caption, height=4.6)
         say(add_axes(figure, LEFT, BOTTOM, 6.8, 3.6), "no test result")
         return figure
+    room = 0.5 if _are_words(caption.classes) else 0.0  # inches, for the names of the classes
     of, summed = (" of the mean", f", summed over {error.n} repeats") if error.n > 1 else ("", "")
     figure = new_page(
         f"Test error {percent(error.mean, error.sd)} "
         f"(95 % interval{of}: {percent(interval.low)} to {percent(interval.high)})",
         f"Counts of {numbers.n_images:,} images{summed}; grey: right; empty: none.",
         caption,
-        height=6.1,
+        height=6.1 + room,
     )
-    matrix_axes = add_axes(figure, LEFT, BOTTOM, 5.0, 5.0)
-    _draw_matrix(matrix_axes, np.array(numbers.matrix))
-    _draw_class_errors(add_axes(figure, LEFT + 5.15, BOTTOM, 1.5, 5.0), numbers.class_errors)
+    matrix_axes = add_axes(figure, LEFT + room, BOTTOM + room, 5.0 - room, 5.0)
+    _draw_matrix(matrix_axes, np.array(numbers.matrix), caption)
+    _draw_class_errors(
+        add_axes(figure, LEFT + 5.15, BOTTOM + room, 1.5, 5.0), numbers.class_errors, caption.noun
+    )
     return figure
 
 
@@ -57,7 +60,7 @@ def mistakes(
     numbers: curves.Confusion,
     caption: Caption,
 ) -> Figure:
-    """The misclassified digits: the true one, the predicted one, and how confidently.
+    """The misclassified images: the true class, the predicted one, and how confidently.
 
     Args:
         wrong: the mistakes, the worst first; as many as there is room for are shown.
@@ -65,28 +68,35 @@ def mistakes(
         numbers: the whole of the test.
         caption: where the figure comes from.
     """
-    shown = wrong[:_MOST_SHOWN]
-    n_rows = math.ceil(len(shown) / _DIGITS_IN_ROW) or 1
+    shown, noun, names = wrong[:_MOST_SHOWN], caption.noun, caption.classes
+    what = "digits" if noun == "digit" else "images"
+    n_rows = math.ceil(len(shown) / _IN_ROW) or 1
     n_repeats = len(numbers.errors)
-    n_wrong = sum(sum(row) - row[digit] for digit, row in enumerate(numbers.matrix))
-    key = "Below each: true → predicted digit, and the probability that the prediction was given."
+    n_wrong = sum(sum(row) - row[at] for at, row in enumerate(numbers.matrix))
+    key = f"Below each: true → predicted {noun}, and the probability that the prediction was given."
     if n_repeats > 1:
         key += f" Those that most of the {n_repeats} repeats get wrong come first (n: how many)."
         of = f"of {n_wrong:,} mistakes in {n_repeats} repeats"
     else:
         of = f"the most confident of {n_wrong:,}" if len(shown) < n_wrong else "all of them"
     title = (
-        f"Misclassified test digits: {len(shown)}, {of}" if shown else "Misclassified test digits"
+        f"Misclassified test {what}: {len(shown)}, {of}" if shown else f"Misclassified test {what}"
     )
-    pitch = _DIGIT + 0.42
+    # A word has a line of its own.
+    arrow, lines = ("\n→ ", 3) if _are_words(names) else (" → ", 2)
+    pitch = _SIDE + 0.18 + 0.12 * lines
     figure = new_page(title, key, caption, height=pitch * n_rows + 0.45)
     if not shown:
-        said = "no test digit is misclassified" if n_repeats else "no test result"
-        say(add_axes(figure, LEFT, 0.4, 6.8, _DIGIT), said)
+        said = (
+            f"no test {'digit' if noun == 'digit' else 'image'} is misclassified"
+            if n_repeats
+            else "no test result"
+        )
+        say(add_axes(figure, LEFT, 0.4, 6.8, _SIDE), said)
     for index, one in enumerate(shown):
-        row, column = divmod(index, _DIGITS_IN_ROW)
-        left, bottom = 0.3 + 0.75 * column, 0.4 + 0.38 + pitch * (n_rows - 1 - row)
-        axes = add_axes(figure, left, bottom, _DIGIT, _DIGIT)
+        row, column = divmod(index, _IN_ROW)
+        left, bottom = 0.3 + 0.75 * column, 0.4 + 0.14 + 0.12 * lines + pitch * (n_rows - 1 - row)
+        axes = add_axes(figure, left, bottom, _SIDE, _SIDE)
         axes.imshow(images[one.image], cmap="gray_r", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
@@ -95,8 +105,16 @@ def mistakes(
         confidence = _confidence(one.confidence)
         if n_repeats > 1:
             confidence += f", n={one.n_repeats}"
-        axes.set_xlabel(f"{one.true} → {one.predicted}\n{confidence}", fontsize=LABEL_POINTS - 1)
+        axes.set_xlabel(
+            f"{names[one.true]}{arrow}{names[one.predicted]}\n{confidence}",
+            fontsize=LABEL_POINTS - 1,
+        )
     return figure
+
+
+def _are_words(names: Sequence[str]) -> bool:
+    """Whether the names of classes take more room than numbers."""
+    return any(len(name) > 3 for name in names)  # noqa: PLR2004 - characters
 
 
 def _confidence(share: float) -> str:
@@ -106,7 +124,7 @@ def _confidence(share: float) -> str:
     return f"{percents:.0f} %" if percents < almost else f"{min(percents, 99.9):.1f} %"
 
 
-def _draw_matrix(axes: Axes, matrix: NDArray[np.int64]) -> None:
+def _draw_matrix(axes: Axes, matrix: NDArray[np.int64], caption: Caption) -> None:
     """The counts `(10, 10)`, row true and column predicted; the diagonal is muted."""
     n_classes = len(matrix)
     wrong = np.where(np.eye(n_classes, dtype=bool), np.nan, matrix)
@@ -119,23 +137,24 @@ def _draw_matrix(axes: Axes, matrix: NDArray[np.int64]) -> None:
             at = column + 0.5, row + 0.5
             axes.text(*at, f"{count:,}", ha="center", va="center", color=color)
     middles = np.arange(n_classes) + 0.5
-    axes.set_xticks(middles, [str(digit) for digit in range(n_classes)])
-    axes.set_yticks(middles, [str(digit) for digit in range(n_classes)])
-    axes.set(xlabel="predicted digit", ylabel="true digit", ylim=(n_classes, 0))
+    names = caption.classes[:n_classes]
+    axes.set_xticks(middles, names, rotation=90 if _are_words(names) else 0)
+    axes.set_yticks(middles, names)
+    axes.set(xlabel=f"predicted {caption.noun}", ylabel=f"true {caption.noun}", ylim=(n_classes, 0))
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
 
 
-def _draw_class_errors(axes: Axes, errors: Sequence[float | None]) -> None:
+def _draw_class_errors(axes: Axes, errors: Sequence[float | None], noun: str) -> None:
     """A bar for each class, in line with its row of the matrix."""
     longest = max((error for error in errors if error), default=1.0)
-    for digit, error in enumerate(errors):
+    for at, error in enumerate(errors):
         share = (error or 0.0) / longest
-        axes.barh(digit + 0.5, share, height=0.6, color=SKY)
+        axes.barh(at + 0.5, share, height=0.6, color=SKY)
         text = "no image" if error is None else percent(error)
-        axes.text(share + 0.05, digit + 0.5, text, va="center", fontsize=LABEL_POINTS)
+        axes.text(share + 0.05, at + 0.5, text, va="center", fontsize=LABEL_POINTS)
     axes.set(xlim=(0, 1.7), ylim=(len(errors), 0), xticks=[], yticks=[])
-    axes.set_xlabel("error of the true digit")
+    axes.set_xlabel(f"error of the true {noun}")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)

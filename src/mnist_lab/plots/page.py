@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from mnist_lab.plots.style import GREY, INK, LABEL_POINTS, RED, styled
+from mnist_lab.records import DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ class Caption(NamedTuple):
 
     `notice` is what the reader must know about the data (`DatasetInfo.notice`) and stands below the
     title; the rest is small print: `n` says how many (`n = 5`), `version` is of mnist-lab, `common`
-    is what all trainings have in common.
+    is what all trainings have in common. `noun` and `classes` are what an image shows, one of ten.
     """
 
     data_name: str
@@ -46,6 +47,8 @@ class Caption(NamedTuple):
     date: str
     version: str
     common: str = ""
+    noun: str = "digit"
+    classes: tuple[str, ...] = DIGITS
 
 
 def save(figure: Figure) -> dict[str, bytes]:

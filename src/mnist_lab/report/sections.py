@@ -42,7 +42,7 @@ _ALTERNATIVES = {
     "hyperparameters": "The error of each trial against each hyperparameter",
     "parallel_coordinates": "A line for each trial through its hyperparameters and its error",
     "mistakes": "The misclassified test images, the most confident mistakes first",
-    "confusion": "Which digits were taken for which",
+    "confusion": "Which {nouns} were taken for which",
     "spending": "The lowest error so far against the epochs spent, for each run",
 }
 
@@ -52,15 +52,19 @@ def joined(parts: Iterable[Markup]) -> Markup:
     return Markup("\n").join(parts)
 
 
-def figure(name: str, svg: bytes) -> Markup:
-    """A figure as an image: whatever an SVG holds, no script in an image runs."""
+def figure(name: str, svg: bytes, nouns: str = "") -> Markup:
+    """A figure as an image: whatever an SVG holds, no script in an image runs.
+
+    `nouns` is what a class is called, in the plural.
+    """
     return Markup(
         '<div class="wide"><img class="figure" alt="{}" src="data:image/svg+xml;base64,{}"></div>'
-    ).format(_ALTERNATIVES.get(name, name), base64.b64encode(svg).decode())
+    ).format(_ALTERNATIVES.get(name, name).format(nouns=nouns), base64.b64encode(svg).decode())
 
 
 def run(one: Reported, number: int) -> Markup:
     """Everything about a run, as a section; the script finds it by its `number`."""
+    nouns = {"class": "classes"}.get(one.info.data.noun, f"{one.info.data.noun}s")
     return Markup('<section class="run" id="run-{}" data-run="{}">\n{}\n</section>').format(
         number,
         number,
@@ -69,7 +73,7 @@ def run(one: Reported, number: int) -> Markup:
                 _head(one),
                 _findings(one),
                 Markup('<div class="figures">{}</div>').format(
-                    joined(figure(*each) for each in one.figures.items())
+                    joined(figure(*each, nouns) for each in one.figures.items())
                 ),
                 _charts(one),
                 _trials(one),
@@ -123,7 +127,6 @@ def _head(one: Reported) -> Markup:
     done = f"{tally.complete} of {counted(planned, 'trial')} complete" + (
         f" ({fates})" if fates else ""
     )
-    notice = info.data.notice
     label = "" if one.label == info.settings.experiment else f"{one.label}: "
     return Markup(
         "<h2>{}</h2>\n<p class='question'>{}</p>\n<p>{}</p>\n"
@@ -137,7 +140,7 @@ def _head(one: Reported) -> Markup:
         counted(one.n_epochs, "epoch"),
         one.training_s,
         info.started[:16].replace("T", " ") + " UTC",
-        Markup("\n<p class='notice'>{}</p>").format(notice) if notice else "",
+        joined(Markup("\n<p class='notice'>{}</p>").format(note) for note in info.data.notes),
     )
 
 
@@ -160,7 +163,8 @@ def _asked(one: Reported) -> str:
 
 
 def _findings(one: Reported) -> Markup:
-    found = findings(one.info.settings, list(one.trials), one.info.data.n_valid)
+    data = one.info.data
+    found = findings(one.info.settings, list(one.trials), data.n_valid, data)
     if not found:
         return Markup("<h3>Findings</h3>\n<p>None yet: no trial is complete.</p>")
     items = (Markup("<li><b>{}</b>: {}</li>").format(*each) for each in found)

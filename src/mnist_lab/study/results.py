@@ -60,7 +60,7 @@ def write_results(run: Run, note: Callable[[str], None]) -> list[Path]:
 def draw(run: Run, note: Callable[[str], None] | None = None) -> list[Path]:
     """Draw the figures of a run from its records alone.
 
-    The misclassified digits are looked up in the run's data set, where it is on this machine.
+    The misclassified images are looked up in the run's data set, where it is on this machine.
 
     Args:
         run: the run.
@@ -144,7 +144,7 @@ def sampled(space: ConfigurationSpace) -> list[curves.SampledHyperparameter]:
 def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Figure]:
     """The figures of a run by name, drawn from its records.
 
-    The misclassified digits are looked up in the run's data set, where it is on this machine.
+    The misclassified images are looked up in the run's data set, where it is on this machine.
 
     Args:
         run: the run.
@@ -201,7 +201,8 @@ def _test_images(
                 why = f"the records name images beyond the {len(images):,} of {place}"
             except DataError as problem:
                 why = why or problem
-    note(f"no figure of the misclassified digits: {why}")
+    what = "digits" if run.info.data.noun == "digit" else "images"
+    note(f"no figure of the misclassified {what}: {why}")
     return None
 
 
@@ -220,6 +221,8 @@ def _caption(run: Run) -> Caption:
         n=counted,
         date=run.info.started[:10],
         version=__version__,
+        noun=run.info.data.noun,
+        classes=run.info.data.class_names,
         common=""
         if settings.space
         else curves.describe(settings.base, without=VARIED.get(settings.experiment)),

@@ -106,8 +106,9 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
             run = run._replace(files=tuple(files))
         else:
             places, remark = looked.result()
-            if remark:
-                watch.note(remark)
+            for one in (*info.warnings, remark):
+                if one:
+                    watch.note(one)
             host = options.get("host") or machine.LOOPBACK
             with datasets.share(data.training_on(settings.fit_on), data.test) as shared:
                 del data  # the workers have it

@@ -1,0 +1,243 @@
+"""What four arrays must be to be a data set; where they are not, what makes them so, or nothing.
+
+An expression in an error is one that turns the very array at hand (`x` or `y`, as saved) into what
+is asked for. Where the array leaves two of them open, none is given: data that are scrambled but of
+the right shape would be trained on without a word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_lab.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+IMAGE_SIDE = 28  # pixels
+N_CLASSES = 10
+DARKEST = 128  # the least maximum of pixels that use their 8 bits
+
+_MIN_TRAIN = 12  # images; enough for two to validate
+_N = -1  # in a shape: any number of images
+_PIXELS = IMAGE_SIDE**2
+# What makes images (n, 28, 28) of other shapes.
+_AXES = (
+    ((_N, 28, 28), "x"),
+    ((28, 28, _N), "np.moveaxis(x, -1, 0)"),
+    ((28, _N, 28), "np.moveaxis(x, 1, 0)"),
+    ((_N, 28, 28, 1), "x[..., 0]"),
+    ((_N, 1, 28, 28), "x[:, 0]"),
+    ((28, 28, 1, _N), "np.moveaxis(x[:, :, 0], -1, 0)"),
+    ((_N, _PIXELS), "x.reshape(-1, 28, 28)"),
+    ((_N, _PIXELS, 1), "x.reshape(-1, 28, 28)"),
+    ((_N, 1, _PIXELS), "x.reshape(-1, 28, 28)"),
+    ((_PIXELS, _N), "x.T.reshape(-1, 28, 28)"),
+    ((_N, 28, 28, 3), "x.mean(axis=-1)"),
+    ((_N, 3, 28, 28), "x.mean(axis=1)"),
+    ((28, 28, 3, _N), "np.moveaxis(x.mean(axis=2), -1, 0)"),
+    ((_N, 28, 28, 4), "x[..., :3].mean(axis=-1)"),  # the fourth is opacity
+    ((_N, 4, 28, 28), "x[:, :3].mean(axis=1)"),
+)
+# What makes pixels from 0 to 255 of other numbers, a * x + b: as divided by 255, by 256, from -1 to
+# 1, from -0.5 to 0.5, standardised by MNIST's mean and deviation, as they are, and of 16 bits.
+_SCALES = (
+    ("{x} * 255", 255, 0),
+    ("{x} * 256", 256, 0),
+    ("({x} + 1) * 127.5", 127.5, 127.5),
+    ("({x} + 0.5) * 255", 255, 127.5),
+    ("({x} * 0.3081 + 0.1307) * 255", 0.3081 * 255, 0.1307 * 255),
+    ("{x}", 1, 0),
+    ("{x} / 257", 1 / 257, 0),
+)
+_NEAR = 0.1  # of a whole number: what half precision leaves of a pixel
+_N_LOOKED_AT = 1_000_000  # pixels, enough to see whether all are whole numbers
+
+
+def checked(raw: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[np.uint8]]:
+    """Images (n, 28, 28) and labels (n,), all as bytes, by their npz keys.
+
+    Raises:
+        DataError: they are something else; says what, and what to do where that is certain.
+    """
+    _refuse_misplaced(raw, source)
+    arrays = {}
+    for part, word in (("train", "training"), ("test", "test")):
+        images, labels = raw[f"x_{part}"], raw[f"y_{part}"]
+        _check_images(images, labels, word, source)
+        _check_labels(labels, len(images), word, source)
+        arrays[f"x_{part}"] = np.ascontiguousarray(images)
+        arrays[f"y_{part}"] = labels.astype(np.uint8)
+    return arrays
+
+
+def _refuse_misplaced(raw: Mapping[str, NDArray[Any]], source: str) -> None:
+    """Refuse arrays under each other's names."""
+    pairs = [
+        (f"x_{part}", f"y_{part}")
+        for part in ("train", "test")
+        if raw[f"y_{part}"].ndim > 1
+        and 0 < _PIXELS * len(raw[f"y_{part}"]) <= raw[f"y_{part}"].size
+        if raw[f"x_{part}"].size <= N_CLASSES * len(raw[f"y_{part}"])
+    ]
+    n = {key: array.shape[:1] for key, array in raw.items()}
+    if n["y_train"] == n["x_test"] != n["x_train"] == n["y_test"]:
+        pairs.append(("y_train", "y_test"))  # or the images, which comes to the same
+    for one, other in pairs:
+        raise DataError(
+            "x_train and x_test hold images, y_train and y_test one label for each of them",
+            received=f"{one} {raw[one].shape} and {other} {raw[other].shape} in {source}",
+            next_step=f"swap {one} and {other}",
+        )
+
+
+def _check_images(images: NDArray[Any], labels: NDArray[Any], word: str, source: str) -> None:
+    n, side = len(images) if images.ndim else 0, IMAGE_SIDE
+    if images.shape != (n, side, side) or images.dtype != np.uint8:
+        raise DataError(
+            f"the {word} images are an array (n, {side}, {side}) of bytes from 0 to 255 (uint8)",
+            received=f"{images.dtype} {images.shape} in {source}",
+            next_step=_image_advice(images, labels),
+        )
+    least = _MIN_TRAIN if word == "training" else 1
+    if n < least:
+        raise DataError(
+            f"the {word} images number at least {least}",
+            received=f"{n} in {source}",
+            next_step="give a larger data set",
+        )
+
+
+def _image_advice(x: NDArray[Any], labels: NDArray[Any]) -> str:
+    """What to do to images of another shape or type."""
+    fitting = {
+        pattern.index(_N): axes
+        for pattern, axes in _AXES
+        if len(pattern) == x.ndim
+        and all(length in {_N, real} for length, real in zip(pattern, x.shape, strict=True))
+    }
+    if len(fitting) > 1:  # the labels tell which axis counts the images, unless two are as long
+        fitting = {
+            at: axes for at, axes in fitting.items() if labels.shape[:1] == x.shape[at : at + 1]
+        }
+    axes = next(iter(fitting.values()), "")
+    if len(fitting) > 1:
+        return (
+            "which axis counts the images is not to be seen from that: save them with the images "
+            "along the first axis"
+        )
+    if not axes and x.ndim >= 3 and x.shape[:1] == labels.shape[:1]:  # noqa: PLR2004 - images
+        axes = _cropped(x)
+        if not axes:
+            return f"resize each image to {IMAGE_SIDE} by {IMAGE_SIDE} pixels, in grey"
+    expression = axes and _bytes_of(x, axes)
+    return f"save {expression}" if expression else "save the images as such an array"
+
+
+def _cropped(x: NDArray[Any]) -> str:
+    """The middle of images (n, s, s), as an expression, if there is nothing around it."""
+    margin, odd = divmod(x.shape[1] - IMAGE_SIDE, 2)
+    if x.ndim != 3 or x.shape[1] != x.shape[2] or margin < 1 or odd:  # noqa: PLR2004 - (n, s, s)
+        return ""
+    middle = slice(margin, -margin)
+    around = np.ones(x.shape[1:], bool)
+    around[middle, middle] = False
+    if (x[:, around] != x.min()).any():
+        return ""
+    return f"x[:, {margin}:-{margin}, {margin}:-{margin}]"
+
+
+def _bytes_of(x: NDArray[Any], axes: str) -> str:
+    """The expression that makes bytes of `axes`, one for `x`; "" where that stays open."""
+    is_mean = "mean" in axes
+    if x.dtype == np.uint8:
+        return f"{axes}.round().astype('uint8')" if is_mean else axes
+    if x.dtype.kind not in "biuf" or not x.size:
+        return ""
+    low, high = float(x.min()), float(x.max())
+    if x.dtype == np.int8 and low < 0:
+        return "" if is_mean else f"{axes}.view('uint8')"
+    sample = x.ravel()[:_N_LOOKED_AT].astype(np.float64)
+    whole = ""
+    for text, scale, offset in _SCALES:
+        ends, pixels = (scale * low + offset, scale * high + offset), scale * sample + offset
+        if (
+            ends[0] >= -_NEAR
+            and DARKEST <= ends[1] <= 255 + _NEAR
+            and np.abs(pixels - pixels.round()).max() < _NEAR
+        ):
+            whole = text
+            break
+    else:  # no pixels that were bytes: resized ones, say, which fill their range
+        if low >= 0 and 0.5 < high <= 1:  # noqa: PLR2004 - ends of ranges
+            whole = "{x} * 255"
+        elif low >= 0 and DARKEST <= high <= 255:  # noqa: PLR2004
+            whole = "{x}"
+        elif -1 <= low < -0.9 and 0.9 < high <= 1:  # noqa: PLR2004
+            whole = "({x} + 1) * 127.5"
+    if whole == "{x}":
+        rounded = ".round()" if x.dtype.kind == "f" or is_mean else ""
+        return f"{axes}{rounded}.astype('uint8')"
+    return whole and f"({whole.format(x=axes)}).round().astype('uint8')"
+
+
+def _check_labels(labels: NDArray[Any], n: int, word: str, source: str) -> None:
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"the {word} labels stay integers, one for each image, not one-hot",
+            received=f"{labels.dtype} {labels.shape} for {n} images in {source}",
+            next_step=_label_advice(labels, n),
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= N_CLASSES:
+        n_classes = len(np.unique(labels))
+        raise DataError(
+            f"the {word} labels go from 0 to {N_CLASSES - 1}",
+            received=f"{low} to {high} in {source}",
+            next_step=_range_advice(low, high, n_classes),
+        )
+
+
+def _label_advice(y: NDArray[Any], n: int) -> str:
+    """What to do to labels of another shape or type."""
+    if y.ndim == 2 and 1 in y.shape and y.size == n:  # noqa: PLR2004 - a column or a row
+        flat = "y.ravel()"
+    elif y.shape == (n,):
+        flat = "y"
+    else:
+        return _one_hot_advice(y, n)
+    values = y.ravel()
+    if values.dtype.kind in "US":
+        if not np.char.isdigit(values).all():
+            return f"number the classes from 0 to {N_CLASSES - 1}"
+    elif values.dtype.kind not in "biuf" or not (values == values.round()).all():
+        return "save the number of each image's class"
+    return f"save {flat}" if values.dtype.kind in "iu" else f"save {flat}.astype('int64')"
+
+
+def _one_hot_advice(y: NDArray[Any], n: int) -> str:
+    fitting = []
+    if y.ndim == 2 and y.dtype.kind in "biuf" and y.size:  # noqa: PLR2004 - images and classes
+        for axis in (0, 1):
+            is_one = (y == y.max(axis=axis, keepdims=True)).sum(axis=axis) == 1
+            if y.shape[1 - axis] == n and y.shape[axis] <= N_CLASSES and is_one.all():
+                fitting.append(f"save y.argmax(axis={axis})")
+        if n not in y.shape or min(y.shape) > N_CLASSES:
+            return f"save one label from 0 to {N_CLASSES - 1} for each image"
+    return fitting[0] if len(fitting) == 1 else "save one label for each image"
+
+
+def _range_advice(low: int, high: int, n_classes: int) -> str:
+    if low < 0 and high == N_CLASSES - 1:
+        return "leave out what has no class: keep = y >= 0; x, y = x[keep], y[keep]"
+    if n_classes > N_CLASSES:
+        return f"the network tells {N_CLASSES} classes apart: keep {N_CLASSES} of the {n_classes}"
+    if n_classes == N_CLASSES == high - low + 1:
+        if low == 1:
+            return "save y - 1 if the classes count from 1, or y % 10 if 10 stands for the digit 0"
+        return f"save y {'-' if low > 0 else '+'} {abs(low)}"
+    return f"number the classes from 0 to {N_CLASSES - 1}, alike in training and test"
