@@ -278,12 +278,14 @@ def test_the_next_start_cleans_up(tmp_path: Path) -> None:
     for name in (*left, *stay):
         (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         (run.path / name).touch()
-    # Of a process that began later than the file, and has its number.
-    (again := run.path / f".curves.json.{os.getpid()}-0123abcd").touch()
+    # Of a process that began later than the file, and has its number; and what no other writes.
+    (again := run.path / f".report.html.{os.getpid()}-0123abcd").touch()
+    (only := run.path / f".curves.json.{os.getppid()}-0123abcd").touch()
     os.utime(again, (0, 0))
     with run.locked():
         assert not [name for name in left if (run.path / name).exists()]
         assert not again.exists()
+        assert not only.exists()
     assert not [name for name in stay if not (run.path / name).exists()]
 
 

@@ -157,6 +157,7 @@ def test_trials_of_other_settings(tmp_path: Path, size: int, error: str) -> None
         experiment="hyperband", values=None, iters=1, min_epochs=1, space=space_file
     ).model_copy(update={"base": TrainConfig(epochs=2)})
     run_dir.write_info(run_info(settings=settings))
+    assert "incumbent" in drawn(run_dir)[0]  # no trial yet
     write_events(run_dir, *whole_trial(filter_size=size, learning_rate=0.01))
     if error:
         with pytest.raises(RunDirError, match=error):

@@ -66,6 +66,11 @@ def command(
     return line if piped is None else f"printf %s {shlex.quote(json.dumps(piped))} | {line}"
 
 
+def quoted(path: Path) -> str:
+    """A path as one word that is typed into a shell."""
+    return shlex.quote(printable(str(path)))
+
+
 def _digest(space: dict[str, Any]) -> str:
     parts = [space.get(key) for key in ("hyperparameters", "conditions", "forbiddens")]
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

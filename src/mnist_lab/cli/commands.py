@@ -139,11 +139,12 @@ def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -
     mnist-lab random-search --iters 50 --space configs/wide-space.json
     """
     from mnist_lab import study
+    from mnist_lab.commands import quoted
     from mnist_lab.rundir import RunDir
 
     run, show = _study_and_show(options)
     result = study.random_search(iters=iters, epochs=epochs, space=space, **run)
-    show(result, f"mnist-lab test --config {RunDir(result.path).best}")
+    show(result, f"mnist-lab test --config {quoted(RunDir(result.path).best)}")
 
 
 @mnist_lab.command("hyperband")
@@ -203,6 +204,7 @@ def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options:
     mnist-lab test --config best.json --epochs 20 --repeats 10
     """
     from mnist_lab import study
+    from mnist_lab.commands import quoted
     from mnist_lab.config import TrainConfig, check, read_train_config
 
     chosen = read_train_config(config)
@@ -210,7 +212,7 @@ def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options:
         chosen = check(TrainConfig, chosen.model_dump() | {"epochs": epochs}, source="--epochs")
     run, show = _study_and_show(options)
     result = study.test(chosen, repeats=repeats, fit_on=fit_on, **run)
-    show(result, f"mnist-lab report {result.path}")
+    show(result, f"mnist-lab report {quoted(result.path)}")
 
 
 @mnist_lab.command("train")
@@ -440,12 +442,13 @@ def doctor(**output: Any) -> None:
 
 def _halving(experiment: str, iters: int, space: Path | None, options: dict[str, Any]) -> None:
     from mnist_lab import study
+    from mnist_lab.commands import quoted
     from mnist_lab.rundir import RunDir
 
     epochs = {name: options.pop(name) for name in ("min_epochs", "max_epochs")}
     run, show = _study_and_show(options)
     result = getattr(study, experiment)(iters=iters, space=space, **epochs, **run)
-    show(result, f"mnist-lab test --config {RunDir(result.path).best}")
+    show(result, f"mnist-lab test --config {quoted(RunDir(result.path).best)}")
 
 
 def _study_and_show(options: dict[str, Any]) -> tuple[Options, Any]:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_lab import curves
-from mnist_lab.commands import command
+from mnist_lab.commands import command, quoted
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
 from mnist_lab.rundir import RunDir, RunInfo
@@ -209,9 +209,9 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
     bests = [run_dir.best for run_dir in map(RunDir, run_dirs) if run_dir.best.exists()]
     unfinished = [path for path in run_dirs if RunDir(path).read_info().state != "complete"]
     if unfinished:
-        next_command = f"mnist-lab status {unfinished[0]}"
+        next_command = f"mnist-lab status {quoted(unfinished[0])}"
     elif bests:
-        next_command = f"mnist-lab test --config {bests[0]}"
+        next_command = f"mnist-lab test --config {quoted(bests[0])}"
     else:
         next_command = "mnist-lab random-search --iters 50"
     say = _console(no_color=no_color).print

@@ -66,11 +66,11 @@ def incumbent(numbers: curves.Incumbents, caption: Caption) -> Figure:
             axes.plot(at, [0.96] * len(at), marker, color=color, transform=edge, label=fate)
     if numbers.incumbent and numbers.at:
         _mark_incumbent(axes, numbers.counted_in, numbers.at, numbers.incumbent)
-    if points:
+    if named := axes.get_legend_handles_labels()[0]:  # none where no trial has ended
         axes.legend(
             loc="lower right",
             bbox_to_anchor=(1.01, 1.0),
-            ncols=math.ceil(len(axes.get_legend_handles_labels()[0]) / n_lines),
+            ncols=math.ceil(len(named) / n_lines),
             columnspacing=1.1,
             handletextpad=0.4,
             frameon=False,

@@ -141,11 +141,13 @@ class RunDir:
 
         Whoever draws or exports does not hold the run, so theirs stay as long as they live.
         """
-        inside = (self.checkpoints, self.hpbandster, self.export)
-        folders = [self.path, *(one for one in inside if not one.is_symlink())]
-        for folder in folders:
-            for path in folder.rglob(".*") if folder == self.export else folder.glob(".*"):
-                if is_leftover(path):
+        drawn = (".png.", ".svg.", f".{self.report.name}.")
+        for folder in (self.path, self.checkpoints, self.hpbandster, self.export):
+            exported = folder == self.export
+            if folder != self.path and folder.is_symlink():
+                continue
+            for path in folder.rglob(".*") if exported else folder.glob(".*"):
+                if is_leftover(path, may_live=exported or any(one in path.name for one in drawn)):
                     with suppress(OSError):  # it can wait
                         path.unlink()
 

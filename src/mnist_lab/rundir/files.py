@@ -139,16 +139,18 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
             temporary.unlink()
 
 
-def is_leftover(path: Path) -> bool:
+def is_leftover(path: Path, *, may_live: bool) -> bool:
     """Whether a process that was killed left this file of a run behind, half written.
 
-    The process is known by the number in the file's name, and by having begun before the file did;
-    of another machine's no more than its number is known.
+    Args:
+        path: the file.
+        may_live: a living process may be writing it. It is known by the number in the file's name,
+            and by having begun before the file did; one of another machine counts as killed.
     """
     match = _TEMPORARY.fullmatch(path.name)
     if match is None:
         return False
-    if match[1] is None:
+    if match[1] is None or not may_live:
         return True
     import psutil  # only where something was left
 

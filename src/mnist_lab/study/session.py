@@ -16,6 +16,7 @@ from rich.console import Console
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
+from mnist_lab.commands import quoted
 from mnist_lab.config import describe_brackets
 from mnist_lab.curves import n_ended
 from mnist_lab.errors import StudyError, TimeLimit
@@ -255,8 +256,8 @@ class _Session:
             path = self._run_dir.write_token(token)
             if host != machine.LOOPBACK or not used:
                 watch.note(
-                    f"workers join with mnist-lab worker {self._run_dir.path}, or --join {place} "
-                    f"and a copy of {path} as --token"
+                    f"workers join with mnist-lab worker {quoted(self._run_dir.path)}, or "
+                    f"--join {place} and a copy of {path} as --token"
                 )
 
         if self._settings.brackets:
