@@ -263,8 +263,13 @@ def test_train_space_and_doctor() -> None:
     shown = json.loads(lab("space", "--json").stdout)
     filters = next(one for one in shown["hyperparameters"] if one["name"] == "num_filters")
     assert 20 <= filters["median"] <= 25  # the geometric mean of 8 and 64 is 22.6
-    assert Path("results/space/search_space.png").exists()
+    assert shown["files"] == []
+    assert not Path("results/space").exists()  # nobody asked for a figure
+    shown = json.loads(lab("space", "--json", "--out", "drawn").stdout)
+    assert all(Path(path).parts[0] == "drawn" and Path(path).exists() for path in shown["files"])
+    assert len(shown["files"]) == 2
     assert "does not mean powers of two" in lab("space").stdout
+    assert Path("results/space/search_space.png").exists()
     assert "ready to train" in lab("doctor").stdout
 
 

@@ -20,6 +20,7 @@ from mnist_lab.cli import main
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+READY = "ready to train on the sample of 5,000 digits"
 COMMAND = [sys.executable, "-m", "mnist_lab", "doctor"]
 # Mounts that only the command sees, and that go with it.
 APART = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-ec"]
@@ -65,7 +66,7 @@ def doctor_at(mount: str, at: Path, before: str) -> list[str]:
 
 def test_well(doctor: Callable[[], list[str]]) -> None:
     """Where nothing is wrong nothing is named; a machine without a GPU is well."""
-    assert doctor() == ["ready to train"]
+    assert doctor() == [READY]
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,16 +80,16 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_gpus(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """GPUs that TensorFlow does not see are a problem; training goes on without them."""
+    """GPUs that TensorFlow does not see are named; training goes on without them."""
     monkeypatch.setattr(machine, "listed_gpus", lambda: 2)
     problem, verdict = doctor()
     assert problem.startswith(
-        "problem: TensorFlow sees none of the GPUs that NVIDIA's driver lists (2)"
+        "note: TensorFlow sees none of the GPUs that NVIDIA's driver lists (2)"
     )
     assert "install tensorflow[and-cuda]" in problem
-    assert verdict == "ready to train"
+    assert verdict == READY
     monkeypatch.setattr(machine, "usable_gpus", lambda: 2)
-    assert doctor() == ["ready to train"]
+    assert doctor() == [READY]
 
 
 def test_busy(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,11 +97,9 @@ def test_busy(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(machine, "busy_cores", lambda: 0.6)
     n_cores = len(machine.usable_cores())
     problem, verdict = doctor()
-    assert problem.startswith(
-        f"problem: other work keeps 1 of {n_cores} cores busy; --workers auto"
-    )
+    assert problem.startswith(f"note: other work keeps 1 of {n_cores} cores busy; --workers auto")
     assert "--nice" in problem
-    assert verdict == "ready to train"
+    assert verdict == READY
 
 
 def test_memory(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,13 +118,24 @@ def test_packages(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPat
     assert verdict == "cannot train yet"
 
 
-def test_no_data(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_data(
+    doctor: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Where MNIST is not here yet, the doctor says where to put it, and what happens without."""
     monkeypatch.delenv("MNIST_LAB_DATA")
     problem, verdict = doctor()
-    for words in ("--data", "MNIST_LAB_DATA", os.environ["KERAS_HOME"], "sample of 5,000 digits"):
+    assert problem.startswith("note: no file of MNIST is here yet: it will be downloaded")
+    for words in ("--data", "MNIST_LAB_DATA", os.environ["KERAS_HOME"]):
         assert words in problem
-    assert verdict == "ready to train"
+    assert verdict == (
+        "ready to train on MNIST, which is downloaded first "
+        "(if that fails, on the sample of 5,000 digits)"
+    )
+    main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["problems"], [f"note: {one}" for one in found["notes"]]) == ([], [problem])
 
 
 def test_unusable_data(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,8 +152,8 @@ def test_low_disk(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(machine, "free_disk_gib", lambda _: 0.9)
     monkeypatch.setattr(tempfile, "tempdir", str(Path.cwd()))
     problem, verdict = doctor()
-    assert problem.startswith("problem: 0.9 GiB is free on the disk of the current folder")
-    assert verdict == "ready to train"
+    assert problem.startswith("note: 0.9 GiB is free on the disk of the current folder")
+    assert verdict == READY
     Path("results").mkdir()
     assert "the disk of results in the current folder" in doctor()[0]
 
@@ -197,7 +207,7 @@ def test_small_disk_for_temporary_files(tmp_path: Path) -> None:
     """A small disk for temporary files is named with its folder."""
     problem, verdict = doctor_at("-o size=8m", tmp_path / "tmp", 'export TMPDIR="$at"')
     assert f"0.0 GiB is free on the disk of {tmp_path / 'tmp'}, which takes temp" in problem
-    assert verdict == "ready to train"
+    assert verdict == READY
 
 
 def test_read_only_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,4 +216,4 @@ def test_read_only_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     problem, verdict = doctor_at("-o ro", tmp_path / "home", 'export HOME="$at"')
     cache = tmp_path / "home" / ".keras" / "datasets"
     assert f"Keras' cache, {cache}, cannot be written (Read-only file system)" in problem
-    assert verdict == "ready to train"
+    assert verdict == READY

@@ -410,12 +410,10 @@ def completion(shell: str) -> None:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=Path("results/space"),
-    show_default=True,
-    help="Folder for the figure.",
+    help="Folder for the figure. [default: results/space; with --json no figure]",
 )
 @output_options
-def space(space: Path | None, out: Path, **output: Any) -> None:
+def space(space: Path | None, out: Path | None, **output: Any) -> None:
     """Show how the search space samples, in words, numbers and a figure.
 
     \b
@@ -424,6 +422,8 @@ def space(space: Path | None, out: Path, **output: Any) -> None:
     """
     from mnist_lab.cli import show
 
+    if out is None and not output["as_json"]:
+        out = Path("results/space")
     show.space(space, out, **output)
 
 

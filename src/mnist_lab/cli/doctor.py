@@ -1,4 +1,4 @@
-"""What the doctor looks at, and the problems it finds."""
+"""What the doctor looks at, and the problems and notes that it has."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ class Problem(NamedTuple):
     text: str
     prevents_training: bool = False
 
+    @property
+    def kind(self) -> str:
+        """What it is called: only what prevents training is a problem."""
+        return "problem" if self.prevents_training else "note"
+
 
 def examine() -> tuple[dict[str, Any], list[Problem]]:
     """Look at this machine; takes a second, and seconds more if it has a GPU.
@@ -55,6 +60,14 @@ def examine() -> tuple[dict[str, Any], list[Problem]]:
     return found, list(problems)
 
 
+def on_what() -> str:
+    """The data that a training would take now, in words."""
+    source = data.locate()
+    if source is None:
+        return "MNIST, which is downloaded first (if that fails, on the sample of 5,000 digits)"
+    return "the sample of 5,000 digits" if source == data.SAMPLE else source
+
+
 def _packages(versions: dict[str, str]) -> Iterator[Problem]:
     missing = [name for name, version in versions.items() if version == machine.NOT_INSTALLED]
     if missing:
@@ -68,9 +81,8 @@ def _packages(versions: dict[str, str]) -> Iterator[Problem]:
 def _data() -> Iterator[Problem]:
     if data.locate() is None:
         yield Problem(
-            f"no file of MNIST is here; name one with --data or {data.DATA_VARIABLE}, or put it "
-            f"at {data.cache_file()}; otherwise it is downloaded, and if that fails the sample of "
-            "5,000 digits is used"
+            f"no file of MNIST is here yet: it will be downloaded to {data.cache_file()}; where "
+            f"there is no network, put it there, or name it with --data or {data.DATA_VARIABLE}"
         )
         return
     try:

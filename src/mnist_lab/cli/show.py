@@ -219,13 +219,15 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
     say(f"next: {next_command}", markup=False)
 
 
-def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> None:
-    """Show how a search space samples, and draw it."""
+def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool) -> None:
+    """Show how a search space samples, and draw it if there is a folder for it."""
     from mnist_lab.cli import spaces
     from mnist_lab.study.results import draw_space
 
     answer = spaces.examine(path)
-    written = draw_space(answer.hyperparameters, answer.name, out, answer.examples)
+    written: list[Path] = []
+    if out is not None:
+        written = draw_space(answer.hyperparameters, answer.name, out, answer.examples)
     if as_json:
         _print_json(spaces.as_json(answer) | {"files": [str(path) for path in written]})
         return
@@ -240,11 +242,14 @@ def space(path: Path | None, out: Path, *, as_json: bool, no_color: bool) -> Non
 
 def doctor(*, as_json: bool, no_color: bool) -> None:
     """Show what this machine offers and what is missing."""
-    from mnist_lab.cli.doctor import examine  # numpy and psutil, only here
+    from mnist_lab.cli.doctor import examine, on_what  # numpy and psutil, only here
 
     found, problems = examine()
     if as_json:
-        _print_json(found | {"problems": [problem.text for problem in problems]})
+        named: dict[str, list[str]] = {"problems": [], "notes": []}
+        for one in problems:
+            named[f"{one.kind}s"].append(one.text)
+        _print_json(found | named)
         return
     say = _console(no_color=no_color).print
     table = Table(show_header=False)
@@ -254,10 +259,11 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
         table.add_row(name.replace("_", " "), escape(_yes_no(value)))
     table.add_row("versions", escape(", ".join(f"{n} {v}" for n, v in versions.items())))
     say(table)
-    for problem in problems:
-        say(f"problem: {problem.text}", markup=False, soft_wrap=True)
-    prevented = any(problem.prevents_training for problem in problems)
-    say("cannot train yet" if prevented else "ready to train")
+    for one in problems:
+        say(f"{one.kind}: {one.text}", markup=False, soft_wrap=True)
+    prevented = any(one.prevents_training for one in problems)
+    verdict = "cannot train yet" if prevented else f"ready to train on {on_what()}"
+    say(verdict, markup=False, soft_wrap=True)
 
 
 def _yes_no(value: object) -> str:

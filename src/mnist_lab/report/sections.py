@@ -130,7 +130,7 @@ def _head(one: Reported) -> Markup:
     label = "" if one.label == info.settings.experiment else f"{one.label}: "
     return Markup(
         "<h2>{}</h2>\n<p class='question'>{}</p>\n<p>{}</p>\n"
-        "<p><span class='state'>{}</span> {}; {} that took {:,.0f} s; started {}.</p>{}"
+        "<p><span class='state'>{}</span> {}; {}, {:,.0f} s of training in all; started {}.</p>{}"
     ).format(
         f"{label}{info.settings.experiment} on {info.data.name}",
         _QUESTIONS[info.settings.experiment],
@@ -275,10 +275,22 @@ def _reproduction(one: Reported) -> Markup:
         f"{info.data.n_test:,} test",
         "digests (MD5)": info.data.digests,
     }
+    same = "this command gives the same curves, however many workers there are"
+    if info.settings.experiment == "bohb":
+        same = (
+            "a configuration has the same curve again; which ones BOHB proposes depends on the "
+            "results that it knows by then, and so on how many workers there are and how fast"
+        )
     return Markup(
-        "<h3>Reproduce</h3>\n<p>On the same versions and the same kind of machine this command "
-        "gives the same curves, however many workers there are.</p>\n<pre><code>{}</code></pre>\n"
+        "<h3>Reproduce</h3>\n<p>On the same versions and the same kind of machine {}.</p>\n"
+        "<pre><code>{}</code></pre>\n"
         "<details open><summary>Data set</summary>{}</details>\n"
         "<details open><summary>Versions</summary>{}</details>\n"
         "<details open><summary>Machine</summary>{}</details>"
-    ).format(line, definitions(data), definitions(info.versions), definitions(info.machine))
+    ).format(
+        same,
+        line,
+        definitions(data),
+        definitions(info.versions),
+        definitions(info.machine),
+    )
