@@ -120,7 +120,8 @@ class RunDir:
             What to ask, as long as the run is written, whether it is still held.
 
         Raises:
-            RunDirError: another process writes this run; its host and process id are named.
+            Busy: another process writes this run; its host and process id are named.
+            RunDirError: the folder cannot be written.
         """
         return lock.hold(self._lock, say)
 
@@ -290,6 +291,14 @@ class RunDir:
         path = self.path / f"{name}.{suffix}"
         write_bytes(path, content)
         return path
+
+    def read_figure(self, name: str, suffix: str) -> bytes | None:
+        """The bytes of the figure `name`; None if there is none that can be read."""
+        path = self.path / f"{name}.{suffix}"
+        with suppress(OSError):
+            if not path.is_symlink():  # it may lead to what is nobody else's business
+                return path.read_bytes()
+        return None
 
     def write_hpbandster(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mnist_lab import __version__, curves, findings
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Draws behind the figure of a search space: enough for a smooth histogram, half a second.
 N_DRAWS = 10_000
+# The figure that shows test images, which no record holds.
+MISTAKES = "mistakes"
 
 
 def write_results(run: Run, note: Callable[[str], None]) -> list[Path]:
@@ -171,7 +174,7 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
         drawn["confusion"] = plots.confusion(numbers, caption)
         images = _test_images(run, note or Silent().note) if wrong else None
         if images is not None:
-            drawn["mistakes"] = plots.mistakes(wrong, images, numbers, caption)
+            drawn[MISTAKES] = plots.mistakes(wrong, images, numbers, caption)
     else:
         varied = VARIED.get(settings.experiment, "learning_rate")
         drawn["learning_curves"] = plots.learning_curves(
@@ -184,14 +187,16 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
 
 def _test_images(run: Run, note: Callable[[str], None]) -> NDArray[np.uint8] | None:
     """The test images of the run's data set, which no record holds; None where it is not here."""
-    why = None
-    for place in dict.fromkeys((run.info.data.source, datasets.locate())):
-        if place is not None:
-            try:
-                return datasets.load(place, expect=run.info.data.digests).test.images
-            except DataError as problem:
-                why = why or problem
-    note(f"no figure of the misclassified digits: {why}")
+    places = [run.info.data.source, datasets.locate()]
+    for place in dict.fromkeys(place for place in places if place is not None):
+        with suppress(DataError):
+            return datasets.load(place, expect=run.info.data.digests).test.images
+    has_it = RunDir(run.path).read_figure(MISTAKES, "svg") is not None
+    note(
+        f"{'the' if has_it else 'no'} figure of the misclassified digits"
+        f"{' stays as it is' * has_it}: the run's data set is no longer at {places[0]}; "
+        f"{datasets.DATA_VARIABLE} can say where it is now"
+    )
     return None
 
 
