@@ -62,8 +62,8 @@ def write(name: str, content: str) -> str:
         ),
         ("random-search --iters 7", "random_search", (), {"iters": 7, "epochs": 6, "space": None}),
         ("train --num-filters 8", "train", (TrainConfig(num_filters=8),), {}),
-        ("test --config best.json", "test", (TrainConfig(**BEST),), {"fit_on": "train+valid"}),
-        ("test --config best.json --epochs 2", "test", (TrainConfig(**BEST | {"epochs": 2}),), {}),
+        ("test --config best.json", "test", (Path("best.json"),), {"fit_on": "train+valid"}),
+        ("test --config best.json --epochs 2", "test", (Path("best.json"),), {"epochs": 2}),
         (
             "train --momentum 0.9 --dropout 0.25 --weight-decay 1e-4 --epochs 2",
             "train",

@@ -292,7 +292,7 @@ SWEEP = ("lr-sweep", "--values", "0.1,0.05,0.01", "--epochs", "3", "--data", "sa
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
-        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGINT, 130, " trials finished, "),
         (signal.SIGTERM, 143, "terminated by SIGTERM"),
         (signal.SIGKILL, -9, ""),
     ],

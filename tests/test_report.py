@@ -336,7 +336,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert cli.main(["report", path]) == 0
     printed = capsys.readouterr().out
     assert f"wrote {path}/report.html" in printed.replace("\n", "")
-    assert "next: mnist-lab random-search --iters 50" in printed
+    assert "next: mnist-lab filter-sweep" in printed
     assert cli.main(["report", path, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"files": [f"{path}/report.html"]}
 

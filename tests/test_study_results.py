@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,13 +112,25 @@ def test_data_elsewhere(run_dir: RunDir, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("other", [{"source": "/nowhere/mnist.npz"}, {"digests": {"a": "b"}}])
 def test_no_data(run_dir: RunDir, other: dict[str, object]) -> None:
-    """Without the data set, or with another one, the figure is left out, and a note says why."""
+    """Without the data set, or with another one, the figure stays as it is, and a note says why."""
     info = run_dir.read_info()
     run_dir.write_info(info.model_copy(update={"data": info.data.model_copy(update=other)}))
     forge(run_dir, [begun_as(run_dir), *journal_lines(run_dir)[1:]])
     names, notes = drawn(run_dir)
     assert names == {"confusion"}
     assert [note.partition(":")[0] for note in notes] == ["no figure of the misclassified digits"]
+    kept = run_dir.write_figure("mistakes", "svg", b"<svg>the digits</svg>")
+    names, (note,) = drawn(run_dir)
+    assert names == {"confusion"}
+    assert note.startswith("the figure of the misclassified digits stays as it is: ")
+    assert "--" not in note  # plot and report have no such option
+    assert kept.read_bytes() == b"<svg>the digits</svg>"
+    page = study.report([run_dir.path]).read_text(encoding="utf-8")
+    assert b64encode(b"<svg>the digits</svg>").decode() in page
+    kept.rename(secret := run_dir.path.parent / "secret")
+    kept.symlink_to(secret)
+    page = study.report([run_dir.path]).read_text(encoding="utf-8")
+    assert b64encode(b"<svg>the digits</svg>").decode() not in page
 
 
 def test_older_record(run_dir: RunDir) -> None:

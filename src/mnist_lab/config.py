@@ -180,8 +180,9 @@ def describe_brackets(brackets: Sequence[Bracket]) -> str:
     n_trainings = sum(sum(one.n_configs) for one in brackets)
     n_epochs = sum(one.n_epochs for one in brackets)
     return (
-        f"{len(brackets)} brackets: {n_configs} configurations, {n_trainings} trainings, "
-        f"{n_epochs} epochs"
+        f"{len(brackets)} bracket{'s' * (len(brackets) > 1)}: "
+        f"{n_configs} configuration{'s' * (n_configs > 1)}, "
+        f"{n_trainings} training{'s' * (n_trainings > 1)}, {n_epochs} epoch{'s' * (n_epochs > 1)}"
     )
 
 
@@ -243,6 +244,16 @@ class StudySettings(Frozen):
         if brackets := self.brackets:
             return sum(one.n_configs[0] for one in brackets)
         return self.iters or len(self.values or (None,)) * self.repeats
+
+    @property
+    def n_trainings(self) -> int:
+        """How many times something is trained: a trial once for each of its budgets."""
+        return sum(sum(one.n_configs) for one in self.brackets) or self.n_trials
+
+    @property
+    def n_epochs(self) -> int:
+        """The epochs of all trainings."""
+        return sum(one.n_epochs for one in self.brackets) or self.n_trials * self.base.epochs
 
 
 AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)

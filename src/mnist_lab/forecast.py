@@ -143,11 +143,11 @@ class CostModel:
 
     def epoch_s(self, config: TrainConfig) -> float:
         """Seconds that an epoch of `config` will take, by all that is known."""
-        if self._shares is None:
-            self._shares = self._fit()
         shape = (config.batch_size, config.num_filters, config.filter_size)
         if shape in self._seconds:
             return median(self._seconds[shape])
+        if self._shares is None:
+            self._shares = self._fit()
         return float(self._work(*shape) @ self._shares)
 
     def _fit(self) -> NDArray[np.float64]:

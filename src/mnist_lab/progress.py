@@ -188,7 +188,7 @@ class Lines:
             n_epochs = running.configuration.epochs
             self._say(
                 f"{name} epoch {event.epoch.epoch}/{n_epochs}: "
-                f"{_error(running.epochs)}, {event.epoch.duration_s:.1f} s"
+                f"{last_error(running.epochs)}, {event.epoch.duration_s:.1f} s"
             )
             if not self._has_outlook and (outlook := self._board.outlook()):
                 self._has_outlook = True
@@ -285,7 +285,7 @@ class LiveTable:
                 str(number),
                 describe(running.configuration),
                 f"{running.n_done}/{running.configuration.epochs}",
-                _error(epochs),
+                last_error(epochs),
                 "–" if speed is None else f"{speed:.2f}",
                 "–" if left is None else duration(left),
             )
@@ -315,7 +315,7 @@ def _silent_when_lost(console: Console) -> Iterator[None]:
         console.quiet = True
 
 
-def _error(epochs: list[Epoch]) -> str:
+def last_error(epochs: Sequence[Epoch]) -> str:
     """The last epoch's validation error, or its training error where nothing validates."""
     if not epochs:
         return "–"

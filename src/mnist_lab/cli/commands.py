@@ -93,7 +93,7 @@ def lr_sweep(values: list[float], epochs: int, repeats: int, **options: Any) -> 
     from mnist_lab import study
 
     run, show = _study_and_show(options)
-    show(study.lr_sweep(values, epochs=epochs, repeats=repeats, **run), "mnist-lab filter-sweep")
+    show(study.lr_sweep(values, epochs=epochs, repeats=repeats, **run))
 
 
 @mnist_lab.command("filter-sweep")
@@ -120,8 +120,7 @@ def filter_sweep(
     show(
         study.filter_sweep(
             values, learning_rate=learning_rate, epochs=epochs, repeats=repeats, **run
-        ),
-        "mnist-lab random-search --iters 50",
+        )
     )
 
 
@@ -139,12 +138,9 @@ def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -
     mnist-lab random-search --iters 50 --space configs/wide-space.json
     """
     from mnist_lab import study
-    from mnist_lab.commands import quoted
-    from mnist_lab.rundir import RunDir
 
     run, show = _study_and_show(options)
-    result = study.random_search(iters=iters, epochs=epochs, space=space, **run)
-    show(result, f"mnist-lab test --config {quoted(RunDir(result.path).best)}")
+    show(study.random_search(iters=iters, epochs=epochs, space=space, **run))
 
 
 @mnist_lab.command("hyperband")
@@ -204,15 +200,9 @@ def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options:
     mnist-lab test --config best.json --epochs 20 --repeats 10
     """
     from mnist_lab import study
-    from mnist_lab.commands import quoted
-    from mnist_lab.config import TrainConfig, check, read_train_config
 
-    chosen = read_train_config(config)
-    if epochs is not None:
-        chosen = check(TrainConfig, chosen.model_dump() | {"epochs": epochs}, source="--epochs")
     run, show = _study_and_show(options)
-    result = study.test(chosen, repeats=repeats, fit_on=fit_on, **run)
-    show(result, f"mnist-lab report {quoted(result.path)}")
+    show(study.test(config, epochs=epochs, repeats=repeats, fit_on=fit_on, **run))
 
 
 @mnist_lab.command("train")
@@ -259,8 +249,7 @@ def train(**options: Any) -> None:
 
     values = {name: options.pop(name) for name in TrainConfig.model_fields}
     run, show = _study_and_show(options)
-    result = study.train(check(TrainConfig, values, source="the command"), **run)
-    show(result, "mnist-lab random-search --iters 50")
+    show(study.train(check(TrainConfig, values, source="the command"), **run))
 
 
 @mnist_lab.command("worker")
@@ -384,7 +373,8 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
     from mnist_lab import study
     from mnist_lab.cli import show
 
-    show.report(run_dirs, study.report(run_dirs, out), **output)
+    watch = show.watcher(no_color=output["no_color"], quiet=False)
+    show.report(run_dirs, study.report(run_dirs, out, watch.note), **output)
 
 
 @mnist_lab.command("completion")
@@ -442,13 +432,10 @@ def doctor(**output: Any) -> None:
 
 def _halving(experiment: str, iters: int, space: Path | None, options: dict[str, Any]) -> None:
     from mnist_lab import study
-    from mnist_lab.commands import quoted
-    from mnist_lab.rundir import RunDir
 
     epochs = {name: options.pop(name) for name in ("min_epochs", "max_epochs")}
     run, show = _study_and_show(options)
-    result = getattr(study, experiment)(iters=iters, space=space, **epochs, **run)
-    show(result, f"mnist-lab test --config {quoted(RunDir(result.path).best)}")
+    show(getattr(study, experiment)(iters=iters, space=space, **epochs, **run))
 
 
 def _study_and_show(options: dict[str, Any]) -> tuple[Options, Any]:
@@ -463,5 +450,5 @@ def _study_and_show(options: dict[str, Any]) -> tuple[Options, Any]:
         del options["out"]
     options["watch"] = show.watcher(no_color=output["no_color"], quiet=quiet)
     if options["dry_run"]:
-        return cast("Options", options), lambda run, _: show.plan(run, **output)
+        return cast("Options", options), partial(show.plan, **output)
     return cast("Options", options), partial(show.outcome, **output)

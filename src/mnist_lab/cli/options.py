@@ -99,7 +99,8 @@ _TRAINING_OPTIONS = (
     click.option(
         "--out",
         type=click.Path(path_type=Path),
-        help="Run directory. [default: results/<command>]",
+        help="Run directory. [default: results/<command>; with other settings than the run there, "
+        "results/<command>-2 and so on]",
     ),
     _DATA,
     click.option(
@@ -153,7 +154,12 @@ _TRAINING_OPTIONS = (
         callback=_read_settings,
         help="TOML file of options, such as configs/lr-sweep.toml; an option given here wins.",
     ),
-    click.option("--fresh", is_flag=True, help="Set an older run aside and start anew."),
+    click.option(
+        "--fresh",
+        is_flag=True,
+        help="Set the run with these settings aside, else the one in "
+        "results/<command>, and start anew.",
+    ),
     click.option("--retry-failed", is_flag=True, help="Train the failed trials of this run again."),
     click.option("--dry-run", is_flag=True, help="Check, and say what would be trained."),
     _QUIET,

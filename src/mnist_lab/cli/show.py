@@ -11,13 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_lab import curves
-from mnist_lab.commands import command, quoted
+from mnist_lab.cli.following import next_command
+from mnist_lab.commands import command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
+from mnist_lab.findings.words import between, counted
+from mnist_lab.progress import duration, last_error
 from mnist_lab.rundir import RunDir, RunInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import ConsoleOptions, RenderableType
@@ -59,7 +62,7 @@ def watcher(*, no_color: bool, quiet: bool) -> Watcher:
     return LiveTable(console) if console.is_terminal else Lines(console)
 
 
-def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> None:
+def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
     """Show the end of a study: a table, what was found, the files, the next command.
 
     Raises:
@@ -71,24 +74,21 @@ def outcome(run: Run, next_command: str, *, as_json: bool, no_color: bool) -> No
             found = {"findings": [one.text for one in _found(run)]}
             _print_json(_summary(run.path, run.info, run.trials) | found | {"files": written})
         else:
-            _print_outcome(run, next_command, no_color=no_color)
+            _print_outcome(run, no_color=no_color)
     except BrokenPipeError:
         sys.stdout = None  # who read it is gone, but the exit code is still to be told
     if run.info.state == "stopped":
-        planned = curves.n_planned(run.info.settings, run.trials)
-        raise TimeLimit(
-            f"the time limit is reached with {curves.n_ended(run.trials)} of {planned} trials done",
-            next_step="give the same command to continue",
-        )
+        from mnist_lab.study.run import halted  # it is loaded already
+
+        raise TimeLimit(halted(run, "the time limit is reached"))
 
 
-def _print_outcome(run: Run, next_command: str, *, no_color: bool) -> None:
-    from mnist_lab.progress import duration
-
+def _print_outcome(run: Run, *, no_color: bool) -> None:
     say = _console(no_color=no_color).print
     if run.n_before:
-        say(f"{run.n_before} of {len(run.trials)} trials were done before", markup=False)
-    say(_table(run.info, run.trials))
+        planned = curves.n_planned(run.info.settings, run.trials)
+        say(f"{run.n_before} of {planned} trials were done before", markup=False)
+    _say_tables(say, run.info, run.trials)
     for note in run.info.data.notes:
         say(f"note: {note}", markup=False)
     for topic, text in _found(run):
@@ -97,7 +97,7 @@ def _print_outcome(run: Run, next_command: str, *, no_color: bool) -> None:
     for path in run.files:
         say(f"  {path}", markup=False)
     if run.info.state == "complete":
-        say(f"next: {next_command}", markup=False)
+        say(f"next: {next_command([run])}", markup=False)
 
 
 def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
@@ -106,6 +106,12 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
 
     settings = run.info.settings
     planned, brackets = configurations(settings), settings.brackets
+    n_left, n_epochs_left = 0, 0
+    # A search that ran out of trials is over, however many were planned.
+    if run.info.state != "complete":
+        n_begun = sum(trial.ended is None for trial in run.trials)
+        n_left = max(settings.n_trainings - len(curves.endings(run.trials)), n_begun)
+        n_epochs_left = curves.n_epochs_left(settings, run.trials)
     if as_json:
         _print_json(
             {
@@ -115,6 +121,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
                 "configurations": [config.model_dump(mode="json") for config in planned],
                 "brackets": [one._asdict() for one in brackets],
                 "done": run.n_before,
+                "left": {"trainings": n_left, "epochs": n_epochs_left},
             }
         )
         return
@@ -125,17 +132,31 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
             going_on = " → ".join(map(str, one.n_configs))
             budgets = " → ".join(map(str, one.epochs))
             table.add_row(str(number), going_on, budgets, str(one.n_epochs))
-        what = describe_brackets(brackets)
     else:
         table = Table("configuration", "trainings")
         for config in dict.fromkeys(planned):
             table.add_row(curves.describe(config), str(planned.count(config)))
-        what = f"{len(planned)} times, {sum(config.epochs for config in planned)} epochs in all"
     say(table)
-    say(
-        f"would train {what}, on {run.info.data.name}; {run.n_before} are done in {run.path}",
-        markup=False,
-    )
+    on, n_all, n_epochs = f"on {run.info.data.name}", settings.n_trainings, settings.n_epochs
+    if not n_left:
+        n_failed = curves.tally(run.trials).failed
+        done = [
+            counted(len(curves.endings(run.trials)), "training"),
+            counted(sum(len(trial.epochs) for trial in run.trials), "epoch"),
+            *([f"{n_failed} failed"] if n_failed else []),
+        ]
+        text = f"nothing: all is done in {run.path} ({', '.join(done)})"
+    elif any(trial.epochs for trial in run.trials):
+        text = (
+            f"{counted(n_left, 'more time')}, {counted(n_epochs_left, 'more epoch')}, {on}; "
+            f"{n_all - n_left} of {n_all} trainings and {n_epochs - n_epochs_left} of "
+            f"{counted(n_epochs, 'epoch')} are done in {run.path}"
+        )
+    else:
+        asked = f"{counted(n_left, 'time')}, {counted(n_epochs_left, 'epoch')} in all"
+        asked = describe_brackets(brackets) if brackets else asked
+        text = f"{asked}, {on}, into {run.path}"
+    say(f"would train {text}", markup=False)
     for note in run.info.data.notes:
         say(f"note: {note}", markup=False)
 
@@ -145,22 +166,30 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     run_dir = RunDir(path)
     info, writer = run_dir.read_state()
     trials = run_dir.read_trials()
-    info_now = _summary(path, info, trials) | {"writer": writer}
+    left_s = _seconds_left(path, info, trials)
+    info_now = _summary(path, info, trials) | {"left_s": left_s, "writer": writer}
     if as_json:
         _print_json(info_now)
         return
     say = _console(no_color=no_color).print
-    say(_table(info, trials))
-    counts = info_now["trials"]
+    _say_tables(say, info, trials)
+    counts, epochs = info_now["trials"], info_now["epochs"]
     say(
         f"{path}: {info.state}; {counts['complete']} of {counts['planned']} trials complete, "
-        f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left",
+        f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left; "
+        f"{epochs['done']} of {counted(epochs['planned'], 'epoch')} done"
+        + (f", about {duration(left_s)} left" if left_s else ""),
         markup=False,
     )
     for note in info.data.notes:
         say(f"note: {note}", markup=False)
     best = _best(info, trials)
-    if best is not None and best.error is not None:  # no more: the other findings take a second
+    result = curves.confusion([trial.test for trial in trials if trial.test is not None])
+    if result.error is not None and result.interval is not None:
+        n, mean, sd, *_ = result.error
+        of = f"95 % interval {between(result.interval)}, n = {n}"
+        say(f"test error: {curves.percent(mean, sd)} ({of})", markup=False)
+    elif best is not None and best.error is not None:  # the other findings take a second
         say(
             f"best: {curves.describe(best.configuration)}, validation error "
             f"{curves.percent(best.error.mean, best.error.sd)} (n = {best.error.n})",
@@ -206,17 +235,11 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
     files([written], as_json=as_json, no_color=no_color)
     if as_json:
         return
-    bests = [run_dir.best for run_dir in map(RunDir, run_dirs) if run_dir.best.exists()]
-    unfinished = [path for path in run_dirs if RunDir(path).read_info().state != "complete"]
-    if unfinished:
-        next_command = f"mnist-lab status {quoted(unfinished[0])}"
-    elif bests:
-        next_command = f"mnist-lab test --config {quoted(bests[0])}"
-    else:
-        next_command = "mnist-lab random-search --iters 50"
+    from mnist_lab.study import load_run  # it is loaded already
+
     say = _console(no_color=no_color).print
     say("open it in any browser; it needs no network", markup=False)
-    say(f"next: {next_command}", markup=False)
+    say(f"next: {next_command(list(map(load_run, run_dirs)), reported=True)}", markup=False)
 
 
 def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool) -> None:
@@ -279,6 +302,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
     planned = curves.n_planned(info.settings, trials)
+    n_epochs = sum(len(trial.epochs) for trial in trials)
     return {
         "out": str(path),
         "experiment": info.settings.experiment,
@@ -291,6 +315,20 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
             "failed": n_failed,
             "left": planned - n_complete - n_failed - n_running,
         },
+        "epochs": {"planned": max(info.settings.n_epochs, n_epochs), "done": n_epochs},
+        "unfinished": [
+            {
+                "trial": trial.trial,
+                "state": _state(info, trial),
+                "configuration": trial.configuration.model_dump(mode="json"),
+                "epochs": len(trial.epochs),
+                "train_error": trial.epochs[-1].train_error if trial.epochs else None,
+                "valid_error": trial.valid_error,
+                "epoch_s": curves.seconds_per_epoch(trial),
+                "left_s": _trial_left_s(info, trial),
+            }
+            for trial in _unfinished(info, trials)
+        ],
         "configurations": [
             {
                 "configuration": row.configuration.model_dump(mode="json"),
@@ -320,14 +358,70 @@ def _test(trials: list[Trial]) -> dict[str, Any] | None:
         return None
     return {
         "test_error": result.error.mean,
+        "test_error_sd": result.error.sd,
+        "n": result.error.n,
         "interval_95": list(result.interval),
         "repeats": list(result.errors),
     }
 
 
+def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
+    """The table of the results, and one of what is begun and not finished, if anything is."""
+    say(_table(info, trials))
+    unfinished = _unfinished(info, trials)
+    if not unfinished:
+        return
+    table = Table("trial", "configuration", "state", title_justify="left", title="not finished")
+    for name in ("epoch", "error", "s/epoch", "time left"):
+        table.add_column(name, justify="right")
+    for trial in unfinished:
+        speed, left_s = curves.seconds_per_epoch(trial), _trial_left_s(info, trial)
+        table.add_row(
+            str(trial.trial),
+            curves.describe(trial.configuration),
+            _state(info, trial),
+            f"{len(trial.epochs)}/{trial.configuration.epochs}",
+            last_error(trial.epochs),
+            "–" if speed is None else f"{speed:.2f}",
+            "–" if left_s is None else duration(left_s),
+        )
+    say(table)
+
+
+def _unfinished(info: RunInfo, trials: list[Trial]) -> list[Trial]:
+    """The trials that are trained now, and those that were for a part of their epochs."""
+    return [
+        trial
+        for trial in trials
+        if trial.ended is None and (trial.epochs or _state(info, trial) == "running")
+    ]
+
+
+def _state(info: RunInfo, trial: Trial) -> str:
+    """`running` or `waiting`, for a worker; `stopped` in a run that nobody trains."""
+    return trial.state if info.state == "running" else "stopped"
+
+
+def _trial_left_s(info: RunInfo, trial: Trial) -> float | None:
+    """About how long a running trial still takes, by its own epochs; None before the first."""
+    speed = curves.seconds_per_epoch(trial)
+    if speed is None or _state(info, trial) != "running":
+        return None
+    return round(speed * (trial.configuration.epochs - len(trial.epochs)), 3)
+
+
+def _seconds_left(path: Path, info: RunInfo, trials: list[Trial]) -> float | None:
+    if info.state != "running":
+        return None
+    from mnist_lab.study.run import Run, seconds_left  # NumPy, only where somebody trains
+
+    left_s = seconds_left(Run(path, info, trials))
+    return None if left_s is None else round(left_s, 3)
+
+
 def _table(info: RunInfo, trials: list[Trial]) -> Table:
     if info.settings.experiment == "test":
-        return _test_table(trials)
+        return _test_table(info, trials)
     rows = curves.summary(trials, VARIED.get(info.settings.experiment))
     shown = rows
     if info.settings.space is not None:
@@ -344,7 +438,7 @@ def _table(info: RunInfo, trials: list[Trial]) -> Table:
             str(len(row.errors)),
             "–" if row.error is None else curves.percent(row.error.mean, row.error.sd),
             "–" if speed is None else f"{speed:.2f}",
-            _notes(row),
+            _notes(row, is_running=info.state == "running"),
         )
     if len(shown) < len(rows):
         table.caption = f"the best {len(shown)} of {len(rows)}; all are in curves.json"
@@ -362,7 +456,7 @@ def _place(row: SummaryRow) -> tuple[int, float]:
     return -row.configuration.epochs, row.error.mean if row.error else 1.0
 
 
-def _test_table(trials: list[Trial]) -> Table:
+def _test_table(info: RunInfo, trials: list[Trial]) -> Table:
     table = Table("repeat", "seed", "test error", "95 % interval", "s/epoch")
     for trial in trials:
         speed = curves.seconds_per_epoch(trial)
@@ -371,7 +465,7 @@ def _test_table(trials: list[Trial]) -> Table:
         table.add_row(
             str(trial.repeat),
             str(trial.seed),
-            curves.fate(trial) if result.error is None else curves.percent(result.error.mean),
+            _fate(info, trial) if result.error is None else curves.percent(result.error.mean),
             "–"
             if low is None or high is None
             else f"{curves.percent(low)} to {curves.percent(high)}",
@@ -380,8 +474,16 @@ def _test_table(trials: list[Trial]) -> Table:
     return table
 
 
-def _notes(row: SummaryRow) -> str:
+def _fate(info: RunInfo, trial: Trial) -> str:
+    fate = curves.fate(trial)
+    return _state(info, trial) if fate == "unfinished" else fate
+
+
+def _notes(row: SummaryRow, *, is_running: bool) -> str:
     counts = row.tally._asdict()
+    if is_running:
+        counts["running"] = row.n_running
+        counts["waiting"] = counts.pop("unfinished") - row.n_running
     words = [f"{n} {fate}" for fate, n in counts.items() if n and fate != "complete"]
     return ", ".join(words)
 

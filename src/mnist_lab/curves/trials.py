@@ -44,6 +44,7 @@ class SummaryRow(NamedTuple):
     `value` is that of the varied hyperparameter, None where nothing in particular varies; `errors`
     are the final validation errors of the repeats that count, and `error` is their spread. Where
     trials are promoted, errors and configuration are those of :func:`largest_completed`.
+    `n_running` of the unfinished ones were taken by a worker.
     """
 
     value: float | None
@@ -52,6 +53,7 @@ class SummaryRow(NamedTuple):
     errors: tuple[float, ...]
     error: Spread | None
     seconds_per_epoch: float | None
+    n_running: int = 0
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
@@ -87,6 +89,14 @@ def n_planned(settings: StudySettings, trials: Collection[Trial]) -> int:
     HpBandSter proposes more than it was asked for where too few of a rung could be trained.
     """
     return max(settings.n_trials, len(trials))
+
+
+def n_epochs_left(settings: StudySettings, trials: Iterable[Trial]) -> int:
+    """How many epochs are still to be trained; those that a failed trial lacks are not."""
+    spent = sum(
+        len(trial.epochs) if trial.ended is None else trial.configuration.epochs for trial in trials
+    )
+    return max(settings.n_epochs - spent, 0)
 
 
 def final_error(trial: Trial) -> float | None:
@@ -193,6 +203,7 @@ def _summary_row(value: float | None, trials: list[Trial]) -> SummaryRow:
         errors=errors,
         error=spread(errors),
         seconds_per_epoch=seconds_per_epoch(*trials),
+        n_running=sum(trial.state == "running" for trial in trials),
     )
 
 

@@ -10,8 +10,10 @@ from mnist_lab.rundir.documents import TestRepeat, TestResult
 from mnist_lab.rundir.files import write_below, write_bytes, write_json
 from mnist_lab.rundir.info import Identity, RunInfo, RunState, check_agreement
 from mnist_lab.rundir.journal import Journal
+from mnist_lab.rundir.lock import Busy
 
 __all__ = [
+    "Busy",
     "Identity",
     "Journal",
     "RunDir",

@@ -129,7 +129,8 @@ class RunDir:
             What to ask, as long as the run is written, whether it is still held.
 
         Raises:
-            RunDirError: another process writes this run; its host and process id are named.
+            Busy: another process writes this run; its host and process id are named.
+            RunDirError: the folder cannot be written.
         """
         with lock.hold(self._lock, say) as held:
             self.drop_token()
@@ -329,6 +330,12 @@ class RunDir:
         path = self.path / f"{name}.{suffix}"
         write_bytes(path, content)
         return path
+
+    def read_figure(self, name: str, suffix: str) -> bytes | None:
+        """The bytes of the figure `name`; None if there is none that can be read."""
+        with suppress(OSError, RunDirError):
+            return read_bytes(self.path / f"{name}.{suffix}")
+        return None
 
     def write_hpbandster(
         self,

@@ -45,6 +45,10 @@ _RULE = "one process writes a run at a time"
 _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
+class Busy(RunDirError):
+    """Another process writes the run."""
+
+
 class _Holder(Frozen, extra="ignore"):
     """Who writes a run; `beat` counts the times it was written, `since` is RFC 3339.
 
@@ -135,8 +139,8 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[He
             :data:`GIVEN_UP_AFTER_S`.
 
     Raises:
-        RunDirError: another process writes the run, whose host and process id are named; or the
-            folder cannot be written, or the lock is a link.
+        Busy: another process writes the run, whose host and process id are named.
+        RunDirError: the folder cannot be written, or the lock is a link.
     """
     # Beside the lock, not in it: where locks are mandatory nobody else could read it.
     file = path.with_suffix(".json")
@@ -347,8 +351,8 @@ def _name(content: bytes | None) -> str:
     return "another process" if holder is None else f"process {holder.pid} on {holder.host}"
 
 
-def _refused(file: Path) -> RunDirError:
-    return RunDirError(
+def _refused(file: Path) -> Busy:
+    return Busy(
         _RULE,
         received=f"{file.parent}, which {_name(_look(file))} is writing",
         next_step="wait for it, stop it, or give another --out",

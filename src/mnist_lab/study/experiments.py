@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.config import VARIED, TrainConfig, check
+from mnist_lab.config import VARIED, TrainConfig, check, read_train_config
 from mnist_lab.errors import SettingsError
+from mnist_lab.rundir import RunDir
 from mnist_lab.study.session import run_study
 
 if TYPE_CHECKING:
@@ -122,8 +125,9 @@ def bohb(
 
 
 def test(
-    config: TrainConfig,
+    config: TrainConfig | str | Path,
     *,
+    epochs: int | None = None,
     repeats: int = 1,
     fit_on: FitOn = "train+valid",
     **options: Unpack[Options],
@@ -131,13 +135,21 @@ def test(
     """Retrain a configuration, and score the test images once per repeat.
 
     Args:
-        config: the configuration, with its epochs.
+        config: the configuration, or a file of it such as the `best.json` of a search. Where
+            `results/test` is another test, the folder is named after the file's search.
+        epochs: of each training; None: the configuration's.
         repeats: trainings from different seeds.
         fit_on: `train+valid` uses all training images; `train` leaves the validation images out.
         **options: see :class:`Options`.
     """
+    origin = ""
+    if not isinstance(config, TrainConfig):
+        origin = _origin(Path(config))
+        config = read_train_config(Path(config))
+    if epochs is not None:
+        config = check(TrainConfig, config.model_dump() | {"epochs": epochs}, source="--epochs")
     settings = {"base": config.model_dump(), "repeats": repeats, "fit_on": fit_on}
-    return run_study("test", settings, options)
+    return run_study("test", settings, options, origin=origin)
 
 
 def train(config: TrainConfig, **options: Unpack[Options]) -> Run:
@@ -148,6 +160,13 @@ def train(config: TrainConfig, **options: Unpack[Options]) -> Run:
         **options: see :class:`Options`.
     """
     return run_study("train", {"base": config.model_dump()}, options)
+
+
+def _origin(config: Path) -> str:
+    """A name for where a configuration is from: the run that found it, else its own file."""
+    path = Path(os.path.abspath(config))  # noqa: PTH100 - resolves `..`, but no symbolic link
+    name = path.parent.name if path.name == RunDir(path.parent).best.name else path.stem
+    return re.sub(r"[^\w.+-]+", "-", name)[:60].strip("-.")
 
 
 def _halving(

@@ -29,17 +29,18 @@ def interruptible() -> Iterator[None]:
     if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
+    kept = ""
     interrupted = False
     signal.signal(signal.SIGINT, _first)
     try:
         yield
-    except KeyboardInterrupt:
-        interrupted = True
+    except (KeyboardInterrupt, Interrupted) as stop:
+        interrupted, kept = True, str(stop)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Outside, so that the error holds no frames: they would keep what they use open.
     if interrupted:
-        raise Interrupted("interrupted", next_step="what is finished is kept, call again to go on")
+        raise Interrupted(kept or "interrupted; what is finished is kept, call again to continue")
 
 
 def _first(_: int, __: FrameType | None) -> NoReturn:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mnist_lab.engine import Place
     from mnist_lab.progress import Watcher
     from mnist_lab.records import DatasetInfo
-    from mnist_lab.rundir import RunInfo
 
 # More than any machine has cores.
 MOST_WORKERS = 10_000
@@ -28,7 +27,8 @@ class Options(TypedDict, total=False):
     """How and where a study runs; what is left out has the default named here.
 
     Attributes:
-        out: the run directory: `results/<experiment>`.
+        out: the run directory: `results/<experiment>`, or where that is another run's, with
+            a number, such as `results/lr-sweep-2`.
         data: a path, or `sample`: looked for as :func:`mnist_lab.data.load` says.
         device: `cpu`, `gpu` or `auto`, the default: a GPU that TensorFlow sees, else the CPU.
         workers: how many trainings at the same time on this machine. None: every GPU, or every
@@ -67,7 +67,7 @@ class Options(TypedDict, total=False):
 
 
 def settings_of(
-    experiment: str, values: dict[str, Any], options: Options, continued: RunInfo | None
+    experiment: str, values: dict[str, Any], options: Options
 ) -> tuple[StudySettings, int]:
     """The settings of a study, and how many GPUs it uses.
 
@@ -75,7 +75,6 @@ def settings_of(
         experiment: its name on the command line.
         values: the rest of the settings that is the experiment's own.
         options: the options.
-        continued: the run that goes on.
 
     Raises:
         SettingsError: an option or a value is unknown or out of its range.
@@ -110,8 +109,7 @@ def settings_of(
     chosen = {key: value for key, value in options.items() if key in keys}
     if chosen.get("precision") == "auto":
         has_it = not n_gpus and machine.has_bfloat16()
-        suitable: Precision = "bfloat16" if has_it else "float32"
-        chosen["precision"] = suitable if continued is None else continued.settings.precision
+        chosen["precision"] = "bfloat16" if has_it else "float32"
     common = {"experiment": experiment, "device": "gpu" if n_gpus else "cpu"}
     return check(StudySettings, values | chosen | common, source=experiment), n_gpus
 

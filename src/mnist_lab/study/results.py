@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mnist_lab import __version__, curves, findings
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 # Draws behind the figure of a search space: enough for a smooth histogram, half a second.
 N_DRAWS = 10_000
+# The figure that shows test images, which no record holds.
+MISTAKES = "mistakes"
 
 
 def write_records(run_dir: RunDir, settings: StudySettings, trials: list[Trial]) -> list[Path]:
@@ -176,7 +179,7 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
         drawn["confusion"] = plots.confusion(numbers, caption)
         images = _test_images(run, wrong, note or Silent().note) if wrong else None
         if images is not None:
-            drawn["mistakes"] = plots.mistakes(wrong, images, numbers, caption)
+            drawn[MISTAKES] = plots.mistakes(wrong, images, numbers, caption)
     else:
         varied = VARIED.get(settings.experiment, "learning_rate")
         drawn["learning_curves"] = plots.learning_curves(
@@ -191,18 +194,20 @@ def _test_images(
     run: Run, wrong: Sequence[curves.WrongImage], note: Callable[[str], None]
 ) -> NDArray[np.uint8] | None:
     """The test images of the run's data set, which no record holds; None where it is not here."""
-    why: object = None
-    for place in dict.fromkeys((run.info.data.source, datasets.locate())):
-        if place is not None:
-            try:
-                images = datasets.load(place, expect=run.info.data.digests).test.images
-                if all(one.image < len(images) for one in wrong):
-                    return images
-                why = f"the records name images beyond the {len(images):,} of {place}"
-            except DataError as problem:
-                why = why or problem
+    places = [run.info.data.source, datasets.locate()]
+    why = f"the run's data set is no longer at {places[0]}"
+    for place in dict.fromkeys(place for place in places if place is not None):
+        with suppress(DataError):
+            images = datasets.load(place, expect=run.info.data.digests).test.images
+            if all(one.image < len(images) for one in wrong):
+                return images
+            why = f"the records name images beyond the {len(images):,} of {place}"
+    has_it = RunDir(run.path).read_figure(MISTAKES, "svg") is not None
     what = "digits" if run.info.data.noun == "digit" else "images"
-    note(f"no figure of the misclassified {what}: {why}")
+    note(
+        f"{'the' if has_it else 'no'} figure of the misclassified {what}"
+        f"{' stays as it is' * has_it}: {why}; {datasets.DATA_VARIABLE} can say where it is now"
+    )
     return None
 
 

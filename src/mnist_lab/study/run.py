@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -9,10 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab import curves, notebook, tables
 from mnist_lab.errors import printable
+from mnist_lab.findings.words import counted
+from mnist_lab.forecast import Forecast
 from mnist_lab.rundir import RunDir, RunInfo
 from mnist_lab.study import results
+from mnist_lab.study.options import images_per_epoch
+from mnist_lab.study.proposing import guessed_plan, promotions
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from matplotlib.figure import Figure
 
     from mnist_lab.records import Trial
@@ -89,6 +97,50 @@ def load_run(path: str | Path) -> Run:
     info, _ = run_dir.read_state()
     trials = run_dir.read_trials()
     return Run(run_dir.path, info, trials, curves.n_ended(trials))
+
+
+def seconds_left(run: Run) -> float | None:
+    """How long a run that is going on still takes, as far as its records show; None if they do not.
+
+    Whoever trains it knows more: what will be drawn, and what each worker has begun.
+    """
+    n_running = sum(trial.state == "running" for trial in run.trials)
+    if run.info.state != "running" or not n_running:
+        return None
+    planned = guessed_plan(run.info.settings, run.trials)
+    return Forecast(
+        planned,
+        run.trials,
+        promotions=promotions(run.info.settings, planned),
+        n_images=images_per_epoch(run.info.settings, run.info.data),
+        n_workers=n_running,
+    ).seconds_left()
+
+
+def halted(run: Run, why: str = "") -> str:
+    """What a person is told when a run stops early: what is kept, and how to continue.
+
+    Args:
+        run: as it stands now.
+        why: what stopped it; empty for the person's own Ctrl-C.
+    """
+    again = typed(run.info.settings.experiment, without={"--fresh", "--retry-failed"})
+    return f"Stopped{why and f' ({why})'}: {standing(run)}. Continue: {again}"
+
+
+def typed(experiment: str, *, without: Collection[str] = ()) -> str:
+    """The command line of this process; a path that is not UTF-8 has its bytes escaped."""
+    if "mnist_lab.cli" not in sys.modules:  # the words are those of a notebook's kernel
+        return f"call mnist_lab.{experiment.replace('-', '_')} again, as before"
+    words = shlex.join(["mnist-lab", *(word for word in sys.argv[1:] if word not in without)])
+    return words.encode("utf-8", "backslashreplace").decode()
+
+
+def standing(run: Run) -> str:
+    """How far a run has come: `2 of 6 trials finished, 27 epochs kept`."""
+    done, planned = curves.n_ended(run.trials), curves.n_planned(run.info.settings, run.trials)
+    n_epochs = sum(len(trial.epochs) for trial in run.trials)
+    return f"{done} of {counted(planned, 'trial')} finished, {counted(n_epochs, 'epoch')} kept"
 
 
 def watch(path: str | Path) -> Run:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import shlex
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,24 +18,27 @@ from mnist_lab import machine
 from mnist_lab.commands import quoted
 from mnist_lab.config import describe_brackets
 from mnist_lab.curves import n_ended
-from mnist_lab.errors import StudyError, TimeLimit
+from mnist_lab.errors import Interrupted, LabError, StudyError, Terminated, TimeLimit
+from mnist_lab.findings.words import counted
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import LiveTable, Silent, Watcher
 from mnist_lab.records import EpochDone, fold, now, timestamp
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
+from mnist_lab.study.folders import Folder
 from mnist_lab.study.interrupts import interruptible
 from mnist_lab.study.options import check_batch_sizes, images_per_epoch, places_for, settings_of
 from mnist_lab.study.proposing import plan, promotions, proposals_of
 from mnist_lab.study.results import write_records, write_results
-from mnist_lab.study.run import Run, load_run
+from mnist_lab.study.run import Run, halted, load_run, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mnist_lab.config import StudySettings
     from mnist_lab.engine import Place
     from mnist_lab.records import DatasetInfo, Event, Trial
     from mnist_lab.rundir.lock import Held
+    from mnist_lab.study.folders import Chosen
     from mnist_lab.study.options import Options
 
 # What worker processes train with; the engine's own tests name another.
@@ -45,13 +47,16 @@ TRAINER = "mnist_lab.training:open_trainer"
 DRAWING = "mnist_lab.plots"
 
 
-def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
+def run_study(
+    experiment: str, values: dict[str, Any], options: Options, *, origin: str = ""
+) -> Run:
     """Begin, continue or just read the run that is asked for.
 
     Args:
         experiment: its name on the command line.
         values: the rest of :class:`~mnist_lab.config.StudySettings` that is the experiment's own.
         options: the options.
+        origin: names the folder, beside the experiment, where the usual one is another run's.
 
     Returns:
         The run as it ended. With the state `stopped` the time limit ended it; of a dry run the
@@ -66,16 +71,15 @@ def run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
         Interrupted: Ctrl-C, or a notebook's stop button; what is finished is kept.
     """
     with interruptible():
-        return _run_study(experiment, values, options)
+        return _run_study(experiment, values, options, origin)
 
 
-def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run:
+def _run_study(experiment: str, values: dict[str, Any], options: Options, origin: str) -> Run:
     deadline = deadline_of(options.get("time_limit"), options.get("until"))
-    run_dir = RunDir(Path(options.get("out") or Path("results") / experiment))
-    run_dir.check_is_ours()
-    fresh = options.get("fresh", False)
-    continued = run_dir.read_info() if run_dir.exists() and not fresh else None
-    settings, n_gpus = settings_of(experiment, values, options, continued)
+    out = Path(named) if (named := options.get("out")) else None
+    if out is not None:
+        RunDir(out).check_is_ours()  # before anything takes long
+    settings, n_gpus = settings_of(experiment, values, options)
     watch = options.get("watch") or _watcher_here()
     dry_run = options.get("dry_run", False)
     with ThreadPoolExecutor(1) as beside:
@@ -88,17 +92,18 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
         data = datasets.load(options.get("data"), quiet=isinstance(watch, Silent))
     info = data.info
     check_batch_sizes(settings, info)
+    folder = Folder(
+        settings,
+        info.digests,
+        out=out,
+        names=[experiment, f"{experiment}-{origin}"] if origin else [experiment],
+        any_precision=options.get("precision") == "auto",
+        fresh=options.get("fresh", False),
+    )
     if looked is None:
-        if continued is not None:
-            check_agreement(continued, settings, info.digests)
-        trials = [] if continued is None else run_dir.read_trials()
-        return Run(run_dir.path, _new_info(settings, info), trials, n_ended(trials))
-    run_dir.create()
-    if run_dir.exists() and fresh:
-        with run_dir.locked(watch.note):
-            run_dir.set_aside()
-        run_dir.create()
-    with run_dir.locked(watch.note) as held:
+        return _what_would_be(folder.choose(), info, watch)
+    with folder.hold(watch.note) as (chosen, held), _telling_what_is_kept(chosen.run_dir):
+        run_dir, settings = chosen.run_dir, chosen.settings
         retry = options.get("retry_failed", False)
         session = _Session(run_dir, settings, info, held, retry_failed=retry)
         if session.is_over():
@@ -116,6 +121,32 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options) -> Run
                 run = session.run(places, watch, shared=shared, host=host, deadline=deadline)
         held.check()
         return run._replace(files=(*run.files, *write_results(run, watch.note)))
+
+
+@contextmanager
+def _telling_what_is_kept(run_dir: RunDir) -> Iterator[None]:
+    """Let whoever stops the process know what is kept, and how to continue."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as stop:
+        try:
+            run = load_run(run_dir.path)
+        except LabError:
+            raise stop from None  # it had not begun
+        if isinstance(stop, Terminated):
+            raise Terminated(halted(run, stop.rule)) from None
+        raise Interrupted(halted(run)) from None
+
+
+def _what_would_be(chosen: Chosen, data: DatasetInfo, watch: Watcher) -> Run:
+    """The run as it stands before a study that is not to be trained."""
+    if chosen.why:
+        watch.note(chosen.why)
+    trials = [] if chosen.info is None else chosen.run_dir.read_trials()
+    info = _new_info(chosen.settings, data)
+    if chosen.info is not None and chosen.info.settings == chosen.settings:
+        info = info.model_copy(update={"state": chosen.info.state})
+    return Run(chosen.run_dir.path, info, trials, n_ended(trials))
 
 
 def _watcher_here() -> Watcher:
@@ -299,7 +330,12 @@ class _Session:
         }
 
     def _title(self, trials: list[Trial]) -> str:
-        found = f", continuing after {n_ended(trials)} finished trials" if trials else ""
+        done, n_epochs = n_ended(trials), sum(len(trial.epochs) for trial in trials)
+        found = (
+            f", continuing after {counted(done, 'finished trial')} and {counted(n_epochs, 'epoch')}"
+            if done or n_epochs
+            else ""
+        )
         notice = f" ({self._data.notice})" if self._data.notice else ""
         return f"{self._settings.experiment} on {self._data.name}{notice}{found}"
 
@@ -332,15 +368,7 @@ def _new_info(settings: StudySettings, data: DatasetInfo) -> RunInfo:
         data=data,
         versions=machine.versions(),
         machine=machine.describe(),
-        command=_command(settings.experiment),
+        command=typed(settings.experiment),
         state="running",
         started=now(),
     )
-
-
-def _command(experiment: str) -> str:
-    """The command line; a path that is not UTF-8 is shown with its bytes escaped."""
-    if "mnist_lab.cli" not in sys.modules:  # the words are those of a notebook's kernel
-        return f"call mnist_lab.{experiment.replace('-', '_')} again, as before"
-    words = shlex.join(["mnist-lab", *sys.argv[1:]])
-    return words.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,102 @@
+"""Which command follows: the words after `next:`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab import curves
+from mnist_lab.errors import LabError, printable
+from mnist_lab.rundir import RunDir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnist_lab.config import TrainConfig
+    from mnist_lab.rundir import RunInfo
+    from mnist_lab.study import Run
+
+
+def next_command(runs: Sequence[Run], *, reported: bool = False) -> str:
+    """The command that follows from these runs, at least one.
+
+    From learning rates to filter sizes to a search, from searches to the test of the best that they
+    found, from there to the report, and then to the tables.
+
+    Args:
+        runs: one that has just ended, or those of a report.
+        reported: their report is written.
+    """
+    paths = [str(run.path) for run in runs]
+    for run in runs:
+        if run.info.state != "complete":
+            return _command("status", str(run.path))
+    if (winner := _winner(runs)) is not None and not any(_tests(run.info, winner) for run in runs):
+        if test := _test_beside(winner):
+            return _command("report", *paths, str(test))
+        return _command("test", "--config", str(RunDir(winner.path).best))
+    tests = [run for run in runs if run.info.settings.experiment == "test"]
+    last = tests or [run for run in runs if run.info.settings.space is not None]
+    if last:
+        tables = ("export", str(last[0].path), "--to", "csv")
+        return _command(*tables) if reported else _command("report", *paths)
+    if all(run.info.settings.experiment == "lr-sweep" for run in runs):
+        return _command("filter-sweep")
+    return _command("random-search", "--iters", "50")
+
+
+def _command(*words: str) -> str:
+    return shlex.join(["mnist-lab", *map(printable, words)])
+
+
+def _winner(runs: Sequence[Run]) -> Run | None:
+    """The search with the lowest validation error at the largest budget that all of them have.
+
+    Where they have none in common, each counts with its own largest. Searches of other data than
+    the first one's cannot be compared with it.
+    """
+    searches = [run for run in runs if run.best is not None and RunDir(run.path).best.exists()]
+    searches = [run for run in searches if run.info.data.digests == searches[0].info.data.digests]
+    if not searches:
+        return None
+    found = [_lowest_errors(run) for run in searches]
+    common = set(found[0]).intersection(*found)
+    errors = [errors[max(common or errors)] for errors in found]
+    return searches[errors.index(min(errors))]
+
+
+def _lowest_errors(run: Run) -> dict[int, float]:
+    """The lowest validation error at each budget of a search, in epochs."""
+    lowest: dict[int, float] = {}
+    for trial in curves.endings(run.trials):
+        if (error := curves.final_error(trial)) is not None:
+            budget = trial.configuration.epochs
+            lowest[budget] = min(error, lowest.get(budget, error))
+    return lowest
+
+
+def _tests(info: RunInfo, winner: Run) -> bool:
+    """Whether a run is the test of the best that a search found, for any number of epochs."""
+    if info.settings.experiment != "test" or winner.best is None:
+        return False
+    is_its = _network(info.settings.base) == _network(winner.best.configuration)
+    return is_its and info.data.digests == winner.info.data.digests
+
+
+def _network(config: TrainConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"epochs"})
+
+
+def _test_beside(winner: Run) -> Path | None:
+    """A complete test of a search's best, in a folder beside it."""
+    # Not `parent`: that of `.` would be itself.
+    folder = Path(os.path.normpath(winner.path / os.pardir))
+    for path in sorted(folder.iterdir()):
+        with suppress(LabError):  # no run, or a damaged one
+            info = RunDir(path).read_info()
+            if info.state == "complete" and _tests(info, winner):
+                return path
+    return None

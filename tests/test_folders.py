@@ -1,0 +1,182 @@
+"""Which folder a run goes to: its settings decide, where nobody named one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_events import run_info, study_settings, whole_trial, write_events
+
+from mnist_lab import cli, study
+from mnist_lab.config import TrainConfig
+from mnist_lab.errors import RunDirError, SettingsError
+from mnist_lab.rundir import RunDir
+from mnist_lab.study.folders import Folder
+
+TESTS = Path(__file__).parent
+LAB = [sys.executable, str(TESTS / "formula_lab.py")]
+DIGESTS = run_info().data.digests
+THREE = study_settings(base=TrainConfig(epochs=3))
+FOUR = study_settings(base=TrainConfig(epochs=4))
+SEARCHES = [study_settings(experiment="random-search", values=None, iters=n) for n in range(9)[1:]]
+
+
+def put(name: str, **info: Any) -> RunDir:
+    """A run in `results`."""
+    run_dir = RunDir(Path("results") / name)
+    run_dir.create()
+    run_dir.write_info(run_info(**info))
+    return run_dir
+
+
+def chosen(settings: Any = THREE, *names: str, **options: Any) -> tuple[str, str]:
+    """The name of the folder that is chosen for these settings, and what is said about it."""
+    digests = options.pop("digests", DIGESTS)
+    folder = Folder(settings, digests, names=names or ["a"], **{"out": None} | options)
+    found = folder.choose()
+    return str(found.run_dir.path.relative_to("results")), found.why
+
+
+def test_other_settings_have_a_folder_of_their_own() -> None:
+    """The same settings find their run again, wherever it is; others the first free number."""
+    assert chosen() == ("a", "")
+    put("a", settings=FOUR)
+    other = "results/a is another run (epochs 4 there, 3 now), so this run goes to results/a-2"
+    assert chosen() == ("a-2", other)
+    assert chosen(FOUR) == ("a", "")
+    assert chosen(FOUR, digests={"a": "b"})[1].startswith("results/a is another run (another data")
+    put("a-7", settings=THREE)
+    put("a-b", settings=study_settings(seed=5))  # somebody named it
+    put("a-before-20260102-030405", settings=study_settings(seed=5))
+    assert chosen() == ("a-7", "using results/a-7, the run with these settings")
+    assert chosen(study_settings(seed=5))[0] == "a-2"
+    assert chosen(THREE.model_copy(update={"precision": "bfloat16"}))[0] == "a-2"
+    bfloat16 = THREE.model_copy(update={"precision": "bfloat16"})
+    assert chosen(bfloat16, any_precision=True)[0] == "a-7"
+
+
+@pytest.mark.parametrize(("n", "name"), [(1, "a-3"), (2, "a"), (3, "a"), (5, "a-2"), (8, "a-2")])
+def test_searches_may_grow(n: int, name: str) -> None:
+    """Of several runs that could go on it is the longest; none has so few."""
+    put("a", settings=SEARCHES[1])
+    put("a-2", settings=SEARCHES[4])
+    assert chosen(SEARCHES[n - 1])[0] == name
+
+
+def test_what_is_taken() -> None:
+    """A damaged run, one of another version, other files, a file: nothing of it is touched."""
+    put("a").run.write_text("{", encoding="utf-8")
+    put("a-2", format_version=99)
+    (put("a-3").path / "thesis.tex").touch()
+    RunDir(Path("results/a-3")).run.unlink()
+    Path("results/a-4").touch()
+    Path("results/a-5").mkdir()
+    (Path("results/a-5") / ".lock").touch()
+    name, why = chosen()
+    assert name == "a-5"
+    assert why.startswith("results/a holds a run that cannot be read (results/a/run.json (")
+
+
+def test_a_test_is_named_after_its_search() -> None:
+    """Only where the usual folder is another's; then it is numbered like others."""
+    names = ("test", "test-hyperband")
+    assert chosen(THREE, *names)[0] == "test"
+    put("test", settings=FOUR)
+    assert chosen(THREE, *names)[0] == "test-hyperband"
+    put("test-hyperband", settings=FOUR.model_copy(update={"seed": 5}))
+    assert chosen(THREE, *names)[0] == "test-hyperband-2"
+    put("test-3", settings=THREE)
+    assert chosen(THREE, *names)[0] == "test-3"
+
+
+@pytest.mark.parametrize(
+    ("path", "origin"),
+    [
+        ("results/hyperband/best.json", "hyperband"),
+        ("results/hyperband/../bohb/best.json", "bohb"),
+        ("configs/my idea.v2.json", "my-idea.v2"),
+        ("/best.json", ""),
+        (".json", "json"),
+        ("x" * 200, "x" * 60),
+    ],
+)
+def test_where_a_configuration_is_from(path: str, origin: str) -> None:
+    """The folder of a search, or the name of another file, as a part of a folder's name."""
+    assert study.experiments._origin(Path(path)) == origin
+
+
+@pytest.mark.parametrize(
+    ("settings", "aside", "name"),
+    [(THREE, "a-2", "a-2"), (study_settings(seed=5), "a", "a")],
+)
+def test_fresh_sets_aside_the_run_with_these_settings(settings: Any, aside: str, name: str) -> None:
+    """Else the one in the usual folder; the others stay."""
+    put("a", settings=FOUR)
+    put("a-2", settings=THREE)
+    said: list[str] = []
+    folder = Folder(settings, DIGESTS, out=None, names=["a"], fresh=True)
+    with folder.hold(said.append) as (found, _):
+        assert found.run_dir.path == Path("results", name)
+        assert not found.run_dir.exists()
+    assert len(list(Path("results").glob(f"{aside}-before-*"))) == 1
+    (line,) = said
+    assert line.startswith(f"results/{aside} is set aside as {aside}-before-")
+
+
+def test_a_named_folder_is_refused() -> None:
+    """Whoever names a folder means that one: the difference is shown."""
+    out = put("a", settings=FOUR).path
+    with pytest.raises(SettingsError, match="epochs 4 there, 3 now; give --out"):
+        Folder(THREE, DIGESTS, out=out, names=["a"]).choose()
+
+
+def test_a_run_that_begins_has_its_folder() -> None:
+    """Who finds it held waits for its settings: the same are refused, others go elsewhere."""
+    words = ["lr-sweep", "--data", "sample", "--workers", "1", "--values", "0.1"]
+    processes = [
+        subprocess.Popen(
+            [*LAB, *words, "--epochs", epochs],
+            env=os.environ | {"PYTHONPATH": str(TESTS), "FORMULA_SECONDS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for epochs in ("3", "4", "4")
+    ]
+    printed = [process.communicate(timeout=120)[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    assert codes[0] == 0
+    assert sorted(codes[1:]) == [0, 1]
+    assert "one process writes a run at a time" in printed[codes.index(1)]
+    epochs = [RunDir(path).read_info().settings.base.epochs for path in Path("results").iterdir()]
+    assert sorted(epochs) == [3, 4]
+
+
+def test_first_look_then_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the help proposes does not stand in the way of what comes after it."""
+    run_dir = put("lr-sweep", settings=study_settings(values=(0.1,), base=TrainConfig(epochs=1)))
+    write_events(run_dir, *whole_trial())
+    words = ["lr-sweep", "--data", "sample", "--dry-run"]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].endswith("into results/lr-sweep-2")
+    assert printed.err.startswith("results/lr-sweep is another run (")
+    assert printed.err.count("\n") == 1
+    assert cli.main([*words, "--json"]) == 0
+    assert '"out": "results/lr-sweep-2"' in capsys.readouterr().out
+    assert study.lr_sweep(data="sample", dry_run=True).path == Path("results/lr-sweep-2")
+    assert cli.main([*words, "--out", "results/lr-sweep"]) == 2
+
+
+def test_results_that_cannot_be_made() -> None:
+    """It is said as for any folder."""
+    Path("results").touch()
+    with (
+        pytest.raises((SettingsError, RunDirError), match="the output path is a folder"),
+        Folder(THREE, DIGESTS, out=None, names=["a"]).hold(print),
+    ):
+        pass

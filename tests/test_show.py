@@ -1,0 +1,273 @@
+"""What a person reads of a run: as it goes on, where it stopped, what is left, what it came to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from made_events import (
+    TIME,
+    an_epoch,
+    epoch_done,
+    failed,
+    finished,
+    promoted,
+    proposed,
+    run_info,
+    started,
+    study_settings,
+    whole_trial,
+)
+from made_runs import final_test, make_run
+
+from mnist_lab import cli, space
+from mnist_lab.cli import show
+from mnist_lab.config import TrainConfig
+from mnist_lab.records import EpochDone, Event, fold
+from mnist_lab.rundir import RunDir
+from mnist_lab.study import Run
+
+if TYPE_CHECKING:
+    from mnist_lab.config import StudySettings
+
+TESTS = Path(__file__).parent
+FIVE = study_settings(values=(0.1,), repeats=5)
+BRACKETS = study_settings(
+    experiment="hyperband",
+    base=TrainConfig(epochs=18),
+    values=None,
+    iters=1,
+    min_epochs=2,
+    space=space.to_dict(space.default_space()),
+)  # 9, 3, 1 trials up to 2, 6, 18 epochs: 13 trainings, 42 epochs
+
+
+def rung(trial: int, first: int, last: int) -> list[Event]:
+    """A trial is trained from one epoch to another."""
+    epochs = [epoch_done(trial, number) for number in range(first, last + 1)]
+    return [started(trial, from_epoch=first - 1), *epochs, finished(trial, budget=last)]
+
+
+NINE = [[proposed(trial, epochs=2), *rung(trial, 1, 2)] for trial in range(1, 10)]
+PARTLY = [proposed(4), started(4), epoch_done(4, 1)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "events", "words", "left"),
+    [
+        (FIVE, [], "5 times, 15 epochs in all, on MNIST, into r", (5, 15)),
+        (
+            FIVE,
+            [*whole_trial(1), *whole_trial(2), *whole_trial(3), *PARTLY],
+            (
+                "2 more times, 5 more epochs, on MNIST; "
+                "3 of 5 trainings and 10 of 15 epochs are done in r"
+            ),
+            (2, 5),
+        ),
+        (
+            FIVE,
+            [*chain(*map(whole_trial, (1, 2, 3, 5))), proposed(4), started(4), failed(4)],
+            "nothing: all is done in r (5 trainings, 12 epochs, 1 failed)",
+            (0, 0),
+        ),
+        (
+            BRACKETS,
+            [],
+            "1 bracket: 9 configurations, 13 trainings, 42 epochs, on MNIST, into r",
+            (13, 42),
+        ),
+        (
+            BRACKETS,
+            [*chain(*NINE), promoted(1, 6), *rung(1, 3, 6), promoted(2, 6), *rung(2, 3, 4)[:-1]],
+            (
+                "3 more times, 18 more epochs, on MNIST; "
+                "10 of 13 trainings and 24 of 42 epochs are done in r"
+            ),
+            (3, 18),
+        ),
+        # Six failed, so only two were promoted.
+        (
+            BRACKETS,
+            chain(*NINE),
+            "nothing: all is done in r (9 trainings, 18 epochs)",
+            (0, 0),
+        ),
+    ],
+)
+def test_dry_run(
+    settings: StudySettings,
+    events: Any,
+    words: str,
+    left: tuple[int, int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What would be trained is what is left, of trainings and of epochs."""
+    trials = fold(events)
+    state = "complete" if words.startswith("nothing") else "running"
+    run = Run(Path("r"), run_info(settings=settings, state=state), trials)
+    show.plan(run, as_json=False, no_color=True)
+    assert capsys.readouterr().out.splitlines()[-1] == f"would train {words}"
+    show.plan(run, as_json=True, no_color=True)
+    told = json.loads(capsys.readouterr().out)["left"]
+    assert (told["trainings"], told["epochs"]) == left
+
+
+def slow(trial: int, number: int, valid_error: float | None = 0.04) -> EpochDone:
+    """An epoch of 20 seconds."""
+    return EpochDone(time=TIME, trial=trial, epoch=an_epoch(number, valid_error, 20.0))
+
+
+def status(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, Any]:
+    """What `status` prints, in words without frames, and as JSON."""
+    assert cli.main(["status", str(path)]) == 0
+    words = " ".join(re.sub(r"[^\S ]|[│┃]", " ", capsys.readouterr().out).split())
+    assert cli.main(["status", str(path), "--json"]) == 0
+    return words, json.loads(capsys.readouterr().out)
+
+
+def test_status_of_a_run_that_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running trials have their epoch, error and time left; nothing is called unfinished."""
+    monkeypatch.setattr(RunDir, "writer", lambda _: "process 7 on pool")
+    events = [
+        *whole_trial(1),
+        *(proposed(2, learning_rate=0.01), started(2), slow(2, 1, 0.3), slow(2, 2, 0.2)),
+        *(proposed(3, learning_rate=0.01), started(3)),
+    ]
+    settings = study_settings(repeats=3)
+    words, told = status(make_run(tmp_path / "r", settings, *events, state="running"), capsys)
+    assert "unfinished" not in words
+    assert "2 running" in words
+    assert "running 2/3 validation error 20.0 % 20.00 20 s" in words
+    assert "running 0/3 – – –" in words
+    assert "1 of 6 trials complete, 2 running, 0 failed, 3 left; 5 of 18 epochs done" in words
+    assert re.search(r"done, about \d+ s left", words)
+    assert "process 7 on pool is writing it" in words
+    assert [(one["trial"], one["epochs"], one["left_s"]) for one in told["unfinished"]] == [
+        (2, 2, 20.0),
+        (3, 0, None),
+    ]
+    assert told["unfinished"][0]["valid_error"] == 0.2
+    assert told["left_s"] > 2
+
+
+def test_status_of_a_search_that_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time left counts what is not drawn yet; who is promoted waits."""
+    monkeypatch.setattr(RunDir, "writer", lambda _: "process 7 on pool")
+    events: list[Event] = [proposed(1, epochs=2), started(1), slow(1, 1)]
+    words, told = status(make_run(tmp_path / "r", BRACKETS, *events, state="running"), capsys)
+    assert told["left_s"] == pytest.approx(41 * 20, abs=20)
+    assert "about 13 min" in words or "about 14 min" in words
+    events = [*events, slow(1, 2), finished(1, budget=2), promoted(1, 6)]
+    words, told = status(make_run(tmp_path / "p", BRACKETS, *events, state="running"), capsys)
+    assert "waiting 2/6" in words
+    assert told["left_s"] is None  # nobody trains it now
+
+
+@pytest.mark.parametrize("state", ["stopped", "running"])
+def test_status_of_a_run_that_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    """At a time limit, or killed: what was trained in part stands there with what it reached."""
+    events: list[Event] = []
+    for trial in (1, 2, 3):
+        events += [proposed(trial, epochs=10, learning_rate=trial / 10), started(trial)]
+        events += [slow(trial, number, 0.5 - number / 20) for number in range(1, 10)]
+    settings = study_settings(values=(0.1, 0.2, 0.3), base=TrainConfig(epochs=10))
+    words, told = status(make_run(tmp_path / "r", settings, *events, state=state), capsys)
+    assert words.count("stopped 9/10 validation error 5.00 %") == 3
+    assert "0 of 3 trials complete, 0 running, 0 failed, 3 left; 27 of 30 epochs done" in words
+    assert [one["left_s"] for one in told["unfinished"]] == [None] * 3
+    assert told["left_s"] is None
+
+
+def test_status_of_a_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mean over the repeats, its interval, and how many there are."""
+    words, told = status(final_test(tmp_path / "t", repeats=3), capsys)
+    assert "test error: 0.20 ± 0.00 % (95 % interval 0.20 to 0.20 %, n = 3)" in words
+    assert told["test"]["n"] == 3
+    assert told["test"]["test_error"] == pytest.approx(0.002)
+    assert len(told["test"]["interval_95"]) == 2
+    assert "best:" not in words
+
+
+# --- stopping, by real processes
+
+SWEEP = ("lr-sweep", "--data", "sample", "--values", "0.1,0.2", "--epochs", "60", "--workers", "1")
+
+
+def lab(*words: str, seconds: str = "0.3") -> subprocess.Popen[str]:
+    """Start a command whose workers compute the formula."""
+    return subprocess.Popen(
+        [sys.executable, str(TESTS / "formula_lab.py"), *words],
+        env=os.environ | {"PYTHONPATH": str(TESTS), "FORMULA_SECONDS": seconds},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_epochs(journal: Path, n_epochs: int) -> None:
+    """Until so many stand in the journal."""
+    deadline = time.monotonic() + 60
+    while not journal.exists() or journal.read_text(encoding="utf-8").count('"epoch"') < n_epochs:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("stop", "words", "code", "why"),
+    [
+        (signal.SIGINT, (), 130, ""),
+        (signal.SIGTERM, ("--quiet",), 143, " (terminated by SIGTERM)"),
+        (None, ("--time-limit", "4s", "--json"), 75, " (the time limit is reached)"),
+    ],
+)
+def test_what_is_kept(
+    stop: signal.Signals | None, words: tuple[str, ...], code: int, why: str
+) -> None:
+    """Whoever stops a run reads what is kept and how to continue, and then where it goes on."""
+    run_dir = RunDir(Path("results/lr-sweep"))
+    process = lab(*SWEEP, *words)
+    if stop is not None:
+        wait_for_epochs(run_dir.journal, 3)
+        process.send_signal(stop)
+    out, printed = process.communicate(timeout=60)
+    assert process.returncode == code
+    last = printed.splitlines()[-1]
+    n_epochs = sum(len(trial.epochs) for trial in run_dir.read_trials())
+    assert n_epochs > 0
+    kept = f"0 of 2 trials finished, {n_epochs} epochs? kept"
+    assert re.fullmatch(
+        rf"mnist-lab: Stopped{re.escape(why)}: {kept}\. Continue: mnist-lab lr-sweep .*", last
+    )
+    if "--json" in words:
+        (unfinished,) = json.loads(out)["unfinished"]
+        assert unfinished["epochs"] == n_epochs
+    out, printed = lab(*SWEEP, seconds="0").communicate(timeout=60)
+    assert re.search(rf"continuing after 0 finished trials and {n_epochs} epochs?\n", printed)
+    assert "next: mnist-lab filter-sweep" in out
+
+
+def test_nothing_was_begun() -> None:
+    """Stopped before there is a run, there is nothing to tell of."""
+    process = lab(*SWEEP)
+    while not Path("results").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert printed.splitlines()[-1].startswith(("mnist-lab: terminated by", "mnist-lab: Stopped ("))
