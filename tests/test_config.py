@@ -235,7 +235,7 @@ UNREADABLE = {
     ),
     "out of range": (
         json.dumps(GOOD | {"epochs": 0}).encode(),
-        "best.json, epochs is a whole number, 1 to 1,000,000: got 0",
+        "best.json, epochs is a whole number, at least 1: got 0",
     ),
     "NaN": (
         json.dumps(GOOD | {"learning_rate": math.nan}).encode(),

@@ -561,7 +561,7 @@ def test_worker_that_would_measure_something_else_is_refused(tmp_path: Path) -> 
         assert line.startswith("a run goes on with the data that it began with: got ")
         assert str(other) in line
         code, line = refusal(str(out), "--workers", "0")
-        assert (code, line) == (2, "--workers is auto or 1 to 10,000 here: got 0; leave it out")
+        assert (code, line) == (2, "--workers is auto or at least 1 here: got 0; leave it out")
         assert process.poll() is None
     finally:
         process.terminate()

@@ -361,12 +361,21 @@ def test_absurd_values(file: str, place: str, value: Any, words: str, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (f"random-search --iters {10**15}", "iters is how many iterations, 1 to 100,000: got"),
-        (f"lr-sweep --repeats {10**15}", "repeats is trainings of each, 1 to 100,000: got"),
+        (
+            f"random-search --iters {10**15}",
+            "iters is how many iterations, at least 1 and at most 100,000: got",
+        ),
+        (
+            f"lr-sweep --repeats {10**15}",
+            "repeats is trainings of each, at least 1 and at most 100,000: got",
+        ),
         ("lr-sweep --repeats 50000", "a study has at most 100,000 trials, not 200,000; ask for"),
-        (f"hyperband --iters 9 --max-epochs {10**18}", "epochs is a whole number, 1 to 1,000,000"),
+        (
+            f"hyperband --iters 9 --max-epochs {10**18}",
+            "epochs is a whole number, at least 1 and at most 1,000,000: got",
+        ),
         ("hyperband --iters 9 --min-epochs 1 --max-epochs 999999", "at most 100,000 trials, not"),
-        (f"train --workers {10**12}", "--workers is auto or 0 to 10,000"),
+        (f"train --workers {10**12}", "--workers is at most 10,000: got"),
     ],
 )
 def test_absurd_wishes(words: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:

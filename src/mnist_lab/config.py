@@ -78,15 +78,13 @@ Text = Annotated[str, AfterValidator(printable)]
 Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 LearningRate = Annotated[float, Field(gt=0, description="a finite number above 0")]
 BatchSize = Annotated[
-    int, Field(ge=1, le=10**6, description="a whole number of images, 1 to 1,000,000")
+    int, Field(ge=1, le=10**6, description="a whole number of images, at least 1")
 ]
 NumFilters = Annotated[int, Field(ge=1, le=1024, description="a whole number, 1 to 1024")]
 # 28 is the side of the image: a larger filter would only see padding. Even sizes are legal: SAME
 # padding then puts the odd row and column at the bottom and the right.
 FilterSize = Annotated[int, Field(ge=1, le=28, description="a whole number of pixels, 1 to 28")]
-Epochs = Annotated[
-    int, Field(ge=1, le=MOST_EPOCHS, description=f"a whole number, 1 to {MOST_EPOCHS:,}")
-]
+Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS, description="a whole number, at least 1")]
 # At 1 old gradients would never fade, and no unit would be left.
 Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 WeightDecay = Annotated[float, Field(ge=0, description="a finite number, 0 or more")]
@@ -200,12 +198,12 @@ class StudySettings(Frozen):
     values: tuple[int | float, ...] | None = None
     repeats: Annotated[
         int,
-        Field(ge=1, le=MOST_TRIALS, description=f"trainings of each, 1 to {MOST_TRIALS:,}"),
+        Field(ge=1, le=MOST_TRIALS, description="trainings of each, at least 1"),
     ] = 1
     # Searches: how many configurations, or brackets where there are budgets, and the ConfigSpace
     # search space as its own JSON.
     iters: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = Field(
-        default=None, description=f"how many iterations, 1 to {MOST_TRIALS:,}"
+        default=None, description="how many iterations, at least 1"
     )
     # Hyperband and BOHB: the budgets of the first and the last rung; the last is the base's too.
     min_epochs: Epochs | None = None
@@ -217,7 +215,7 @@ class StudySettings(Frozen):
     device: Literal["cpu", "gpu"] = "cpu"
     # Sums over several threads round differently, so this decides the last digits.
     threads_per_worker: Annotated[
-        int, Field(ge=1, le=1024, description="a whole number, 1 to 1,024")
+        int, Field(ge=1, le=1024, description="a whole number, at least 1")
     ] = 1
 
     @model_validator(mode="after")
@@ -421,6 +419,8 @@ def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> S
     if key == "base" and len(detail["loc"]) > 1:
         field = TrainConfig.model_fields.get(str(detail["loc"][1]))
     rule = f"{path} is {field.description}" if field and field.description else detail["msg"]
+    if detail["type"] == "less_than_equal" and rule.endswith("at least 1"):
+        rule += f" and at most {detail['ctx']['le']:,}"
     value = detail["input"]
     is_json = value is None or isinstance(value, (bool, list, dict))
     received = json.dumps(value) if is_json else repr(value)

@@ -12,7 +12,7 @@ from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.findings.words import counted
 from mnist_lab.progress import Silent
 from mnist_lab.rundir import RunDir
-from mnist_lab.study.options import MOST_WORKERS, places_for
+from mnist_lab.study.options import MOST_WORKERS, TOO_MANY, places_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def _source(orders: Orders) -> str | None:
 def _places(orders: Orders, workers: int | None, *, nice: bool) -> tuple[list[Place], str]:
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise SettingsError(
-            f"--workers is auto or 1 to {MOST_WORKERS:,} here",
+            "--workers is auto or at least 1 here" if workers < 1 else TOO_MANY,
             received=workers,
             next_step="leave it out",
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # More than any machine has cores.
 MOST_WORKERS = 10_000
+TOO_MANY = f"--workers is at most {MOST_WORKERS:,}"
 # What `--nice` adds, as the command `nice` does.
 NICENESS = 10
 
@@ -90,7 +91,7 @@ def settings_of(
     workers = options.get("workers")
     if workers is not None and not 0 <= workers <= MOST_WORKERS:
         raise SettingsError(
-            f"--workers is auto or 0 to {MOST_WORKERS:,}",
+            "--workers is auto or at least 0" if workers < 0 else TOO_MANY,
             received=workers,
             next_step="leave it out",
         )
