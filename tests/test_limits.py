@@ -76,13 +76,14 @@ def test_no_loopback_interface(command: str, code: int) -> None:
 @pytest.mark.parametrize(
     ("problem", "what"),
     [
-        (MemoryError(), "memory: got MemoryError"),
-        (OSError(12, "Cannot allocate memory"), "memory"),
-        (OSError(24, "Too many open files"), "open files"),
-        (OSError(23, "Too many open files in system"), "open files"),
-        (BlockingIOError(11, "Resource temporarily unavailable"), "processes and threads"),
-        (RuntimeError("can't start new thread"), "processes and threads"),
-        (ImportError("x.so: failed to map segment from shared object"), "memory"),
+        (MemoryError(), "more memory: got MemoryError"),
+        (OSError(12, "Cannot allocate memory"), "more memory"),
+        (OSError(24, "Too many open files"), "more open files"),
+        (OSError(23, "Too many open files in system"), "more open files"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "more processes and threads"),
+        (RuntimeError("can't start new thread"), "more processes and threads"),
+        (OSError("Matplotlib requires access to a writable cache directory"), "a folder for"),
+        (ImportError("x.so: failed to map segment from shared object"), "more memory"),
     ],
 )
 def test_shortages(problem: Exception, what: str) -> None:
@@ -90,5 +91,5 @@ def test_shortages(problem: Exception, what: str) -> None:
     outer = ValueError("something")
     outer.__context__ = problem
     for one in (problem, outer):
-        assert f"this command needs more {what}" in str(machine.shortage(one))
+        assert f"this command needs {what}" in str(machine.shortage(one))
     assert machine.shortage(ValueError("something")) is None

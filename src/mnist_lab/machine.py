@@ -50,14 +50,15 @@ FILES = 20
 FILES_OF_WORKER = 6
 # What is scarce where an error says one of these, and the limits that may be why.
 _MEMORY = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
-_SHORTAGES = {
+_SHORTAGES: dict[str, tuple[str, dict[str, int]]] = {
+    "No usable temporary directory|writable cache directory": ("a folder for temporary files", {}),
     r"MemoryError|Cannot allocate memory|failed to map segment|bad_alloc|ResourceExhausted": (
-        "memory",
+        "more memory",
         _MEMORY,
     ),
-    "Too many open files": ("open files", {"ulimit -n": resource.RLIMIT_NOFILE}),
+    "Too many open files": ("more open files", {"ulimit -n": resource.RLIMIT_NOFILE}),
     "can't start new thread|Resource temporarily unavailable": (
-        "processes and threads",
+        "more processes and threads",
         _MEMORY | {"ulimit -u": resource.RLIMIT_NPROC},
     ),
 }
@@ -301,9 +302,11 @@ def _refused(what: str, limits: dict[str, int], problem: BaseException) -> LabEr
     ]
     line = str(problem).partition("\n")[0] or type(problem).__name__
     return LabError(
-        f"this command needs more {what}",
+        f"this command needs {what}",
         received=f"{line}, with a limit of {' and '.join(told)}" if told else line,
-        next_step="raise the limit or end other programs; the same command continues",
+        next_step="raise the limit or end other programs; the same command continues"
+        if limits
+        else "name one that can be written in the variable TMPDIR",
     )
 
 
