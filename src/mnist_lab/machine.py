@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from mnist_lab import processes
+from mnist_lab.errors import LabError, StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,27 @@ LOOPBACK = "127.0.0.1"
 
 # What a worker with TensorFlow takes: over 50 trials of the search space it peaked at 1,042 MB.
 WORKER_GIB = 1.2
+
+# The addresses that a worker with TensorFlow reserves: 2.3 GiB in the base configuration, 3 in the
+# largest; with less it is killed, raises what says nothing, or hangs.
+ADDRESSES_GIB = 3.0
+# What the process that coordinates has open at the most: 12 files, and 4 to 5 for each worker.
+FILES = 20
+FILES_OF_WORKER = 6
+# What is scarce where an error says one of these, and the limits that may be why.
+_MEMORY = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
+_SHORTAGES: dict[str, tuple[str, dict[str, int]]] = {
+    "No usable temporary directory|writable cache directory": ("a folder for temporary files", {}),
+    r"MemoryError|Cannot allocate memory|failed to map segment|bad_alloc|ResourceExhausted": (
+        "more memory",
+        _MEMORY,
+    ),
+    "Too many open files": ("more open files", {"ulimit -n": resource.RLIMIT_NOFILE}),
+    "can't start new thread|Resource temporarily unavailable": (
+        "more processes and threads",
+        _MEMORY | {"ulimit -u": resource.RLIMIT_NPROC},
+    ),
+}
 
 # Where Linux tells which control groups hold this process, and what those allow.
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -67,6 +90,48 @@ def available_memory_gib() -> float:
     The smaller of what the machine has left and what this process's control groups leave.
     """
     return min(psutil.virtual_memory().available, _memory_left()) / 2**30
+
+
+def obstacles(n_workers: int) -> Iterator[StudyError]:
+    """What keeps so many workers from training here, though everything is installed."""
+    addresses_gib = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30  # below 0 without a limit
+    if n_workers and 0 <= addresses_gib < ADDRESSES_GIB:
+        yield StudyError(
+            f"a worker reserves up to {ADDRESSES_GIB:.0f} GiB of addresses",
+            received=f"a limit of {addresses_gib:.1f} GiB",
+            next_step="raise it: ulimit -v unlimited",
+        )
+    n_allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    n_files = FILES + FILES_OF_WORKER * n_workers
+    if 0 <= n_allowed < n_files:
+        yield StudyError(
+            f"a run with --workers {n_workers} opens up to {n_files} files at a time",
+            received=f"a limit of {n_allowed}",
+            next_step=f"raise it: ulimit -n {n_files}",
+        )
+    try:
+        with (
+            socket.create_server((LOOPBACK, 0)) as server,
+            socket.create_connection(server.getsockname(), timeout=10),
+        ):
+            pass
+    except OSError as problem:
+        yield StudyError(
+            f"the processes of a run reach each other over the loopback interface, {LOOPBACK}",
+            received=problem.strerror or problem,
+            next_step="bring it up (ip link set lo up), or allow this container or sandbox to",
+        )
+
+
+def shortage(problem: BaseException | None) -> LabError | None:
+    """What the system refused to give, where that is behind an error; else None."""
+    while problem is not None:
+        text = f"{type(problem).__name__}: {problem}"
+        for pattern, (what, limits) in _SHORTAGES.items():
+            if re.search(pattern, text):
+                return _refused(what, limits, problem)
+        problem = problem.__cause__ or problem.__context__
+    return None
 
 
 def oom_kills() -> int | None:
@@ -226,6 +291,23 @@ def hardware() -> dict[str, Any]:
         "cores": len(usable_cores()),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
+
+
+def _refused(what: str, limits: dict[str, int], problem: BaseException) -> LabError:
+    allowed = {name: resource.getrlimit(limit)[0] for name, limit in limits.items()}
+    told = [
+        f"{f'{number / 2**30:.2g} GiB' if name in _MEMORY else number} ({name})"
+        for name, number in allowed.items()
+        if number != resource.RLIM_INFINITY
+    ]
+    line = str(problem).partition("\n")[0] or type(problem).__name__
+    return LabError(
+        f"this command needs {what}",
+        received=f"{line}, with a limit of {' and '.join(told)}" if told else line,
+        next_step="raise the limit or end other programs; the same command continues"
+        if limits
+        else "name one that can be written in the variable TMPDIR",
+    )
 
 
 def _version(package: str) -> str:

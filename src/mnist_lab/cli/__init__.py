@@ -24,6 +24,8 @@ def entrypoint() -> NoReturn:
     """The console script."""
     # Importing makes many objects and no garbage: looking for it takes a tenth of `status`.
     gc.set_threshold(100_000)
+    # NumPy's algebra would start a thread for each core, each with memory of its own: we need none.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file name may hold what cannot be printed
@@ -101,6 +103,10 @@ def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
             next_step="make room; what was trained is kept, the same command shows it",
         )
         return _fail(unwritten, debug=debug)
+    from mnist_lab import machine  # what no other failure needs
+
+    if (shortage := machine.shortage(problem)) is not None:
+        return _fail(shortage, debug=debug)
     _print_traceback()
     _tell("mnist-lab: this is a defect of mnist-lab; please report the lines above\n")
     return ExitCode.DEFECT

@@ -5,6 +5,7 @@ What only some commands need is imported inside them: `--help` and `status` answ
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,9 +22,13 @@ from mnist_lab.cli.options import (
     training_options,
     worker_options,
 )
+from mnist_lab.errors import LabError
 
 if TYPE_CHECKING:
     from mnist_lab.study import Options
+
+# The least of memory addresses that a command which shows or draws can work with.
+LEAST_GIB = 0.25
 
 _RUN_DIR = click.argument("run_dir", type=click.Path(path_type=Path))
 _SPACE = click.option(
@@ -69,6 +74,14 @@ def mnist_lab() -> None:
 
     The same command again continues a run that was interrupted.
     """
+    # With less, NumPy's and SciPy's libraries end the process, or never stop asking for more.
+    limit_gib = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30  # below 0 without a limit
+    if 0 <= limit_gib < LEAST_GIB:
+        raise LabError(
+            f"a command reserves at least {LEAST_GIB} GiB of addresses",
+            received=f"a limit of {limit_gib:.2f} GiB",
+            next_step="raise it: ulimit -v unlimited",
+        )
 
 
 @mnist_lab.command("lr-sweep")

@@ -53,6 +53,7 @@ def examine() -> tuple[dict[str, Any], list[Problem]]:
         *_packages(found["versions"]),
         *_data(),
         *_folders(),
+        *_limits(),
         *_memory(),
         *_gpus(found["gpus"]),
         *_busy(found["cores"]),
@@ -136,6 +137,12 @@ def _disk(name: str, folder: Path, reason: OSError | None, next_step: str) -> It
             f"{free_gib} GiB is free on the disk of {name}, and {FREE_DISK_GIB} GiB should "
             f"be; {next_step}"
         )
+
+
+def _limits() -> Iterator[Problem]:
+    n_workers, _ = machine.suggested_workers()
+    for obstacle in machine.obstacles(n_workers):
+        yield Problem(str(obstacle), prevents_training=True)
 
 
 def _memory() -> Iterator[Problem]:

@@ -25,6 +25,7 @@ import Pyro4
 import Pyro4.errors
 from hpbandster.core import worker as hpbandster_worker
 
+from mnist_lab import machine
 from mnist_lab.config import Frozen
 from mnist_lab.engine.transport import (
     CALL_S,
@@ -157,8 +158,8 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
             result: dict[str, Any] = {"result": None, "exception": None}
             try:
                 result["result"] = self.compute(config_id=id, **kwargs)
-            except Exception:  # noqa: BLE001 - whatever ended the trial is its result
-                result["exception"] = traceback.format_exc()
+            except Exception as problem:  # noqa: BLE001 - whatever ended the trial is its result
+                result["exception"] = str(machine.shortage(problem) or traceback.format_exc())
             leaves = self._growth()
             told = (id, result, self.worker_id, turn, leaves)
             _until_heard(lambda: self._dispatcher.register_result(*told))
@@ -218,14 +219,17 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
 def main() -> int:
     """Read the orders, load the trainer, serve."""
     orders = Orders.model_validate_json(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    secure(orders.credentials)
     try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        secure(orders.credentials)
         train = _imported(orders.trainer)(**orders.arguments)
-    except LabError as problem:
-        sys.stderr.write(f"{problem}\n")
-        return problem.exit_code
-    Worker(train, orders).serve()
+        Worker(train, orders).serve()
+    except Exception as problem:
+        expected = problem if isinstance(problem, LabError) else machine.shortage(problem)
+        if expected is None:
+            raise
+        sys.stderr.write(f"{expected}\n")
+        return expected.exit_code
     return ExitCode.DONE
 
 

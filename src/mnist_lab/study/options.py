@@ -129,17 +129,23 @@ def places_for(
     Returns:
         The places, and a line that says why `auto` made them fewer than this machine's cores,
         empty where it did not.
+
+    Raises:
+        StudyError: so many workers cannot train on this machine.
     """
     from mnist_lab.engine import Place  # HpBandSter, only to train
 
-    place = Place(niceness=NICENESS if nice else 0)
+    place, why_fewer = Place(niceness=NICENESS if nice else 0), ""
+    if workers is None and n_gpus:
+        workers = n_gpus
+    elif workers is None:
+        workers, why_fewer = machine.suggested_workers(n_threads)
+        why_fewer = why_fewer and f"--workers auto starts {workers}: {why_fewer}"
+    for obstacle in machine.obstacles(workers):
+        raise obstacle
     if n_gpus:
-        n_workers = n_gpus if workers is None else workers
-        return [place._replace(gpu=number % n_gpus) for number in range(n_workers)], ""
-    if workers is not None:
-        return [place] * workers, ""
-    workers, why_fewer = machine.suggested_workers(n_threads)
-    return [place] * workers, why_fewer and f"--workers auto starts {workers}: {why_fewer}"
+        return [place._replace(gpu=number % n_gpus) for number in range(workers)], ""
+    return [place] * workers, why_fewer
 
 
 def check_batch_sizes(settings: StudySettings, data: DatasetInfo) -> None:
