@@ -25,7 +25,7 @@ from mnist_lab import machine, plots
 from mnist_lab.config import Bracket, StudySettings, TrainConfig
 from mnist_lab.engine import Place, run_trials
 from mnist_lab.engine.proposals import Sampled
-from mnist_lab.records import Checkpoint, Epoch, Outcome, Proposed
+from mnist_lab.records import Checkpoint, Epoch, Proposed, Result
 from mnist_lab.rundir import Identity, Journal, RunDir
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def open_sleeper(*, seconds: float) -> Callable[..., Any]:
 
     def sleep(
         config: TrainConfig, seed: int, start: Checkpoint | None
-    ) -> Generator[Checkpoint, None, tuple[Outcome, None]]:
+    ) -> Generator[Checkpoint, None, tuple[Result, None]]:
         del config, seed, start
         begin = time.monotonic()
         time.sleep(seconds)
@@ -55,7 +55,7 @@ def open_sleeper(*, seconds: float) -> Callable[..., Any]:
             duration_s=seconds,
         )
         yield Checkpoint(epoch, times + b"\n" + filling)
-        return Outcome(loss=0.5), None
+        return Result(loss=0.5), None
 
     return sleep
 

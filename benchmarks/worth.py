@@ -18,7 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mnist_lab import curves, machine, plots, study
+from mnist_lab import machine, plots, study
+from mnist_lab.analysis.search import SearchPoint, spending
 from mnist_lab.records import now
 
 # 50 x 6 = 300 epochs; seven brackets of 2 to 18 epochs make 294.
@@ -41,7 +42,7 @@ def search(method: str, seed: int, data: Path, path: Path) -> dict[str, Any]:
 def summary(method: str, seed: int, path: Path) -> dict[str, Any]:
     """What of a finished search goes into the record."""
     run = study.load_run(path)
-    points = curves.spending(run.trials)
+    points = spending(run.trials)
     best, improvements = 1.0, []
     for one in points:
         if one.best_so_far is not None and one.best_so_far < best:
@@ -61,10 +62,10 @@ def final(one: dict[str, Any]) -> float:
     return float(one["improvements"][-1][1])
 
 
-def curve(one: dict[str, Any]) -> list[curves.SearchPoint]:
-    """What :func:`mnist_lab.curves.spending` told of a search, as far as the record keeps it."""
+def curve(one: dict[str, Any]) -> list[SearchPoint]:
+    """What :func:`mnist_lab.analysis.spending` told of a search, as far as the record keeps it."""
     steps = [*one["improvements"], [one["epochs"], final(one)]]
-    return [curves.SearchPoint(at, 0, "complete", None, error) for at, error in steps]
+    return [SearchPoint(at, 0, "complete", None, error) for at, error in steps]
 
 
 def reached(one: dict[str, Any], error: float) -> int | None:

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import DataError
-from mnist_lab.records import Checkpoint, Epoch, Mistake, Outcome, TestScore
+from mnist_lab.records import Checkpoint, Epoch, Mistake, Result, TestScore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from mnist_lab.config import TrainConfig
 
-    Steps = Generator[Checkpoint, None, tuple[Outcome, bytes | None]]
+    Steps = Generator[Checkpoint, None, tuple[Result, bytes | None]]
 
 TRAINER = "formula:open_formula"
 # What FORMULA_LEAKS_MIB leaks in each epoch after the first.
@@ -81,7 +81,7 @@ def _train(
         )
         yield Checkpoint(epoch, f"after epoch {number}".encode())
     loss = error_of(config, seed, config.epochs)
-    return Outcome(loss=loss, test=score_of(seed) if final else None), b"a model"
+    return Result(loss=loss, test=score_of(seed) if final else None), b"a model"
 
 
 def _perhaps_fail(config: TrainConfig, epoch: int) -> None:

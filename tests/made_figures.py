@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from made_events import TIME, an_epoch, failed, finished, promoted, proposed, started
 
-from mnist_lab import curves, plots
+from mnist_lab import plots
+from mnist_lab.analysis.halving import bracket_panels
+from mnist_lab.analysis.intervals import wilson_interval
+from mnist_lab.analysis.learning import LearningCurve, LearningCurves
+from mnist_lab.analysis.ranking import RankedTrial
+from mnist_lab.analysis.sampling import SampledHyperparameter
+from mnist_lab.analysis.search import Incumbents, incumbents, spending
+from mnist_lab.analysis.tested import Confusion, WrongImage
+from mnist_lab.analysis.trials import Spread, SummaryRow, Tally, spread_of, tally_of
 from mnist_lab.config import TrainConfig, bracket
-from mnist_lab.curves import (
-    Incumbents,
-    LearningCurve,
-    LearningCurves,
-    SampledHyperparameter,
-    Spread,
-    SummaryRow,
-    Tally,
-    WrongImage,
-)
 from mnist_lab.records import EpochDone, Rung, Trial, fold
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ SWEEP = LearningCurves(
 def row(size: int, errors: tuple[float, ...], seconds: float | None, tally: Tally) -> SummaryRow:
     """A filter size with these final errors."""
     configuration = TrainConfig(filter_size=size)
-    return SummaryRow(size, configuration, tally, errors, curves.spread(errors), seconds)
+    return SummaryRow(size, configuration, tally, errors, spread_of(errors), seconds)
 
 
 SIZES = [
@@ -108,23 +106,23 @@ def search(*errors: float | None) -> Incumbents:
         )
         for number, error in enumerate(errors, 1)
     ]
-    return curves.incumbents(trials)
+    return incumbents(trials)
 
 
 def hyperband(
     planned: Sequence[Bracket],
-    fates: Mapping[tuple[int, int], str] | None = None,
+    outcomes: Mapping[tuple[int, int], str] | None = None,
     *,
     n_endings: int | None = None,
     scale: float = 1.0,
 ) -> list[Trial]:
     """The trials of a search by successive halving; see :func:`halving`."""
-    return fold(halving(planned, fates, n_endings=n_endings, scale=scale))
+    return fold(halving(planned, outcomes, n_endings=n_endings, scale=scale))
 
 
 def halving(
     planned: Sequence[Bracket],
-    fates: Mapping[tuple[int, int], str] | None = None,
+    outcomes: Mapping[tuple[int, int], str] | None = None,
     *,
     n_endings: int | None = None,
     scale: float = 1.0,
@@ -133,13 +131,13 @@ def halving(
 
     Args:
         planned: its brackets.
-        fates: `failed` or `diverged`, by trial and budget, for those that do not go well.
+        outcomes: `failed` or `diverged`, by trial and budget, for those that do not go well.
         n_endings: it is interrupted after so many trainings; a half-trained one stays behind.
         scale: of all errors.
     """
     made: list[Event] = []
     left = math.inf if n_endings is None else n_endings
-    for event in _halving(planned, fates or {}, scale):
+    for event in _halving(planned, outcomes or {}, scale):
         # Every event has a time of its own, a second after the one before.
         time = f"2026-01-02T{len(made) // 3600:02}:{len(made) // 60 % 60:02}:{len(made) % 60:02}Z"
         ends = event.event in {"finished", "failed"}
@@ -151,7 +149,7 @@ def halving(
 
 
 def _halving(
-    planned: Sequence[Bracket], fates: Mapping[tuple[int, int], str], scale: float
+    planned: Sequence[Bracket], outcomes: Mapping[tuple[int, int], str], scale: float
 ) -> Iterator[Event]:
     n_trials = 0
     for number, one in enumerate(planned):
@@ -170,20 +168,20 @@ def _halving(
                     configuration = {"learning_rate": 0.0372, "epochs": budget}
                     yield proposed(trial, **configuration).model_copy(update={"id": id_})
                 yield started(trial, from_epoch=trained[trial])
-                fate = fates.get((trial, budget), "complete")
+                outcome = outcomes.get((trial, budget), "complete")
                 # What does not go well stops after an epoch.
-                reached = budget if fate == "complete" else trained[trial] + 1
+                reached = budget if outcome == "complete" else trained[trial] + 1
                 for epoch in range(trained[trial] + 1, reached + 1):
                     done = an_epoch(epoch, scale * error_of(trial, epoch))
-                    if fate == "diverged":
+                    if outcome == "diverged":
                         done = done.model_copy(update={"valid_error": 0.9, "valid_loss": None})
                     yield EpochDone(time=TIME, trial=trial, epoch=done)
                 trained[trial] = reached
-                if fate == "failed":
+                if outcome == "failed":
                     yield failed(trial).model_copy(update={"budget": budget})
                 else:
-                    yield finished(trial, budget=budget, diverged=fate == "diverged")
-                    losses[trial] = 0.9 if fate == "diverged" else error_of(trial, reached)
+                    yield finished(trial, budget=budget, diverged=outcome == "diverged")
+                    losses[trial] = 0.9 if outcome == "diverged" else error_of(trial, reached)
             going = sorted(losses, key=lambda trial: losses[trial])
 
 
@@ -201,25 +199,25 @@ def brackets(n: int, first: int = 2, last: int = 18) -> list[Bracket]:
 
 def over_epochs(trials: list[Trial]) -> Figure:
     """The figure of the incumbent of these trials, which have several budgets."""
-    return plots.incumbent(curves.incumbents(trials, "epochs"), CAPTION)
+    return plots.incumbent(incumbents(trials, "epochs"), CAPTION)
 
 
 def promotions(trials: list[Trial], planned: Sequence[Bracket]) -> Figure:
     """The figure of the brackets of these trials."""
-    return plots.brackets(curves.bracket_panels(trials, planned), curves.tally(trials), CAPTION)
+    return plots.brackets(bracket_panels(trials, planned), tally_of(trials), CAPTION)
 
 
 MATRIX = tuple(
     tuple(90 if predicted == true else int(predicted == (true + 1) % 10) for predicted in range(10))
     for true in range(10)
 )
-CONFUSION = curves.Confusion(
+CONFUSION = Confusion(
     matrix=MATRIX,
     class_errors=(1 / 91,) * 10,
     n_images=910,
     errors=(1 / 91,),
     error=Spread(1, 1 / 91, None, 1 / 91, 1 / 91),
-    interval=curves.wilson_interval(10, 910),
+    interval=wilson_interval(10, 910),
 )
 SPACE = [
     SampledHyperparameter("learning_rate", "log", 1e-4, 1e-1, (), [1e-4, 3e-3, 4e-3, 1e-1] * 9),
@@ -237,19 +235,19 @@ WRONG = [
 
 
 def ranked(
-    n_trials: int, fates: Mapping[int, str] | None = None, budgets: Sequence[int] = (6,)
-) -> list[curves.RankedTrial]:
+    n_trials: int, outcomes: Mapping[int, str] | None = None, budgets: Sequence[int] = (6,)
+) -> list[RankedTrial]:
     """The trials of a search of :data:`SPACE` by rank; of every fifth the batch size is inactive.
 
     Args:
         n_trials: how many.
-        fates: `failed` before its first epoch, `diverged` or `unfinished` after two, by number.
+        outcomes: `failed` before its first epoch, `diverged` or `unfinished` after two, by number.
         budgets: of the first trial, the second, and so on, over and over.
     """
     made = []
     for number in range(1, n_trials + 1):
         budget = budgets[(number - 1) % len(budgets)]
-        fate: Any = (fates or {}).get(number, "complete")
+        outcome: Any = (outcomes or {}).get(number, "complete")
         place = number * 0.6180339887498949 % 1
         values = {
             "learning_rate": 1e-4 * 1000**place,
@@ -259,20 +257,20 @@ def ranked(
         }
         if number % 5 == 0:
             del values["batch_size"]
-        n_epochs = {"complete": budget, "failed": 0}.get(fate, 2)
+        n_epochs = {"complete": budget, "failed": 0}.get(outcome, 2)
         curve = tuple((0.01 + 0.4 * (1 - place)) * (1 + 1 / e) for e in range(1, n_epochs + 1))
-        error = curve[-1] if fate == "complete" else None
-        made.append(curves.RankedTrial(number, fate, budget, error, None, values, curve))
+        error = curve[-1] if outcome == "complete" else None
+        made.append(RankedTrial(number, outcome, budget, error, None, values, curve))
     made.sort(key=lambda one: (one.error is None, -one.budget, one.error or 0.0))
     return [
         one if one.error is None else one._replace(rank=rank) for rank, one in enumerate(made, 1)
     ]
 
 
-def tally_of(trials: Sequence[curves.RankedTrial]) -> Tally:
-    """How many of them met each fate."""
-    fates = [one.fate for one in trials]
-    return Tally(*(fates.count(name) for name in Tally._fields))  # type: ignore[arg-type]
+def ranked_tally(trials: Sequence[RankedTrial]) -> Tally:
+    """How many of them met each outcome."""
+    outcomes = [one.outcome for one in trials]
+    return Tally(*(outcomes.count(name) for name in Tally._fields))  # type: ignore[arg-type]
 
 
 LOST = {2: "failed", 3: "diverged", 9: "unfinished", 12: "failed", 20: "diverged"}
@@ -293,9 +291,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "search_space": lambda: plots.search_space(SPACE, CAPTION),
     "incumbent of budgets": lambda: over_epochs(hyperband(brackets(1))),
     "brackets": lambda: promotions(hyperband(brackets(3)), brackets(3)),
-    "spending": lambda: plots.spending(
-        {"hyperband": [curves.spending(hyperband(brackets(3)))]}, CAPTION
-    ),
+    "spending": lambda: plots.spending({"hyperband": [spending(hyperband(brackets(3)))]}, CAPTION),
 }
 
 

@@ -27,6 +27,7 @@ NAMES = [str(path.relative_to(SOURCE)) for path in MODULES]
 LAYERS = [
     "errors",
     "config",
+    "words",
     "records",
     "commands",
     "data",
@@ -37,7 +38,7 @@ LAYERS = [
     "training",
     "space",
     "engine",
-    "curves",
+    "analysis",
     "findings",
     "plots",
     "report",
@@ -51,7 +52,7 @@ LAYERS = [
 ]
 # What trains, and what shows what was trained: neither imports the other.
 TRAINING = {"data", "model", "training", "space", "engine"}
-SHOWING = {"curves", "findings", "plots", "report", "tables", "export", "notebook", "progress"}
+SHOWING = {"analysis", "findings", "plots", "report", "tables", "export", "notebook", "progress"}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {

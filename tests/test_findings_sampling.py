@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mnist_lab.curves import SampledHyperparameter
+from mnist_lab.analysis.sampling import SampledHyperparameter
 from mnist_lab.findings.sampling import examples, sampling
 
 # Whole numbers from 2 to 5: two octaves of the same probability.

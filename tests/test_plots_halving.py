@@ -19,7 +19,8 @@ from made_figures import (
     ticks,
 )
 
-from mnist_lab import curves, plots, space
+from mnist_lab import plots, space
+from mnist_lab.analysis.search import SearchPoint, spending
 from mnist_lab.config import TrainConfig
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import load_run
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from mnist_lab.curves import SearchPoint
 
 LOST = {(trial, 2): "failed" for trial in range(1, 60, 11)}
 LOST |= {(trial, 2): "diverged" for trial in range(3, 60, 9)}
@@ -121,8 +121,8 @@ class TestBrackets:
 
     def test_what_went_wrong(self) -> None:
         """Failed and diverged trials stand at the top edge above the budget that they had."""
-        fates = {(1, 2): "failed", (2, 2): "diverged", (5, 2): "failed"}
-        figure = promotions(hyperband(brackets(1), fates), brackets(1))
+        outcomes = {(1, 2): "failed", (2, 2): "diverged", (5, 2): "failed"}
+        figure = promotions(hyperband(brackets(1), outcomes), brackets(1))
         (axes,) = axes_of(figure)
         failed, diverged = dots(axes, "failed"), dots(axes, "diverged")
         assert len({x for x, _ in failed}) == 2
@@ -134,15 +134,15 @@ class TestBrackets:
     def test_too_many_went_wrong(self) -> None:
         """Where their marks would hide each other, there is one with their number."""
         planned = brackets(5, 1, 81)
-        fates = {(trial, 1): "failed" for trial in range(1, 30)}
-        axes = axes_of(promotions(hyperband(planned, fates), planned))[0]
+        outcomes = {(trial, 1): "failed" for trial in range(1, 30)}
+        axes = axes_of(promotions(hyperband(planned, outcomes), planned))[0]
         assert len(dots(axes, "failed")) == 1
         assert [text.get_text() for text in axes.texts] == ["29"]
 
     def test_all_failed(self) -> None:
         """A search in which everything failed has its marks, and no ring."""
-        fates = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
-        figure = promotions(hyperband(brackets(1), fates), brackets(1))
+        outcomes = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
+        figure = promotions(hyperband(brackets(1), outcomes), brackets(1))
         assert len(dots(axes_of(figure)[0], "failed")) == 13
         assert "9 → 3 → 1 configurations (1 bracket)" in map(plain, texts(figure))
         assert "winner" not in texts(figure)
@@ -196,7 +196,7 @@ def _check_words(figure: Figure) -> None:
 
 def found(*steps: tuple[int, float | None]) -> list[SearchPoint]:
     """A search that had this best error after so many epochs."""
-    return [curves.SearchPoint(at, 1, "complete", best, best) for at, best in steps]
+    return [SearchPoint(at, 1, "complete", best, best) for at, best in steps]
 
 
 class TestSpending:
@@ -223,8 +223,8 @@ class TestSpending:
     def test_methods(self) -> None:
         """Each way to search has a colour of its own; one without a result is named too."""
         runs: dict[str, list[Sequence[SearchPoint]]] = {
-            "random search": [curves.spending(hyperband(brackets(20, 18, 18)))],
-            "hyperband": [curves.spending(hyperband(brackets(7)))] * 2,
+            "random search": [spending(hyperband(brackets(20, 18, 18)))],
+            "hyperband": [spending(hyperband(brackets(7)))] * 2,
             "bohb": [found((2, None))],
         }
         figure = plots.spending(runs, CAPTION)

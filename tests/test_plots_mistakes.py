@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from made_figures import CAPTION, CONFUSION, IMAGES, WRONG, assert_nothing_overlaps, axes_of, texts
 
-from mnist_lab import curves, plots
-from mnist_lab.curves import Spread
+from mnist_lab import plots
+from mnist_lab.analysis.intervals import Interval
+from mnist_lab.analysis.trials import Spread
 
 
 class TestConfusion:
@@ -24,7 +25,7 @@ class TestConfusion:
     def test_repeats(self) -> None:
         """With repeats the title gives the mean and says that counts are sums."""
         numbers = CONFUSION._replace(
-            error=Spread(5, 0.0115, 0.0008, 0.011, 0.012), interval=curves.Interval(0.0105, 0.0125)
+            error=Spread(5, 0.0115, 0.0008, 0.011, 0.012), interval=Interval(0.0105, 0.0125)
         )
         found = texts(plots.confusion(numbers, CAPTION))
         title = "Test error 1.15 ± 0.08 % (95 % interval of the mean: 1.05 % to 1.25 %)"

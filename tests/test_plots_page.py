@@ -25,8 +25,10 @@ from made_figures import (
 )
 from matplotlib.image import imread
 
-from mnist_lab import curves, plots
-from mnist_lab.curves import LearningCurves, Tally
+from mnist_lab import plots
+from mnist_lab.analysis.learning import LearningCurves
+from mnist_lab.analysis.tested import confusion
+from mnist_lab.analysis.trials import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +72,7 @@ POOR: dict[str, tuple[Callable[[], Figure], str]] = {
         "no trial yet",
     ),
     "mistakes, empty": (
-        lambda: plots.mistakes([], IMAGES, curves.confusion([]), CAPTION),
+        lambda: plots.mistakes([], IMAGES, confusion([]), CAPTION),
         "no test result",
     ),
     "mistakes, none": (
@@ -78,7 +80,7 @@ POOR: dict[str, tuple[Callable[[], Figure], str]] = {
         "no test digit is misclassified",
     ),
     "confusion, empty": (
-        lambda: plots.confusion(curves.confusion([]), CAPTION),
+        lambda: plots.confusion(confusion([]), CAPTION),
         "no test result",
     ),
     "search_space, no draws": (

@@ -14,7 +14,7 @@ from made_figures import (
     axes_of,
     lines_of,
     ranked,
-    tally_of,
+    ranked_tally,
     texts,
 )
 from matplotlib.colors import to_hex
@@ -22,14 +22,14 @@ from matplotlib.colors import to_hex
 from mnist_lab import plots
 
 if TYPE_CHECKING:
-    from mnist_lab.curves import RankedTrial
+    from mnist_lab.analysis.ranking import RankedTrial
 
 N = len(SPACE)
 
 
 def heights(trials: list[RankedTrial], style: str = "-") -> list[list[float]]:
     """Where each trial's line crosses the axes, the best last."""
-    figure = plots.parallel_coordinates(SPACE, trials, tally_of(trials), CAPTION)
+    figure = plots.parallel_coordinates(SPACE, trials, ranked_tally(trials), CAPTION)
     return [[*line.get_ydata()] for line in lines_of(figure, style) if len(line.get_xdata()) > 2]
 
 
@@ -73,16 +73,16 @@ def test_inactive() -> None:
     trials = ranked(5)
     found = dict(zip([one.number for one in reversed(trials)], heights(trials), strict=True))
     assert [number for number, line in found.items() if line[1] < 0] == [5]
-    figure = plots.parallel_coordinates(SPACE, trials, tally_of(trials), CAPTION)
+    figure = plots.parallel_coordinates(SPACE, trials, ranked_tally(trials), CAPTION)
     assert "inactive" in texts(figure)
-    always = plots.parallel_coordinates(SPACE, ranked(4), tally_of(ranked(4)), CAPTION)
+    always = plots.parallel_coordinates(SPACE, ranked(4), ranked_tally(ranked(4)), CAPTION)
     assert "inactive" not in texts(always)
 
 
 def test_incumbent() -> None:
     """The incumbent is red, thicker, and on top of the others."""
     trials = ranked(12)
-    figure = plots.parallel_coordinates(SPACE, trials, tally_of(trials), CAPTION)
+    figure = plots.parallel_coordinates(SPACE, trials, ranked_tally(trials), CAPTION)
     *others, best = [line for line in lines_of(figure, "-") if len(line.get_xdata()) == N + 1]
     assert to_hex(best.get_color()) == "#d55e00"
     assert best.get_linewidth() > max(line.get_linewidth() for line in others)
@@ -90,13 +90,13 @@ def test_incumbent() -> None:
 
 
 def test_lost() -> None:
-    """What has no error is dotted and ends above the last axis, at the mark of its fate."""
+    """What has no error is dotted and ends above the last axis, at the mark of its outcome."""
     trials = ranked(12, LOST)
     ends = [line[-1] for line in heights(trials, ":")]
     assert len(ends) == 4
     assert len({*ends}) == 3
     assert min(ends) > 1
-    figure = plots.parallel_coordinates(SPACE, trials, tally_of(trials), CAPTION)
+    figure = plots.parallel_coordinates(SPACE, trials, ranked_tally(trials), CAPTION)
     found = texts(figure)
     assert {"failed", "diverged", "unfinished"} < {*found}
     assert "of 12: 1 diverged, 2 failed, 1 unfinished." in " ".join(found)
@@ -106,10 +106,10 @@ def test_lost() -> None:
 
 @pytest.mark.parametrize("n_trials", [0, 1, 4, 50])
 @pytest.mark.parametrize("n_axes", [1, 4, 7])
-@pytest.mark.parametrize("fates", [{}, LOST])
-def test_nothing_overlaps(n_trials: int, n_axes: int, fates: dict[int, str]) -> None:
+@pytest.mark.parametrize("outcomes", [{}, LOST])
+def test_nothing_overlaps(n_trials: int, n_axes: int, outcomes: dict[int, str]) -> None:
     """All words have a place of their own, inside the figure."""
-    trials = ranked(n_trials, fates)
+    trials = ranked(n_trials, outcomes)
     space = [*SPACE, *SPACE][:n_axes]
-    figure = plots.parallel_coordinates(space, trials, tally_of(trials), CAPTION)
+    figure = plots.parallel_coordinates(space, trials, ranked_tally(trials), CAPTION)
     assert_nothing_overlaps(figure)

@@ -17,7 +17,8 @@ from made_figures import (
 from matplotlib.colors import to_rgb
 
 from mnist_lab import plots
-from mnist_lab.curves import Incumbents, SearchPoint, Tally
+from mnist_lab.analysis.search import Incumbents, SearchPoint
+from mnist_lab.analysis.trials import Tally
 
 
 class TestIncumbent:
@@ -48,7 +49,10 @@ class TestIncumbent:
         numbers = Incumbents("iterations", points, Tally(0, 1, 1, 1), None, None)
         figure = plots.incumbent(numbers, CAPTION)
         marks = {line.get_label(): line for line in axes_of(figure)[0].lines}
-        assert [list(marks[fate].get_xdata()) for fate in ("failed", "diverged")] == [[1], [2]]
+        assert [list(marks[outcome].get_xdata()) for outcome in ("failed", "diverged")] == [
+            [1],
+            [2],
+        ]
         assert marks["failed"].get_marker() == "x"
         said = "Error after the last epoch; of 3: 1 diverged, 1 failed, 1 unfinished."
         assert {said, "failed", "diverged"} < {*texts(figure)}
@@ -115,8 +119,8 @@ class TestIncumbentOfBudgets:
     @pytest.mark.parametrize("last", [6, 18, 54, 162, 486])
     def test_legend_fits(self, last: int) -> None:
         """However many budgets there are, the legend stays on the page and off the other words."""
-        fates = {(1, 2): "failed", (2, 2): "diverged"}
-        figure = over_epochs(hyperband(brackets(1, 2, last), fates))
+        outcomes = {(1, 2): "failed", (2, 2): "diverged"}
+        figure = over_epochs(hyperband(brackets(1, 2, last), outcomes))
         figure.draw_without_rendering()
         axes = axes_of(figure)[0]
         legend = axes.get_legend().get_window_extent()
@@ -144,13 +148,13 @@ class TestIncumbentOfBudgets:
             assert axes.bbox.y0 < box.y0 < box.y1 < axes.transData.transform((1, lowest))[1]
 
     @pytest.mark.parametrize(
-        ("fates", "said"),
+        ("outcomes", "said"),
         [
             (None, "no trial yet"),
             ({(trial, 2): "failed" for trial in range(1, 10)}, "no trial is complete"),
         ],
     )
-    def test_nothing_to_draw(self, fates: dict[tuple[int, int], str] | None, said: str) -> None:
+    def test_nothing_to_draw(self, outcomes: dict[tuple[int, int], str] | None, said: str) -> None:
         """Where nothing can be drawn, the figure says why."""
-        trials = hyperband(brackets(1), fates, n_endings=9) if fates else []
+        trials = hyperband(brackets(1), outcomes, n_endings=9) if outcomes else []
         assert said in texts(over_epochs(trials))

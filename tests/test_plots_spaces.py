@@ -13,14 +13,14 @@ from made_figures import (
     assert_nothing_overlaps,
     axes_of,
     ranked,
-    tally_of,
+    ranked_tally,
     texts,
     ticks,
     words_of,
 )
 
 from mnist_lab import plots
-from mnist_lab.curves import Chance, SampledHyperparameter
+from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
 
 
 def evenly(scale: str, lower: float, upper: float, n_draws: int = 20_000) -> SampledHyperparameter:
@@ -79,9 +79,9 @@ class TestSearchSpace:
         trials = [one._replace(values={few.name: lower}) for one in ranked(1)]
         drawn = plots.search_space([few], CAPTION)
         shown = {text for axes in axes_of(drawn) for text in ticks(axes.xaxis)}
-        drawn = plots.hyperparameters([few], trials, tally_of(trials), CAPTION)
+        drawn = plots.hyperparameters([few], trials, ranked_tally(trials), CAPTION)
         shown |= {text for axes in axes_of(drawn) for text in ticks(axes.xaxis)}
-        drawn = plots.parallel_coordinates([few], trials, tally_of(trials), CAPTION)
+        drawn = plots.parallel_coordinates([few], trials, ranked_tally(trials), CAPTION)
         shown |= {text for text in texts(drawn) if re.fullmatch(r"[\d.]+", text)}
         assert shown <= {str(one) for one in range(lower, upper + 1)}
         assert str(lower) in shown

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from made_figures import CAPTION, SIZES, SWEEP, axes_of, curve, lines_of, texts, ticks
 
 from mnist_lab import plots
-from mnist_lab.curves import LearningCurves, Tally
+from mnist_lab.analysis.learning import LearningCurves
+from mnist_lab.analysis.trials import Tally
 from mnist_lab.plots import labels
 
 

@@ -13,7 +13,7 @@ from made_figures import (
     axes_of,
     lines_of,
     ranked,
-    tally_of,
+    ranked_tally,
     texts,
     ticks,
 )
@@ -22,14 +22,14 @@ from matplotlib.colors import to_hex, to_rgb
 from mnist_lab import plots
 
 if TYPE_CHECKING:
-    from mnist_lab.curves import RankedTrial
+    from mnist_lab.analysis.ranking import RankedTrial
 
 RED = "#d55e00"
 
 
 def curves_of(trials: list[RankedTrial]) -> list[tuple[list[float], str]]:
     """The solid lines of the figure of the learning curves, with their colours."""
-    figure = plots.ranked_curves(trials, tally_of(trials), CAPTION)
+    figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
     return [(list(line.get_ydata()), to_hex(line.get_color())) for line in lines_of(figure, "-")]
 
 
@@ -50,14 +50,14 @@ class TestRankedCurves:
     def test_incumbent_on_top(self) -> None:
         """The incumbent is drawn last, and thicker than the others."""
         trials = ranked(9)
-        lines = lines_of(plots.ranked_curves(trials, tally_of(trials), CAPTION), "-")
+        lines = lines_of(plots.ranked_curves(trials, ranked_tally(trials), CAPTION), "-")
         widths = [line.get_linewidth() for line in lines]
         assert widths[-1] > max(widths[:-1])
 
     def test_lost(self) -> None:
-        """What has no error is dotted, and ends in the mark of its fate; all are counted."""
+        """What has no error is dotted, and ends in the mark of its outcome; all are counted."""
         trials = ranked(12, LOST)
-        figure = plots.ranked_curves(trials, tally_of(trials), CAPTION)
+        figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
         dotted = lines_of(figure, ":")
         assert [len(line.get_xdata()) for line in dotted] == [2, 2]
         marks = {line.get_marker() for line in lines_of(figure, "None")}
@@ -69,7 +69,7 @@ class TestRankedCurves:
     def test_words(self) -> None:
         """The incumbent and the last of the ranks are told with their errors."""
         trials = ranked(4)
-        found = texts(plots.ranked_curves(trials, tally_of(trials), CAPTION))
+        found = texts(plots.ranked_curves(trials, ranked_tally(trials), CAPTION))
         best, last = trials[0], trials[3]
         assert f"trial {best.number}, epoch 6" in found
         assert any(text.startswith("incumbent: ") for text in found)
@@ -79,7 +79,7 @@ class TestRankedCurves:
     def test_budgets(self) -> None:
         """Where some were trained for longer, the key says that they rank first."""
         trials = ranked(9, budgets=(2, 6))
-        found = texts(plots.ranked_curves(trials, tally_of(trials), CAPTION))
+        found = texts(plots.ranked_curves(trials, ranked_tally(trials), CAPTION))
         assert "longer trained before shorter" in " ".join(found)
         lengths = [len(line) for line, _ in reversed(curves_of(trials))]
         assert lengths == sorted(lengths, reverse=True)
@@ -87,20 +87,20 @@ class TestRankedCurves:
     def test_one_epoch(self) -> None:
         """A line of one epoch is a dot, and an error of 0 stands at the lower edge."""
         trials = [one._replace(curve=(0.0,), error=0.0) for one in ranked(1)]
-        figure = plots.ranked_curves(trials, tally_of(trials), CAPTION)
+        figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
         (line,) = lines_of(figure, "-")
         assert line.get_marker() == "."
         assert list(line.get_ydata()) == [axes_of(figure)[0].get_ylim()[0]]
 
     @pytest.mark.parametrize("n_trials", [1, 4, 50])
     @pytest.mark.parametrize("budgets", [(1,), (6,), (2, 6, 18, 54, 162)])
-    @pytest.mark.parametrize("fates", [{}, LOST])
+    @pytest.mark.parametrize("outcomes", [{}, LOST])
     def test_nothing_overlaps(
-        self, n_trials: int, budgets: tuple[int, ...], fates: dict[int, str]
+        self, n_trials: int, budgets: tuple[int, ...], outcomes: dict[int, str]
     ) -> None:
         """All words have a place of their own, inside the figure."""
-        trials = ranked(n_trials, fates, budgets)
-        assert_nothing_overlaps(plots.ranked_curves(trials, tally_of(trials), CAPTION))
+        trials = ranked(n_trials, outcomes, budgets)
+        assert_nothing_overlaps(plots.ranked_curves(trials, ranked_tally(trials), CAPTION))
 
 
 class TestHyperparameters:
@@ -109,7 +109,7 @@ class TestHyperparameters:
     def test_dots(self) -> None:
         """A panel has the trials in which its hyperparameter is active, on its own scale."""
         trials = ranked(12)
-        figure = plots.hyperparameters(SPACE, trials, tally_of(trials), CAPTION)
+        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
         panels = axes_of(figure)
         assert [axes.get_xscale() for axes in panels] == ["log", "log", "linear", "linear"]
         for axes, dimension in list(zip(panels, SPACE, strict=True))[:3]:
@@ -123,7 +123,7 @@ class TestHyperparameters:
     def test_choices(self) -> None:
         """Trials of a choice stand beside each other, around a line at their median."""
         trials = ranked(12)
-        figure = plots.hyperparameters(SPACE, trials, tally_of(trials), CAPTION)
+        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
         axes = axes_of(figure)[3]
         assert ticks(axes.xaxis) == ["3×3", "5×5"]
         dots = next(line for line in axes.lines if line.get_markersize() == 4)
@@ -137,7 +137,7 @@ class TestHyperparameters:
     def test_incumbent(self) -> None:
         """The incumbent has a ring in every panel in which it has a value."""
         trials = ranked(12)
-        figure = plots.hyperparameters(SPACE, trials, tally_of(trials), CAPTION)
+        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
         for axes, dimension in list(zip(axes_of(figure), SPACE, strict=True))[:3]:
             rings = [line for line in axes.lines if line.get_markersize() == 10]
             at = [(*ring.get_xdata(), *ring.get_ydata()) for ring in rings]
@@ -146,7 +146,7 @@ class TestHyperparameters:
     def test_lost(self) -> None:
         """What has no error is a mark at the top edge, at its values."""
         trials = ranked(12, LOST)
-        figure = plots.hyperparameters(SPACE, trials, tally_of(trials), CAPTION)
+        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
         axes = axes_of(figure)[2]
         marks = {line.get_marker(): line for line in axes.lines if line.get_markersize() == 5}
         by_number = {one.number: one.values["num_filters"] for one in trials}
@@ -157,7 +157,7 @@ class TestHyperparameters:
     def test_budgets(self) -> None:
         """Each budget has a look of its own, the larger the darker."""
         trials = ranked(12, budgets=(2, 6, 18))
-        figure = plots.hyperparameters(SPACE, trials, tally_of(trials), CAPTION)
+        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
         dots = [line for line in axes_of(figure)[0].lines if line.get_markersize() == 4]
         assert len({line.get_marker() for line in dots}) == 3
         brightness = [sum(to_rgb(line.get_color())) for line in dots]
@@ -171,4 +171,5 @@ class TestHyperparameters:
         """All words have a place of their own, inside the figure."""
         trials = ranked(n_trials, LOST, budgets)
         panels = [*SPACE, *SPACE][:n_panels]
-        assert_nothing_overlaps(plots.hyperparameters(panels, trials, tally_of(trials), CAPTION))
+        figure = plots.hyperparameters(panels, trials, ranked_tally(trials), CAPTION)
+        assert_nothing_overlaps(figure)

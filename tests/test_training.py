@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnist_lab.records import Checkpoint, Epoch, Outcome
+    from mnist_lab.records import Checkpoint, Epoch, Result
 
 # A step so small that the weights stay what they were drawn to be.
 STANDSTILL = TrainConfig(learning_rate=1e-30, batch_size=100, num_filters=4, epochs=1)
@@ -52,14 +52,14 @@ def numbers(epochs: list[Epoch]) -> list[tuple[float | None, ...]]:
 
 
 def drained(
-    steps: Generator[Checkpoint, None, tuple[Outcome, bytes | None]],
-) -> tuple[list[Checkpoint], tuple[Outcome, bytes | None]]:
+    steps: Generator[Checkpoint, None, tuple[Result, bytes | None]],
+) -> tuple[list[Checkpoint], tuple[Result, bytes | None]]:
     """What a generator yields, and what it returns."""
 
     def all_of_them() -> Generator[Checkpoint, None, None]:
         ended.append((yield from steps))
 
-    ended: list[tuple[Outcome, bytes | None]] = []
+    ended: list[tuple[Result, bytes | None]] = []
     return list(all_of_them()), ended[0]
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from rich.console import Console
 
-from mnist_lab import curves
+from mnist_lab.analysis.trials import best_trial, n_planned, seconds_per_epoch, tally_of
 from mnist_lab.errors import not_installed, printable
+from mnist_lab.words import describe, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,17 +105,17 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
         info: its `run.json`.
         trials: its trials.
     """
-    settings, tally, best = info.settings, curves.tally(trials), curves.best_trial(trials)
+    settings, tally, best = info.settings, tally_of(trials), best_trial(trials)
     n_done = tally.total - tally.unfinished
-    planned = curves.n_planned(settings, trials)
+    planned = n_planned(settings, trials)
     what = f"{settings.experiment} on {escape(info.data.name)}"
     done = f"{info.state}, {n_done} of {planned} trials done"
     lines = [f"<b>{escape(printable(name))}</b>: {what}, {done}"]
     lines += [f"note: {escape(note)}" for note in info.data.notes]
     if best is not None and best.valid_error is not None:
         lines.append(
-            f"best: trial {best.trial}, {escape(curves.describe(best.configuration))}, "
-            f"validation error {curves.percent(best.valid_error)}"
+            f"best: trial {best.trial}, {escape(describe(best.configuration))}, "
+            f"validation error {percent(best.valid_error)}"
         )
     heads = ("trial", "configuration", "state", "epoch", "error", "s/epoch")
     head = "".join(f"<th{_LEFT}>{name}</th>" for name in heads)
@@ -137,10 +138,10 @@ def figure_html(name: str, figure: Figure) -> str:
 
 
 def _row(trial: Trial, *, is_best: bool) -> str:
-    speed = curves.seconds_per_epoch(trial)
+    speed = seconds_per_epoch(trial)
     cells: Iterable[str] = (
         str(trial.trial),
-        curves.describe(trial.configuration),
+        describe(trial.configuration),
         "diverged" if trial.diverged else trial.state,
         f"{len(trial.epochs)}/{trial.configuration.epochs}",
         _error(trial),
@@ -159,7 +160,7 @@ def _row(trial: Trial, *, is_best: bool) -> str:
 def _error(trial: Trial) -> str:
     """The error that says most about a trial: that of the test, else the last validation's."""
     if trial.test is not None:
-        return f"test {curves.percent(trial.test.test_error)}"
+        return f"test {percent(trial.test.test_error)}"
     if trial.valid_error is not None:
-        return f"validation {curves.percent(trial.valid_error)}"
-    return f"training {curves.percent(trial.epochs[-1].train_error)}" if trial.epochs else "–"
+        return f"validation {percent(trial.valid_error)}"
+    return f"training {percent(trial.epochs[-1].train_error)}" if trial.epochs else "–"

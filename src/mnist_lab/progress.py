@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from mnist_lab.curves import describe, percent
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Proposed, Started
+from mnist_lab.words import describe, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

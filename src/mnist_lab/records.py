@@ -205,7 +205,7 @@ class EpochDone(Frozen):
     epoch: Epoch
 
 
-class Outcome(Frozen):
+class Result(Frozen):
     """What came of a training; divergence is a result too.
 
     `loss` is what HpBandSter minimises: the last epoch's validation error, or its training error
@@ -218,7 +218,7 @@ class Outcome(Frozen):
     test: TestScore | None = None
 
 
-class Finished(Outcome):
+class Finished(Result):
     """A trial was trained for its budget of epochs."""
 
     event: Literal["finished"] = "finished"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab import curves
+from mnist_lab.analysis.trials import endings, final_error
 from mnist_lab.errors import LabError, printable
 from mnist_lab.rundir import RunDir
 
@@ -71,8 +71,8 @@ def _winner(runs: Sequence[Run]) -> Run | None:
 def _lowest_errors(run: Run) -> dict[int, float]:
     """The lowest validation error at each budget of a search, in epochs."""
     lowest: dict[int, float] = {}
-    for trial in curves.endings(run.trials):
-        if (error := curves.final_error(trial)) is not None:
+    for trial in endings(run.trials):
+        if (error := final_error(trial)) is not None:
             budget = trial.configuration.epochs
             lowest[budget] = min(error, lowest.get(budget, error))
     return lowest

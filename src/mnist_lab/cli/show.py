@@ -10,14 +10,23 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_lab import curves
+from mnist_lab.analysis.tested import confusion
+from mnist_lab.analysis.trials import (
+    endings,
+    n_epochs_left,
+    n_planned,
+    outcome_of,
+    seconds_per_epoch,
+    summary,
+    tally_of,
+)
 from mnist_lab.cli.following import next_command
 from mnist_lab.commands import command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
-from mnist_lab.findings.words import between, counted
 from mnist_lab.progress import duration, last_error
 from mnist_lab.rundir import RunDir, RunInfo
+from mnist_lab.words import between, counted, describe, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    from mnist_lab.curves import SummaryRow
+    from mnist_lab.analysis.trials import SummaryRow
     from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
@@ -86,7 +95,7 @@ def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
 def _print_outcome(run: Run, *, no_color: bool) -> None:
     say = _console(no_color=no_color).print
     if run.n_before:
-        planned = curves.n_planned(run.info.settings, run.trials)
+        planned = n_planned(run.info.settings, run.trials)
         say(f"{run.n_before} of {planned} trials were done before", markup=False)
     _say_tables(say, run.info, run.trials)
     for note in run.info.data.notes:
@@ -106,12 +115,12 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
 
     settings = run.info.settings
     planned, brackets = configurations(settings), settings.brackets
-    n_left, n_epochs_left = 0, 0
+    n_left, n_more = 0, 0
     # A search that ran out of trials is over, however many were planned.
     if run.info.state != "complete":
         n_begun = sum(trial.ended is None for trial in run.trials)
-        n_left = max(settings.n_trainings - len(curves.endings(run.trials)), n_begun)
-        n_epochs_left = curves.n_epochs_left(settings, run.trials)
+        n_left = max(settings.n_trainings - len(endings(run.trials)), n_begun)
+        n_more = n_epochs_left(settings, run.trials)
     if as_json:
         _print_json(
             {
@@ -121,7 +130,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
                 "configurations": [config.model_dump(mode="json") for config in planned],
                 "brackets": [one._asdict() for one in brackets],
                 "done": run.n_before,
-                "left": {"trainings": n_left, "epochs": n_epochs_left},
+                "left": {"trainings": n_left, "epochs": n_more},
             }
         )
         return
@@ -135,25 +144,25 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     else:
         table = Table("configuration", "trainings")
         for config in dict.fromkeys(planned):
-            table.add_row(curves.describe(config), str(planned.count(config)))
+            table.add_row(describe(config), str(planned.count(config)))
     say(table)
     on, n_all, n_epochs = f"on {run.info.data.name}", settings.n_trainings, settings.n_epochs
     if not n_left:
-        n_failed = curves.tally(run.trials).failed
+        n_failed = tally_of(run.trials).failed
         done = [
-            counted(len(curves.endings(run.trials)), "training"),
+            counted(len(endings(run.trials)), "training"),
             counted(sum(len(trial.epochs) for trial in run.trials), "epoch"),
             *([f"{n_failed} failed"] if n_failed else []),
         ]
         text = f"nothing: all is done in {run.path} ({', '.join(done)})"
     elif any(trial.epochs for trial in run.trials):
         text = (
-            f"{counted(n_left, 'more time')}, {counted(n_epochs_left, 'more epoch')}, {on}; "
-            f"{n_all - n_left} of {n_all} trainings and {n_epochs - n_epochs_left} of "
+            f"{counted(n_left, 'more time')}, {counted(n_more, 'more epoch')}, {on}; "
+            f"{n_all - n_left} of {n_all} trainings and {n_epochs - n_more} of "
             f"{counted(n_epochs, 'epoch')} are done in {run.path}"
         )
     else:
-        asked = f"{counted(n_left, 'time')}, {counted(n_epochs_left, 'epoch')} in all"
+        asked = f"{counted(n_left, 'time')}, {counted(n_more, 'epoch')} in all"
         asked = describe_brackets(brackets) if brackets else asked
         text = f"{asked}, {on}, into {run.path}"
     say(f"would train {text}", markup=False)
@@ -184,15 +193,15 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     for note in info.data.notes:
         say(f"note: {note}", markup=False)
     best = _best(info, trials)
-    result = curves.confusion([trial.test for trial in trials if trial.test is not None])
+    result = confusion([trial.test for trial in trials if trial.test is not None])
     if result.error is not None and result.interval is not None:
         n, mean, sd, *_ = result.error
         of = f"95 % interval {between(result.interval)}, n = {n}"
-        say(f"test error: {curves.percent(mean, sd)} ({of})", markup=False)
+        say(f"test error: {percent(mean, sd)} ({of})", markup=False)
     elif best is not None and best.error is not None:  # the other findings take a second
         say(
-            f"best: {curves.describe(best.configuration)}, validation error "
-            f"{curves.percent(best.error.mean, best.error.sd)} (n = {best.error.n})",
+            f"best: {describe(best.configuration)}, validation error "
+            f"{percent(best.error.mean, best.error.sd)} (n = {best.error.n})",
             markup=False,
         )
     if run_dir.findings.exists():
@@ -301,7 +310,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     states = [trial.state for trial in trials]
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
-    planned = curves.n_planned(info.settings, trials)
+    planned = n_planned(info.settings, trials)
     n_epochs = sum(len(trial.epochs) for trial in trials)
     return {
         "out": str(path),
@@ -324,7 +333,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 "epochs": len(trial.epochs),
                 "train_error": trial.epochs[-1].train_error if trial.epochs else None,
                 "valid_error": trial.valid_error,
-                "epoch_s": curves.seconds_per_epoch(trial),
+                "epoch_s": seconds_per_epoch(trial),
                 "left_s": _trial_left_s(info, trial),
             }
             for trial in _unfinished(info, trials)
@@ -337,7 +346,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 "valid_error_sd": row.error.sd if row.error else None,
                 "epoch_s": row.seconds_per_epoch,
             }
-            for row in curves.summary(trials, VARIED.get(info.settings.experiment))
+            for row in summary(trials, VARIED.get(info.settings.experiment))
         ],
         "best": None
         if best is None or best.error is None
@@ -353,7 +362,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
 
 def _test(trials: list[Trial]) -> dict[str, Any] | None:
     scores = [trial.test for trial in trials if trial.test is not None]
-    result = curves.confusion(scores)
+    result = confusion(scores)
     if result.error is None or result.interval is None:
         return None
     return {
@@ -375,10 +384,10 @@ def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) ->
     for name in ("epoch", "error", "s/epoch", "time left"):
         table.add_column(name, justify="right")
     for trial in unfinished:
-        speed, left_s = curves.seconds_per_epoch(trial), _trial_left_s(info, trial)
+        speed, left_s = seconds_per_epoch(trial), _trial_left_s(info, trial)
         table.add_row(
             str(trial.trial),
-            curves.describe(trial.configuration),
+            describe(trial.configuration),
             _state(info, trial),
             f"{len(trial.epochs)}/{trial.configuration.epochs}",
             last_error(trial.epochs),
@@ -404,7 +413,7 @@ def _state(info: RunInfo, trial: Trial) -> str:
 
 def _trial_left_s(info: RunInfo, trial: Trial) -> float | None:
     """About how long a running trial still takes, by its own epochs; None before the first."""
-    speed = curves.seconds_per_epoch(trial)
+    speed = seconds_per_epoch(trial)
     if speed is None or _state(info, trial) != "running":
         return None
     return round(speed * (trial.configuration.epochs - len(trial.epochs)), 3)
@@ -422,7 +431,7 @@ def _seconds_left(path: Path, info: RunInfo, trials: list[Trial]) -> float | Non
 def _table(info: RunInfo, trials: list[Trial]) -> Table:
     if info.settings.experiment == "test":
         return _test_table(info, trials)
-    rows = curves.summary(trials, VARIED.get(info.settings.experiment))
+    rows = summary(trials, VARIED.get(info.settings.experiment))
     shown = rows
     if info.settings.space is not None:
         shown = sorted(rows, key=_place)[:MOST_ROWS]
@@ -434,9 +443,9 @@ def _table(info: RunInfo, trials: list[Trial]) -> Table:
     for row in shown:
         speed = row.seconds_per_epoch
         table.add_row(
-            curves.describe(row.configuration),
+            describe(row.configuration),
             str(len(row.errors)),
-            "–" if row.error is None else curves.percent(row.error.mean, row.error.sd),
+            "–" if row.error is None else percent(row.error.mean, row.error.sd),
             "–" if speed is None else f"{speed:.2f}",
             _notes(row, is_running=info.state == "running"),
         )
@@ -447,7 +456,7 @@ def _table(info: RunInfo, trials: list[Trial]) -> Table:
 
 def _best(info: RunInfo, trials: list[Trial]) -> SummaryRow | None:
     """The row with the lowest error so far; of a sweep with repeats, the lowest mean."""
-    rows = curves.summary(trials, VARIED.get(info.settings.experiment))
+    rows = summary(trials, VARIED.get(info.settings.experiment))
     return min((row for row in rows if row.error), key=_place, default=None)
 
 
@@ -459,24 +468,22 @@ def _place(row: SummaryRow) -> tuple[int, float]:
 def _test_table(info: RunInfo, trials: list[Trial]) -> Table:
     table = Table("repeat", "seed", "test error", "95 % interval", "s/epoch")
     for trial in trials:
-        speed = curves.seconds_per_epoch(trial)
-        result = curves.confusion([trial.test] if trial.test else [])
+        speed = seconds_per_epoch(trial)
+        result = confusion([trial.test] if trial.test else [])
         low, high = result.interval or (None, None)
         table.add_row(
             str(trial.repeat),
             str(trial.seed),
-            _fate(info, trial) if result.error is None else curves.percent(result.error.mean),
-            "–"
-            if low is None or high is None
-            else f"{curves.percent(low)} to {curves.percent(high)}",
+            _fate(info, trial) if result.error is None else percent(result.error.mean),
+            "–" if low is None or high is None else f"{percent(low)} to {percent(high)}",
             "–" if speed is None else f"{speed:.2f}",
         )
     return table
 
 
 def _fate(info: RunInfo, trial: Trial) -> str:
-    fate = curves.fate(trial)
-    return _state(info, trial) if fate == "unfinished" else fate
+    outcome = outcome_of(trial)
+    return _state(info, trial) if outcome == "unfinished" else outcome
 
 
 def _notes(row: SummaryRow, *, is_running: bool) -> str:
@@ -484,7 +491,7 @@ def _notes(row: SummaryRow, *, is_running: bool) -> str:
     if is_running:
         counts["running"] = row.n_running
         counts["waiting"] = counts.pop("unfinished") - row.n_running
-    words = [f"{n} {fate}" for fate, n in counts.items() if n and fate != "complete"]
+    words = [f"{n} {outcome}" for outcome, n in counts.items() if n and outcome != "complete"]
     return ", ".join(words)
 
 

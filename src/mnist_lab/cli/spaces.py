@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
-from mnist_lab import curves
+from mnist_lab.analysis.sampling import (
+    Chance,
+    active_shares,
+    expected_median,
+    octaves,
+    powers_of_two,
+)
+from mnist_lab.words import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mnist_lab.curves import SampledHyperparameter
+    from mnist_lab.analysis.sampling import SampledHyperparameter
     from mnist_lab.findings import Finding
 
 # What the student of the exercise sheet drew, and wondered about.
@@ -26,7 +33,7 @@ class Answer(NamedTuple):
     hyperparameters: list[SampledHyperparameter]
     rules: list[str]
     findings: list[Finding]
-    examples: dict[str, curves.Chance]
+    examples: dict[str, Chance]
 
 
 def examine(path: Path | None) -> Answer:
@@ -53,7 +60,7 @@ def examine(path: Path | None) -> Answer:
 
 def as_json(answer: Answer) -> dict[str, Any]:
     """The numbers of an answer; shares are of the draws in which a hyperparameter is active."""
-    active = curves.active_shares(answer.hyperparameters)
+    active = active_shares(answer.hyperparameters)
     rows = [
         _row(one, answer.examples.get(one.name)) | {"active": share}
         for one, share in zip(answer.hyperparameters, active, strict=True)
@@ -68,24 +75,22 @@ def as_json(answer: Answer) -> dict[str, Any]:
 def table(hyperparameters: Sequence[SampledHyperparameter]) -> Table:
     """A line for each hyperparameter: its range, what was drawn from it."""
     made = Table("hyperparameter", "scale", "range", "10 %", "median", "90 %", "five draws")
-    active = curves.active_shares(hyperparameters)
+    active = active_shares(hyperparameters)
     conditional = min(active) < 1
     if conditional:
         made.add_column("active")
     for one, share in zip(hyperparameters, active, strict=True):
         row = _quantiles(one)
-        bounds = ", ".join(map(curves.rounded, one.choices)) or f"{one.lower:g} to {one.upper:g}"
+        bounds = ", ".join(map(rounded, one.choices)) or f"{one.lower:g} to {one.upper:g}"
         scale = one.scale if one.distribution == "uniform" else f"{one.scale}, {one.distribution}"
-        quantiles = [
-            curves.rounded(row[key]) if key in row else "–" for key in ("p10", "median", "p90")
-        ]
-        five = ", ".join(curves.rounded(value) for value in one.draws[:5])
+        quantiles = [rounded(row[key]) if key in row else "–" for key in ("p10", "median", "p90")]
+        five = ", ".join(rounded(value) for value in one.draws[:5])
         words = "always" if share == 1 else f"in {100 * share:.0f} % of draws"
         made.add_row(one.name, scale, bounds, *quantiles, five, *([words] * conditional))
     return made
 
 
-def _row(one: SampledHyperparameter, example: curves.Chance | None) -> dict[str, Any]:
+def _row(one: SampledHyperparameter, example: Chance | None) -> dict[str, Any]:
     """A hyperparameter as JSON has it."""
     row: dict[str, Any] = {
         "name": one.name,
@@ -99,10 +104,10 @@ def _row(one: SampledHyperparameter, example: curves.Chance | None) -> dict[str,
         expected = list(one.probabilities or [1 / n_choices] * n_choices)
         return row | {"choices": list(one.choices), "shares": shares, "expected": expected}
     row |= {"lower": one.lower, "upper": one.upper} | _quantiles(one)
-    row |= {"expected_median": curves.expected_median(one)}
-    row |= {"octaves": [part._asdict() for part in curves.octaves(one)]}
+    row |= {"expected_median": expected_median(one)}
+    row |= {"octaves": [part._asdict() for part in octaves(one)]}
     if one.whole:
-        row["powers_of_two"] = [power._asdict() for power in curves.powers_of_two(one)]
+        row["powers_of_two"] = [power._asdict() for power in powers_of_two(one)]
     return row | ({} if example is None else {"example": example._asdict()})
 
 

@@ -14,9 +14,9 @@ from mnist_lab.records import (
     Failed,
     Finished,
     HpBandSterId,
-    Outcome,
     Promoted,
     Proposed,
+    Result,
     Retried,
     Started,
     now,
@@ -170,7 +170,7 @@ class Ledger:
         self._tell(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
 
     def finished(
-        self, id_: HpBandSterId, budget: int, outcome: Outcome, model: bytes | None
+        self, id_: HpBandSterId, budget: int, outcome: Result, model: bytes | None
     ) -> None:
         """The trial was trained for its budget; `model` is the content of a `.keras` file."""
         trial = self._proposed[id_]

@@ -16,7 +16,7 @@ from hpbandster.core import master as hpbandster_master
 from hpbandster.core.dispatcher import Job
 
 from mnist_lab.engine.dispatcher import Dispatcher
-from mnist_lab.records import Failed, Outcome
+from mnist_lab.records import Failed, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ class Master(hpbandster_master.Master):  # type: ignore[misc]  # HpBandSter is u
         if job.exception is not None:
             self._ledger.failed(job.id, int(job.kwargs["budget"]), _last_line(job.exception))
         else:
-            outcome = Outcome.model_validate_json(job.result["info"]["outcome"])
+            outcome = Result.model_validate_json(job.result["info"]["outcome"])
             self._ledger.finished(
                 job.id,
                 int(job.kwargs["budget"]),

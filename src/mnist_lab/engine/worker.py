@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from mnist_lab.config import TrainConfig
-    from mnist_lab.records import Checkpoint, HpBandSterId, Outcome
+    from mnist_lab.records import Checkpoint, HpBandSterId, Result
 
     Train = Callable[
         [TrainConfig, int, Checkpoint | None],
-        Generator[Checkpoint, None, tuple[Outcome, bytes | None]],
+        Generator[Checkpoint, None, tuple[Result, bytes | None]],
     ]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnist_lab import curves
+from mnist_lab.analysis.trials import n_planned, tally_of
 from mnist_lab.findings import groups, searches, sweeps, tested
-from mnist_lab.findings.words import Finding, counted
+from mnist_lab.findings.finding import Finding
+from mnist_lab.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ def findings(
         return groups.left_out(trials)
     study = sweeps.sweep if settings.space is None else searches.search
     found = study(settings, trials, n_valid)
-    if curves.tally(trials).unfinished:
+    if tally_of(trials).unfinished:
         found = [one._replace(topic=f"{one.topic} so far") for one in found]
     return found
 
@@ -50,10 +51,10 @@ def findings(
 def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     """The findings of a run as a page of Markdown: what was run on which data, then a list."""
     settings, data = info.settings, info.data
-    tally = curves.tally(trials)
+    tally = tally_of(trials)
     about = (
         f"{data.n_train:,} training, {data.n_valid:,} validation and {data.n_test:,} test "
-        f"images; {tally.complete} of {counted(curves.n_planned(settings, trials), 'trial')} "
+        f"images; {tally.complete} of {counted(n_planned(settings, trials), 'trial')} "
         f"complete, with seed {settings.seed}. Computed from the records; n counts trainings."
     )
     lines = [

@@ -10,7 +10,7 @@ import math
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.curves import Interval, student_interval
+from mnist_lab.analysis.intervals import Interval, student_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

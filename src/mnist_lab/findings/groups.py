@@ -7,14 +7,15 @@ from itertools import pairwise
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab import curves
-from mnist_lab.curves import percent
-from mnist_lab.findings.words import Finding, between, capital, counted, listed, points
+from mnist_lab.analysis.intervals import error_interval, interval_kind
+from mnist_lab.analysis.trials import final_error, spread_of, tally_of
+from mnist_lab.findings.finding import Finding
+from mnist_lab.words import between, capital, counted, describe, listed, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnist_lab.curves import Interval
+    from mnist_lab.analysis.intervals import Interval
     from mnist_lab.records import Trial
 
 # So many epochs in a row must the validation loss have risen: of a curve that only jitters, one in
@@ -36,12 +37,12 @@ class Group(NamedTuple):
     @property
     def sound(self) -> list[Trial]:
         """The repeats whose final error counts."""
-        return [trial for trial in self.trials if curves.final_error(trial) is not None]
+        return [trial for trial in self.trials if final_error(trial) is not None]
 
     @property
     def errors(self) -> list[float]:
         """Their final validation errors."""
-        found = (curves.final_error(trial) for trial in self.trials)
+        found = (final_error(trial) for trial in self.trials)
         return [error for error in found if error is not None]
 
     @property
@@ -57,7 +58,7 @@ class Group(NamedTuple):
 
 def wilson(error: float, n_images: int) -> Interval:
     """Wilson's interval of an error that was measured on so many images."""
-    return curves.error_interval([error], n_images)
+    return error_interval([error], n_images)
 
 
 def uncertainty(group: Group, n_valid: int) -> Interval | None:
@@ -67,12 +68,12 @@ def uncertainty(group: Group, n_valid: int) -> Interval | None:
     """
     errors = group.errors
     all_equal = len(errors) > 1 and len(set(errors)) == 1
-    return None if all_equal else curves.error_interval(errors, n_valid)
+    return None if all_equal else error_interval(errors, n_valid)
 
 
 def kind(group: Group) -> str:
     """Which interval :func:`uncertainty` gives."""
-    return curves.interval_kind(len(group.errors))
+    return interval_kind(len(group.errors))
 
 
 def measured(group: Group, n_valid: int) -> str:
@@ -90,12 +91,12 @@ def each(groups: Sequence[Group]) -> str:
 
 def best(group: Group, n_valid: int, place: str = "") -> Finding:
     """The configuration with the lowest error, and that error."""
-    described = capital(curves.describe(group.sound[0].configuration))
+    described = capital(describe(group.sound[0].configuration))
     n, interval = len(group.errors), uncertainty(group, n_valid)
     if n == 1:
         error, of = percent(group.error), f"{n_valid:,} validation images, n = 1"
     else:
-        sd = curves.spread(group.errors)
+        sd = spread_of(group.errors)
         error = percent(group.error, sd.sd if sd else None)
         of = f"for the mean over seeds, n = {n}"
     words = f"95 % {kind(group)} interval {between(interval)}, {of}" if interval else f"n = {n}"
@@ -104,7 +105,7 @@ def best(group: Group, n_valid: int, place: str = "") -> Finding:
 
 def left_out(trials: Sequence[Trial]) -> list[Finding]:
     """How many trials failed."""
-    tally = curves.tally(trials)
+    tally = tally_of(trials)
     if not tally.failed:
         return []
     text = f"{tally.failed} of {counted(tally.total, 'trial')} failed, and no finding counts them."

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnist_lab import curves
-from mnist_lab.curves import in_words, percent, rounded
-from mnist_lab.findings.words import Finding, capital, counted, listed
+from mnist_lab.analysis.sampling import (
+    Part,
+    active_shares,
+    chance,
+    expected_median,
+    octaves,
+    powers_of_two,
+)
+from mnist_lab.findings.finding import Finding
+from mnist_lab.words import capital, counted, in_words, listed, percent, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mnist_lab.curves import Chance, SampledHyperparameter
+    from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
 
 # Configurations of a search such as the exercise sheet's.
 _SEARCH = 50
@@ -37,7 +44,7 @@ def sampling(
         )
         found.append(Finding("log", text))
     found += _ordinary(hyperparameters, asked)
-    for one, share in zip(hyperparameters, curves.active_shares(hyperparameters), strict=True):
+    for one, share in zip(hyperparameters, active_shares(hyperparameters), strict=True):
         text = " ".join(_choices(one) if one.choices else _range(one))
         if share < 1:
             text += f" Active in {percent(share)} of the draws, of which these are the shares."
@@ -59,12 +66,12 @@ def examples(
                 if (first := next(odd, next(iter(one.draws), None))) is not None:
                     chosen[one.name] = first
     known = {one.name: one for one in hyperparameters}
-    return {name: curves.chance(known[name], value) for name, value in chosen.items()}
+    return {name: chance(known[name], value) for name, value in chosen.items()}
 
 
 def _range(one: SampledHyperparameter) -> Iterator[str]:
     """Of a range: its doublings, its median, its powers of two."""
-    parts = curves.octaves(one)
+    parts = octaves(one)
     uniform = one.distribution == "uniform"
     scale = "logarithmic" if one.scale == "log" else "linear"
     kind = scale if uniform else f"{scale}, {one.distribution}"
@@ -82,7 +89,7 @@ def _range(one: SampledHyperparameter) -> Iterator[str]:
         yield f"{text}."
     if one.masses:
         yield _median(one)
-    powers = curves.powers_of_two(one)
+    powers = powers_of_two(one)
     if one.scale == "log" and powers:
         expected = sum(power.probability for power in powers)
         n_drawn = sum(power.n_drawn for power in powers)
@@ -94,7 +101,7 @@ def _range(one: SampledHyperparameter) -> Iterator[str]:
 
 
 def _median(one: SampledHyperparameter) -> str:
-    expected = rounded(curves.expected_median(one))
+    expected = rounded(expected_median(one))
     ordered = sorted(one.draws)
     drawn = f" (drawn {rounded(ordered[len(ordered) // 2])})" if ordered else ""
     text = f"The median is {expected}{drawn}"
@@ -130,7 +137,7 @@ def _ordinary(
 def _seen(hyperparameter: SampledHyperparameter, one: Chance) -> str:
     """A value's probability, its rank, and how often a search would draw it."""
     most = max(hyperparameter.masses)
-    first = curves.chance(
+    first = chance(
         hyperparameter, round(hyperparameter.edges[0] + 0.5 + hyperparameter.masses.index(most))
     )
     n_draws = len(hyperparameter.draws)
@@ -156,7 +163,7 @@ def _one_in(probability: float) -> str:
     return f"{1 / probability:,.0f}" if probability > 0 else "infinitely many"
 
 
-def _span(one: SampledHyperparameter, part: curves.Part) -> str:
+def _span(one: SampledHyperparameter, part: Part) -> str:
     high = part.high - 1 if one.whole and part.high != one.upper else part.high
     return f"{rounded(part.low)} to {rounded(high)}"
 

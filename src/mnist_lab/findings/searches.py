@@ -1,7 +1,7 @@
 """What a search shows: the best, how far to trust it, what matters, where to look next.
 
 Only trainings of the same number of epochs are compared: the best with those of its budget, as
-:func:`~mnist_lab.curves.best_trial` does. What the good ones have in common is asked at the budget
+``best_trial`` does. What the good ones have in common is asked at the budget
 that most trainings have; with Hyperband that is the smallest, where nothing was selected yet.
 """
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab import curves
-from mnist_lab.curves import percent
+from mnist_lab.analysis.sampling import place_between
+from mnist_lab.analysis.trials import best_trial, endings, final_error, outcome_of, tally_of
 from mnist_lab.findings import estimates, groups
+from mnist_lab.findings.finding import Finding
 from mnist_lab.findings.groups import Group
-from mnist_lab.findings.words import Finding, between, counted, listed, points, signed
+from mnist_lab.words import between, counted, in_words, listed, percent, points, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,15 +40,15 @@ class Dimension(NamedTuple):
     @property
     def words(self) -> str:
         """Its name in words."""
-        return curves.in_words(self.name)
+        return in_words(self.name)
 
 
 def search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:
     """The findings of random search, Hyperband or BOHB."""
-    winner = curves.best_trial(trials)
+    winner = best_trial(trials)
     if winner is None:
         return _diverged(trials) + groups.left_out(trials)
-    ended = [trial for trial in curves.endings(trials) if curves.final_error(trial) is not None]
+    ended = [trial for trial in endings(trials) if final_error(trial) is not None]
     group = Group("the best", "the best", winner.configuration.learning_rate, (winner,))
     dimensions = list(_dimensions(settings.space or {}))
     place = f" (number {winner.trial} of {len(trials)})"
@@ -55,7 +56,7 @@ def search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> li
     found += _equals(winner, ended, n_valid)
     found += _optimism(winner, ended, n_valid)
     drawn = settings.experiment != "bohb"
-    found += _common(dimensions, ended, curves.tally(trials).diverged, drawn=drawn)
+    found += _common(dimensions, ended, tally_of(trials).diverged, drawn=drawn)
     found += _edges(dimensions, winner)
     if settings.experiment == "random-search":
         found += _more(trials, ended, n_valid)
@@ -252,7 +253,7 @@ def _edges(dimensions: Sequence[Dimension], winner: Trial) -> list[Finding]:
 def _place(value: float, one: Dimension) -> float:
     """Where a value lies in its range, from 0 to 1, on the range's scale."""
     low, high = float(one.lower or 0.0), float(one.upper or 0.0)
-    place = curves.place_between(low, high, value, log=one.log and low > 0)
+    place = place_between(low, high, value, log=one.log and low > 0)
     return min(1.0, max(0.0, place))
 
 
@@ -267,7 +268,7 @@ def _more(trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int) -> list
     a half drawn at random, less the minimum of all.
     """
     errors = [_error(trial) for trial in ended]
-    n = len(errors) + curves.tally(trials).diverged
+    n = len(errors) + tally_of(trials).diverged
     if len(errors) < 2 or len({trial.configuration.epochs for trial in ended}) > 1:  # noqa: PLR2004
         return []
     half = len(errors) // 2
@@ -284,7 +285,7 @@ def _more(trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int) -> list
 
 def _diverged(trials: Sequence[Trial]) -> list[Finding]:
     """How many configurations diverged, and at which learning rates."""
-    rates = [t.configuration.learning_rate for t in trials if curves.fate(t) == "diverged"]
+    rates = [t.configuration.learning_rate for t in trials if outcome_of(t) == "diverged"]
     if not rates:
         return []
     text = (
@@ -296,6 +297,6 @@ def _diverged(trials: Sequence[Trial]) -> list[Finding]:
 
 def _error(trial: Trial) -> float:
     """The final error of a trial that is known to have one."""
-    error = curves.final_error(trial)
+    error = final_error(trial)
     assert error is not None  # noqa: S101 - the callers keep only those
     return error

@@ -13,18 +13,30 @@ import math
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab import curves
+from mnist_lab.analysis.intervals import student_factor
+from mnist_lab.analysis.learning import learning_curves
+from mnist_lab.analysis.trials import n_ended, outcome_of, seconds_per_epoch
 from mnist_lab.config import VARIED
-from mnist_lab.curves import percent
 from mnist_lab.findings import estimates, groups
+from mnist_lab.findings.finding import Finding
 from mnist_lab.findings.groups import Group, measured, uncertainty
-from mnist_lab.findings.words import Finding, between, capital, counted, listed, points, signed
+from mnist_lab.words import (
+    between,
+    capital,
+    counted,
+    in_words,
+    listed,
+    percent,
+    points,
+    signed,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnist_lab.analysis.learning import LearningCurve
     from mnist_lab.config import StudySettings
-    from mnist_lab.curves import LearningCurve
     from mnist_lab.records import Trial
 
 # What the exercise sheet asks for: 90 % of the validation images recognised.
@@ -55,7 +67,7 @@ class Fall(NamedTuple):
 def sweep(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:
     """The findings of a sweep, or of a single training, which is a sweep of one value."""
     varied = VARIED.get(settings.experiment, "learning_rate")
-    lines = curves.learning_curves(trials, varied).curves
+    lines = learning_curves(trials, varied).curves
     alone = settings.experiment not in VARIED
     all_groups = [_group(line, varied, trials, alone=alone) for line in lines]
     known = sorted((group for group in all_groups if group.errors), key=lambda one: one.error)
@@ -78,8 +90,8 @@ def _group(line: LearningCurve, varied: str, trials: Sequence[Trial], *, alone: 
     own = tuple(one for one in trials if getattr(one.configuration, varied) == line.value)
     if alone:
         return Group("this configuration", "this configuration", line.value, own)
-    name = curves.value_text(varied, line.value)
-    return Group(name, f"{curves.in_words(varied)} {name}", line.value, own)
+    name = value_text(varied, line.value)
+    return Group(name, f"{in_words(varied)} {name}", line.value, own)
 
 
 def _compared(low: Group, high: Group, n_valid: int) -> Difference:
@@ -118,7 +130,7 @@ def _compared(low: Group, high: Group, n_valid: int) -> Difference:
         f"(95 % Student interval {bounds}, n = {n} pairs); {verdict}"
     )
     if n == _N_CLOSE:
-        factor = curves.student_factor(n)
+        factor = student_factor(n)
         words += f" (of {n} pairs the interval is wide: ± {factor:.1f} standard errors)"
     return Difference(shown, words)
 
@@ -143,7 +155,7 @@ def _costs(known: Sequence[Group], n_valid: int) -> list[Finding]:
     timed = [
         (seconds, group)
         for group in known
-        if (seconds := curves.seconds_per_epoch(*group.trials)) is not None
+        if (seconds := seconds_per_epoch(*group.trials)) is not None
         and _SHORTEST_S < seconds < _LONGEST_S
     ]
     timed.sort(key=lambda one: (one[0], one[1].value))
@@ -310,13 +322,13 @@ def _diverging(all_groups: Sequence[Group], known: Sequence[Group]) -> list[Find
     """Which values diverged, when, and which smaller learning rate did not."""
     found = []
     for group in sorted(all_groups, key=lambda one: one.value):
-        diverged = [trial for trial in group.trials if curves.fate(trial) == "diverged"]
+        diverged = [trial for trial in group.trials if outcome_of(trial) == "diverged"]
         if not diverged:
             continue
         first = min(len(trial.epochs) for trial in diverged)
         config = diverged[0].configuration
-        n_ended = curves.n_ended(group.trials) or len(group.trials)
-        of = f"{len(diverged)} of {counted(n_ended, 'training')}"
+        n_trained = n_ended(group.trials) or len(group.trials)
+        of = f"{len(diverged)} of {counted(n_trained, 'training')}"
         when = f"first in epoch {first}" if first else "at once"
         text = f"{capital(group.title)} diverged in {of}, {when}."
         steady = [

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnist_lab import curves
-from mnist_lab.curves import percent
+from mnist_lab.analysis.intervals import interval_kind
+from mnist_lab.analysis.tested import confusion
 from mnist_lab.findings import estimates, groups
-from mnist_lab.findings.words import Finding, between, capital, counted, points
+from mnist_lab.findings.finding import Finding
 from mnist_lab.records import DIGITS
+from mnist_lab.words import between, capital, counted, describe, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnist_lab.analysis.tested import Confusion
     from mnist_lab.config import StudySettings
-    from mnist_lab.curves import Confusion
     from mnist_lab.records import DatasetInfo, Trial
 
 
@@ -22,13 +23,13 @@ def test(
     settings: StudySettings, trials: Sequence[Trial], data: DatasetInfo | None
 ) -> list[Finding]:
     """The findings of a test; there must be a score, and without `data` its classes are digits."""
-    result = curves.confusion([trial.test for trial in trials if trial.test is not None])
+    result = confusion([trial.test for trial in trials if trial.test is not None])
     if result.error is None or result.interval is None or not result.n_images:
         return groups.left_out(trials)
     n, mean, sd = result.error.n, result.error.mean, result.error.sd
-    kind, of = curves.interval_kind(n), "the images" if n == 1 else "the mean over seeds"
+    kind, of = interval_kind(n), "the images" if n == 1 else "the mean over seeds"
     text = (
-        f"{capital(curves.describe(settings.base))}, trained on {settings.fit_on}: test error "
+        f"{capital(describe(settings.base))}, trained on {settings.fit_on}: test error "
         f"{percent(mean, sd)} (95 % {kind} interval for {of} {between(result.interval)}, "
         f"{result.n_images:,} images, n = {n})."
     )

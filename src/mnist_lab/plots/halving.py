@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.transforms import blended_transform_factory
 
-from mnist_lab.curves import median_spending, percent
+from mnist_lab.analysis.search import median_spending
 from mnist_lab.plots.labels import End, label_ends, look, mark_legend, remark, wrapped
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LEFT, RED, styled
+from mnist_lab.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab import curves
+    from mnist_lab.analysis.halving import BracketPanel
+    from mnist_lab.analysis.search import SearchPoint, Spending
+    from mnist_lab.analysis.trials import Tally
     from mnist_lab.plots.page import Caption
 
 # Inches, if not said otherwise.
@@ -57,9 +60,7 @@ class _Mark(NamedTuple):
 
 
 @styled()
-def brackets(
-    panels: Sequence[curves.BracketPanel], tally: curves.Tally, caption: Caption
-) -> Figure:
+def brackets(panels: Sequence[BracketPanel], tally: Tally, caption: Caption) -> Figure:
     """Every trial through the rungs of its bracket, a panel for the brackets of equal numbers."""
     what = "Dots: each configuration at each of its budgets; lines: promotions"
     key = "; ".join(filter(None, (what, remark(tally))))
@@ -100,7 +101,7 @@ def _columns(n_panels: int) -> int:
     return math.ceil(n_panels / math.ceil(n_panels / _MOST_COLUMNS))
 
 
-def _title(panel: curves.BracketPanel) -> str:
+def _title(panel: BracketPanel) -> str:
     """Its numbers, and how many brackets have them."""
     n_configs, n_planned, n_over = panel.bracket.n_configs, panel.n_planned, panel.n_over
     numbers = " → ".join(map(str, n_configs))
@@ -111,7 +112,7 @@ def _title(panel: curves.BracketPanel) -> str:
     return f"{numbers} configuration{'s' * (n_configs[0] > 1)} {counted}"
 
 
-def _draw_panel(axes: Axes, panel: curves.BracketPanel, budgets: Sequence[int]) -> set[str]:
+def _draw_panel(axes: Axes, panel: BracketPanel, budgets: Sequence[int]) -> set[str]:
     """Each trial of these brackets; returns the looks that are in it."""
     axes.set(xlabel="budget in epochs", xlim=(-0.5, len(budgets) - 0.5))
     if not any(climb.steps for climb in panel.climbs):
@@ -124,7 +125,7 @@ def _draw_panel(axes: Axes, panel: curves.BracketPanel, budgets: Sequence[int]) 
         shift = _SPREAD * ((2 * climb.bracket + 1) / panel.n_planned - 1)
         own = [
             _Mark(
-                step.standing if step.fate == "complete" else step.fate,
+                step.standing if step.outcome == "complete" else step.outcome,
                 budgets.index(step.budget) + shift,
                 step.error,
             )
@@ -191,13 +192,11 @@ def _draw_lost(axes: Axes, look: str, place: int, n: int) -> None:
 
 
 @styled()
-def spending(
-    named_runs: Mapping[str, Sequence[Sequence[curves.SearchPoint]]], caption: Caption
-) -> Figure:
+def spending(named_runs: Mapping[str, Sequence[Sequence[SearchPoint]]], caption: Caption) -> Figure:
     """The best error against the epochs spent, a colour for each way to search.
 
     Args:
-        named_runs: for each name its searches, from different seeds, each as `curves.spending`
+        named_runs: for each name its searches, from different seeds, each as `spending`
             tells it.
         caption: where the figure comes from.
     """
@@ -225,7 +224,7 @@ def spending(
     return figure
 
 
-def _draw_method(axes: Axes, name: str, one: curves.Spending, index: int) -> End:
+def _draw_method(axes: Axes, name: str, one: Spending, index: int) -> End:
     """One method's line and band; returns the label for their end."""
     color, marker = look(index)
     counted = f"{name} (n = {one.n})"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab import curves
+    from mnist_lab.analysis.trials import Tally
 
 LEGEND_COLUMNS = 6  # marks beside one another in the legend of :func:`mark_legend`
 _KEY_X = 1.06  # of the markers beside the labels, in widths of the axes
@@ -132,11 +132,11 @@ def wrapped(*texts: str) -> str:
     return "\n".join(line for text in texts for line in textwrap.wrap(text, 27))
 
 
-def remark(tally: curves.Tally) -> str:
+def remark(tally: Tally) -> str:
     """What became of the trials that are not complete; empty if all are."""
-    fates = [
-        fate if tally.total == 1 else f"{count} {fate}"
-        for fate, count in tally._asdict().items()
-        if count and fate != "complete"
+    outcomes = [
+        outcome if tally.total == 1 else f"{count} {outcome}"
+        for outcome, count in tally._asdict().items()
+        if count and outcome != "complete"
     ]
-    return ("" if tally.total == 1 or not fates else f"of {tally.total}: ") + ", ".join(fates)
+    return ("" if tally.total == 1 or not outcomes else f"of {tally.total}: ") + ", ".join(outcomes)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from mnist_lab.curves import percent
 from mnist_lab.plots.page import add_axes, new_page, say
 from mnist_lab.plots.style import BOTTOM, GREY, INK, LABEL_POINTS, LEFT, LIGHT, RED, SKY, styled
+from mnist_lab.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mnist_lab import curves
+    from mnist_lab.analysis.tested import Confusion, WrongImage
     from mnist_lab.plots.page import Caption
 
 
@@ -29,7 +29,7 @@ _SIDE = 0.62  # inches, the side of an image
 
 
 @styled()
-def confusion(numbers: curves.Confusion, caption: Caption) -> Figure:
+def confusion(numbers: Confusion, caption: Caption) -> Figure:
     """Which classes were taken for which (counts of images), and the error of each class."""
     error, interval = numbers.error, numbers.interval
     if error is None or interval is None:
@@ -55,9 +55,9 @@ def confusion(numbers: curves.Confusion, caption: Caption) -> Figure:
 
 @styled()
 def mistakes(
-    wrong: Sequence[curves.WrongImage],
+    wrong: Sequence[WrongImage],
     images: NDArray[np.uint8],
-    numbers: curves.Confusion,
+    numbers: Confusion,
     caption: Caption,
 ) -> Figure:
     """The misclassified images: the true class, the predicted one, and how confidently.

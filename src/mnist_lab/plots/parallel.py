@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from mnist_lab.curves import in_words, place_between, value_text
+from mnist_lab.analysis.sampling import place_between
 from mnist_lab.plots.labels import remark
 from mnist_lab.plots.page import add_axes, log_ticks, new_page, percent_ticks, say
 from mnist_lab.plots.style import BOTTOM, INK, LABEL_POINTS, LEFT, styled
 from mnist_lab.plots.trials import LOST, line_style, rank_scale, shades_in_words
+from mnist_lab.words import in_words, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab import curves
+    from mnist_lab.analysis.ranking import RankedTrial
+    from mnist_lab.analysis.sampling import SampledHyperparameter
+    from mnist_lab.analysis.trials import Tally
     from mnist_lab.plots.page import Caption
 
 _INACTIVE = -0.12  # the height of what is inactive; the coordinates go from 0 to 1
-_LOST = 1.08  # the height of what has no error, and between one fate and the next
+_LOST = 1.08  # the height of what has no error, and between one outcome and the next
 _STEP = 0.08
 _MOST_CHOICES = 12
 _SPREAD = 0.25  # how far a line may cross from its choice, in distances between choices
@@ -39,9 +42,9 @@ class _Coordinate(NamedTuple):
 
 @styled()
 def parallel_coordinates(
-    dimensions: Sequence[curves.SampledHyperparameter],
-    trials: Sequence[curves.RankedTrial],
-    tally: curves.Tally,
+    dimensions: Sequence[SampledHyperparameter],
+    trials: Sequence[RankedTrial],
+    tally: Tally,
     caption: Caption,
 ) -> Figure:
     """Every trial as a line from hyperparameter to hyperparameter and to its error.
@@ -60,7 +63,7 @@ def parallel_coordinates(
     key = "; ".join(filter(None, (what, remark(tally))))
     figure = new_page("Hyperparameters and error of all trials", f"{key}.", caption, height=5.0)
     axes = add_axes(figure, LEFT, BOTTOM, 6.3, 3.8)
-    lost = [name for name in LOST if any(o.fate == name and o.error is None for o in trials)]
+    lost = [name for name in LOST if any(o.outcome == name and o.error is None for o in trials)]
     conditional = any(one.name not in trial.values for one in dimensions for trial in trials)
     top = _LOST + _STEP * (len(lost) - 1) if lost else 1.0
     axes.set(xlim=(0, len(dimensions) or 1), ylim=(1.4 * _INACTIVE if conditional else -0.03, top))
@@ -81,8 +84,10 @@ def parallel_coordinates(
     for index, one in reversed(list(enumerate(trials))):
         heights = [crossing[index] for crossing in crossings]
         if one.error is None or one.rank is None:
-            heights.append(_LOST + _STEP * lost.index(one.fate))
-            axes.plot(len(dimensions), heights[-1], markersize=5, clip_on=False, **LOST[one.fate])
+            heights.append(_LOST + _STEP * lost.index(one.outcome))
+            axes.plot(
+                len(dimensions), heights[-1], markersize=5, clip_on=False, **LOST[one.outcome]
+            )
         else:
             heights.append((math.log10(max(one.error, 10**low)) - low) / (high - low))
         best = one.rank == 1
@@ -121,7 +126,7 @@ def _error_range(errors: Sequence[float]) -> tuple[float, float]:
     return low - margin, min(high + margin, 0.03)
 
 
-def _coordinate(one: curves.SampledHyperparameter) -> _Coordinate:
+def _coordinate(one: SampledHyperparameter) -> _Coordinate:
     """The axis of a hyperparameter, with a few round numbers, or with its choices."""
     name = in_words(one.name)
     if one.choices:
@@ -138,9 +143,7 @@ def _coordinate(one: curves.SampledHyperparameter) -> _Coordinate:
     return _Coordinate(name, [(_height_of(one, value), f"{value:g}") for value in values])
 
 
-def _heights(
-    dimension: curves.SampledHyperparameter, trials: Sequence[curves.RankedTrial]
-) -> list[float]:
+def _heights(dimension: SampledHyperparameter, trials: Sequence[RankedTrial]) -> list[float]:
     """Where each trial's line crosses the axis of a hyperparameter."""
     values = [one.values.get(dimension.name) for one in trials]
     if not dimension.choices:
@@ -158,7 +161,7 @@ def _heights(
     return heights
 
 
-def _height_of(one: curves.SampledHyperparameter, value: float) -> float:
+def _height_of(one: SampledHyperparameter, value: float) -> float:
     """A value's place in its range, from 0 to 1 on its scale."""
     lower, upper = one.lower or 0.0, one.upper or 0.0
     return place_between(lower, upper, value, log=one.scale == "log")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.transforms import blended_transform_factory
 
-from mnist_lab.curves import describe, percent
 from mnist_lab.plots.labels import look, remark
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BLUE, BOTTOM, INK, LABEL_POINTS, LEFT, RED, SKY, styled
+from mnist_lab.words import describe, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab import curves
+    from mnist_lab.analysis.search import Incumbents, SearchAxis, SearchPoint
     from mnist_lab.plots.page import Caption
     from mnist_lab.records import Trial
 
 
 @styled()
-def incumbent(numbers: curves.Incumbents, caption: Caption) -> Figure:
+def incumbent(numbers: Incumbents, caption: Caption) -> Figure:
     """Every final error as a dot, the best so far as a line, the incumbent in words.
 
     Where the search is counted in epochs, a dot's marker and shade tell its budget.
@@ -60,10 +60,10 @@ def incumbent(numbers: curves.Incumbents, caption: Caption) -> Figure:
     if by_epochs and points:
         axes.set_xlim(-0.02 * points[-1].at, 1.02 * points[-1].at)
     edge = blended_transform_factory(axes.transData, axes.transAxes)
-    for fate, marker, color in (("failed", "x", INK), ("diverged", "^", RED)):
-        at = [point.at for point in points if point.fate == fate]
+    for outcome, marker, color in (("failed", "x", INK), ("diverged", "^", RED)):
+        at = [point.at for point in points if point.outcome == outcome]
         if at:
-            axes.plot(at, [0.96] * len(at), marker, color=color, transform=edge, label=fate)
+            axes.plot(at, [0.96] * len(at), marker, color=color, transform=edge, label=outcome)
     if numbers.incumbent and numbers.at:
         _mark_incumbent(axes, numbers.counted_in, numbers.at, numbers.incumbent)
     if named := axes.get_legend_handles_labels()[0]:  # none where no trial has ended
@@ -78,7 +78,7 @@ def incumbent(numbers: curves.Incumbents, caption: Caption) -> Figure:
     return figure
 
 
-def _draw_budgets(axes: Axes, points: Sequence[curves.SearchPoint], budgets: Sequence[int]) -> None:
+def _draw_budgets(axes: Axes, points: Sequence[SearchPoint], budgets: Sequence[int]) -> None:
     """The errors of each budget in a marker of its own, the larger the darker."""
     shades = LinearSegmentedColormap.from_list("budgets", ("#9AD0F0", BLUE, "#00253D"))
     for index, budget in enumerate(budgets):
@@ -92,7 +92,7 @@ def _draw_budgets(axes: Axes, points: Sequence[curves.SearchPoint], budgets: Seq
         )
 
 
-def _mark_incumbent(axes: Axes, counted_in: curves.SearchAxis, at: int, trial: Trial) -> None:
+def _mark_incumbent(axes: Axes, counted_in: SearchAxis, at: int, trial: Trial) -> None:
     """A ring around the incumbent, and its configuration below it, where no other trial can be."""
     error = trial.valid_error or 0.0
     y = max(error, axes.get_ylim()[0])  # a logarithmic axis has no place for an error of 0

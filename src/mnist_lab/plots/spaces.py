@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from mnist_lab.curves import active_shares, in_words, value_text
+from mnist_lab.analysis.sampling import active_shares
 from mnist_lab.plots.page import add_axes, log_axis, new_page, say, whole_ticks
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
+from mnist_lab.words import in_words, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mnist_lab import curves
+    from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
     from mnist_lab.plots.page import Caption
 
 _N_BINS = 30
@@ -30,16 +31,16 @@ _COLUMN = 3.7
 class _Panel(NamedTuple):
     """One hyperparameter on an axis of its own; `note` stands below it."""
 
-    one: curves.SampledHyperparameter
+    one: SampledHyperparameter
     axis: Literal["linear", "log", "choices"]
     note: str
 
 
 @styled()
 def search_space(
-    hyperparameters: Sequence[curves.SampledHyperparameter],
+    hyperparameters: Sequence[SampledHyperparameter],
     caption: Caption,
-    examples: Mapping[str, curves.Chance] | None = None,
+    examples: Mapping[str, Chance] | None = None,
 ) -> Figure:
     """How often each value is drawn, and how often it is expected to be.
 
@@ -74,7 +75,7 @@ def search_space(
     return figure
 
 
-def _rows(hyperparameters: Sequence[curves.SampledHyperparameter]) -> list[list[_Panel]]:
+def _rows(hyperparameters: Sequence[SampledHyperparameter]) -> list[list[_Panel]]:
     """The panels by row: a range on both its axes, or two that have one panel each."""
     pairs: list[list[_Panel]] = []
     singles: list[_Panel] = []
@@ -89,13 +90,13 @@ def _rows(hyperparameters: Sequence[curves.SampledHyperparameter]) -> list[list[
     return pairs + [singles[start : start + 2] for start in range(0, len(singles), 2)]
 
 
-def _note(one: curves.SampledHyperparameter, share: float) -> str:
+def _note(one: SampledHyperparameter, share: float) -> str:
     """What keeps the draws from being all and as expected; empty if nothing does."""
     active = "" if share == 1 else f"active in {100 * share:.0f} % of draws"
     return "; ".join(filter(None, (active, "some combinations forbidden" if one.forbids else "")))
 
 
-def _draw_range(axes: Axes, panel: _Panel, example: curves.Chance | None) -> None:
+def _draw_range(axes: Axes, panel: _Panel, example: Chance | None) -> None:
     """A histogram of the draws, the density they come from, the bounds, the median."""
     one, log = panel.one, panel.axis == "log"
     lower, upper = one.lower or 0.0, one.upper or 0.0
@@ -129,7 +130,7 @@ def _draw_range(axes: Axes, panel: _Panel, example: curves.Chance | None) -> Non
         say(axes, "no draw")
 
 
-def _title(panel: _Panel, example: curves.Chance | None) -> str:
+def _title(panel: _Panel, example: Chance | None) -> str:
     """On the linear axis what is drawn; on the logarithmic one the example."""
     one = panel.one
     if panel.axis == "log":
@@ -157,7 +158,7 @@ def _mark_median(axes: Axes, median: float) -> None:
     )
 
 
-def _bins(one: curves.SampledHyperparameter, *, log: bool) -> NDArray[Any]:
+def _bins(one: SampledHyperparameter, *, log: bool) -> NDArray[Any]:
     """Bins of equal width on the axis; between whole numbers if all values are whole."""
     lower, upper = one.lower or 0.0, one.upper or 0.0
     low, high = (lower - 0.5, upper + 0.5) if one.whole else (lower, upper)
@@ -166,14 +167,14 @@ def _bins(one: curves.SampledHyperparameter, *, log: bool) -> NDArray[Any]:
     return np.unique(np.floor(edges + 1e-9) + 0.5) if one.whole else edges
 
 
-def _widths(one: curves.SampledHyperparameter, edges: NDArray[Any], *, log: bool) -> NDArray[Any]:
+def _widths(one: SampledHyperparameter, edges: NDArray[Any], *, log: bool) -> NDArray[Any]:
     """The widths of bins in the unit of the y axis: doublings, values or bins."""
     if log:
         return np.diff(np.log2(edges))
     return np.diff(edges) if one.whole else np.ones(len(edges) - 1)
 
 
-def _draw_choices(axes: Axes, one: curves.SampledHyperparameter) -> None:
+def _draw_choices(axes: Axes, one: SampledHyperparameter) -> None:
     """A bar for each choice, its share of the draws, and a line where its probability is."""
     n_choices = len(one.choices)
     counted = f"{n_choices} choice{'s' * (n_choices > 1)}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mnist_lab.curves import in_words, percent, value_text
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BOTTOM, GREY, LEFT, styled
+from mnist_lab.words import in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab import curves
+    from mnist_lab.analysis.learning import LearningCurve, LearningCurves
+    from mnist_lab.analysis.trials import Spread, SummaryRow
     from mnist_lab.plots.page import Caption
 
 _CLAIM = 0.1  # the error that is 90 % accuracy, which the exercise asks about
 
 
 @styled()
-def learning_curves(numbers: curves.LearningCurves, caption: Caption) -> Figure:
+def learning_curves(numbers: LearningCurves, caption: Caption) -> Figure:
     """Errors by epoch, one colour for each value: validation solid, training dashed and thin."""
     varied, lines = numbers
     values = [value_text(varied, one.value) for one in lines]
@@ -48,7 +49,7 @@ def learning_curves(numbers: curves.LearningCurves, caption: Caption) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, curve: curves.LearningCurve, value: str, index: int) -> End:
+def _draw_curve(axes: Axes, curve: LearningCurve, value: str, index: int) -> End:
     """One value's lines and band; returns the label for their end."""
     color, marker = look(index)
     lone = len(curve.epochs) == 1  # a dashed line of one point is invisible
@@ -77,7 +78,7 @@ def _draw_curve(axes: Axes, curve: curves.LearningCurve, value: str, index: int)
 
 
 @styled()
-def filter_cost(rows: Sequence[curves.SummaryRow], caption: Caption) -> Figure:
+def filter_cost(rows: Sequence[SummaryRow], caption: Caption) -> Figure:
     """Final validation error against the seconds an epoch takes, a marker for each filter size."""
     repeated = any(len(row.errors) > 1 for row in rows)
     bars = " Dots: repeats; bars: mean ± standard deviation." if repeated else ""
@@ -94,7 +95,7 @@ def filter_cost(rows: Sequence[curves.SummaryRow], caption: Caption) -> Figure:
     return figure
 
 
-def _draw_cost(axes: Axes, row: curves.SummaryRow, index: int) -> End:
+def _draw_cost(axes: Axes, row: SummaryRow, index: int) -> End:
     """One filter size's marker, bar and repeats; returns its label."""
     color, marker = look(index)
     seconds, error = row.seconds_per_epoch, row.error
@@ -108,6 +109,6 @@ def _draw_cost(axes: Axes, row: curves.SummaryRow, index: int) -> End:
     return End(wrapped(text, cost, remark(row.tally)), color, marker, seconds, error.mean)
 
 
-def _top(point: curves.Spread) -> float:
+def _top(point: Spread) -> float:
     """The upper end of a bar or band: mean + standard deviation."""
     return min(1.0, point.mean + (point.sd or 0.0))

@@ -10,7 +10,6 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import blended_transform_factory
 
-from mnist_lab.curves import in_words, percent, value_text
 from mnist_lab.plots.labels import (
     LEGEND_COLUMNS,
     End,
@@ -30,6 +29,7 @@ from mnist_lab.plots.page import (
     whole_ticks,
 )
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, styled
+from mnist_lab.words import in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab import curves
+    from mnist_lab.analysis.ranking import RankedTrial
+    from mnist_lab.analysis.sampling import SampledHyperparameter
+    from mnist_lab.analysis.trials import Tally
     from mnist_lab.plots.page import Caption
 
 # From the best to the worst, dark to light: the same order in grey.
@@ -57,7 +59,7 @@ _LEGEND_RIGHT = 7.84
 _SPREAD = 0.28
 
 
-def line_style(one: curves.RankedTrial, n_ranked: int) -> dict[str, Any]:
+def line_style(one: RankedTrial, n_ranked: int) -> dict[str, Any]:
     """The look of a trial's line, in matplotlib's words; in grey, too, the incumbent stands out."""
     if one.rank is None:
         return {"color": GREY, "linestyle": ":", "linewidth": 1.0}
@@ -67,7 +69,7 @@ def line_style(one: curves.RankedTrial, n_ranked: int) -> dict[str, Any]:
     return {"color": _SHADES((one.rank - 1) / (n_ranked - 1)), "linewidth": 1.0}
 
 
-def shades_in_words(trials: Sequence[curves.RankedTrial]) -> str:
+def shades_in_words(trials: Sequence[RankedTrial]) -> str:
     """What the shades of the trials tell."""
     budgets = {one.budget for one in trials if one.rank is not None}
     longer = " (longer trained before shorter)" if len(budgets) > 1 else ""
@@ -92,9 +94,7 @@ def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> 
 
 
 @styled()
-def ranked_curves(
-    trials: Sequence[curves.RankedTrial], tally: curves.Tally, caption: Caption
-) -> Figure:
+def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption) -> Figure:
     """The validation error of every trial after each epoch, the better the darker."""
     what = f"Validation error after each epoch, a line for each trial: {shades_in_words(trials)}"
     key = "; ".join(filter(None, (what, remark(tally))))
@@ -115,14 +115,14 @@ def ranked_curves(
     if n_ranked > 1:
         ends.append(_end(trials[n_ranked - 1], "last rank", _SHADES(1.0), ""))
     label_ends(axes, ends)
-    drawn = [one.fate for one in trials if one.error is None and one.curve]
+    drawn = [one.outcome for one in trials if one.error is None and one.curve]
     looks: dict[str, Any] = {n: style for n, style in LOST.items() if n in drawn}
     mark_legend(figure, looks, right=_LEGEND_RIGHT, bottom=BOTTOM + 3.65)
     rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.76)
     return figure
 
 
-def _draw_trial(axes: Axes, one: curves.RankedTrial, n_ranked: int) -> None:
+def _draw_trial(axes: Axes, one: RankedTrial, n_ranked: int) -> None:
     """A trial's line; of one without an error grey, with its mark at the end."""
     floor = axes.get_ylim()[0]  # where an error of 0 stands
     at = [
@@ -133,10 +133,10 @@ def _draw_trial(axes: Axes, one: curves.RankedTrial, n_ranked: int) -> None:
     lone = len(at) == 1  # a line of one point is invisible
     axes.plot(*zip(*at, strict=True), marker="." if lone else "", **line_style(one, n_ranked))
     if one.rank is None:
-        axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.fate])
+        axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.outcome])
 
 
-def _end(one: curves.RankedTrial, name: str, color: Any, marker: str) -> End:
+def _end(one: RankedTrial, name: str, color: Any, marker: str) -> End:
     """The label at the end of a trial's line."""
     known = [(epoch, error) for epoch, error in enumerate(one.curve, 1) if error is not None]
     epoch, error = known[-1]
@@ -147,9 +147,9 @@ def _end(one: curves.RankedTrial, name: str, color: Any, marker: str) -> End:
 
 @styled()
 def hyperparameters(
-    dimensions: Sequence[curves.SampledHyperparameter],
-    trials: Sequence[curves.RankedTrial],
-    tally: curves.Tally,
+    dimensions: Sequence[SampledHyperparameter],
+    trials: Sequence[RankedTrial],
+    tally: Tally,
     caption: Caption,
 ) -> Figure:
     """The error of every trial against each hyperparameter that is active in it.
@@ -177,7 +177,7 @@ def hyperparameters(
     }
     if budgets:
         styles["incumbent"] = _RING
-    lost = [name for name in LOST if any(o.fate == name and o.error is None for o in trials)]
+    lost = [name for name in LOST if any(o.outcome == name and o.error is None for o in trials)]
     n_legend_rows = math.ceil((len(styles) + len(lost)) / LEGEND_COLUMNS)
     n_rows = math.ceil(len(dimensions) / 2) or 1
     height = _PITCH * n_rows + 0.3 + 0.2 * n_legend_rows
@@ -199,8 +199,8 @@ def hyperparameters(
 
 def _draw_dimension(
     axes: Axes,
-    dimension: curves.SampledHyperparameter,
-    trials: Sequence[curves.RankedTrial],
+    dimension: SampledHyperparameter,
+    trials: Sequence[RankedTrial],
     budgets: Sequence[int],
     styles: Sequence[dict[str, Any]],
 ) -> None:
@@ -223,13 +223,13 @@ def _draw_dimension(
     if dimension.choices and len(budgets) == 1:
         _draw_medians(axes, dimension, active)
     edge = blended_transform_factory(axes.transData, axes.transAxes)
-    for fate, style in LOST.items():
+    for outcome, style in LOST.items():
         at_edge = [
             place
             for place, one in zip(places, active, strict=True)
-            if one.fate == fate and one.error is None
+            if one.outcome == outcome and one.error is None
         ]
-        y = 0.96 - 0.06 * list(LOST).index(fate)
+        y = 0.96 - 0.06 * list(LOST).index(outcome)
         axes.plot(
             *(at_edge, [y] * len(at_edge)), linestyle="", markersize=5, transform=edge, **style
         )
@@ -241,7 +241,7 @@ def _draw_dimension(
 
 
 def _places(
-    axes: Axes, dimension: curves.SampledHyperparameter, active: Sequence[curves.RankedTrial]
+    axes: Axes, dimension: SampledHyperparameter, active: Sequence[RankedTrial]
 ) -> list[float]:
     """Where each trial stands on the x axis, which is made for the values of the hyperparameter."""
     values = [one.values[dimension.name] for one in active]
@@ -275,7 +275,7 @@ def _places(
 
 
 def _draw_medians(
-    axes: Axes, dimension: curves.SampledHyperparameter, active: Sequence[curves.RankedTrial]
+    axes: Axes, dimension: SampledHyperparameter, active: Sequence[RankedTrial]
 ) -> None:
     """A line at the median error of each choice that several trials have."""
     for place, choice in enumerate(dimension.choices):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab import curves
+from mnist_lab.analysis.sampling import place_between
+from mnist_lab.analysis.search import spending
+from mnist_lab.analysis.trials import completed_error, outcome_of
 from mnist_lab.config import VARIED
-from mnist_lab.curves import in_words, percent, value_text
+from mnist_lab.words import describe, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,7 +89,7 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
     """The lowest error so far against the epochs spent, for each run that validates."""
     lines = []
     for run in runs:
-        points = [one for one in curves.spending(run.trials) if one.best_so_far is not None]
+        points = [one for one in spending(run.trials) if one.best_so_far is not None]
         if points:
             lines.append(
                 {
@@ -103,14 +105,14 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
 
 def _error(trial: Trial) -> float | None:
     """The final error of a trial: of the test images, if it looked at them."""
-    return trial.test.test_error if trial.test else curves.completed_error(trial)
+    return trial.test.test_error if trial.test else completed_error(trial)
 
 
 def _label(run: Reported, trial: Trial) -> str:
     repeat = f", repeat {trial.repeat}" if trial.repeat and run.info.settings.repeats > 1 else ""
-    error, fate = _error(trial), curves.fate(trial)
-    result = fate if error is None else f"{'test' if trial.test else 'final'} {percent(error)}"
-    return f"trial {trial.trial}{repeat}: {result}\n{curves.describe(trial.configuration)}"
+    error, outcome = _error(trial), outcome_of(trial)
+    result = outcome if error is None else f"{'test' if trial.test else 'final'} {percent(error)}"
+    return f"trial {trial.trial}{repeat}: {result}\n{describe(trial.configuration)}"
 
 
 def _axes(run: Reported) -> list[_Axis]:
@@ -140,7 +142,7 @@ def _placed(axis: _Axis) -> tuple[list[float], list[tuple[float, str]]]:
     log = low > 0 and high >= _WIDE * low
 
     def place(value: float) -> float:
-        return 0.5 if low == high else curves.place_between(low, high, value, log=log)
+        return 0.5 if low == high else place_between(low, high, value, log=log)
 
     places = [_NOWHERE if value is None else round(place(value), 4) for value in axis.values]
     distinct = sorted(set(known))

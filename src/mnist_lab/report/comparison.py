@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from mnist_lab import __version__, curves, plots
+from mnist_lab import __version__, plots
+from mnist_lab.analysis.search import spending
+from mnist_lab.analysis.trials import SummaryRow, n_planned, summary, tally_of
 from mnist_lab.config import VARIED
-from mnist_lab.curves import in_words, percent, value_text
-from mnist_lab.findings.words import between, counted
 from mnist_lab.report.reported import best
 from mnist_lab.report.sections import cell, figure, joined, table
+from mnist_lab.words import between, counted, describe, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,8 +60,8 @@ def _table(runs: Sequence[Reported]) -> Markup:
 
 
 def _row(run: Reported, number: int) -> Markup:
-    info, found, tally = run.info, best(run), curves.tally(run.trials)
-    planned = curves.n_planned(info.settings, run.trials)
+    info, found, tally = run.info, best(run), tally_of(run.trials)
+    planned = n_planned(info.settings, run.trials)
     interval = found.interval if found else None
     configuration = found.trials[0].configuration if found else None
     cells = [
@@ -74,7 +75,7 @@ def _row(run: Reported, number: int) -> Markup:
         cell(info.settings.experiment),
         cell(info.state),
         cell(f"{tally.complete} of {planned}", tally.complete),
-        cell(curves.describe(configuration) if configuration else None, is_long=True),
+        cell(describe(configuration) if configuration else None, is_long=True),
     ]
     return Markup("<tr>{}</tr>").format(Markup("").join(cells))
 
@@ -85,7 +86,7 @@ def _sweeps(runs: Sequence[Reported]) -> Iterator[Markup]:
         sweeps = [run for run in runs if run.info.settings.experiment == experiment]
         if len(sweeps) < 2:  # noqa: PLR2004 - nothing to compare
             continue
-        found = [{row.value: row for row in curves.summary(run.trials, varied)} for run in sweeps]
+        found = [{row.value: row for row in summary(run.trials, varied)} for run in sweeps]
         values = sorted({value for rows in found for value in rows if value is not None})
         lines = (
             Markup("<tr>{}</tr>").format(
@@ -103,7 +104,7 @@ def _sweeps(runs: Sequence[Reported]) -> Iterator[Markup]:
         yield table(head, lines, caption, about=f"Sweeps by {in_words(varied)}")
 
 
-def _mean(row: curves.SummaryRow | None) -> Markup:
+def _mean(row: SummaryRow | None) -> Markup:
     if row is None or row.error is None:
         return cell(None)
     text = f"{percent(row.error.mean, row.error.sd)} (n = {row.error.n})"
@@ -112,7 +113,7 @@ def _mean(row: curves.SummaryRow | None) -> Markup:
 
 def _spending(runs: Sequence[Reported]) -> Markup:
     """The lowest error so far for the epochs spent: a figure, and a chart with labels."""
-    lines = {run.label: [curves.spending(run.trials)] for run in runs if not run.is_test}
+    lines = {run.label: [spending(run.trials)] for run in runs if not run.is_test}
     if not lines:
         return Markup("")
     data = runs[0].info.data

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab import curves
+from mnist_lab.analysis.tested import confusion
+from mnist_lab.analysis.trials import best_trial, spread_of
 from mnist_lab.config import OPTIONAL, VARIED, TrainConfig
 from mnist_lab.findings import groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mnist_lab.curves import Interval
+    from mnist_lab.analysis.intervals import Interval
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
 
@@ -94,7 +95,7 @@ def best(run: Reported) -> Best | None:
     """The best of a run; of a test, its result. None as long as nothing is complete."""
     if run.is_test:
         scored = tuple(trial for trial in run.trials if trial.test is not None)
-        result = curves.confusion([trial.test for trial in scored if trial.test is not None])
+        result = confusion([trial.test for trial in scored if trial.test is not None])
         if result.error is None:
             return None
         n, mean, sd, *_ = result.error
@@ -102,7 +103,7 @@ def best(run: Reported) -> Best | None:
     varied = VARIED.get(run.info.settings.experiment)
     candidates: list[tuple[Trial, ...]]
     if varied is None:
-        winner = curves.best_trial(run.trials)
+        winner = best_trial(run.trials)
         candidates = [(winner,)] if winner else []
     else:
         values = dict.fromkeys(run.value(trial, varied) for trial in run.trials)
@@ -115,7 +116,7 @@ def best(run: Reported) -> Best | None:
         return None
     group = min(known, key=lambda one: one.error)
     n_valid = run.info.data.n_valid
-    spread = curves.spread(group.errors)
+    spread = spread_of(group.errors)
     return Best(
         group.error,
         spread.sd if spread else None,

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from mnist_lab import curves
+from mnist_lab.analysis.tested import confusion
+from mnist_lab.analysis.trials import (
+    best_trial,
+    completed_error,
+    n_planned,
+    outcome_of,
+    seconds_per_epoch,
+    tally_of,
+)
 from mnist_lab.commands import command
 from mnist_lab.config import VARIED, describe_brackets
-from mnist_lab.curves import in_words, percent, value_text
 from mnist_lab.errors import printable
 from mnist_lab.findings import findings
-from mnist_lab.findings.words import between, capital, counted
+from mnist_lab.words import between, capital, counted, describe, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,13 +126,13 @@ def cell(text: object, value: float | None = None, *, is_long: bool = False) -> 
 
 
 def _head(one: Reported) -> Markup:
-    info, tally = one.info, curves.tally(one.trials)
-    planned = curves.n_planned(info.settings, one.trials)
-    fates = ", ".join(
-        f"{n} {fate}" for fate, n in tally._asdict().items() if n and fate != "complete"
+    info, tally = one.info, tally_of(one.trials)
+    planned = n_planned(info.settings, one.trials)
+    outcomes = ", ".join(
+        f"{n} {outcome}" for outcome, n in tally._asdict().items() if n and outcome != "complete"
     )
     done = f"{tally.complete} of {counted(planned, 'trial')} complete" + (
-        f" ({fates})" if fates else ""
+        f" ({outcomes})" if outcomes else ""
     )
     label = "" if one.label == info.settings.experiment else f"{one.label}: "
     return Markup(
@@ -159,7 +166,7 @@ def _asked(one: Reported) -> str:
         drawn = counted(settings.iters, "configuration")
         return f"{drawn} drawn at random, {each}; seed {settings.seed}."
     trained = f", trained on {settings.fit_on}" if one.is_test else ""
-    return f"{curves.describe(settings.base)}{trained}{repeats}; seed {settings.seed}."
+    return f"{describe(settings.base)}{trained}{repeats}; seed {settings.seed}."
 
 
 def _findings(one: Reported) -> Markup:
@@ -210,7 +217,7 @@ def _trials(one: Reported) -> Markup:
         "seed",
         "state",
     ]
-    winner = None if one.is_test or one.info.settings.values else curves.best_trial(one.trials)
+    winner = None if one.is_test or one.info.settings.values else best_trial(one.trials)
     best = winner.trial if winner else None
     shared = ", ".join(f"{in_words(n)} {value_text(n, v)}" for n, v in one.shared.items())
     rows = (
@@ -225,12 +232,12 @@ def _trials(one: Reported) -> Markup:
 def _row(
     one: Reported, trial: Trial, varied: Sequence[str], *, repeated: bool, is_best: bool
 ) -> Markup:
-    speed = curves.seconds_per_epoch(trial)
+    speed = seconds_per_epoch(trial)
     seconds = sum(epoch.duration_s for epoch in trial.epochs)
     n_epochs, budget = len(trial.epochs), trial.configuration.epochs
     train = trial.epochs[-1].train_error if trial.epochs else None
-    state = ": ".join(filter(None, (curves.fate(trial), trial.reason)))
-    error = curves.completed_error(trial)
+    state = ": ".join(filter(None, (outcome_of(trial), trial.reason)))
+    error = completed_error(trial)
     cells = [
         cell(trial.trial, trial.trial),
         *([cell(trial.repeat, trial.repeat)] if repeated else []),
@@ -257,7 +264,7 @@ def _error_cell(error: float | None) -> Markup:
 
 
 def _test_cells(trial: Trial) -> list[Markup]:
-    result = curves.confusion([trial.test] if trial.test else [])
+    result = confusion([trial.test] if trial.test else [])
     if result.error is None or result.interval is None:
         return [cell(None), cell(None)]
     mean = result.error.mean

@@ -9,10 +9,10 @@ from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.config import as_text
 from mnist_lab.errors import SettingsError, no_gpu
-from mnist_lab.findings.words import counted
 from mnist_lab.progress import Silent
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.options import MOST_WORKERS, TOO_MANY, places_for
+from mnist_lab.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path

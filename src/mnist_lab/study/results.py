@@ -5,14 +5,22 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mnist_lab import __version__, curves, findings
+from mnist_lab import __version__, findings
 from mnist_lab import data as datasets
+from mnist_lab.analysis.halving import bracket_panels
+from mnist_lab.analysis.learning import learning_curves
+from mnist_lab.analysis.ranking import rank
+from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
+from mnist_lab.analysis.search import SearchAxis, incumbents
+from mnist_lab.analysis.tested import WrongImage, confusion, wrong_images
+from mnist_lab.analysis.trials import best_trial, endings, summary, tally_of
 from mnist_lab.config import VARIED
 from mnist_lab.errors import DataError
 from mnist_lab.progress import Silent
 from mnist_lab.records import now
 from mnist_lab.rundir import RunDir, TestRepeat, TestResult
 from mnist_lab.study.proposing import proposed_values
+from mnist_lab.words import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +58,7 @@ def write_results(run: Run, note: Callable[[str], None]) -> list[Path]:
         return []
     run_dir.write_findings(findings.page(run.info, run.trials))
     written = [run_dir.findings]
-    best = curves.best_trial(run.trials)
+    best = best_trial(run.trials)
     if run.info.settings.space is not None and best is not None:
         run_dir.write_best(best.configuration)
         written.append(run_dir.best)
@@ -83,10 +91,10 @@ def draw(run: Run, note: Callable[[str], None] | None = None) -> list[Path]:
 
 
 def draw_space(
-    hyperparameters: Sequence[curves.SampledHyperparameter],
+    hyperparameters: Sequence[SampledHyperparameter],
     name: str,
     out: Path,
-    examples: Mapping[str, curves.Chance],
+    examples: Mapping[str, Chance],
 ) -> list[Path]:
     """Draw a search space into the folder `out`; `name` says whose it is.
 
@@ -108,7 +116,7 @@ def draw_space(
 def test_result(trials: list[Trial]) -> TestResult:
     """What `test.json` holds of these trials, at least one, all of one configuration."""
     scored = [(trial, trial.test) for trial in trials if trial.test is not None]
-    together = curves.confusion([score for _, score in scored])
+    together = confusion([score for _, score in scored])
     return TestResult(
         configuration=trials[0].configuration,
         n_images=together.n_images,
@@ -120,7 +128,7 @@ def test_result(trials: list[Trial]) -> TestResult:
                 trial=trial.trial,
                 seed=trial.seed,
                 test_error=score.test_error,
-                interval_95=curves.confusion([score]).interval,
+                interval_95=confusion([score]).interval,
                 test_loss=score.test_loss,
                 mistakes=score.mistakes,
             )
@@ -131,13 +139,13 @@ def test_result(trials: list[Trial]) -> TestResult:
     )
 
 
-def sampled(space: ConfigurationSpace) -> list[curves.SampledHyperparameter]:
+def sampled(space: ConfigurationSpace) -> list[SampledHyperparameter]:
     """The hyperparameters of a search space, with what it samples."""
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
     draws = spaces.draws(space, N_DRAWS)
     return [
-        curves.SampledHyperparameter(
+        SampledHyperparameter(
             **one._asdict(), draws=draws[one.name], **spaces.chances(space, one.name)._asdict()
         )
         for one in spaces.describe(space)
@@ -160,38 +168,36 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
     if settings.space is not None:
         from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
-        counted_in: curves.SearchAxis = "epochs" if settings.brackets else "iterations"
-        drawn["incumbent"] = plots.incumbent(curves.incumbents(trials, counted_in), caption)
+        counted_in: SearchAxis = "epochs" if settings.brackets else "iterations"
+        drawn["incumbent"] = plots.incumbent(incumbents(trials, counted_in), caption)
         if settings.brackets:
-            panels = curves.bracket_panels(trials, settings.brackets)
-            drawn["brackets"] = plots.brackets(panels, curves.tally(trials), caption)
+            panels = bracket_panels(trials, settings.brackets)
+            drawn["brackets"] = plots.brackets(panels, tally_of(trials), caption)
         # A run directory may come from a stranger.
         space = sampled(spaces.check_space(settings.space, RunDir(run.path).run))
-        ranking = curves.ranking(trials, proposed_values(settings.space, trials))
-        tally = curves.tally(trials)
+        ranking = rank(trials, proposed_values(settings.space, trials))
+        tally = tally_of(trials)
         drawn["learning_curves"] = plots.ranked_curves(ranking, tally, caption)
         for name in ("hyperparameters", "parallel_coordinates"):
             drawn[name] = getattr(plots, name)(space, ranking, tally, caption)
         drawn["search_space"] = plots.search_space(space, caption._replace(n=f"{N_DRAWS:,} draws"))
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]
-        numbers, wrong = curves.confusion(scores), curves.wrong_images(scores)
+        numbers, wrong = confusion(scores), wrong_images(scores)
         drawn["confusion"] = plots.confusion(numbers, caption)
         images = _test_images(run, wrong, note or Silent().note) if wrong else None
         if images is not None:
             drawn[MISTAKES] = plots.mistakes(wrong, images, numbers, caption)
     else:
         varied = VARIED.get(settings.experiment, "learning_rate")
-        drawn["learning_curves"] = plots.learning_curves(
-            curves.learning_curves(trials, varied), caption
-        )
+        drawn["learning_curves"] = plots.learning_curves(learning_curves(trials, varied), caption)
     if settings.experiment == "filter-sweep":
-        drawn["filter_cost"] = plots.filter_cost(curves.summary(trials, "filter_size"), caption)
+        drawn["filter_cost"] = plots.filter_cost(summary(trials, "filter_size"), caption)
     return drawn
 
 
 def _test_images(
-    run: Run, wrong: Sequence[curves.WrongImage], note: Callable[[str], None]
+    run: Run, wrong: Sequence[WrongImage], note: Callable[[str], None]
 ) -> NDArray[np.uint8] | None:
     """The test images of the run's data set, which no record holds; None where it is not here."""
     places = [run.info.data.source, datasets.locate()]
@@ -216,9 +222,7 @@ def _caption(run: Run) -> Caption:
 
     settings = run.info.settings
     counted = (
-        f"{len(curves.endings(run.trials))} trainings"
-        if settings.space
-        else f"n = {settings.repeats}"
+        f"{len(endings(run.trials))} trainings" if settings.space else f"n = {settings.repeats}"
     )
     return plots.Caption(
         data_name=run.info.data.name,
@@ -230,5 +234,5 @@ def _caption(run: Run) -> Caption:
         classes=run.info.data.class_names,
         common=""
         if settings.space
-        else curves.describe(settings.base, without=VARIED.get(settings.experiment)),
+        else describe(settings.base, without=VARIED.get(settings.experiment)),
     )

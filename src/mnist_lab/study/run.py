@@ -9,14 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab import curves, notebook, tables
+from mnist_lab import notebook, tables
+from mnist_lab.analysis.trials import best_trial, n_ended, n_planned
 from mnist_lab.errors import printable
-from mnist_lab.findings.words import counted
 from mnist_lab.forecast import Forecast
 from mnist_lab.rundir import RunDir, RunInfo
 from mnist_lab.study import results
 from mnist_lab.study.options import images_per_epoch
 from mnist_lab.study.proposing import guessed_plan, promotions
+from mnist_lab.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,7 +46,7 @@ class Run(NamedTuple):
     @property
     def best(self) -> Trial | None:
         """The trial with the lowest validation error at the largest budget; None before any."""
-        return curves.best_trial(self.trials)
+        return best_trial(self.trials)
 
     def figures(self) -> dict[str, Figure]:
         """The figures by name, drawn from the records as they stand in this object."""
@@ -72,7 +73,7 @@ class Run(NamedTuple):
         settings = self.info.settings
         return (
             f"<Run {printable(str(self.path))}: {settings.experiment}, {self.info.state}, "
-            f"{curves.n_ended(self.trials)} of {curves.n_planned(settings, self.trials)} trials>"
+            f"{n_ended(self.trials)} of {n_planned(settings, self.trials)} trials>"
         )
 
     def _repr_html_(self) -> str:
@@ -96,7 +97,7 @@ def load_run(path: str | Path) -> Run:
     run_dir = RunDir(Path(path))
     info, _ = run_dir.read_state()
     trials = run_dir.read_trials()
-    return Run(run_dir.path, info, trials, curves.n_ended(trials))
+    return Run(run_dir.path, info, trials, n_ended(trials))
 
 
 def seconds_left(run: Run) -> float | None:
@@ -138,7 +139,7 @@ def typed(experiment: str, *, without: Collection[str] = ()) -> str:
 
 def standing(run: Run) -> str:
     """How far a run has come: `2 of 6 trials finished, 27 epochs kept`."""
-    done, planned = curves.n_ended(run.trials), curves.n_planned(run.info.settings, run.trials)
+    done, planned = n_ended(run.trials), n_planned(run.info.settings, run.trials)
     n_epochs = sum(len(trial.epochs) for trial in run.trials)
     return f"{done} of {counted(planned, 'trial')} finished, {counted(n_epochs, 'epoch')} kept"
 

@@ -15,11 +15,10 @@ from rich.console import Console
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
+from mnist_lab.analysis.trials import n_ended
 from mnist_lab.commands import quoted
 from mnist_lab.config import describe_brackets
-from mnist_lab.curves import n_ended
 from mnist_lab.errors import Interrupted, LabError, StudyError, Terminated, TimeLimit
-from mnist_lab.findings.words import counted
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import LiveTable, Silent, Watcher
 from mnist_lab.records import EpochDone, fold, now, timestamp
@@ -30,6 +29,7 @@ from mnist_lab.study.options import check_batch_sizes, images_per_epoch, places_
 from mnist_lab.study.proposing import plan, promotions, proposals_of
 from mnist_lab.study.results import write_records, write_results
 from mnist_lab.study.run import Run, halted, load_run, typed
+from mnist_lab.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mnist_lab import data
-from mnist_lab.records import Checkpoint, Epoch, Outcome, TestScore
+from mnist_lab.records import Checkpoint, Epoch, Result, TestScore
 from mnist_lab.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.config import Device, FitOn, Precision, TrainConfig
 
-    Steps = Generator[Checkpoint, None, tuple[Outcome, bytes | None]]
+    Steps = Generator[Checkpoint, None, tuple[Result, bytes | None]]
 
 
 def open_trainer(
@@ -70,13 +70,13 @@ def open_trainer(
     return train
 
 
-def _outcome(last: Epoch, test: TestScore | None) -> Outcome:
+def _outcome(last: Epoch, test: TestScore | None) -> Result:
     reasons = []
     if last.diverged:
         reasons.append(f"diverged: the loss is not finite in epoch {last.epoch}")
     if last.valid_error is None:
         reasons.append("no validation: trained on all training images")
-    return Outcome(
+    return Result(
         loss=last.train_error if last.valid_error is None else last.valid_error,
         diverged=last.diverged,
         reason="; ".join(reasons) or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab.curves.trials import Fate, fate, largest_completed
+from mnist_lab.analysis.trials import Outcome, largest_completed, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ class RankedTrial(NamedTuple):
     """
 
     number: int
-    fate: Fate
+    outcome: Outcome
     budget: int
     error: float | None
     rank: int | None
@@ -31,11 +31,11 @@ class RankedTrial(NamedTuple):
     curve: tuple[float | None, ...]
 
 
-def ranking(trials: Iterable[Trial], values: Sequence[Mapping[str, Any]]) -> list[RankedTrial]:
+def rank(trials: Iterable[Trial], values: Sequence[Mapping[str, Any]]) -> list[RankedTrial]:
     """The trials of a search by rank, then those without an error.
 
     What was trained for more epochs ranks before what was trained for fewer, as
-    :func:`~mnist_lab.curves.best_trial` has it; then the lower error, then the earlier proposal.
+    ``best_trial`` has it; then the lower error, then the earlier proposal.
 
     Args:
         trials: of the search.
@@ -54,7 +54,7 @@ def _unranked(trial: Trial, values: Mapping[str, Any]) -> RankedTrial:
     budget = (completed or trial).configuration.epochs
     error = completed.valid_error if completed else None
     curve = tuple(epoch.valid_error for epoch in trial.epochs)
-    what = fate(trial)
+    what = outcome_of(trial)
     if what == "complete" and error is None:
         what = "unfinished"
     return RankedTrial(trial.trial, what, budget, error, None, values, curve)

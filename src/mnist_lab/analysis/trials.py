@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mnist_lab.config import StudySettings, TrainConfig
     from mnist_lab.records import Rung, Trial
 
-Fate = Literal["complete", "diverged", "failed", "unfinished"]
+Outcome = Literal["complete", "diverged", "failed", "unfinished"]
 
 
 class Spread(NamedTuple):
@@ -56,7 +56,7 @@ class SummaryRow(NamedTuple):
     n_running: int = 0
 
 
-def spread(values: Iterable[float | None]) -> Spread | None:
+def spread_of(values: Iterable[float | None]) -> Spread | None:
     """Mean and spread of the values that are not None; None if no value is left."""
     known = [value for value in values if value is not None]
     if not known:
@@ -65,17 +65,17 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(len(known), fmean(known), sd, min(known), max(known))
 
 
-def fate(trial: Trial) -> Fate:
+def outcome_of(trial: Trial) -> Outcome:
     """What became of a trial."""
     if trial.state == "complete":
         return "diverged" if trial.diverged else "complete"
     return "failed" if trial.state == "failed" else "unfinished"
 
 
-def tally(trials: Iterable[Trial]) -> Tally:
-    """How many trials met each fate."""
-    fates = [fate(trial) for trial in trials]
-    return Tally(*(fates.count(one) for one in Tally._fields))  # type: ignore[arg-type]
+def tally_of(trials: Iterable[Trial]) -> Tally:
+    """How many trials met each outcome."""
+    outcomes = [outcome_of(trial) for trial in trials]
+    return Tally(*(outcomes.count(one) for one in Tally._fields))  # type: ignore[arg-type]
 
 
 def n_ended(trials: Iterable[Trial]) -> int:
@@ -102,7 +102,7 @@ def n_epochs_left(settings: StudySettings, trials: Iterable[Trial]) -> int:
 def final_error(trial: Trial) -> float | None:
     """The validation error that counts: of a trial that completed its budget, else None."""
     reached = len(trial.epochs) >= trial.configuration.epochs
-    return trial.valid_error if reached and fate(trial) == "complete" else None
+    return trial.valid_error if reached and outcome_of(trial) == "complete" else None
 
 
 def endings(trials: Iterable[Trial]) -> list[Trial]:
@@ -199,9 +199,9 @@ def _summary_row(value: float | None, trials: list[Trial]) -> SummaryRow:
     return SummaryRow(
         value=value,
         configuration=(completed or trials)[0].configuration,
-        tally=tally(trials),
+        tally=tally_of(trials),
         errors=errors,
-        error=spread(errors),
+        error=spread_of(errors),
         seconds_per_epoch=seconds_per_epoch(*trials),
         n_running=sum(trial.state == "running" for trial in trials),
     )

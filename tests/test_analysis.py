@@ -13,18 +13,42 @@ from hypothesis import strategies as st
 from made_events import epoch_done, failed, finished, promoted, proposed, started
 from made_figures import brackets, error_of, hyperband
 
-from mnist_lab import curves
-from mnist_lab.config import TrainConfig
-from mnist_lab.curves import (
-    Interval,
-    LearningCurve,
+from mnist_lab.analysis.halving import bracket_panels
+from mnist_lab.analysis.intervals import Interval, wilson_interval
+from mnist_lab.analysis.learning import LearningCurve, learning_curves
+from mnist_lab.analysis.ranking import rank
+from mnist_lab.analysis.sampling import (
     SampledHyperparameter,
+    chance,
+    expected_median,
+    octaves,
+    powers_of_two,
+)
+from mnist_lab.analysis.search import (
+    Incumbents,
     SearchPoint,
+    Spending,
+    incumbents,
+    median_spending,
+    spending,
+)
+from mnist_lab.analysis.tested import Confusion, confusion, wrong_images
+from mnist_lab.analysis.trials import (
     Spread,
     SummaryRow,
     Tally,
+    best_trial,
+    endings,
+    final_error,
+    largest_completed,
+    outcome_of,
+    seconds_per_epoch,
+    summary,
+    tally_of,
 )
+from mnist_lab.config import TrainConfig
 from mnist_lab.records import Epoch, Mistake, Rung, State, TestScore, Trial, fold
+from mnist_lab.words import describe, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,11 +125,11 @@ class TestOneTrial:
     def test_final_error(self, name: str) -> None:
         """Only a trial that completed its budget without diverging has an error that counts."""
         trial, expected = FATES[name]
-        assert curves.final_error(trial) == expected
+        assert final_error(trial) == expected
 
     def test_tally(self) -> None:
-        """Each trial is counted once, by its fate."""
-        counted = curves.tally(trial for trial, _ in FATES.values())
+        """Each trial is counted once, by its outcome."""
+        counted = tally_of(trial for trial, _ in FATES.values())
         assert counted == Tally(complete=3, diverged=1, failed=2, unfinished=3)
         assert counted.total == len(FATES)
 
@@ -116,22 +140,22 @@ class TestOneTrial:
     def test_seconds_per_epoch(self, seconds: tuple[float, ...], expected: float | None) -> None:
         """The median leaves the first epoch out, which compiles, unless it is the only one."""
         trial = make_trial(1, [0.5] * len(seconds), seconds=seconds)
-        assert curves.seconds_per_epoch(trial) == expected
+        assert seconds_per_epoch(trial) == expected
 
     def test_seconds_per_epoch_of_several(self) -> None:
         """The first epoch of each trial is left out, not only that of the first trial."""
         trials = [make_trial(n, [0.5] * 3, seconds=(9.0, 1.0, 2.0)) for n in (1, 2)]
-        assert curves.seconds_per_epoch(*trials, make_trial(3, [0.5], seconds=[9.0])) == 1.5
+        assert seconds_per_epoch(*trials, make_trial(3, [0.5], seconds=[9.0])) == 1.5
 
     def test_best_trial(self) -> None:
         """The incumbent has the lowest error that counts; of equals, the earlier one wins."""
         trials = [make_trial(n, [error]) for n, error in ((3, 0.1), (2, 0.1), (1, 0.2))]
-        assert curves.best_trial([*trials, FATES["diverged"][0]]) == trials[1]
+        assert best_trial([*trials, FATES["diverged"][0]]) == trials[1]
 
     @pytest.mark.parametrize("trials", [[], [FATES["failed"][0], FATES["waiting"][0]]])
     def test_no_best_trial(self, trials: list[Trial]) -> None:
         """Without a complete trial there is no incumbent."""
-        assert curves.best_trial(trials) is None
+        assert best_trial(trials) is None
 
 
 class TestLearningCurves:
@@ -139,7 +163,7 @@ class TestLearningCurves:
 
     def test_empty(self) -> None:
         """No trial, no curve."""
-        assert curves.learning_curves([], "learning_rate").curves == ()
+        assert learning_curves([], "learning_rate").curves == ()
 
     def test_one_repeat(self) -> None:
         """Without repeats there is a mean and no deviation, and proposal decides the order."""
@@ -147,7 +171,7 @@ class TestLearningCurves:
             make_trial(1, [0.5, 0.25], learning_rate=0.1),
             make_trial(2, [0.75, 0.5], learning_rate=0.5),
         ]
-        found = curves.learning_curves(trials, "learning_rate")
+        found = learning_curves(trials, "learning_rate")
         assert found.varied == "learning_rate"
         assert [curve.value for curve in found.curves] == [0.1, 0.5]
         assert found.curves[0] == LearningCurve(
@@ -162,7 +186,7 @@ class TestLearningCurves:
     def test_repeats(self) -> None:
         """Repeats give the sample standard deviation and the extremes of each epoch."""
         trials = [make_trial(n, [error], filter_size=5) for n, error in enumerate((0.25, 0.5), 1)]
-        (curve,) = curves.learning_curves(trials, "filter_size").curves
+        (curve,) = learning_curves(trials, "filter_size").curves
         assert curve.value == 5
         assert curve.valid == (Spread(2, 0.375, math.sqrt(2) / 8, 0.25, 0.5),)
         assert curve.tally == Tally(complete=2)
@@ -175,7 +199,7 @@ class TestLearningCurves:
             make_trial(3, [0.75], state="running", epochs=3),
             make_trial(4, [], state="waiting", epochs=3),
         ]
-        (curve,) = curves.learning_curves(trials, "learning_rate").curves
+        (curve,) = learning_curves(trials, "learning_rate").curves
         assert [spread and (spread.n, spread.mean) for spread in curve.valid] == [
             (3, 0.5),
             (2, 0.5),
@@ -189,7 +213,7 @@ class TestLearningCurves:
             make_trial(1, [0.5, 0.25, 0.25]),
             make_trial(2, [0.25, 0.9], diverged=True, epochs=3),
         ]
-        (curve,) = curves.learning_curves(trials, "learning_rate").curves
+        (curve,) = learning_curves(trials, "learning_rate").curves
         assert [spread and (spread.n, spread.mean) for spread in curve.valid] == [
             (2, 0.375),
             (1, 0.25),
@@ -200,19 +224,19 @@ class TestLearningCurves:
     def test_diverged_alone(self) -> None:
         """A curve of nothing but a diverged trial ends with the epoch in which it diverged."""
         trials = [make_trial(1, [0.25, 0.9], diverged=True, epochs=12)]
-        (curve,) = curves.learning_curves(trials, "learning_rate").curves
+        (curve,) = learning_curves(trials, "learning_rate").curves
         assert curve.valid == (one(0.25), one(0.9))
         assert curve.budget == 12
 
     def test_all_failed(self) -> None:
         """A value whose trials all failed at once stays, with an empty curve."""
         trials = [make_trial(n, [], state="failed", epochs=12) for n in (1, 2)]
-        (curve,) = curves.learning_curves(trials, "learning_rate").curves
+        (curve,) = learning_curves(trials, "learning_rate").curves
         assert curve == LearningCurve(0.1, (), (), (), 12, Tally(failed=2))
 
     def test_not_validated(self) -> None:
         """Where no image validates, the training error is still there."""
-        (curve,) = curves.learning_curves([make_trial(1, [None])], "learning_rate").curves
+        (curve,) = learning_curves([make_trial(1, [None])], "learning_rate").curves
         assert (curve.valid, curve.train) == ((None,), (one(0.5),))
 
 
@@ -227,7 +251,7 @@ class TestSummary:
             make_trial(3, [0.5], filter_size=3, state="failed", epochs=2),
             make_trial(4, [], filter_size=5, state="waiting", epochs=2),
         ]
-        rows = curves.summary(trials, "filter_size")
+        rows = summary(trials, "filter_size")
         assert rows == [
             SummaryRow(
                 value=3,
@@ -239,12 +263,12 @@ class TestSummary:
             ),
             SummaryRow(5, trials[3].configuration, Tally(unfinished=1), (), None, None),
         ]
-        assert rows == curves.summary(trials, "filter_size")
+        assert rows == summary(trials, "filter_size")
 
     def test_by_configuration(self) -> None:
         """Where nothing in particular varies, each configuration is a row."""
         trials = [make_trial(n, [0.25], batch_size=size) for n, size in ((1, 16), (2, 95), (3, 16))]
-        rows = curves.summary(trials)
+        rows = summary(trials)
         assert [(row.configuration.batch_size, row.tally) for row in rows] == [
             (16, Tally(complete=2)),
             (95, Tally(complete=1)),
@@ -253,7 +277,7 @@ class TestSummary:
 
     def test_empty(self) -> None:
         """No trial, no row."""
-        assert curves.summary([]) == []
+        assert summary([]) == []
 
 
 class TestIncumbents:
@@ -261,12 +285,12 @@ class TestIncumbents:
 
     def test_empty(self) -> None:
         """No trial, no point and no incumbent."""
-        nothing = curves.Incumbents("iterations", (), Tally(), None, None)
-        assert curves.incumbents([]) == nothing
+        nothing = Incumbents("iterations", (), Tally(), None, None)
+        assert incumbents([]) == nothing
 
     def test_all_failed(self) -> None:
         """Failed trials are points without an error, and make no incumbent."""
-        found = curves.incumbents([make_trial(n, [], state="failed") for n in (1, 2)])
+        found = incumbents([make_trial(n, [], state="failed") for n in (1, 2)])
         assert found.points == (
             SearchPoint(1, 1, "failed", None, None),
             SearchPoint(2, 1, "failed", None, None),
@@ -284,7 +308,7 @@ class TestIncumbents:
             make_trial(2, [0.5]),
             make_trial(1, [], state="failed"),
         ]
-        found = curves.incumbents(trials)
+        found = incumbents(trials)
         assert found.points == (
             SearchPoint(1, 1, "failed", None, None),
             SearchPoint(2, 1, "complete", 0.5, 0.5),
@@ -304,7 +328,7 @@ class TestIncumbents:
             make_trial(n, [], state="failed") if error is None else make_trial(n, [error])
             for n, error in enumerate(errors, 1)
         ]
-        found = curves.incumbents(trials)
+        found = incumbents(trials)
         for row, point in enumerate(found.points, 1):
             known = [error for error in errors[:row] if error is not None]
             assert point.best_so_far == min(known, default=None)
@@ -333,23 +357,23 @@ class TestBudgets:
     def test_endings(self) -> None:
         """A trial is told as it was after each of its trainings, the last one as it is."""
         trial = climbing(finished(budget=6), n_epochs=6)
-        first, last = curves.endings([trial])
+        first, last = endings([trial])
         assert last == trial
         assert (first.state, first.configuration.epochs, len(first.epochs)) == ("complete", 2, 2)
-        assert [curves.final_error(one) for one in (first, last)] == [0.25, 0.125]
+        assert [final_error(one) for one in (first, last)] == [0.25, 0.125]
         assert [len(one.rungs) for one in (first, last)] == [1, 2]
 
     @pytest.mark.parametrize("ends", [(), (FAILED_AT_6,)])
     def test_promoted(self, ends: tuple[Event, ...]) -> None:
         """A promoted trial that has not finished, or failed, counts as it was when promoted."""
         trial = climbing(*ends, n_epochs=3)
-        best = curves.best_trial([trial])
+        best = best_trial([trial])
         assert best is not None
         assert (best.valid_error, best.configuration.epochs, best.reason) == (0.25, 2, None)
-        assert curves.final_error(trial) is None
-        assert len(curves.endings([trial])) == 1 + len(ends)
-        assert curves.largest_completed(trial) == best
-        (row,) = curves.summary([trial])
+        assert final_error(trial) is None
+        assert len(endings([trial])) == 1 + len(ends)
+        assert largest_completed(trial) == best
+        (row,) = summary([trial])
         assert (row.errors, row.configuration.epochs) == ((0.25,), 2)
 
     def test_diverged(self) -> None:
@@ -358,32 +382,32 @@ class TestBudgets:
         What diverged is promoted where the others of its rung failed.
         """
         later = climbing(finished(budget=6, diverged=True), n_epochs=3)
-        assert [curves.fate(one) for one in curves.endings([later])] == ["complete", "diverged"]
+        assert [outcome_of(one) for one in endings([later])] == ["complete", "diverged"]
         first = later.rungs[0].model_copy(update={"diverged": True})
         before = later.model_copy(update={"rungs": (first, *later.rungs[1:])})
-        assert [curves.fate(one) for one in curves.endings([before])] == ["diverged", "diverged"]
-        assert curves.best_trial([before]) is None
+        assert [outcome_of(one) for one in endings([before])] == ["diverged", "diverged"]
+        assert best_trial([before]) is None
 
     def test_training_error_only(self) -> None:
         """Where no image validates, no error is no divergence."""
         made = [epoch_done(1, number, None) for number in (1, 2)]
         life: list[Event] = [proposed(1, epochs=2), started(), *made, finished(budget=2)]
-        (one,) = curves.endings(fold([*life, promoted(1, 6)]))
-        assert curves.fate(one) == "complete"
+        (one,) = endings(fold([*life, promoted(1, 6)]))
+        assert outcome_of(one) == "complete"
 
     def test_largest_budget(self) -> None:
         """Only the largest budget that any trial completed is compared."""
         trials = [make_trial(1, [0.1] * 2), make_trial(2, [0.3] * 6), make_trial(3, [0.2] * 6)]
-        assert curves.best_trial(trials) == trials[2]
+        assert best_trial(trials) == trials[2]
         lost = make_trial(4, [0.1] * 9, diverged=True, epochs=18)
-        assert curves.best_trial([*trials, lost]) == trials[2]
+        assert best_trial([*trials, lost]) == trials[2]
 
     @given(st.integers(0, 20))
     def test_law(self, n_endings: int) -> None:
         """Whenever a search is interrupted, the incumbent is the best at its largest budget."""
-        ended = curves.endings(hyperband(brackets(3), n_endings=n_endings))
+        ended = endings(hyperband(brackets(3), n_endings=n_endings))
         assert len(ended) == min(n_endings, 20)
-        best = curves.best_trial(ended)
+        best = best_trial(ended)
         largest = max((one.configuration.epochs for one in ended), default=None)
         rivals = [one.trial for one in ended if one.configuration.epochs == largest]
         assert (best.configuration.epochs if best else None) == largest
@@ -399,14 +423,14 @@ class TestSpending:
     def test_whole_search(self, n_brackets: int) -> None:
         """All of a search's epochs are counted once, and each training that ended is a point."""
         planned = brackets(n_brackets)
-        points = curves.spending(hyperband(planned))
+        points = spending(hyperband(planned))
         assert len(points) == sum(sum(one.n_configs) for one in planned)
         assert points[-1].at == sum(one.n_epochs for one in planned)
         assert [point.at for point in points] == sorted({point.at for point in points})
 
     def test_first_bracket(self) -> None:
         """Nine trials of two epochs, three of four more, one of twelve more."""
-        points = curves.spending(hyperband(brackets(1)))
+        points = spending(hyperband(brackets(1)))
         assert [point.at for point in points] == [*range(2, 19, 2), 22, 26, 30, 42]
         assert [point.budget for point in points] == [2] * 9 + [6] * 3 + [18]
         errors = [point.error or 1 for point in points]
@@ -416,35 +440,35 @@ class TestSpending:
 
     def test_what_went_wrong(self) -> None:
         """A training that failed or diverged has spent what it did, and found nothing."""
-        fates = {(1, 2): "failed", (2, 2): "diverged"}
-        goes_on = next(t.trial for t in hyperband(brackets(1), fates) if len(t.rungs) > 1)
-        fates |= {(goes_on, 6): "failed"}
-        points = curves.spending(hyperband(brackets(1), fates))
+        outcomes = {(1, 2): "failed", (2, 2): "diverged"}
+        goes_on = next(t.trial for t in hyperband(brackets(1), outcomes) if len(t.rungs) > 1)
+        outcomes |= {(goes_on, 6): "failed"}
+        points = spending(hyperband(brackets(1), outcomes))
         assert points[:2] == (
             SearchPoint(1, 2, "failed", None, None),
             SearchPoint(2, 2, "diverged", None, None),
         )
-        third = [point for point in points if point.fate == "failed"][1]
+        third = [point for point in points if point.outcome == "failed"][1]
         before = points[points.index(third) - 1]
         assert (third.budget, third.at, third.best_so_far) == (6, before.at + 1, before.best_so_far)
 
     def test_random_search(self) -> None:
         """With a single budget, a trial adds all of its epochs."""
         trials = [make_trial(1, [0.5] * 3), make_trial(2, [0.25] * 3)]
-        assert [(p.at, p.best_so_far) for p in curves.spending(trials)] == [(3, 0.5), (6, 0.25)]
+        assert [(p.at, p.best_so_far) for p in spending(trials)] == [(3, 0.5), (6, 0.25)]
 
     def test_incumbent(self) -> None:
         """The incumbent stands where its last budget ended; less was seen at no larger budget."""
-        found = curves.incumbents(hyperband(brackets(2)), "epochs")
+        found = incumbents(hyperband(brackets(2)), "epochs")
         (point,) = [point for point in found.points if point.at == found.at]
         assert found.incumbent is not None
         assert (point.budget, point.error) == (18, found.incumbent.valid_error)
         assert (found.counted_in, found.tally) == ("epochs", Tally(complete=12))
-        assert found.points == curves.spending(hyperband(brackets(2)))
+        assert found.points == spending(hyperband(brackets(2)))
 
     def test_iterations(self) -> None:
         """Counted in iterations, a trial is one point whatever its budgets."""
-        found = curves.incumbents(hyperband(brackets(1)))
+        found = incumbents(hyperband(brackets(1)))
         assert [point.at for point in found.points] == [*range(1, 10)]
         assert found.incumbent is not None
         assert found.at == found.incumbent.trial
@@ -460,8 +484,8 @@ class TestMedianSpending:
 
     def test_one(self) -> None:
         """A single search is its own median, from its first result on."""
-        alone = curves.median_spending([found((2, None), (4, 0.5), (6, 0.25))])
-        assert alone == curves.Spending(1, (4, 6), (0.5, 0.25), (0.5, 0.25), (0.5, 0.25))
+        alone = median_spending([found((2, None), (4, 0.5), (6, 0.25))])
+        assert alone == Spending(1, (4, 6), (0.5, 0.25), (0.5, 0.25), (0.5, 0.25))
 
     def test_several(self) -> None:
         """Each holds its best until it has a better one; the shortest ends them all."""
@@ -470,7 +494,7 @@ class TestMedianSpending:
             found((3, 0.125), (9, 0.125)),
             found((1, 0.75), (8, 0.25)),
         ]
-        assert curves.median_spending(searches) == curves.Spending(
+        assert median_spending(searches) == Spending(
             n=3,
             epochs=(2, 3, 8),
             median=(0.75, 0.5, 0.25),
@@ -482,9 +506,7 @@ class TestMedianSpending:
     def test_no_median(self, searches: list[list[SearchPoint]]) -> None:
         """Where no more than half of the searches have a result, there is no median."""
         empty: tuple[float, ...] = ()
-        assert curves.median_spending(searches) == curves.Spending(
-            len(searches), (), empty, empty, empty
-        )
+        assert median_spending(searches) == Spending(len(searches), (), empty, empty, empty)
 
     @given(
         st.lists(
@@ -500,7 +522,7 @@ class TestMedianSpending:
             bests = [min(error for _, error in one[: row + 1]) for row in range(len(one))]
             places = [sum(more for more, _ in one[: row + 1]) for row in range(len(one))]
             searches.append(found(*zip(places, bests, strict=True)))
-        n, epochs, middle, low, high = curves.median_spending(searches)
+        n, epochs, middle, low, high = median_spending(searches)
         assert n == len(searches)
         assert list(epochs) == sorted(set(epochs))
         assert all(a <= b <= c for a, b, c in zip(low, middle, high, strict=True))
@@ -517,7 +539,7 @@ class TestBracketPanels:
     def test_whole_search(self, n_brackets: int) -> None:
         """As many are promoted as planned, every bracket has one winner, equal brackets share."""
         planned = brackets(n_brackets)
-        panels = curves.bracket_panels(hyperband(planned), planned)
+        panels = bracket_panels(hyperband(planned), planned)
         assert [panel.bracket for panel in panels] == planned[:3]
         assert sum(panel.n_planned for panel in panels) == n_brackets
         for bracket, n_planned, n_over, climbs in panels:
@@ -538,11 +560,11 @@ class TestBracketPanels:
         trials = hyperband(planned, n_endings=n_endings)
         whole = {
             (place, climb.bracket, index): climb
-            for place, panel in enumerate(curves.bracket_panels(hyperband(planned), planned))
+            for place, panel in enumerate(bracket_panels(hyperband(planned), planned))
             for index, climb in enumerate(panel.climbs)
         }
         n_steps = 0
-        for place, panel in enumerate(curves.bracket_panels(trials, planned)):
+        for place, panel in enumerate(bracket_panels(trials, planned)):
             for index, climb in enumerate(panel.climbs):
                 final = whole[place, climb.bracket, index]
                 for step, known in zip(climb.steps, final.steps, strict=False):
@@ -553,20 +575,20 @@ class TestBracketPanels:
 
     def test_rung(self) -> None:
         """A rung is undecided until those above it are trained or wait for it."""
-        (panel,) = curves.bracket_panels(hyperband(brackets(1), n_endings=8), brackets(1))
+        (panel,) = bracket_panels(hyperband(brackets(1), n_endings=8), brackets(1))
         assert {climb.steps[0].standing for climb in panel.climbs if climb.steps} == {"undecided"}
-        (panel,) = curves.bracket_panels(hyperband(brackets(1), n_endings=12), brackets(1))
+        (panel,) = bracket_panels(hyperband(brackets(1), n_endings=12), brackets(1))
         standings = [step.standing for climb in panel.climbs for step in climb.steps]
         assert (standings.count("promoted"), standings.count("beaten")) == (4, 8)
         assert panel.n_over == 0
 
     def test_what_went_wrong(self) -> None:
         """Failed trials are beaten, and so is one that diverged, unless there is none better."""
-        fates = {(trial, 2): "failed" for trial in range(1, 8)}
-        fates |= {(8, budget): "diverged" for budget in (2, 6, 18)}
-        (panel,) = curves.bracket_panels(hyperband(brackets(1), fates), brackets(1))
+        outcomes = {(trial, 2): "failed" for trial in range(1, 8)}
+        outcomes |= {(8, budget): "diverged" for budget in (2, 6, 18)}
+        (panel,) = bracket_panels(hyperband(brackets(1), outcomes), brackets(1))
         first = [climb.steps[0] for climb in panel.climbs]
-        assert [step.fate for step in first[:9]] == ["failed"] * 7 + ["diverged", "complete"]
+        assert [step.outcome for step in first[:9]] == ["failed"] * 7 + ["diverged", "complete"]
         assert {step.standing for step in first[:7]} == {"beaten"}
         assert [step.standing for step in first[7:9]] == ["promoted", "promoted"]
         # HpBandSter fills a rung with new configurations where too few are left.
@@ -575,8 +597,8 @@ class TestBracketPanels:
 
     def test_all_failed(self) -> None:
         """A bracket in which nothing went well is over, and has no winner."""
-        fates = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
-        (panel,) = curves.bracket_panels(hyperband(brackets(1), fates), brackets(1))
+        outcomes = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
+        (panel,) = bracket_panels(hyperband(brackets(1), outcomes), brackets(1))
         assert panel.n_over == 1
         assert {climb.steps[-1].standing for climb in panel.climbs} == {"beaten"}
 
@@ -584,16 +606,14 @@ class TestBracketPanels:
         """Who was best before the last rung has not won."""
         trials = hyperband(brackets(1))
         (last,) = [trial.trial for trial in trials if len(trial.rungs) == 3]
-        (panel,) = curves.bracket_panels(
-            hyperband(brackets(1), {(last, 18): "failed"}), brackets(1)
-        )
+        (panel,) = bracket_panels(hyperband(brackets(1), {(last, 18): "failed"}), brackets(1))
         standings = [step.standing for climb in panel.climbs for step in climb.steps]
         assert "winner" not in standings
         assert panel.n_over == 1
 
     def test_nothing(self) -> None:
         """Before the first trial, the panels are there, and empty."""
-        panels = curves.bracket_panels([], brackets(4))
+        panels = bracket_panels([], brackets(4))
         assert [(panel.n_planned, panel.n_over) for panel in panels] == [(2, 0), (1, 0), (1, 0)]
 
 
@@ -602,12 +622,12 @@ class TestWilson:
 
     def test_known_value(self) -> None:
         """96 wrong of 10,000 is 0.79 % to 1.17 %, as published tables have it."""
-        low, high = curves.wilson_interval(96, 10_000)
+        low, high = wilson_interval(96, 10_000)
         assert (round(low, 4), round(high, 4)) == (0.0079, 0.0117)
 
     def test_no_error_at_all(self) -> None:
         """Nothing wrong gives an interval from exactly 0 that is not empty: z²/(n + z²)."""
-        low, high = curves.wilson_interval(0, 100)
+        low, high = wilson_interval(0, 100)
         assert low == 0
         assert high == pytest.approx(3.8414588 / 103.8414588)
 
@@ -615,16 +635,16 @@ class TestWilson:
     def test_law(self, counts: tuple[int, int]) -> None:
         """The interval contains the estimate and lies in [0, 1], and mirrors right for wrong."""
         n_wrong, n_images = counts
-        low, high = curves.wilson_interval(n_wrong, n_images)
+        low, high = wilson_interval(n_wrong, n_images)
         assert 0 <= low <= n_wrong / n_images <= high <= 1
-        mirrored = curves.wilson_interval(n_images - n_wrong, n_images)
+        mirrored = wilson_interval(n_images - n_wrong, n_images)
         assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-9)
 
     @pytest.mark.parametrize(("n_wrong", "n_images"), [(0, 0), (-1, 10), (11, 10)])
     def test_impossible_counts(self, n_wrong: int, n_images: int) -> None:
         """Counts that no test can give are refused, and named."""
         with pytest.raises(ValueError, match=f"got {n_wrong} of {n_images}"):
-            curves.wilson_interval(n_wrong, n_images)
+            wilson_interval(n_wrong, n_images)
 
 
 def make_score(*rows: tuple[int, ...]) -> TestScore:
@@ -639,23 +659,23 @@ class TestConfusion:
 
     def test_empty(self) -> None:
         """Without a score there are no errors and no interval."""
-        assert curves.confusion([]) == curves.Confusion((), (), 0, (), None, None)
+        assert confusion([]) == Confusion((), (), 0, (), None, None)
 
     def test_one_repeat(self) -> None:
         """One repeat has Wilson's interval; a class without images has no error."""
-        found = curves.confusion([make_score((6, 2, 0), (1, 7, 0), (0, 0, 0))])
-        assert found == curves.Confusion(
+        found = confusion([make_score((6, 2, 0), (1, 7, 0), (0, 0, 0))])
+        assert found == Confusion(
             matrix=((6, 2, 0), (1, 7, 0), (0, 0, 0)),
             class_errors=(0.25, 0.125, None),
             n_images=16,
             errors=(0.1875,),
             error=one(0.1875),
-            interval=curves.wilson_interval(3, 16),
+            interval=wilson_interval(3, 16),
         )
 
     def test_repeats(self) -> None:
         """Repeats add their counts up; Student's interval of the mean is t(0.975, 1) = 12.706."""
-        found = curves.confusion([make_score((50, 0), (1, 49)), make_score((49, 1), (2, 48))])
+        found = confusion([make_score((50, 0), (1, 49)), make_score((49, 1), (2, 48))])
         assert found.matrix == ((99, 1), (3, 97))
         assert found.class_errors == (0.01, 0.03)
         assert (found.n_images, found.errors) == (100, (0.01, 0.03))
@@ -665,7 +685,7 @@ class TestConfusion:
 
     def test_equal_repeats(self) -> None:
         """Repeats that agree have an interval of no width."""
-        found = curves.confusion([make_score((3, 1), (0, 4))] * 3)
+        found = confusion([make_score((3, 1), (0, 4))] * 3)
         assert found.interval == Interval(0.125, 0.125)
 
 
@@ -681,27 +701,25 @@ class TestConfusion:
 )
 def test_percent(error: float, sd: float | None, expected: str) -> None:
     """An error has two decimals below 10 % and one above, its deviation as many."""
-    assert curves.percent(error, sd) == expected
+    assert percent(error, sd) == expected
 
 
 def test_describe() -> None:
     """A configuration in words names every hyperparameter, the student's best one among them."""
     best = TrainConfig(learning_rate=0.0372, batch_size=95, num_filters=22, filter_size=5, epochs=6)
-    assert curves.describe(best) == (
-        "learning rate 0.0372, batch size 95, 22 filters of 5×5, 6 epochs"
-    )
+    assert describe(best) == ("learning rate 0.0372, batch size 95, 22 filters of 5×5, 6 epochs")
     single = TrainConfig(num_filters=1, epochs=1)
-    assert curves.describe(single).endswith("1 filter of 3×3, 1 epoch")
+    assert describe(single).endswith("1 filter of 3×3, 1 epoch")
     beyond = TrainConfig(momentum=0.9, dropout=0.25, weight_decay=1e-4)
-    assert curves.describe(beyond).endswith(
-        "12 epochs, momentum 0.9, dropout 0.25, weight decay 0.0001"
-    )
-    assert curves.describe(TrainConfig(dropout=0.5)).endswith("12 epochs, dropout 0.5")
+    assert describe(beyond).endswith("12 epochs, momentum 0.9, dropout 0.25, weight decay 0.0001")
+    assert describe(TrainConfig(dropout=0.5)).endswith("12 epochs, dropout 0.5")
 
 
 def test_import_is_light() -> None:
     """The numbers come without numpy, scipy and matplotlib, so that `status` stays quick."""
-    code = "import sys, mnist_lab.curves; print({'numpy', 'scipy', 'matplotlib'} & {*sys.modules})"
+    code = (
+        "import sys, mnist_lab.analysis; print({'numpy', 'scipy', 'matplotlib'} & {*sys.modules})"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
 
@@ -720,13 +738,13 @@ class TestRanking:
     def test_fates(self) -> None:
         """Those with an error come first; the others have no rank."""
         trials = [trial for trial, _ in FATES.values()]
-        found = curves.ranking(trials, [{}] * len(trials))
+        found = rank(trials, [{}] * len(trials))
         assert [(one.number, one.rank, one.error) for one in found if one.rank] == [(1, 1, 0.25)]
-        fates = {one.number: one.fate for one in found}
-        assert [fates[number] for number in range(1, 7)] == [
+        outcomes = {one.number: one.outcome for one in found}
+        assert [outcomes[number] for number in range(1, 7)] == [
             *("complete", "diverged", "failed", "failed", "unfinished", "unfinished")
         ]
-        assert {one.fate for one in found if one.error is None} == {
+        assert {one.outcome for one in found if one.error is None} == {
             *("diverged", "failed", "unfinished")
         }
         assert found[0].curve == (0.5, 0.25)
@@ -740,17 +758,17 @@ class TestRanking:
             make_trial(4, [0.3, 0.25]),
         ]
         values = [{"num_filters": number} for number in range(4)]
-        found = curves.ranking(trials, values)
+        found = rank(trials, values)
         assert [one.number for one in found] == [2, 4, 3, 1]
         assert [one.rank for one in found] == [1, 2, 3, 4]
         assert [one.values["num_filters"] for one in found] == [1, 3, 2, 0]
 
-    @pytest.mark.parametrize("fates", [{}, {(1, 18): "failed", (2, 6): "diverged"}])
-    def test_budgets(self, fates: dict[tuple[int, int], str]) -> None:
+    @pytest.mark.parametrize("outcomes", [{}, {(1, 18): "failed", (2, 6): "diverged"}])
+    def test_budgets(self, outcomes: dict[tuple[int, int], str]) -> None:
         """A trial stands at the largest budget that it completed; the first is the incumbent."""
-        trials = hyperband(brackets(3), fates)
-        found = curves.ranking(trials, [{}] * len(trials))
-        best = curves.best_trial(trials)
+        trials = hyperband(brackets(3), outcomes)
+        found = rank(trials, [{}] * len(trials))
+        best = best_trial(trials)
         assert best is not None
         first = (found[0].number, found[0].budget, found[0].error)
         assert first == (best.trial, best.configuration.epochs, best.valid_error)
@@ -772,11 +790,11 @@ class TestWrongImages:
             )
             return TestScore(test_error=0.5, test_loss=None, confusion=(), mistakes=made)
 
-        found = curves.wrong_images(
+        found = wrong_images(
             [score((7, 9, 0.5), (1, 6, 0.99)), score((7, 1, 0.75)), score((2, 9, 0.995))]
         )
         assert found == [(7, 4, 1, 0.75, 2), (2, 4, 9, 0.995, 1), (1, 4, 6, 0.99, 1)]
-        assert curves.wrong_images([score()]) == []
+        assert wrong_images([score()]) == []
 
 
 class TestSampling:
@@ -785,34 +803,34 @@ class TestSampling:
     def test_whole(self) -> None:
         """Octaves, the median, a value and the powers of two of a handful of whole numbers."""
         one = sampled([2, 3, 3, 5], 2, [0.4, 0.2, 0.2, 0.1, 0.1])
-        assert [part[:2] for part in curves.octaves(one)] == [(2, 4), (4, 6)]
-        assert [part.expected for part in curves.octaves(one)] == pytest.approx([0.6, 0.4])
-        assert [part.drawn for part in curves.octaves(one)] == [0.75, 0.25]
-        assert curves.expected_median(one) == 3
-        assert curves.chance(one, 3) == (3, 0.2, 2, 5, 2)
-        assert [power.value for power in curves.powers_of_two(one)] == [2, 4]
+        assert [part[:2] for part in octaves(one)] == [(2, 4), (4, 6)]
+        assert [part.expected for part in octaves(one)] == pytest.approx([0.6, 0.4])
+        assert [part.drawn for part in octaves(one)] == [0.75, 0.25]
+        assert expected_median(one) == 3
+        assert chance(one, 3) == (3, 0.2, 2, 5, 2)
+        assert [power.value for power in powers_of_two(one)] == [2, 4]
         for value in (1, 7):
             with pytest.raises(ValueError, match="a whole number of num_filters: got"):
-                curves.chance(one, value)
+                chance(one, value)
 
     def test_range(self) -> None:
         """Of a range on a log scale a doubling has its share, wherever the cells are cut."""
         edges = tuple(10 ** (row / 7 - 2) for row in range(8))
         cells: Any = {"edges": edges, "masses": (1 / 7,) * 7}
         one = SampledHyperparameter("learning_rate", "log", 0.01, 0.1, (), [], **cells)
-        parts = curves.octaves(one)
+        parts = octaves(one)
         assert [part.low for part in parts] == pytest.approx([0.01, 0.02, 0.04, 0.08])
         assert [part.expected for part in parts[:3]] == pytest.approx([math.log10(2)] * 3)
         assert sum(part.expected for part in parts) == pytest.approx(1)
         assert {part.drawn for part in parts} == {None}
-        assert curves.expected_median(one) == pytest.approx(math.sqrt(0.001))
-        assert curves.expected_median(one._replace(scale="linear")) != curves.expected_median(one)
-        assert curves.powers_of_two(one) == []
+        assert expected_median(one) == pytest.approx(math.sqrt(0.001))
+        assert expected_median(one._replace(scale="linear")) != expected_median(one)
+        assert powers_of_two(one) == []
 
     def test_neither(self) -> None:
         """A choice has neither octaves nor a median; from 0 on nothing doubles."""
         choice = SampledHyperparameter("filter_size", "choice", None, None, (3, 5), [3])
-        assert curves.octaves(choice) == []
+        assert octaves(choice) == []
         with pytest.raises(ValueError, match="a range has a median"):
-            curves.expected_median(choice)
-        assert curves.octaves(sampled([], 0, [0.5, 0.5])) == []
+            expected_median(choice)
+        assert octaves(sampled([], 0, [0.5, 0.5])) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.curves.trials import Spread, Tally, grouped, spread, tally
+from mnist_lab.analysis.trials import Spread, Tally, grouped, spread_of, tally_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,10 +55,10 @@ def _learning_curve(value: float, trials: list[Trial]) -> LearningCurve:
     return LearningCurve(
         value,
         tuple(range(1, n_epochs + 1)),
-        tuple(spread(epoch.valid_error for epoch in row) for row in rows),
-        tuple(spread(epoch.train_error for epoch in row) for row in rows),
+        tuple(spread_of(epoch.valid_error for epoch in row) for row in rows),
+        tuple(spread_of(epoch.train_error for epoch in row) for row in rows),
         max(trial.configuration.epochs for trial in trials),
-        tally(trials),
+        tally_of(trials),
     )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mnist_lab.curves.trials import Fate, Tally, best_trial, endings, fate, final_error, tally
+from mnist_lab.analysis.trials import (
+    Outcome,
+    Tally,
+    best_trial,
+    endings,
+    final_error,
+    outcome_of,
+    tally_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +32,7 @@ class SearchPoint(NamedTuple):
 
     at: int
     budget: int
-    fate: Fate
+    outcome: Outcome
     error: float | None
     best_so_far: float | None
 
@@ -73,7 +81,9 @@ def incumbents(trials: Iterable[Trial], counted_in: SearchAxis = "iterations") -
         error = final_error(trial)
         if error is not None:
             best = error if best is None else min(best, error)
-        points.append(SearchPoint(place, trial.configuration.epochs, fate(trial), error, best))
+        points.append(
+            SearchPoint(place, trial.configuration.epochs, outcome_of(trial), error, best)
+        )
     winner = best_trial(proposed)
     found = [
         place
@@ -81,7 +91,7 @@ def incumbents(trials: Iterable[Trial], counted_in: SearchAxis = "iterations") -
         if winner and trial.trial == winner.trial and len(trial.epochs) >= len(winner.epochs)
     ]
     at = found[0] if found else None
-    return Incumbents(counted_in, tuple(points), tally(proposed), at, winner)
+    return Incumbents(counted_in, tuple(points), tally_of(proposed), at, winner)
 
 
 def _epochs_spent(steps: Iterable[Trial]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mnist_lab.curves.trials import Fate, best_trial, endings, fate, final_error, grouped
+from mnist_lab.analysis.trials import Outcome, best_trial, endings, final_error, grouped, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ class Step(NamedTuple):
     """One budget of a trial of Hyperband; `error` is None unless the trial completed it."""
 
     budget: int
-    fate: Fate
+    outcome: Outcome
     error: float | None
     standing: Standing
 
@@ -96,4 +96,4 @@ def _step(one: Trial, trial: Trial, decided: set[int]) -> Step:
         standing = "promoted"
     elif budget in decided or one.state == "failed":
         standing = "beaten"
-    return Step(budget, fate(one), final_error(one), standing)
+    return Step(budget, outcome_of(one), final_error(one), standing)

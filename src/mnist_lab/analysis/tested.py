@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.curves.intervals import Interval, error_interval
-from mnist_lab.curves.trials import Spread, spread
+from mnist_lab.analysis.intervals import Interval, error_interval
+from mnist_lab.analysis.trials import Spread, spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Confusion(NamedTuple):
     """Test results: `matrix[true digit][predicted digit]` counts images, summed over repeats.
 
     `class_errors` has one entry per row, None without an image; `errors` one per repeat, each of
-    `n_images` images; `interval` is that of :func:`~mnist_lab.curves.error_interval`.
+    `n_images` images; `interval` is that of :func:`~mnist_lab.analysis.intervals.error_interval`.
     """
 
     matrix: tuple[tuple[int, ...], ...]
@@ -74,6 +74,6 @@ def confusion(scores: Sequence[TestScore]) -> Confusion:
         ),
         n_images=n_images,
         errors=errors,
-        error=spread(errors),
+        error=spread_of(errors),
         interval=error_interval(errors, n_images) if errors else None,
     )
