@@ -249,10 +249,8 @@ def test_time_limit_ends_the_run_cleanly(monkeypatch: pytest.MonkeyPatch) -> Non
     assert re.search(r"\d+ of 12 trials will fit before \d\d:\d\d:\d\d\n", printed)
     n_done = sum(trial.state == "complete" for trial in RunDir(Path("limited")).read_trials())
     assert 0 < n_done < 12
-    assert printed.splitlines()[-1] == (
-        f"mnist-lab: the time limit is reached with {n_done} of 12 trials done; "
-        "give the same command to continue"
-    )
+    reached = f"the time limit is reached): {n_done} of 12 trials finished, "
+    assert printed.splitlines()[-1].startswith(f"mnist-lab: Stopped ({reached}")
     assert RunDir(Path("limited")).read_info().state == "stopped"
     assert RunDir(Path("limited")).best.exists()
     again = start("limited")
@@ -270,7 +268,7 @@ def test_time_limit_before_the_first_trial_leaves_a_run_that_continues(
     limited = start("limited", "--time-limit", "1s")
     _, printed = limited.communicate(timeout=60)
     assert limited.returncode == 75
-    assert "with 0 of 12 trials done" in printed
+    assert "0 of 12 trials finished" in printed
     monkeypatch.setenv("FORMULA_SECONDS", "0.03")
     again = start("limited")
     again.communicate(timeout=120)

@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_events import epoch_done, failed, finished, proposed, started, study_settings
+from made_events import (
+    begun_as,
+    epoch_done,
+    failed,
+    finished,
+    forge,
+    journal_lines,
+    proposed,
+    started,
+    study_settings,
+)
 from made_runs import final_test, make_run, search, sweep
 
 from mnist_lab.cli.commands import mnist_lab
@@ -38,6 +48,7 @@ def a_test(name: str, **base: Any) -> Path:
     info = RunDir(path).read_info()
     settings = info.settings.model_copy(update={"base": TrainConfig(**base)})
     RunDir(path).write_info(info.model_copy(update={"settings": settings}))
+    forge(RunDir(path), [begun_as(RunDir(path)), *journal_lines(RunDir(path))[1:]])
     return path
 
 

@@ -204,7 +204,7 @@ def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
     state, n_epochs = notebook.value(look)
     assert (state, 1 <= n_epochs < 40) == ("running", True)
     refused = notebook.run(f"mnist_lab.{SWEEP}")[-1]
-    assert refused["ename"] == "RunDirError"
+    assert refused["ename"] == "Busy"
     assert f"process {process.pid} on" in refused["evalue"]
     cell, watched = notebook.start("mnist_lab.watch('r')")
     wait_until(lambda: len(set(html_of(watched, "update_display_data"))) > 1)
