@@ -26,10 +26,10 @@ NAMES = [str(path.relative_to(SOURCE)) for path in MODULES]
 # Who may import whom: each room only those before it.
 LAYERS = [
     "errors",
+    "catalogue",
     "config",
     "words",
     "records",
-    "commands",
     "data",
     "rundir",
     "processes",

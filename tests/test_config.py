@@ -115,7 +115,7 @@ def test_missing_key() -> None:
 
 def test_no_plain_value() -> None:
     """A value that no file could hold is refused like any other."""
-    with pytest.raises(SettingsError, match=r"x holds plain values: got .*set"):
+    with pytest.raises(SettingsError, match=r"in x, epochs is a whole number, .*: got \{1\}"):
         check(TrainConfig, GOOD | {"epochs": {1}}, source="x")
 
 

@@ -84,8 +84,7 @@ def test_the_experiment_of_the_contributing_page_works(tmp_path: Path) -> None:
     """Whoever takes its steps, here in a copy of the program, has a sweep and a report of it."""
     page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^   ```python\n(.*?)^   ```", page, re.DOTALL | re.MULTILINE)
-    _, function, command = map(textwrap.dedent, blocks)
-    (question,) = re.findall(r'`("batch-sweep": "[^"]+")`', page)
+    row, function = map(textwrap.dedent, blocks)
     program = tmp_path / "mnist_lab"
     shutil.copytree(ROOT / "src" / "mnist_lab", program)
 
@@ -94,16 +93,13 @@ def test_the_experiment_of_the_contributing_page_works(tmp_path: Path) -> None:
         assert before in text
         (program / name).write_text(text.replace(before, after, 1), encoding="utf-8")
 
-    edit("config.py", '"filter-sweep", ', '"filter-sweep", "batch-sweep", ')
-    edit("config.py", '"filter_size"}', '"filter_size", "batch-sweep": "batch_size"}')
+    edit("catalogue.py", '    "random-search": Exp', f'{row}    "random-search": Exp')
     edit("study/experiments.py", "def _sweep(", f"{function}\n\ndef _sweep(")
-    edit("study/__init__.py", "    bohb,", "    batch_sweep,\n    bohb,")
-    edit("cli/commands.py", "def _study_and_show(", f"{command}\n\ndef _study_and_show(")
-    edit("report/sections.py", "_QUESTIONS = {", f"_QUESTIONS = {{{question}, ")
+    edit("study/experiments.py", '__all__ = ["bohb"', '__all__ = ["batch_sweep", "bohb"')
     out = str(tmp_path / "run")
     searched = os.pathsep.join(map(str, (tmp_path, ROOT / "tests")))
     words = ("--values", "64,128", "--epochs", "2", "--data", "sample", "--out", out)
-    for asked in (("batch-sweep", *words), ("report", out)):
+    for asked in (("batch-sweep", "--help"), ("batch-sweep", *words), ("report", out)):
         subprocess.run(
             [sys.executable, ROOT / "tests" / "formula_lab.py", *asked],
             env=os.environ | {"PYTHONPATH": searched},

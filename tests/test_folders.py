@@ -15,7 +15,7 @@ from mnist_lab import cli, study
 from mnist_lab.config import TrainConfig
 from mnist_lab.errors import RunDirError, SettingsError
 from mnist_lab.rundir import RunDir
-from mnist_lab.study.folders import Folder
+from mnist_lab.rundir.choosing import Folder
 
 TESTS = Path(__file__).parent
 LAB = [sys.executable, str(TESTS / "formula_lab.py")]

@@ -24,7 +24,6 @@ from mnist_lab.analysis.search import SearchPoint, spending
 from mnist_lab.config import TrainConfig
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import load_run
-from mnist_lab.study.results import draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -263,7 +262,7 @@ def test_drawn(tmp_path: Path, experiment: str) -> None:
     )
     run_dir.write_info(run_info(settings=settings))
     write_events(run_dir, *halving(brackets(3), n_endings=15))
-    drawn = {path.name: path for path in draw(load_run(run_dir.path))}
+    drawn = {path.name: path for path in load_run(run_dir.path).draw()}
     assert {path.stem for path in drawn.values()} == {
         "incumbent",
         "brackets",

@@ -31,9 +31,9 @@ from made_runs import final_test, make_run, search, sweep
 from test_checkpoints import CHECKPOINT
 
 from mnist_lab import cli, space, study
-from mnist_lab.commands import command
 from mnist_lab.errors import LabError, printable
 from mnist_lab.rundir import RunDir
+from mnist_lab.words import command
 
 if TYPE_CHECKING:
     import random

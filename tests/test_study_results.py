@@ -29,7 +29,6 @@ from mnist_lab.errors import RunDirError
 from mnist_lab.findings import page
 from mnist_lab.records import Mistake, TestScore
 from mnist_lab.rundir import RunDir
-from mnist_lab.study.results import figures as figures_of
 from mnist_lab.study.results import test_result as result_of
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def run_dir(tmp_path: Path) -> RunDir:
 def drawn(run_dir: RunDir) -> tuple[set[str], list[str]]:
     """The names of the figures, and the notes."""
     notes: list[str] = []
-    files = study.draw(study.load_run(run_dir.path), notes.append)
+    files = study.load_run(run_dir.path).draw(notes.append)
     return {path.stem for path in files}, notes
 
 
@@ -85,7 +84,7 @@ def test_other_classes(run_dir: RunDir, stem: str, wrong: str, often: str) -> No
     warned = info.data.model_copy(update={"warnings": ("something is odd",)})
     run_dir.write_info(info.model_copy(update={"data": warned}))
     run = study.load_run(run_dir.path)
-    figures = figures_of(run).values()
+    figures = run.figures().values()
     written = ["\n".join(texts(figure)) for figure in figures]
     written += [page(run.info, run.trials), study.report([run.path]).read_text(encoding="utf-8")]
     written[-1] = re.sub(r"<script.*?</script>", "", written[-1], flags=re.DOTALL)

@@ -37,8 +37,8 @@ def fixed(data: str, work: Work, precision: str, out: Path) -> None:
     """Train given configurations: no command takes a list, so as its studies call the engine."""
     from mnist_lab.engine import run_trials
     from mnist_lab.engine.proposals import Grid
-    from mnist_lab.study.options import places_for
     from mnist_lab.study.session import TRAINER
+    from mnist_lab.study.workers import places_for
 
     dataset = datasets.load(data).info
     configs = [TrainConfig(**one, epochs=work.epochs) for one in work.configurations]

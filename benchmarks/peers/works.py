@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.config import TrainConfig
-from mnist_lab.study import FILTER_SIZES, LEARNING_RATES
 
 if TYPE_CHECKING:
     from contract import Configuration
@@ -29,9 +29,14 @@ def _searched(*values: tuple[float, int, int, int]) -> list[Configuration]:
     return [dict(zip(HYPERPARAMETERS, one, strict=True)) for one in values]
 
 
+LEARNING_RATES, FILTER_SIZES = (
+    EXPERIMENTS[name].defaults["values"] for name in ("lr-sweep", "filter-sweep")
+)
 WORKS = {
     "lr-sweep": Listed(
-        "4 learning rates × 12 epochs", 12, [_varied(learning_rate=rate) for rate in LEARNING_RATES]
+        "4 learning rates × 12 epochs",
+        12,
+        [_varied(learning_rate=rate) for rate in LEARNING_RATES],
     ),
     "eight": Listed(
         "8 of the search space × 3 epochs",
@@ -48,7 +53,9 @@ WORKS = {
         ),
     ),
     "filter-sweep": Listed(
-        "4 filter sizes × 12 epochs", 12, [_varied(filter_size=size) for size in FILTER_SIZES]
+        "4 filter sizes × 12 epochs",
+        12,
+        [_varied(filter_size=size) for size in FILTER_SIZES],
     ),
     # To see that everything works; only if it is named.
     "smoke": Listed("smoke test", 1, _searched((0.1, 128, 8, 3), (0.1, 128, 8, 5))),

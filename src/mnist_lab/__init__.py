@@ -15,39 +15,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.catalogue import EXPERIMENTS, function_name
+
 if TYPE_CHECKING:
     from mnist_lab.config import TrainConfig
-    from mnist_lab.study import (
-        Options,
-        Run,
-        bohb,
-        filter_sweep,
-        hyperband,
-        load_run,
-        lr_sweep,
-        random_search,
-        test,
-        train,
-        watch,
-    )
+    from mnist_lab.study import Options, Run, load_run, watch
+    from mnist_lab.study.experiments import *  # noqa: F403 - the functions of the experiments
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Options",
-    "Run",
-    "TrainConfig",
-    "__version__",
-    "bohb",
-    "filter_sweep",
-    "hyperband",
-    "load_run",
-    "lr_sweep",
-    "random_search",
-    "test",
-    "train",
-    "watch",
-]
+__all__ = ["Options", "Run", "TrainConfig", "__version__", "load_run", "watch"]
+__all__ += [function_name(name) for name in EXPERIMENTS]
 
 
 def __getattr__(name: str) -> Any:

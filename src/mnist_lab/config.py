@@ -28,6 +28,7 @@ from pydantic import (
     model_validator,
 )
 
+from mnist_lab.catalogue import BASE, EXPERIMENTS
 from mnist_lab.errors import SettingsError, nearest, printable
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
     from typing_extensions import Self
 
-Experiment = Literal[
-    "lr-sweep", "filter-sweep", "random-search", "hyperband", "bohb", "test", "train"
-]
+if TYPE_CHECKING:
+    Experiment = str
+else:
+    Experiment = Literal[tuple(EXPERIMENTS)]
 Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu", "gpu"]
 FitOn = Literal["train+valid", "train"]
@@ -48,7 +50,7 @@ FitOn = Literal["train+valid", "train"]
 # Not on the exercise sheet: a configuration names these only where they are not 0.
 OPTIONAL = ("momentum", "dropout", "weight_decay")
 # The hyperparameter that a sweep varies.
-VARIED = {"lr-sweep": "learning_rate", "filter-sweep": "filter_size"}
+VARIED = {name: one.varies for name, one in EXPERIMENTS.items() if one.varies}
 
 
 class Frozen(BaseModel):
@@ -103,14 +105,14 @@ class TrainConfig(Frozen):
     to test, every unit counts once.
     """
 
-    learning_rate: LearningRate = 0.1
-    batch_size: BatchSize = 128
-    num_filters: NumFilters = 16
-    filter_size: FilterSize = 3
-    epochs: Epochs = 12
-    momentum: Share = 0.0
-    dropout: Share = 0.0
-    weight_decay: WeightDecay = 0.0
+    learning_rate: LearningRate = BASE["learning_rate"]
+    batch_size: BatchSize = BASE["batch_size"]
+    num_filters: NumFilters = BASE["num_filters"]
+    filter_size: FilterSize = BASE["filter_size"]
+    epochs: Epochs = BASE["epochs"]
+    momentum: Share = BASE["momentum"]
+    dropout: Share = BASE["dropout"]
+    weight_decay: WeightDecay = BASE["weight_decay"]
 
     @model_serializer(mode="wrap")
     def _without_zeros(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -270,14 +272,9 @@ def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> Any
             problem is named, with the value received.
     """
     try:
-        # Sequences arrive as lists from JSON and TOML; only JSON mode lets them become tuples.
-        return model.model_validate_json(json.dumps(values))
+        return model.model_validate(values)
     except ValidationError as problem:
         raise _settings_error(problem.errors()[0], model, source) from None
-    except (TypeError, ValueError) as problem:
-        raise SettingsError(
-            f"{source} holds plain values", received=problem, next_step="correct it"
-        ) from None
 
 
 def read_train_config(path: Path) -> TrainConfig:
@@ -423,5 +420,8 @@ def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> S
         rule += f" and at most {detail['ctx']['le']:,}"
     value = detail["input"]
     is_json = value is None or isinstance(value, (bool, list, dict))
-    received = json.dumps(value) if is_json else repr(value)
+    try:
+        received = json.dumps(value) if is_json else repr(value)
+    except (TypeError, ValueError) as problem:  # what no file can hold, such as a set in a list
+        received = str(problem)
     return SettingsError(f"in {source}, {rule}", received=received, next_step=f"correct {path!r}")

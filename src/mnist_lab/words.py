@@ -1,17 +1,25 @@
-"""Numbers, configurations and lists as a reader writes them."""
+"""Numbers, configurations, lists and commands as a reader writes them."""
 
 from __future__ import annotations
 
+import json
+import shlex
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.config import OPTIONAL
+from mnist_lab.catalogue import EXPERIMENTS
+from mnist_lab.config import OPTIONAL, StudySettings
+from mnist_lab.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from mnist_lab.config import TrainConfig
 
 _LONGEST_LIST = 6
+# Of the search space that needs no file: reading that itself takes ConfigSpace, and a second.
+_EXERCISE = "6daf381a01ddcd33"
 
 
 def percent(error: float, sd: float | None = None) -> str:
@@ -92,3 +100,51 @@ def counted(number: int, noun: str) -> str:
 def capital(text: str) -> str:
     """The text with a capital letter, as a sentence begins."""
     return text[:1].upper() + text[1:]
+
+
+def command(
+    settings: StudySettings, out: str, *, data: str | None = None, space: Path | None = None
+) -> str:
+    """The command that makes or continues a run, from its settings alone: a line for a POSIX shell.
+
+    What the run directory says was typed may come from a notebook, or from a stranger. What needs a
+    file, such as a configuration, the line reads from a pipe.
+
+    Args:
+        settings: of the run.
+        out: the run directory.
+        data: a path, or `sample`; None: what is found without `--data`.
+        space: a file of the search space, if there is one.
+    """
+    base, fields = settings.base.model_dump(), StudySettings.model_fields
+    piped: dict[str, Any] | None = None
+    known: dict[str, Any] = {"max_epochs": base["epochs"]} | base
+    known |= {name: getattr(settings, name) for name in ("min_epochs", "iters", "fit_on")}
+    known["values"] = ",".join(map(repr, settings.values or ()))
+    if settings.space is not None and _digest(settings.space) != _EXERCISE:
+        known["space"] = space or "/dev/stdin"
+        piped = None if space else settings.space
+    if settings.experiment == "test":
+        del known["epochs"]
+        known["config"], piped = "/dev/stdin", settings.base.model_dump(mode="json")
+    options = {n: known[n] for n in EXPERIMENTS[settings.experiment].defaults if n in known}
+    for name in ("repeats", "seed", "precision", "threads_per_worker"):
+        if (value := getattr(settings, name)) != fields[name].default:
+            options[name] = value
+    options["device"] = settings.device  # `auto` would take a GPU
+    if data is not None:
+        options["data"] = data
+    options["out"] = out
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    line = shlex.join(["mnist-lab", settings.experiment, *map(printable, words)])
+    return line if piped is None else f"printf %s {shlex.quote(json.dumps(piped))} | {line}"
+
+
+def quoted(path: Path) -> str:
+    """A path as one word that is typed into a shell."""
+    return shlex.quote(printable(str(path)))
+
+
+def _digest(space: dict[str, Any]) -> str:
+    parts = [space.get(key) for key in ("hyperparameters", "conditions", "forbiddens")]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,58 +6,31 @@ What only some commands need is imported inside them: `--help` and `status` answ
 from __future__ import annotations
 
 import resource
+from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnist_lab import __version__
+from mnist_lab.catalogue import EXPERIMENTS, function_name
 from mnist_lab.cli.options import (
-    AnyCommand,
-    Values,
     debug_option,
-    epochs_option,
+    experiment_options,
     output_options,
-    repeats_option,
+    space_option,
     training_options,
     worker_options,
 )
 from mnist_lab.errors import LabError
 
 if TYPE_CHECKING:
-    from mnist_lab.study import Options
+    from mnist_lab.catalogue import Experiment
 
 # The least of memory addresses that a command which shows or draws can work with.
 LEAST_GIB = 0.25
 
 _RUN_DIR = click.argument("run_dir", type=click.Path(path_type=Path))
-_SPACE = click.option(
-    "--space",
-    type=click.Path(path_type=Path),
-    help="Search space in ConfigSpace's JSON. [default: the exercise sheet's]",
-)
-_LEARNING_RATE = click.option(
-    "--learning-rate", type=float, default=0.1, show_default=True, help="Step size."
-)
-
-
-def _halving_options(command: AnyCommand) -> AnyCommand:
-    """Add the options of the searches with several budgets."""
-    for option in (
-        training_options,
-        _SPACE,
-        click.option(
-            "--max-epochs", type=int, default=18, show_default=True, help="Of the last rung."
-        ),
-        click.option(
-            "--min-epochs", type=int, default=2, show_default=True, help="Of the first rung."
-        ),
-        click.option(
-            "--iters", type=int, required=True, help="Brackets; a later call may raise it."
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -84,185 +57,29 @@ def mnist_lab() -> None:
         )
 
 
-@mnist_lab.command("lr-sweep")
-@click.option(
-    "--values",
-    type=Values(float),
-    default="0.1,0.01,0.001,0.0001",
-    show_default=True,
-    help="Learning rates.",
-)
-@epochs_option(12)
-@repeats_option
-@training_options
-def lr_sweep(values: list[float], epochs: int, repeats: int, **options: Any) -> None:
-    """Train with several learning rates and compare.
+def _add_experiment(name: str, one: Experiment) -> None:
+    def train(**options: Any) -> None:
+        from mnist_lab import study
+        from mnist_lab.cli import show
+        from mnist_lab.config import TrainConfig, check
 
-    \b
-    mnist-lab lr-sweep
-    mnist-lab lr-sweep --values 0.1,0.03 --repeats 5
-    mnist-lab lr-sweep --data sample --epochs 2     a look at what it does
-    """
-    from mnist_lab import study
+        output = {key: options.pop(key) for key in ("as_json", "no_color")}
+        quiet = options.pop("quiet")
+        options["watch"] = show.watcher(no_color=output["no_color"], quiet=quiet)
+        if options["out"] is None:
+            del options["out"]
+        if name == "train":
+            values = {key: options.pop(key) for key in one.defaults}
+            options["config"] = check(TrainConfig, values, source="the command")
+        shown = show.plan if options["dry_run"] else show.outcome
+        shown(getattr(study, function_name(name))(**options), **output)
 
-    run, show = _study_and_show(options)
-    show(study.lr_sweep(values, epochs=epochs, repeats=repeats, **run))
+    command = experiment_options(one, training_options(train))
+    mnist_lab.command(name, help=cleandoc(one.help))(command)
 
 
-@mnist_lab.command("filter-sweep")
-@click.option(
-    "--values", type=Values(int), default="1,3,5,7", show_default=True, help="Filter sizes."
-)
-@_LEARNING_RATE
-@epochs_option(12)
-@repeats_option
-@training_options
-def filter_sweep(
-    values: list[int], learning_rate: float, epochs: int, repeats: int, **options: Any
-) -> None:
-    """Train with several filter sizes and compare error and time.
-
-    \b
-    mnist-lab filter-sweep
-    mnist-lab filter-sweep --values 3,5 --repeats 5
-    mnist-lab filter-sweep --learning-rate 0.001 --out results/filter-sweep-0.001
-    """
-    from mnist_lab import study
-
-    run, show = _study_and_show(options)
-    show(
-        study.filter_sweep(
-            values, learning_rate=learning_rate, epochs=epochs, repeats=repeats, **run
-        )
-    )
-
-
-@mnist_lab.command("random-search")
-@click.option("--iters", type=int, required=True, help="Configurations; a later call may raise it.")
-@epochs_option(6)
-@_SPACE
-@training_options
-def random_search(iters: int, epochs: int, space: Path | None, **options: Any) -> None:
-    """Train configurations drawn at random from a search space.
-
-    \b
-    mnist-lab random-search --iters 50
-    mnist-lab random-search --iters 80              continues the 50
-    mnist-lab random-search --iters 50 --space configs/wide-space.json
-    """
-    from mnist_lab import study
-
-    run, show = _study_and_show(options)
-    show(study.random_search(iters=iters, epochs=epochs, space=space, **run))
-
-
-@mnist_lab.command("hyperband")
-@_halving_options
-def hyperband(iters: int, space: Path | None, **options: Any) -> None:
-    """Train many configurations shortly, and only the best for long.
-
-    \b
-    mnist-lab hyperband --iters 7
-    mnist-lab hyperband --iters 7 --dry-run         what it would train
-
-    An iteration is a bracket: of 9 configurations trained for 2 epochs the best 3 go on to 6, and
-    the best of those to 18; a trial that goes on continues from its checkpoint. The next brackets
-    start with 3 at 6 epochs, then with 3 at 18, then with 9 at 2 again. So --iters 3 makes 15
-    configurations, 20 trainings and 126 epochs; --dry-run tells the numbers of others.
-    """
-    _halving("hyperband", iters, space, options)
-
-
-@mnist_lab.command("bohb")
-@_halving_options
-def bohb(iters: int, space: Path | None, **options: Any) -> None:
-    """Hyperband, with configurations proposed by a model of the results.
-
-    \b
-    mnist-lab bohb --iters 7
-    mnist-lab bohb --iters 7 --space configs/wide-space.json
-
-    The brackets are those of `mnist-lab hyperband`. A third of the configurations stay random, and
-    all of them until 10 results of one budget are known (with four hyperparameters).
-    """
-    _halving("bohb", iters, space, options)
-
-
-@mnist_lab.command("test")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The configuration: the best.json of a search.",
-)
-@click.option("--epochs", type=int, help="Epochs of each training. [default: the configuration's]")
-@click.option(
-    "--fit-on",
-    type=click.Choice(["train+valid", "train"]),
-    default="train+valid",
-    show_default=True,
-    help="The images to train on.",
-)
-@repeats_option
-@training_options
-def test(config: Path, epochs: int | None, fit_on: Any, repeats: int, **options: Any) -> None:
-    """Retrain a configuration and score the test images, once per repeat.
-
-    \b
-    mnist-lab test --config results/random-search/best.json
-    mnist-lab test --config best.json --epochs 20 --repeats 10
-    """
-    from mnist_lab import study
-
-    run, show = _study_and_show(options)
-    show(study.test(config, epochs=epochs, repeats=repeats, fit_on=fit_on, **run))
-
-
-@mnist_lab.command("train")
-@_LEARNING_RATE
-@click.option("--batch-size", type=int, default=128, show_default=True, help="Images per step.")
-@click.option(
-    "--num-filters", type=int, default=16, show_default=True, help="Filters per convolution."
-)
-@click.option(
-    "--filter-size", type=int, default=3, show_default=True, help="Side of a filter in pixels."
-)
-@click.option(
-    "--momentum",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Share of the last step that the next one repeats.",
-)
-@click.option(
-    "--dropout",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Share of the hidden units that a training step leaves out.",
-)
-@click.option(
-    "--weight-decay",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Share of each weight, times the learning rate, that a step takes off.",
-)
-@epochs_option(12)
-@training_options
-def train(**options: Any) -> None:
-    """Train one configuration and keep the model.
-
-    \b
-    mnist-lab train
-    mnist-lab train --learning-rate 0.05 --momentum 0.9 --epochs 20
-    """
-    from mnist_lab import study
-    from mnist_lab.config import TrainConfig, check
-
-    values = {name: options.pop(name) for name in TrainConfig.model_fields}
-    run, show = _study_and_show(options)
-    show(study.train(check(TrainConfig, values, source="the command"), **run))
+for _name, _experiment in EXPERIMENTS.items():
+    _add_experiment(_name, _experiment)
 
 
 @mnist_lab.command("worker")
@@ -319,7 +136,7 @@ def plot(run_dir: Path, **output: Any) -> None:
     from mnist_lab.cli import show
 
     watch = show.watcher(no_color=output["no_color"], quiet=False)
-    show.files(study.draw(study.load_run(run_dir), watch.note), **output)
+    show.files(study.load_run(run_dir).draw(watch.note), **output)
 
 
 @mnist_lab.command("export")
@@ -409,7 +226,7 @@ def completion(shell: str) -> None:
 
 
 @mnist_lab.command("space")
-@_SPACE
+@space_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -441,27 +258,3 @@ def doctor(**output: Any) -> None:
     from mnist_lab.cli import show
 
     show.doctor(**output)
-
-
-def _halving(experiment: str, iters: int, space: Path | None, options: dict[str, Any]) -> None:
-    from mnist_lab import study
-
-    epochs = {name: options.pop(name) for name in ("min_epochs", "max_epochs")}
-    run, show = _study_and_show(options)
-    show(getattr(study, experiment)(iters=iters, space=space, **epochs, **run))
-
-
-def _study_and_show(options: dict[str, Any]) -> tuple[Options, Any]:
-    """The options of a study, and the function that shows its result."""
-    from functools import partial
-
-    from mnist_lab.cli import show
-
-    output = {name: options.pop(name) for name in ("as_json", "no_color")}
-    quiet = options.pop("quiet")
-    if options["out"] is None:
-        del options["out"]
-    options["watch"] = show.watcher(no_color=output["no_color"], quiet=quiet)
-    if options["dry_run"]:
-        return cast("Options", options), partial(show.plan, **output)
-    return cast("Options", options), partial(show.outcome, **output)

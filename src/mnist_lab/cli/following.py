@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.analysis.trials import endings, final_error
+from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.errors import LabError, printable
 from mnist_lab.rundir import RunDir
 
@@ -43,9 +44,8 @@ def next_command(runs: Sequence[Run], *, reported: bool = False) -> str:
     if last:
         tables = ("export", str(last[0].path), "--to", "csv")
         return _command(*tables) if reported else _command("report", *paths)
-    if all(run.info.settings.experiment == "lr-sweep" for run in runs):
-        return _command("filter-sweep")
-    return _command("random-search", "--iters", "50")
+    last_one = max((run.info.settings.experiment for run in runs), key=list(EXPERIMENTS).index)
+    return f"mnist-lab {EXPERIMENTS[last_one].next}"
 
 
 def _command(*words: str) -> str:

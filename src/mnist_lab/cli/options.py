@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mnist_lab.catalogue import REQUIRED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mnist_lab.catalogue import Experiment
 
 AnyCommand = TypeVar("AnyCommand", bound="Callable[..., Any]")
 
@@ -62,6 +66,30 @@ def _read_settings(ctx: click.Context, _: click.Parameter, path: Path | None) ->
         ctx.default_map = read_settings_file(path, legal)
 
 
+_PATH: Any = click.Path(path_type=Path)
+# Of the experiments' own options: the type and the help.
+_OWN: dict[str, tuple[Any, str]] = {
+    "values": (None, "Values."),
+    "iters": (int, "Configurations; a later call may raise it."),
+    "min_epochs": (int, "Of the first rung."),
+    "max_epochs": (int, "Of the last rung."),
+    "epochs": (int, "Epochs of each training."),
+    "repeats": (int, "Trainings of each configuration, from different seeds."),
+    "space": (_PATH, "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
+    "config": (_PATH, "The configuration: the best.json of a search."),
+    "fit_on": (click.Choice(["train+valid", "train"]), "The images to train on."),
+    "learning_rate": (float, "Step size."),
+    "batch_size": (int, "Images per step."),
+    "num_filters": (int, "Filters per convolution."),
+    "filter_size": (int, "Side of a filter in pixels."),
+    "momentum": (float, "Share of the last step that the next one repeats."),
+    "dropout": (float, "Share of the hidden units that a training step leaves out."),
+    "weight_decay": (
+        float,
+        "Share of each weight, times the learning rate, that a step takes off.",
+    ),
+}
+space_option = click.option("--space", type=_PATH, help=_OWN["space"][1])
 _DATA = click.option(
     "--data",
     metavar="PATH|sample",
@@ -98,7 +126,7 @@ _OUTPUT_OPTIONS = (
 _TRAINING_OPTIONS = (
     click.option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         help="Run directory. [default: results/<command>; with other settings than the run there, "
         "results/<command>-2 and so on]",
     ),
@@ -148,7 +176,7 @@ _TRAINING_OPTIONS = (
     ),
     click.option(
         "--settings",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         is_eager=True,
         expose_value=False,
         callback=_read_settings,
@@ -181,23 +209,21 @@ def worker_options(command: AnyCommand) -> AnyCommand:
     return _add((_DATA, _workers(), _NICE, _QUIET, _NO_COLOR, debug_option), command)
 
 
-def repeats_option(command: AnyCommand) -> AnyCommand:
-    """Add `--repeats`."""
-    repeats = click.option(
-        "--repeats",
-        type=int,
-        default=1,
-        show_default=True,
-        help="Trainings of each configuration, from different seeds.",
-    )
-    return repeats(command)
-
-
-def epochs_option(default: int) -> Callable[[AnyCommand], AnyCommand]:
-    """Add `--epochs` with its default."""
-    return click.option(
-        "--epochs", type=int, default=default, show_default=True, help="Epochs of each training."
-    )
+def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
+    """Add an experiment's own options, with the defaults of the table."""
+    made = []
+    for name, default in one.defaults.items():
+        kind, words = _OWN[name]
+        settings: dict[str, Any] = {"type": kind, "help": one.words.get(name, words)}
+        if default is REQUIRED:
+            settings |= {"required": True}
+        elif name == "values":
+            kind, shown = Values(type(default[0])), ",".join(map(str, default))
+            settings |= {"type": kind, "default": shown, "show_default": True}
+        else:
+            settings |= {"default": default, "show_default": default is not None}
+        made.append(click.option(f"--{name.replace('_', '-')}", **settings))
+    return _add(tuple(made), command)
 
 
 def _add(

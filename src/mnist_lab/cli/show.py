@@ -21,12 +21,11 @@ from mnist_lab.analysis.trials import (
     tally_of,
 )
 from mnist_lab.cli.following import next_command
-from mnist_lab.commands import command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
 from mnist_lab.progress import duration, last_error
 from mnist_lab.rundir import RunDir, RunInfo
-from mnist_lab.words import between, counted, describe, percent
+from mnist_lab.words import between, command, counted, describe, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -111,7 +110,7 @@ def _print_outcome(run: Run, *, no_color: bool) -> None:
 
 def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     """Show what a study would train."""
-    from mnist_lab.study.proposing import plan as configurations
+    from mnist_lab.study.run import plan as configurations
 
     settings = run.info.settings
     planned, brackets = configurations(settings), settings.brackets

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mnist_lab.config import TrainConfig, check
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import (
     Checkpoint,
@@ -24,6 +23,8 @@ from mnist_lab.records import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from mnist_lab.config import TrainConfig
 
 
 class Store(Protocol):
@@ -105,11 +106,7 @@ class Ledger:
         Raises:
             RunDirError: the journal holds another configuration under this id.
         """
-        configuration = check(
-            TrainConfig,
-            self._base.model_dump() | values | {"epochs": budget},
-            source="the proposed configuration",
-        )
+        configuration = self._base.model_copy(update=values | {"epochs": budget})
         with self._lock:
             before = self._proposed.get(id_)
             if before is not None:

@@ -16,11 +16,20 @@ from mnist_lab.analysis.trials import (
     seconds_per_epoch,
     tally_of,
 )
-from mnist_lab.commands import command
+from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import printable
 from mnist_lab.findings import findings
-from mnist_lab.words import between, capital, counted, describe, in_words, percent, value_text
+from mnist_lab.words import (
+    between,
+    capital,
+    command,
+    counted,
+    describe,
+    in_words,
+    percent,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,16 +38,6 @@ if TYPE_CHECKING:
     from mnist_lab.report.reported import Reported
 
 _NOTHING = "–"
-_QUESTIONS = {
-    "lr-sweep": "Which learning rate?",
-    "filter-sweep": "Which filter size, and what does it cost?",
-    "random-search": "Which configuration of the search space?",
-    "hyperband": "Which configuration of the search space, if only the best train for long?",
-    "bohb": "Which configuration of the search space, if a model proposes and only the best train "
-    "for long?",
-    "test": "How good is this configuration on images that no decision has seen?",
-    "train": "How well does this configuration train?",
-}
 # What a reader who cannot see the figure is told; the findings have the numbers.
 _ALTERNATIVES = {
     "learning_curves": "Errors by epoch",
@@ -140,7 +139,7 @@ def _head(one: Reported) -> Markup:
         "<p><span class='state'>{}</span> {}; {}, {:,.0f} s of training in all; started {}.</p>{}"
     ).format(
         f"{label}{info.settings.experiment} on {info.data.name}",
-        _QUESTIONS[info.settings.experiment],
+        EXPERIMENTS[info.settings.experiment].question,
         capital(_asked(one)),
         info.state,
         done,

@@ -6,38 +6,11 @@ The same call again continues a run that was interrupted, whoever started it, an
 when all is done.
 """
 
-from mnist_lab.study.experiments import (
-    FILTER_SIZES,
-    LEARNING_RATES,
-    bohb,
-    filter_sweep,
-    hyperband,
-    lr_sweep,
-    random_search,
-    test,
-    train,
-)
-from mnist_lab.study.joining import join
-from mnist_lab.study.options import Options
-from mnist_lab.study.reporting import report
-from mnist_lab.study.results import draw
-from mnist_lab.study.run import Run, load_run, watch
+from mnist_lab.study import experiments
+from mnist_lab.study.experiments import *  # noqa: F403 - the functions of the experiments
+from mnist_lab.study.run import Run, load_run, report, watch
+from mnist_lab.study.session import Options
+from mnist_lab.study.workers import join
 
-__all__ = [
-    "FILTER_SIZES",
-    "LEARNING_RATES",
-    "Options",
-    "Run",
-    "bohb",
-    "draw",
-    "filter_sweep",
-    "hyperband",
-    "join",
-    "load_run",
-    "lr_sweep",
-    "random_search",
-    "report",
-    "test",
-    "train",
-    "watch",
-]
+__all__ = ["Options", "Run", "join", "load_run", "report", "watch"]
+__all__ += experiments.__all__

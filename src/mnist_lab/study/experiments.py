@@ -1,36 +1,45 @@
-"""The experiments: which configurations each one trains."""
+"""The experiments, one function each: from what is asked to the settings of a study, checked."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from mnist_lab.config import VARIED, TrainConfig, check, read_train_config
-from mnist_lab.errors import SettingsError
+from mnist_lab import machine
+from mnist_lab.catalogue import EXPERIMENTS
+from mnist_lab.config import VARIED, StudySettings, TrainConfig, check, read_train_config
+from mnist_lab.errors import Interrupted, SettingsError, nearest, no_gpu
 from mnist_lab.rundir import RunDir
-from mnist_lab.study.session import run_study
+from mnist_lab.study.session import Options, run_study
+from mnist_lab.study.workers import check_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import FrameType
 
     from typing_extensions import Unpack
 
     from mnist_lab.config import FitOn
-    from mnist_lab.study.options import Options
     from mnist_lab.study.run import Run
 
-# The values of the exercise sheet.
-LEARNING_RATES = (0.1, 0.01, 0.001, 0.0001)
-FILTER_SIZES = (1, 3, 5, 7)
+_LR, _FILTER, _RANDOM, _HYPERBAND, _BOHB, _TEST = (
+    EXPERIMENTS[name].defaults
+    for name in ("lr-sweep", "filter-sweep", "random-search", "hyperband", "bohb", "test")
+)
+
+__all__ = ["bohb", "filter_sweep", "hyperband", "lr_sweep", "random_search", "test", "train"]
 
 
 def lr_sweep(
-    values: Sequence[float] = LEARNING_RATES,
+    values: Sequence[float] = _LR["values"],
     *,
-    epochs: int = 12,
-    repeats: int = 1,
+    epochs: int = _LR["epochs"],
+    repeats: int = _LR["repeats"],
     **options: Unpack[Options],
 ) -> Run:
     """Train the base configuration with each learning rate.
@@ -41,16 +50,15 @@ def lr_sweep(
         repeats: trainings of each value, from different seeds.
         **options: see :class:`Options`.
     """
-    base = {"epochs": epochs}
-    return _sweep("lr-sweep", [float(value) for value in values], base, repeats, options)
+    return _sweep("lr-sweep", map(float, values), {"epochs": epochs}, repeats, options)
 
 
 def filter_sweep(
-    values: Sequence[int] = FILTER_SIZES,
+    values: Sequence[int] = _FILTER["values"],
     *,
-    learning_rate: float = 0.1,
-    epochs: int = 12,
-    repeats: int = 1,
+    learning_rate: float = _FILTER["learning_rate"],
+    epochs: int = _FILTER["epochs"],
+    repeats: int = _FILTER["repeats"],
     **options: Unpack[Options],
 ) -> Run:
     """Train the base configuration with each filter size.
@@ -63,11 +71,15 @@ def filter_sweep(
         **options: see :class:`Options`.
     """
     base = {"learning_rate": learning_rate, "epochs": epochs}
-    return _sweep("filter-sweep", list(values), base, repeats, options)
+    return _sweep("filter-sweep", values, base, repeats, options)
 
 
 def random_search(
-    *, iters: int, epochs: int = 6, space: str | Path | None = None, **options: Unpack[Options]
+    *,
+    iters: int,
+    epochs: int = _RANDOM["epochs"],
+    space: str | Path | None = _RANDOM["space"],
+    **options: Unpack[Options],
 ) -> Run:
     """Train configurations drawn from a search space.
 
@@ -77,16 +89,15 @@ def random_search(
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    settings = {"base": {"epochs": epochs}, "iters": iters, "space": _space(space)}
-    return run_study("random-search", settings, options)
+    return _search("random-search", options, epochs, space, iters=iters)
 
 
 def hyperband(
     *,
     iters: int,
-    min_epochs: int = 2,
-    max_epochs: int = 18,
-    space: str | Path | None = None,
+    min_epochs: int = _HYPERBAND["min_epochs"],
+    max_epochs: int = _HYPERBAND["max_epochs"],
+    space: str | Path | None = _HYPERBAND["space"],
     **options: Unpack[Options],
 ) -> Run:
     """Train configurations drawn from a search space, and only the best of them for long.
@@ -98,15 +109,15 @@ def hyperband(
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    return _halving("hyperband", iters, (min_epochs, max_epochs), space, options)
+    return _halving("hyperband", options, (min_epochs, max_epochs), space, iters)
 
 
 def bohb(
     *,
     iters: int,
-    min_epochs: int = 2,
-    max_epochs: int = 18,
-    space: str | Path | None = None,
+    min_epochs: int = _BOHB["min_epochs"],
+    max_epochs: int = _BOHB["max_epochs"],
+    space: str | Path | None = _BOHB["space"],
     **options: Unpack[Options],
 ) -> Run:
     """Hyperband whose configurations are proposed by a model of the results so far.
@@ -121,15 +132,15 @@ def bohb(
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    return _halving("bohb", iters, (min_epochs, max_epochs), space, options)
+    return _halving("bohb", options, (min_epochs, max_epochs), space, iters)
 
 
 def test(
     config: TrainConfig | str | Path,
     *,
-    epochs: int | None = None,
-    repeats: int = 1,
-    fit_on: FitOn = "train+valid",
+    epochs: int | None = _TEST["epochs"],
+    repeats: int = _TEST["repeats"],
+    fit_on: FitOn = _TEST["fit_on"],
     **options: Unpack[Options],
 ) -> Run:
     """Retrain a configuration, and score the test images once per repeat.
@@ -147,9 +158,8 @@ def test(
         origin = _origin(Path(config))
         config = read_train_config(Path(config))
     if epochs is not None:
-        config = check(TrainConfig, config.model_dump() | {"epochs": epochs}, source="--epochs")
-    settings = {"base": config.model_dump(), "repeats": repeats, "fit_on": fit_on}
-    return run_study("test", settings, options, origin=origin)
+        config = check(TrainConfig, dict(config) | {"epochs": epochs}, source="--epochs")
+    return _run("test", config, options, origin=origin, repeats=repeats, fit_on=fit_on)
 
 
 def train(config: TrainConfig, **options: Unpack[Options]) -> Run:
@@ -159,7 +169,86 @@ def train(config: TrainConfig, **options: Unpack[Options]) -> Run:
         config: the configuration.
         **options: see :class:`Options`.
     """
-    return run_study("train", {"base": config.model_dump()}, options)
+    return _run("train", config, options)
+
+
+def _sweep(
+    experiment: str, values: Iterable[Any], base: dict[str, Any], repeats: int, options: Options
+) -> Run:
+    values = tuple(values)
+    if not values or len(set(values)) < len(values):
+        raise SettingsError(
+            "a sweep has values, and each once",
+            received=list(values),
+            next_step="name each once; --repeats trains each several times",
+        )
+    for value in values:
+        check(TrainConfig, base | {VARIED[experiment]: value}, source="a sweep")
+    config = check(TrainConfig, base, source=experiment)
+    return _run(experiment, config, options, values=values, repeats=repeats)
+
+
+def _halving(
+    experiment: str,
+    options: Options,
+    budgets: tuple[int, int],
+    space: str | Path | None,
+    iters: int,
+) -> Run:
+    smallest, largest = budgets
+    if smallest > largest:
+        raise SettingsError(
+            "--min-epochs is at most --max-epochs",
+            received=f"{smallest} and {largest}",
+            next_step="correct one of them",
+        )
+    return _search(experiment, options, largest, space, iters=iters, min_epochs=smallest)
+
+
+def _search(
+    experiment: str, options: Options, epochs: int, space: str | Path | None, **own: Any
+) -> Run:
+    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
+
+    chosen = spaces.default_space() if space is None else spaces.read_space(Path(space))
+    config = check(TrainConfig, {"epochs": epochs}, source=experiment)
+    return _run(experiment, config, options, space=spaces.to_dict(chosen), **own)
+
+
+def _run(
+    experiment: str, base: TrainConfig, options: Options, *, origin: str = "", **own: Any
+) -> Run:
+    """The run of this experiment; `own` are those of its settings that others do not have."""
+    with interruptible():
+        if (out := options.get("out")) is not None:
+            RunDir(Path(out)).check_is_ours()  # before anything takes long
+        for key in options:
+            if key not in Options.__annotations__:
+                raise SettingsError(
+                    "a study has only options that mnist-lab knows",
+                    received=repr(key),
+                    next_step=nearest(key, Options.__annotations__),
+                )
+        check_workers(options.get("workers"), 0)
+        host = options.get("host")
+        if host is not None and not machine.is_own_address(host):
+            raise SettingsError(
+                "--host is an address of this machine",
+                received=host,
+                next_step="give one that the other machines reach, or leave it out",
+            )
+        device = options.get("device", "auto")
+        n_gpus = 0 if device == "cpu" else machine.usable_gpus()
+        if device == "gpu" and n_gpus == 0:
+            raise no_gpu()
+        keys = {"seed", "precision", "threads_per_worker"}
+        own |= {key: value for key, value in options.items() if key in keys}
+        if own.get("precision") == "auto":
+            has_it = not n_gpus and machine.has_bfloat16()
+            own["precision"] = "bfloat16" if has_it else "float32"
+        own |= {"experiment": experiment, "base": base, "device": "gpu" if n_gpus else "cpu"}
+        settings = check(StudySettings, own, source=experiment)
+        return run_study(settings, n_gpus, options, origin=origin)
 
 
 def _origin(config: Path) -> str:
@@ -169,45 +258,35 @@ def _origin(config: Path) -> str:
     return re.sub(r"[^\w.+-]+", "-", name)[:60].strip("-.")
 
 
-def _halving(
-    experiment: str,
-    iters: int,
-    epochs: tuple[int, int],
-    space: str | Path | None,
-    options: Options,
-) -> Run:
-    smallest, largest = epochs
-    if smallest > largest:
-        raise SettingsError(
-            "--min-epochs is at most --max-epochs",
-            received=f"{smallest} and {largest}",
-            next_step="correct one of them",
-        )
-    settings = {
-        "base": {"epochs": largest},
-        "min_epochs": smallest,
-        "iters": iters,
-        "space": _space(space),
-    }
-    return run_study(experiment, settings, options)
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """End what is inside at the first Ctrl-C, and ignore others while it tidies up.
+
+    Else a second one would leave workers behind in a notebook's kernel, which lives on. This is
+    where Python's own handler is in place, which is put back. The command line has a handler of its
+    own, which is let alone; and in other threads than the main one no signal arrives.
+
+    Raises:
+        Interrupted: there was one.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    kept = ""
+    interrupted = False
+    signal.signal(signal.SIGINT, _first)
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted) as stop:
+        interrupted, kept = True, str(stop)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Outside, so that the error holds no frames: they would keep what they use open.
+    if interrupted:
+        raise Interrupted(kept or "interrupted; what is finished is kept, call again to continue")
 
 
-def _space(path: str | Path | None) -> dict[str, Any]:
-    from mnist_lab import space  # ConfigSpace takes a second to import
-
-    return space.to_dict(space.default_space() if path is None else space.read_space(Path(path)))
-
-
-def _sweep(
-    experiment: str, values: list[Any], base: dict[str, Any], repeats: int, options: Options
-) -> Run:
-    if not values or len(set(values)) < len(values):
-        raise SettingsError(
-            "a sweep has values, and each once",
-            received=values,
-            next_step="name each once; --repeats trains each several times",
-        )
-    for value in values:
-        check(TrainConfig, base | {VARIED[experiment]: value}, source="a sweep")
-    settings = {"base": base, "values": values, "repeats": repeats}
-    return run_study(experiment, settings, options)
+def _first(_: int, __: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab import __version__, findings
 from mnist_lab import data as datasets
@@ -15,15 +15,14 @@ from mnist_lab.analysis.search import SearchAxis, incumbents
 from mnist_lab.analysis.tested import WrongImage, confusion, wrong_images
 from mnist_lab.analysis.trials import best_trial, endings, summary, tally_of
 from mnist_lab.config import VARIED
-from mnist_lab.errors import DataError
+from mnist_lab.errors import DataError, RunDirError
 from mnist_lab.progress import Silent
 from mnist_lab.records import now
-from mnist_lab.rundir import RunDir, TestRepeat, TestResult
-from mnist_lab.study.proposing import proposed_values
+from mnist_lab.rundir import RunDir, RunInfo, TestRepeat, TestResult
 from mnist_lab.words import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.config import StudySettings
     from mnist_lab.plots import Caption
-    from mnist_lab.records import Trial
-    from mnist_lab.study.run import Run
+    from mnist_lab.records import DatasetInfo, Trial
 
 # Draws behind the figure of a search space: enough for a smooth histogram, half a second.
 N_DRAWS = 10_000
@@ -51,41 +49,33 @@ def write_records(run_dir: RunDir, settings: StudySettings, trials: list[Trial])
     return [run_dir.curves, run_dir.hpbandster]
 
 
-def write_results(run: Run, note: Callable[[str], None]) -> list[Path]:
+def write_results(
+    run_dir: RunDir, info: RunInfo, trials: list[Trial], note: Callable[[str], None]
+) -> list[Path]:
     """Write what the records mean, and name it; `note` is told what is not written."""
-    run_dir = RunDir(run.path)
-    if all(trial.ended is None for trial in run.trials):
+    if all(trial.ended is None for trial in trials):
         return []
-    run_dir.write_findings(findings.page(run.info, run.trials))
+    run_dir.write_findings(findings.page(info, trials))
     written = [run_dir.findings]
-    best = best_trial(run.trials)
-    if run.info.settings.space is not None and best is not None:
+    best = best_trial(trials)
+    if info.settings.space is not None and best is not None:
         run_dir.write_best(best.configuration)
         written.append(run_dir.best)
-    if run.info.settings.experiment == "test":
-        run_dir.write_test(test_result(run.trials))
+    if info.settings.experiment == "test":
+        run_dir.write_test(test_result(trials))
         written.append(run_dir.test)
-    return written + draw(run, note)
+    return written + draw(run_dir, info, trials, note)
 
 
-def draw(run: Run, note: Callable[[str], None] | None = None) -> list[Path]:
-    """Draw the figures of a run from its records alone.
-
-    The misclassified images are looked up in the run's data set, where it is on this machine.
-
-    Args:
-        run: the run.
-        note: is told which figure cannot be drawn.
-
-    Returns:
-        The files, a PNG and an SVG for each figure.
-    """
+def draw(
+    run_dir: RunDir, info: RunInfo, trials: list[Trial], note: Callable[[str], None] | None = None
+) -> list[Path]:
+    """Write the :func:`figures`, a PNG and an SVG for each, and name the files."""
     from mnist_lab import plots  # matplotlib, only to draw
 
-    run_dir = RunDir(run.path)
     return [
         run_dir.write_figure(name, suffix, content)
-        for name, figure in figures(run, note).items()
+        for name, figure in figures(run_dir, info, trials, note).items()
         for suffix, content in plots.save(figure).items()
     ]
 
@@ -139,6 +129,25 @@ def test_result(trials: list[Trial]) -> TestResult:
     )
 
 
+def proposed_values(space: dict[str, Any], trials: Iterable[Trial]) -> list[dict[str, Any]]:
+    """Each trial's hyperparameters that are active in the search space, given as its JSON.
+
+    Raises:
+        RunDirError: a trial is not of this space.
+    """
+    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
+
+    chosen = spaces.from_dict(space)
+    try:
+        return [spaces.active(chosen, dict(trial.configuration)) for trial in trials]
+    except ValueError as problem:
+        raise RunDirError(
+            "each trial of a search is of the search space in run.json",
+            received=problem,
+            next_step="restore the files, or give --fresh to set the run aside",
+        ) from None
+
+
 def sampled(space: ConfigurationSpace) -> list[SampledHyperparameter]:
     """The hyperparameters of a search space, with what it samples."""
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
@@ -152,18 +161,16 @@ def sampled(space: ConfigurationSpace) -> list[SampledHyperparameter]:
     ]
 
 
-def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Figure]:
-    """The figures of a run by name, drawn from its records.
+def figures(
+    run_dir: RunDir, info: RunInfo, trials: list[Trial], note: Callable[[str], None] | None = None
+) -> dict[str, Figure]:
+    """The figures of a run by name, drawn from its records; `note` is told which cannot be.
 
     The misclassified images are looked up in the run's data set, where it is on this machine.
-
-    Args:
-        run: the run.
-        note: is told which figure cannot be drawn.
     """
     from mnist_lab import plots  # matplotlib, only to draw
 
-    settings, trials, caption = run.info.settings, run.trials, _caption(run)
+    settings, caption = info.settings, _caption(info, trials)
     drawn: dict[str, Figure] = {}
     if settings.space is not None:
         from mnist_lab import space as spaces  # ConfigSpace takes a second to import
@@ -174,7 +181,7 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
             panels = bracket_panels(trials, settings.brackets)
             drawn["brackets"] = plots.brackets(panels, tally_of(trials), caption)
         # A run directory may come from a stranger.
-        space = sampled(spaces.check_space(settings.space, RunDir(run.path).run))
+        space = sampled(spaces.check_space(settings.space, run_dir.run))
         ranking = rank(trials, proposed_values(settings.space, trials))
         tally = tally_of(trials)
         drawn["learning_curves"] = plots.ranked_curves(ranking, tally, caption)
@@ -185,7 +192,7 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
         scores = [trial.test for trial in trials if trial.test is not None]
         numbers, wrong = confusion(scores), wrong_images(scores)
         drawn["confusion"] = plots.confusion(numbers, caption)
-        images = _test_images(run, wrong, note or Silent().note) if wrong else None
+        images = _test_images(run_dir, info.data, wrong, note or Silent().note) if wrong else None
         if images is not None:
             drawn[MISTAKES] = plots.mistakes(wrong, images, numbers, caption)
     else:
@@ -197,19 +204,19 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
 
 
 def _test_images(
-    run: Run, wrong: Sequence[WrongImage], note: Callable[[str], None]
+    run_dir: RunDir, data: DatasetInfo, wrong: Sequence[WrongImage], note: Callable[[str], None]
 ) -> NDArray[np.uint8] | None:
     """The test images of the run's data set, which no record holds; None where it is not here."""
-    places = [run.info.data.source, datasets.locate()]
+    places = [data.source, datasets.locate()]
     why = f"the run's data set is no longer at {places[0]}"
     for place in dict.fromkeys(place for place in places if place is not None):
         with suppress(DataError):
-            images = datasets.load(place, expect=run.info.data.digests).test.images
+            images = datasets.load(place, expect=data.digests).test.images
             if all(one.image < len(images) for one in wrong):
                 return images
             why = f"the records name images beyond the {len(images):,} of {place}"
-    has_it = RunDir(run.path).read_figure(MISTAKES, "svg") is not None
-    what = "digits" if run.info.data.noun == "digit" else "images"
+    has_it = run_dir.read_figure(MISTAKES, "svg") is not None
+    what = "digits" if data.noun == "digit" else "images"
     note(
         f"{'the' if has_it else 'no'} figure of the misclassified {what}"
         f"{' stays as it is' * has_it}: {why}; {datasets.DATA_VARIABLE} can say where it is now"
@@ -217,21 +224,19 @@ def _test_images(
     return None
 
 
-def _caption(run: Run) -> Caption:
+def _caption(info: RunInfo, trials: list[Trial]) -> Caption:
     from mnist_lab import plots  # matplotlib, only to draw
 
-    settings = run.info.settings
-    counted = (
-        f"{len(endings(run.trials))} trainings" if settings.space else f"n = {settings.repeats}"
-    )
+    settings = info.settings
+    counted = f"{len(endings(trials))} trainings" if settings.space else f"n = {settings.repeats}"
     return plots.Caption(
-        data_name=run.info.data.name,
-        notice=run.info.data.notice,
+        data_name=info.data.name,
+        notice=info.data.notice,
         n=counted,
-        date=run.info.started[:10],
+        date=info.started[:10],
         version=__version__,
-        noun=run.info.data.noun,
-        classes=run.info.data.class_names,
+        noun=info.data.noun,
+        classes=info.data.class_names,
         common=""
         if settings.space
         else describe(settings.base, without=VARIED.get(settings.experiment)),

@@ -9,37 +9,42 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from rich.console import Console
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.analysis.trials import n_ended
-from mnist_lab.commands import quoted
 from mnist_lab.config import describe_brackets
-from mnist_lab.errors import Interrupted, LabError, StudyError, Terminated, TimeLimit
+from mnist_lab.errors import Interrupted, LabError, SettingsError, StudyError, Terminated, TimeLimit
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
 from mnist_lab.progress import LiveTable, Silent, Watcher
 from mnist_lab.records import EpochDone, fold, now, timestamp
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
-from mnist_lab.study.folders import Folder
-from mnist_lab.study.interrupts import interruptible
-from mnist_lab.study.options import check_batch_sizes, images_per_epoch, places_for, settings_of
-from mnist_lab.study.proposing import plan, promotions, proposals_of
-from mnist_lab.study.results import write_records, write_results
-from mnist_lab.study.run import Run, halted, load_run, typed
-from mnist_lab.words import counted
+from mnist_lab.rundir.choosing import Folder
+from mnist_lab.study import results
+from mnist_lab.study.run import (
+    Run,
+    halted,
+    images_per_epoch,
+    load_run,
+    plan,
+    promotions,
+    proposals_of,
+    typed,
+)
+from mnist_lab.study.workers import places_for
+from mnist_lab.words import counted, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mnist_lab.config import StudySettings
+    from mnist_lab.config import Device, Precision, StudySettings
     from mnist_lab.engine import Place
     from mnist_lab.records import DatasetInfo, Event, Trial
+    from mnist_lab.rundir.choosing import Chosen
     from mnist_lab.rundir.lock import Held
-    from mnist_lab.study.folders import Chosen
-    from mnist_lab.study.options import Options
 
 # What worker processes train with; the engine's own tests name another.
 TRAINER = "mnist_lab.training:open_trainer"
@@ -47,15 +52,56 @@ TRAINER = "mnist_lab.training:open_trainer"
 DRAWING = "mnist_lab.plots"
 
 
-def run_study(
-    experiment: str, values: dict[str, Any], options: Options, *, origin: str = ""
-) -> Run:
+class Options(TypedDict, total=False):
+    """How and where a study runs; what is left out has the default named here.
+
+    Attributes:
+        out: the run directory: `results/<experiment>`, or where that is another run's, with
+            a number, such as `results/lr-sweep-2`.
+        data: a path, or `sample`: looked for as :func:`mnist_lab.data.load` says.
+        device: `cpu`, `gpu` or `auto`, the default: a GPU that TensorFlow sees, else the CPU.
+        workers: how many trainings at the same time on this machine. None: every GPU, or every
+            core that is free; with 0 it only coordinates those that join.
+        host: the address that workers of other machines reach this one at. None: loopback, for
+            this one alone.
+        threads_per_worker: threads of each training: 1. Other numbers round differently, so it is
+            part of the settings.
+        nice: let other people's work go first: False.
+        time_limit: stop after a duration such as `2h`: never.
+        until: stop at a time of day such as `18:00`: never.
+        precision: `float32`, `bfloat16` or `auto`: that of the run that is continued, else
+            bfloat16 on a processor that has it, else float32. `float32` by default.
+        seed: of the study, from which every trial's seed comes: 0.
+        fresh: set an older run aside and start anew, instead of continuing it: False.
+        retry_failed: train the failed trials of the run that goes on again: False.
+        dry_run: check everything and train nothing: False.
+        watch: who follows the study: a live table in a notebook, nobody elsewhere.
+    """
+
+    out: str | Path
+    data: str | None
+    device: Device
+    workers: int | None
+    host: str | None
+    threads_per_worker: int
+    nice: bool
+    time_limit: str | None
+    until: str | None
+    precision: Precision | Literal["auto"]
+    seed: int
+    fresh: bool
+    retry_failed: bool
+    dry_run: bool
+    watch: Watcher
+
+
+def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin: str = "") -> Run:
     """Begin, continue or just read the run that is asked for.
 
     Args:
-        experiment: its name on the command line.
-        values: the rest of :class:`~mnist_lab.config.StudySettings` that is the experiment's own.
-        options: the options.
+        settings: of the study.
+        n_gpus: how many GPUs it trains on; 0 is the CPU.
+        options: the options, checked.
         origin: names the folder, beside the experiment, where the usual one is another run's.
 
     Returns:
@@ -63,23 +109,12 @@ def run_study(
         records are those of earlier sessions.
 
     Raises:
-        SettingsError: the settings are invalid, or not those of the run that is there.
+        SettingsError: the settings are not those of the run that is there.
         DataError: the data set cannot be loaded, or is not that of the run that is there.
         RunDirError: the directory cannot be read or written, or another process writes it.
-        DeviceError: a GPU is asked for, and there is none.
         StudyError: every trial failed, or workers cannot start.
-        Interrupted: Ctrl-C, or a notebook's stop button; what is finished is kept.
     """
-    with interruptible():
-        return _run_study(experiment, values, options, origin)
-
-
-def _run_study(experiment: str, values: dict[str, Any], options: Options, origin: str) -> Run:
     deadline = deadline_of(options.get("time_limit"), options.get("until"))
-    out = Path(named) if (named := options.get("out")) else None
-    if out is not None:
-        RunDir(out).check_is_ours()  # before anything takes long
-    settings, n_gpus = settings_of(experiment, values, options)
     watch = options.get("watch") or _watcher_here()
     dry_run = options.get("dry_run", False)
     with ThreadPoolExecutor(1) as beside:
@@ -91,12 +126,13 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options, origin
         )
         data = datasets.load(options.get("data"), quiet=isinstance(watch, Silent))
     info = data.info
-    check_batch_sizes(settings, info)
+    _check_batch_sizes(settings, info)
+    name, out = settings.experiment, options.get("out")
     folder = Folder(
         settings,
         info.digests,
-        out=out,
-        names=[experiment, f"{experiment}-{origin}"] if origin else [experiment],
+        out=None if out is None else Path(out),
+        names=[name, f"{name}-{origin}"] if origin else [name],
         any_precision=options.get("precision") == "auto",
         fresh=options.get("fresh", False),
     )
@@ -108,7 +144,7 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options, origin
         session = _Session(run_dir, settings, info, held, retry_failed=retry)
         if session.is_over():
             run = load_run(run_dir.path)
-            files = write_records(run_dir, settings, run.trials)
+            files = results.write_records(run_dir, settings, run.trials)
             run = run._replace(files=tuple(files))
         else:
             places, remark = looked.result()
@@ -120,7 +156,9 @@ def _run_study(experiment: str, values: dict[str, Any], options: Options, origin
                 del data  # the workers have it
                 run = session.run(places, watch, shared=shared, host=host, deadline=deadline)
         held.check()
-        return run._replace(files=(*run.files, *write_results(run, watch.note)))
+        return run._replace(
+            files=(*run.files, *results.write_results(run_dir, run.info, run.trials, watch.note))
+        )
 
 
 @contextmanager
@@ -224,7 +262,7 @@ class _Session:
             trials = self._run_dir.read_trials()
             if state == "complete" and not any(trial.state == "complete" for trial in trials):
                 state = "failed"
-            files = write_records(self._run_dir, self._settings, trials)
+            files = results.write_records(self._run_dir, self._settings, trials)
             info = self._write_info(state)
         if state == "failed":
             raise StudyError(
@@ -372,3 +410,15 @@ def _new_info(settings: StudySettings, data: DatasetInfo) -> RunInfo:
         state="running",
         started=now(),
     )
+
+
+def _check_batch_sizes(settings: StudySettings, data: DatasetInfo) -> None:
+    """Refuse a batch that is larger than the training images."""
+    n_train = images_per_epoch(settings, data)
+    largest = max(config.batch_size for config in plan(settings))
+    if largest > n_train:
+        raise SettingsError(
+            f"the batch size is at most the number of training images, {n_train:,}",
+            received=largest,
+            next_step="give a smaller batch size",
+        )

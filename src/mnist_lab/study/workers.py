@@ -1,4 +1,4 @@
-"""Workers for a run that another process writes: on this machine, or on one of many."""
+"""The workers of a run: how many this machine takes, and those that join from others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from mnist_lab.config import as_text
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.progress import Silent
 from mnist_lab.rundir import RunDir
-from mnist_lab.study.options import MOST_WORKERS, TOO_MANY, places_for
 from mnist_lab.words import counted
 
 if TYPE_CHECKING:
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
     from mnist_lab.engine import Place
     from mnist_lab.engine.worker import Orders
     from mnist_lab.progress import Watcher
+
+# More than any machine has cores.
+MOST_WORKERS = 10_000
+# What `--nice` adds, as the command `nice` does.
+NICENESS = 10
 
 
 def join(
@@ -118,14 +122,53 @@ def _source(orders: Orders) -> str | None:
 
 
 def _places(orders: Orders, workers: int | None, *, nice: bool) -> tuple[list[Place], str]:
-    if workers is not None and not 1 <= workers <= MOST_WORKERS:
-        raise SettingsError(
-            "--workers is auto or at least 1 here" if workers < 1 else TOO_MANY,
-            received=workers,
-            next_step="leave it out",
-        )
+    check_workers(workers, 1, " here")
     on_gpu = orders.arguments["device"] == "gpu"
     n_gpus = machine.usable_gpus() if on_gpu else 0
     if on_gpu and n_gpus == 0:
         raise no_gpu()
     return places_for(workers, n_gpus, orders.n_threads, nice=nice)
+
+
+def check_workers(workers: int | None, least: int, here: str = "") -> None:
+    """Refuse a number of workers that no machine has.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if workers is not None and not least <= workers <= MOST_WORKERS:
+        rule = f"auto or at least {least}{here}" if workers < least else f"at most {MOST_WORKERS:,}"
+        raise SettingsError(f"--workers is {rule}", received=workers, next_step="leave it out")
+
+
+def places_for(
+    workers: int | None, n_gpus: int, n_threads: int, *, nice: bool
+) -> tuple[list[Place], str]:
+    """One worker per GPU; else one per free core, each with one thread, as the network is small.
+
+    Args:
+        workers: how many are asked for; None: as many as there are GPUs or free cores.
+        n_gpus: that are used, 0 for the CPU.
+        n_threads: of each worker.
+        nice: let other work go first.
+
+    Returns:
+        The places, and a line that says why `auto` made them fewer than this machine's cores,
+        empty where it did not.
+
+    Raises:
+        StudyError: so many workers cannot train on this machine.
+    """
+    from mnist_lab.engine import Place  # HpBandSter, only to train
+
+    place, why_fewer = Place(niceness=NICENESS if nice else 0), ""
+    if workers is None and n_gpus:
+        workers = n_gpus
+    elif workers is None:
+        workers, why_fewer = machine.suggested_workers(n_threads)
+        why_fewer = why_fewer and f"--workers auto starts {workers}: {why_fewer}"
+    for obstacle in machine.obstacles(workers):
+        raise obstacle
+    if n_gpus:
+        return [place._replace(gpu=number % n_gpus) for number in range(workers)], ""
+    return [place] * workers, why_fewer

@@ -1,0 +1,150 @@
+"""The table of experiments: what each one varies, its defaults, and the words about it.
+
+`--help` reads it, so it imports nothing heavy. A default stands here alone: the functions
+of :mod:`mnist_lab.study`, the command line's options and a settings file's keys come from it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+# The exercise sheet's network and training; what has no default must be given.
+BASE: dict[str, Any] = {
+    "learning_rate": 0.1,
+    "batch_size": 128,
+    "num_filters": 16,
+    "filter_size": 3,
+    "momentum": 0.0,
+    "dropout": 0.0,
+    "weight_decay": 0.0,
+    "epochs": 12,
+}
+REQUIRED = ...
+
+
+class Experiment(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        question: at the head of a report.
+        help: of the command, with examples.
+        defaults: its own options in the order of the help, with underscores; :data:`REQUIRED`
+            for those that must be given.
+        varies: the hyperparameter of a sweep; its values are in the defaults.
+        words: of options that mean something else than in the other experiments.
+        next: the words of the command that follows where no search was made yet.
+    """
+
+    question: str
+    help: str
+    defaults: dict[str, Any]
+    varies: str | None = None
+    words: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+    next: str = "random-search --iters 50"
+
+
+_HALVING = {"iters": REQUIRED, "min_epochs": 2, "max_epochs": 18, "space": None}
+_BRACKETS = {"iters": "Brackets; a later call may raise it."}
+
+EXPERIMENTS = {
+    "lr-sweep": Experiment(
+        "Which learning rate?",
+        """Train with several learning rates and compare.
+
+        \b
+        mnist-lab lr-sweep
+        mnist-lab lr-sweep --values 0.1,0.03 --repeats 5
+        mnist-lab lr-sweep --data sample --epochs 2     a look at what it does
+        """,
+        {"values": (0.1, 0.01, 0.001, 0.0001), "epochs": 12, "repeats": 1},
+        varies="learning_rate",
+        words={"values": "Learning rates."},
+        next="filter-sweep",
+    ),
+    "filter-sweep": Experiment(
+        "Which filter size, and what does it cost?",
+        """Train with several filter sizes and compare error and time.
+
+        \b
+        mnist-lab filter-sweep
+        mnist-lab filter-sweep --values 3,5 --repeats 5
+        mnist-lab filter-sweep --learning-rate 0.001 --out results/filter-sweep-0.001
+        """,
+        {
+            "values": (1, 3, 5, 7),
+            "learning_rate": BASE["learning_rate"],
+            "epochs": 12,
+            "repeats": 1,
+        },
+        varies="filter_size",
+        words={"values": "Filter sizes."},
+    ),
+    "random-search": Experiment(
+        "Which configuration of the search space?",
+        """Train configurations drawn at random from a search space.
+
+        \b
+        mnist-lab random-search --iters 50
+        mnist-lab random-search --iters 80              continues the 50
+        mnist-lab random-search --iters 50 --space configs/wide-space.json
+        """,
+        {"iters": REQUIRED, "epochs": 6, "space": None},
+    ),
+    "hyperband": Experiment(
+        "Which configuration of the search space, if only the best train for long?",
+        """Train many configurations shortly, and only the best for long.
+
+        \b
+        mnist-lab hyperband --iters 7
+        mnist-lab hyperband --iters 7 --dry-run         what it would train
+
+        An iteration is a bracket: of 9 configurations trained for 2 epochs the best 3 go on to 6,
+        and the best of those to 18; a trial that goes on continues from its checkpoint. The next
+        brackets start with 3 at 6 epochs, then with 3 at 18, then with 9 at 2 again. So --iters 3
+        makes 15 configurations, 20 trainings and 126 epochs; --dry-run tells the numbers of others.
+        """,
+        _HALVING,
+        words=_BRACKETS,
+    ),
+    "bohb": Experiment(
+        "Which configuration of the search space, if a model proposes and only the best train "
+        "for long?",
+        """Hyperband, with configurations proposed by a model of the results.
+
+        \b
+        mnist-lab bohb --iters 7
+        mnist-lab bohb --iters 7 --space configs/wide-space.json
+
+        The brackets are those of `mnist-lab hyperband`. A third of the configurations stay random,
+        and all of them until 10 results of one budget are known (with four hyperparameters).
+        """,
+        _HALVING,
+        words=_BRACKETS,
+    ),
+    "test": Experiment(
+        "How good is this configuration on images that no decision has seen?",
+        """Retrain a configuration and score the test images, once per repeat.
+
+        \b
+        mnist-lab test --config results/random-search/best.json
+        mnist-lab test --config best.json --epochs 20 --repeats 10
+        """,
+        {"config": REQUIRED, "epochs": None, "fit_on": "train+valid", "repeats": 1},
+        words={"epochs": "Epochs of each training. [default: the configuration's]"},
+    ),
+    "train": Experiment(
+        "How well does this configuration train?",
+        """Train one configuration and keep the model.
+
+        \b
+        mnist-lab train
+        mnist-lab train --learning-rate 0.05 --momentum 0.9 --epochs 20
+        """,
+        BASE,
+    ),
+}
+
+
+def function_name(experiment: str) -> str:
+    """The experiment's function in a notebook: `lr_sweep` of `lr-sweep`."""
+    return experiment.replace("-", "_")
