@@ -75,7 +75,7 @@ class Screen:
             n_workers=n_workers,
             deadline=deadline,
         )
-        self.watcher.begin(title, self._forecast, trials)
+        self.watcher.begin(title, self._forecast)
 
     def shows(self, *events: Event, after_s: float = 0.0) -> str:
         """What is added to the screen by these events, so many seconds before each."""
@@ -222,7 +222,7 @@ def test_best_of_several_budgets(clock: Clock) -> None:
     assert "best 3.00 %" in screen.shows(started(1, attempt=2, from_epoch=3))
     longer: list[Event] = [epoch_done(1, 4, 0.05), finished(1, budget=4), *whole_trial(2, 0.02)]
     assert "best 5.00 %" in screen.shows(*longer)
-    lost: list[Event] = [proposed(3, epochs=9), started(3), epoch_done(3, 9, 0.01)]
+    lost: list[Event] = [proposed(3, epochs=9), started(3), epoch_done(3, 1, 0.01)]
     shown = screen.shows(*lost, finished(3, diverged=True))
     screen.watcher.end()
     assert "best 5.00 %" in shown
@@ -344,7 +344,7 @@ def test_two_workers_halve_the_time_left(clock: Clock) -> None:
 def test_silence() -> None:
     """The watcher that shows nothing takes everything."""
     watcher = Silent()
-    watcher.begin("a sweep", Forecast([], n_images=1, n_workers=1), [])
+    watcher.begin("a sweep", Forecast([], n_images=1, n_workers=1))
     watcher.note("a note")
     for event in whole_trial():
         watcher.update(event)

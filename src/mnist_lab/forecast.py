@@ -11,6 +11,7 @@ import math
 import re
 import threading
 import time
+from collections import Counter
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -19,10 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mnist_lab.errors import SettingsError
-from mnist_lab.records import EpochDone, Event, Promoted, Proposed, Started
+from mnist_lab.records import EpochDone, Event, Failed, Finished, Started, Trials
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -170,16 +171,11 @@ class CostModel:
         return np.array([first / 1e9, second / 1e9, activations / 1e9, n / 1e5, steps / 1e3])
 
 
-class _Training(NamedTuple):
-    """A trial in progress: what is left after its last epoch, and when that ended."""
-
-    config: TrainConfig
-    n_left: int
-    since: float
-
-
 class Forecast:
     """Follows a study's events and tells how long the rest takes; safe to use from several threads.
+
+    `trials` are as they stand now; `since` tells of each that a worker trains when it last told
+    something, by the monotonic clock.
 
     Args:
         planned: the configurations of all trials, in the order they are handed out.
@@ -193,7 +189,7 @@ class Forecast:
     def __init__(
         self,
         planned: Sequence[TrainConfig],
-        trials: Sequence[Trial] = (),
+        trials: Iterable[Trial] = (),
         *,
         promotions: Sequence[TrainConfig] = (),
         n_images: int,
@@ -207,51 +203,24 @@ class Forecast:
         self._costs = CostModel(n_images)
         self._n_workers = n_workers
         self._knows_speed = False
-        # By trial: those that nobody trains now, with their epochs left, and those in progress.
-        self._waiting = {number: (one, one.epochs) for number, one in enumerate(planned, 1)}
-        # Stand-ins have negative numbers until it is known whose places they hold.
-        self._waiting |= {-number: (one, one.epochs) for number, one in enumerate(promotions, 1)}
-        self._running: dict[int, _Training] = {}
-        self._configs = dict(enumerate(planned, 1))
-        for trial in trials:
-            self._configs[trial.trial] = trial.configuration
+        self._planned, self._promotions = planned, promotions
+        self.trials = Trials(known=trials)
+        self.since: dict[int, float] = {}
+        for trial in self.trials:
             for epoch in trial.epochs:
                 self._learn(trial.configuration, epoch.duration_s)
-            budgets = [rung.budget for rung in trial.rungs]
-            if trial.ended is None:
-                budgets.append(trial.configuration.epochs)
-            for before, after in pairwise(budgets):
-                self._drop_stand_in(after - before)
-            if trial.ended is not None:
-                self._waiting.pop(trial.trial, None)
-            else:
-                n_left = trial.configuration.epochs - len(trial.epochs)
-                self._waiting[trial.trial] = (trial.configuration, n_left)
 
     def update(self, event: Event) -> None:
         """Follow one event."""
         with self._lock:
-            number = event.trial
-            if isinstance(event, Proposed):
-                self._configs[number] = event.configuration
-                self._waiting[number] = (event.configuration, event.configuration.epochs)
-                return
-            self._waiting.pop(number, None)
-            config = self._configs[number]
-            if isinstance(event, Promoted):
-                added = event.budget - config.epochs
-                self._drop_stand_in(added)
-                self._configs[number] = config.model_copy(update={"epochs": event.budget})
-                self._waiting[number] = (config, added)
-            elif isinstance(event, Started):
-                n_left = config.epochs - event.from_epoch
-                self._running[number] = _Training(config, n_left, time.monotonic())
-            elif isinstance(event, EpochDone):
+            self.trials.apply(event)
+            if isinstance(event, EpochDone):
+                config = self.trials.numbered(event.trial).configuration
                 self._learn(config, event.epoch.duration_s)
-                n_left = config.epochs - event.epoch.epoch
-                self._running[number] = _Training(config, n_left, time.monotonic())
-            else:
-                self._running.pop(number, None)
+            if isinstance(event, Started | EpochDone):
+                self.since[event.trial] = time.monotonic()
+            elif isinstance(event, Finished | Failed):
+                self.since.pop(event.trial, None)
 
     def patience_s(self, config: TrainConfig) -> float:
         """How long a worker may be silent before it counts as stuck: seconds, at least 300."""
@@ -275,13 +244,6 @@ class Forecast:
         many = f"{n_all - n_late} of {n_all}" if n_late else f"all {n_all}"
         return f"{many} {self.noun} will fit before {self.deadline.words()}"
 
-    def _drop_stand_in(self, n_epochs: int) -> None:
-        """Somebody is known to be promoted by so many epochs."""
-        for number, (_, added) in self._waiting.items():
-            if number < 0 and added == n_epochs:
-                del self._waiting[number]
-                return
-
     def _learn(self, config: TrainConfig, seconds: float) -> None:
         if seconds > 0:
             self._costs.learn(config, seconds)
@@ -289,15 +251,32 @@ class Forecast:
 
     def _ends(self, now: float) -> list[float]:
         """When each trial that is left will end."""
-        free = [now] * max(self._n_workers - len(self._running), 0)
         ends = []
-        for config, n_left, since in self._running.values():
-            end = max(since + n_left * self._costs.epoch_s(config), now)
-            ends.append(end)
-            free.append(end)
+        for number, since in self.since.items():
+            trial = self.trials.numbered(number)
+            n_left = trial.configuration.epochs - len(trial.epochs)
+            ends.append(max(since + n_left * self._costs.epoch_s(trial.configuration), now))
+        free = [*ends, *[now] * (self._n_workers - len(ends))]
         heapq.heapify(free)
-        for config, n_left in self._waiting.values():
+        for config, n_left in self._waiting():
             seconds = n_left * self._costs.epoch_s(config) + SECONDS_TO_COMPILE
             start = heapq.heapreplace(free, free[0] + seconds)
             ends.append(start + seconds)
         return ends
+
+    def _waiting(self) -> Iterator[tuple[TrainConfig, int]]:
+        """What nobody trains yet, with its epochs left."""
+        promoted: Counter[int] = Counter()
+        for trial in self.trials:
+            config = trial.configuration
+            if trial.ended is None and trial.trial not in self.since:
+                yield config, config.epochs - len(trial.epochs)
+            budgets = dict.fromkeys([*(rung.budget for rung in trial.rungs), config.epochs])
+            promoted.update(after - before for before, after in pairwise(budgets))
+        for config in self._planned[len(self.trials) :]:
+            yield config, config.epochs
+        for config in self._promotions:
+            # A stand-in holds the place of one that is not known yet.
+            promoted[config.epochs] -= 1
+            if promoted[config.epochs] < 0:
+                yield config, config.epochs

@@ -4,22 +4,20 @@ Units: errors are fractions between 0 and 1 (error = 1 - accuracy), losses are m
 cross-entropies in nats per image, times ending in `_s` are seconds, other times are RFC 3339 in
 UTC. No record holds NaN: a number that does not exist is null, and the trial's `reason` says why.
 
-The journal is a sequence of events; :func:`fold` turns them into trials, and everything that is
-shown or written elsewhere is made from those trials.
+The journal is a sequence of events; :class:`Trials` follows them, and everything that is shown or
+written elsewhere is made from its trials.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, overload
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from mnist_lab.config import MOST_EPOCHS, Epochs, Frozen, Seed, Text, TrainConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # 1: the first version.
 # 2: the journal's lines are chained, a checkpoint's checksum covers its head, run.json has `id` and
@@ -287,40 +285,100 @@ class Trial(Frozen):
         return self.epochs[-1].valid_error if self.epochs else None
 
 
-def fold(events: Iterable[Event]) -> list[Trial]:
-    """The trials that a journal's events describe, in the order of their proposal.
+class Trials(Sequence[Trial]):
+    """The trials that events describe, in the order of their proposal: a run's one live state.
+
+    One thread applies events; others may read meanwhile.
+
+    Args:
+        events: those so far.
+        known: trials as they stood before these events.
 
     Raises:
-        ValueError: an event does not follow from those before it: its trial was never proposed,
-            was proposed before, or lacks the epoch before this one.
+        ValueError: as :meth:`apply`.
     """
-    trials: dict[int, Trial] = {}
-    for event in events:
-        if isinstance(event, Proposed) == (event.trial in trials):
+
+    def __init__(self, events: Iterable[Event] = (), known: Iterable[Trial] = ()) -> None:
+        self._trials = list(known)
+        self._places = {trial.trial: place for place, trial in enumerate(self._trials)}
+        # A tuple that grows with each epoch would be copied each time.
+        self._epochs = [list(trial.epochs) for trial in self._trials]
+        for event in events:
+            self.apply(event)
+
+    def __len__(self) -> int:
+        """How many were proposed."""
+        return len(self._trials)
+
+    @overload
+    def __getitem__(self, place: int) -> Trial: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Trial]: ...
+    def __getitem__(self, place: int | slice) -> Trial | list[Trial]:
+        """As it stands now, by its place, from 0."""
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        trial, epochs = self._trials[place], self._epochs[place]
+        if len(trial.epochs) == len(epochs):
+            return trial
+        return trial.model_copy(update={"epochs": tuple(epochs)})
+
+    def numbered(self, number: int) -> Trial:
+        """The trial with this number; there must be one."""
+        return self[self._places[number]]
+
+    def apply(self, event: Event) -> None:
+        """Follow one event.
+
+        Raises:
+            ValueError: it does not follow from those before it: its trial was never proposed, was
+                proposed before, or lacks the epoch before this one.
+        """
+        if isinstance(event, Proposed) == (event.trial in self._places):
             times = "twice" if isinstance(event, Proposed) else "not at all"
             raise ValueError(f"trial {event.trial} is proposed {times}")
         if isinstance(event, Proposed):
-            trials[event.trial] = Trial(
-                **event.model_dump(exclude={"event", "time", "configuration"}),
-                configuration=event.configuration,
-                state="waiting",
-                diverged=False,
-                reason=None,
-                started=None,
-                ended=None,
-                worker=None,
-                epochs=(),
-                rungs=(),
-                test=None,
-            )
-        else:
-            trial = trials[event.trial]
-            trials[event.trial] = trial.model_copy(update=_change(trial, event))
-    return list(trials.values())
+            self._places[event.trial] = len(self._trials)
+            self._epochs.append([])
+            self._trials.append(_new(event))
+            return
+        place = self._places[event.trial]
+        if isinstance(event, EpochDone):
+            n_before = len(self._epochs[place])
+            if event.epoch.epoch != n_before + 1:
+                raise ValueError(
+                    f"trial {event.trial} has epoch {event.epoch.epoch} after {n_before}"
+                )
+            self._epochs[place].append(event.epoch)
+            return
+        trial = self[place]
+        trial = trial.model_copy(update=_change(trial, event))
+        self._trials[place], self._epochs[place] = trial, list(trial.epochs)
+
+
+def fold(events: Iterable[Event]) -> list[Trial]:
+    """The trials that a whole journal's events describe; raises as :meth:`Trials.apply`."""
+    return list(Trials(events))
+
+
+def _new(event: Proposed) -> Trial:
+    return Trial(
+        **event.model_dump(exclude={"event", "time", "configuration"}),
+        configuration=event.configuration,
+        state="waiting",
+        diverged=False,
+        reason=None,
+        started=None,
+        ended=None,
+        worker=None,
+        epochs=(),
+        rungs=(),
+        test=None,
+    )
 
 
 def _change(
-    trial: Trial, event: Promoted | Started | EpochDone | Finished | Failed | Retried
+    trial: Trial, event: Promoted | Started | Finished | Failed | Retried
 ) -> dict[str, Any]:
     if isinstance(event, Promoted):
         configuration = trial.configuration.model_copy(update={"epochs": event.budget})
@@ -330,11 +388,6 @@ def _change(
         kept = trial.epochs[: event.from_epoch]
         started = event.time if trial.started is None or not kept else trial.started
         return {"state": "running", "worker": event.worker, "epochs": kept, "started": started}
-    if isinstance(event, EpochDone):
-        n_before = len(trial.epochs)
-        if event.epoch.epoch != n_before + 1:
-            raise ValueError(f"trial {trial.trial} has epoch {event.epoch.epoch} after {n_before}")
-        return {"epochs": (*trial.epochs, event.epoch)}
     if isinstance(event, Retried):
         return {"state": "waiting", "reason": None, "ended": None}
     end = {"ended": event.time, "reason": event.reason}

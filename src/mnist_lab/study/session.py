@@ -331,7 +331,7 @@ class _Session:
 
         if self._settings.brackets:
             watch.note(describe_brackets(self._settings.brackets))
-        watch.begin(self._title(trials), forecast, trials)
+        watch.begin(self._title(trials), forecast)
         try:
             run_trials(
                 proposals=proposals_of(self._settings, history),
