@@ -39,10 +39,10 @@ LAYERS = [
     "space",
     "engine",
     "analysis",
+    "views",
     "findings",
     "plots",
     "report",
-    "tables",
     "export",
     "notebook",
     "forecast",
@@ -52,7 +52,7 @@ LAYERS = [
 ]
 # What trains, and what shows what was trained: neither imports the other.
 TRAINING = {"data", "model", "training", "space", "engine"}
-SHOWING = {"analysis", "findings", "plots", "report", "tables", "export", "notebook", "progress"}
+SHOWING = {"analysis", "findings", "plots", "report", "views", "export", "notebook", "progress"}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Proposed, Started
-from mnist_lab.words import describe, percent
+from mnist_lab.views import last_error
+from mnist_lab.words import describe, duration, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,15 +61,6 @@ class Silent:
 
     def end(self) -> None:
         """Nothing to show."""
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them: `48 s`, `3 min 20 s`, `2 h 05 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 @dataclass
@@ -313,13 +305,3 @@ def _silent_when_lost(console: Console) -> Iterator[None]:
         yield
     except OSError:
         console.quiet = True
-
-
-def last_error(epochs: Sequence[Epoch]) -> str:
-    """The last epoch's validation error, or its training error where nothing validates."""
-    if not epochs:
-        return "–"
-    last = epochs[-1]
-    if last.valid_error is None:
-        return f"training error {percent(last.train_error)}"
-    return f"validation error {percent(last.valid_error)}"

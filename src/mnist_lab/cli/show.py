@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_lab.analysis.tested import confusion
+from mnist_lab import views
 from mnist_lab.analysis.trials import (
     endings,
     n_epochs_left,
     n_planned,
-    outcome_of,
     seconds_per_epoch,
     summary,
     tally_of,
@@ -24,9 +23,8 @@ from mnist_lab.cli.following import next_command
 from mnist_lab.commands import command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
-from mnist_lab.progress import duration, last_error
 from mnist_lab.rundir import RunDir, RunInfo
-from mnist_lab.words import between, counted, describe, percent
+from mnist_lab.words import counted, describe, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,14 +33,10 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    from mnist_lab.analysis.trials import SummaryRow
     from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
     from mnist_lab.study import Run
-
-# A search is shown by its best; all of it is in curves.json.
-MOST_ROWS = 10
 
 
 class _Console(Console):
@@ -192,18 +186,8 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     )
     for note in info.data.notes:
         say(f"note: {note}", markup=False)
-    best = _best(info, trials)
-    result = confusion([trial.test for trial in trials if trial.test is not None])
-    if result.error is not None and result.interval is not None:
-        n, mean, sd, *_ = result.error
-        of = f"95 % interval {between(result.interval)}, n = {n}"
-        say(f"test error: {percent(mean, sd)} ({of})", markup=False)
-    elif best is not None and best.error is not None:  # the other findings take a second
-        say(
-            f"best: {describe(best.configuration)}, validation error "
-            f"{percent(best.error.mean, best.error.sd)} (n = {best.error.n})",
-            markup=False,
-        )
+    for line in views.best_in_words(info, trials):
+        say(line, markup=False)
     if run_dir.findings.exists():
         say(f"findings: {run_dir.findings}", markup=False)
     if writer is not None:
@@ -306,7 +290,7 @@ def _yes_no(value: object) -> str:
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     """The run as one JSON object."""
-    best = _best(info, trials)
+    best, is_test = views.best(info, trials), info.settings.experiment == "test"
     states = [trial.state for trial in trials]
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
@@ -328,15 +312,15 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "unfinished": [
             {
                 "trial": trial.trial,
-                "state": _state(info, trial),
+                "state": views.state(info, trial),
                 "configuration": trial.configuration.model_dump(mode="json"),
                 "epochs": len(trial.epochs),
                 "train_error": trial.epochs[-1].train_error if trial.epochs else None,
                 "valid_error": trial.valid_error,
                 "epoch_s": seconds_per_epoch(trial),
-                "left_s": _trial_left_s(info, trial),
+                "left_s": views.seconds_left(info, trial),
             }
-            for trial in _unfinished(info, trials)
+            for trial in views.unfinished(info, trials)
         ],
         "configurations": [
             {
@@ -349,74 +333,47 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
             for row in summary(trials, VARIED.get(info.settings.experiment))
         ],
         "best": None
-        if best is None or best.error is None
+        if best is None or is_test
         else {
             "valid_error": best.error.mean,
             "valid_error_sd": best.error.sd,
             "n": best.error.n,
             "configuration": best.configuration.model_dump(mode="json"),
         },
-        "test": _test(trials),
-    }
-
-
-def _test(trials: list[Trial]) -> dict[str, Any] | None:
-    scores = [trial.test for trial in trials if trial.test is not None]
-    result = confusion(scores)
-    if result.error is None or result.interval is None:
-        return None
-    return {
-        "test_error": result.error.mean,
-        "test_error_sd": result.error.sd,
-        "n": result.error.n,
-        "interval_95": list(result.interval),
-        "repeats": list(result.errors),
+        "test": None
+        if best is None or not is_test
+        else {
+            "test_error": best.error.mean,
+            "test_error_sd": best.error.sd,
+            "n": best.error.n,
+            "interval_95": best.interval,
+            "repeats": [trial.test.test_error for trial in trials if trial.test],
+        },
     }
 
 
 def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
     """The table of the results, and one of what is begun and not finished, if anything is."""
-    say(_table(info, trials))
-    unfinished = _unfinished(info, trials)
-    if not unfinished:
-        return
-    table = Table("trial", "configuration", "state", title_justify="left", title="not finished")
-    for name in ("epoch", "error", "s/epoch", "time left"):
-        table.add_column(name, justify="right")
-    for trial in unfinished:
-        speed, left_s = seconds_per_epoch(trial), _trial_left_s(info, trial)
-        table.add_row(
-            str(trial.trial),
-            describe(trial.configuration),
-            _state(info, trial),
-            f"{len(trial.epochs)}/{trial.configuration.epochs}",
-            last_error(trial.epochs),
-            "–" if speed is None else f"{speed:.2f}",
-            "–" if left_s is None else duration(left_s),
-        )
-    say(table)
+    say(_drawn(views.summary_table(info, trials)))
+    unfinished = views.unfinished_table(info, trials)
+    if unfinished.rows:
+        say(_drawn(unfinished))
 
 
-def _unfinished(info: RunInfo, trials: list[Trial]) -> list[Trial]:
-    """The trials that are trained now, and those that were for a part of their epochs."""
-    return [
-        trial
-        for trial in trials
-        if trial.ended is None and (trial.epochs or _state(info, trial) == "running")
-    ]
-
-
-def _state(info: RunInfo, trial: Trial) -> str:
-    """`running` or `waiting`, for a worker; `stopped` in a run that nobody trains."""
-    return trial.state if info.state == "running" else "stopped"
-
-
-def _trial_left_s(info: RunInfo, trial: Trial) -> float | None:
-    """About how long a running trial still takes, by its own epochs; None before the first."""
-    speed = seconds_per_epoch(trial)
-    if speed is None or _state(info, trial) != "running":
-        return None
-    return round(speed * (trial.configuration.epochs - len(trial.epochs)), 3)
+def _drawn(table: views.Table) -> Table:
+    """A table for the terminal: numbers are on the right."""
+    drawn = Table(
+        title=table.title or None,
+        caption=table.caption or None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for index, head in enumerate(table.heads):
+        is_number = any(row[index].value is not None for row in table.rows)
+        drawn.add_column(head, justify="right" if is_number else "left")
+    for row in table.rows:
+        drawn.add_row(*(escape(cell.text) for cell in row))
+    return drawn
 
 
 def _seconds_left(path: Path, info: RunInfo, trials: list[Trial]) -> float | None:
@@ -426,73 +383,6 @@ def _seconds_left(path: Path, info: RunInfo, trials: list[Trial]) -> float | Non
 
     left_s = seconds_left(Run(path, info, trials))
     return None if left_s is None else round(left_s, 3)
-
-
-def _table(info: RunInfo, trials: list[Trial]) -> Table:
-    if info.settings.experiment == "test":
-        return _test_table(info, trials)
-    rows = summary(trials, VARIED.get(info.settings.experiment))
-    shown = rows
-    if info.settings.space is not None:
-        shown = sorted(rows, key=_place)[:MOST_ROWS]
-    table = Table(caption_justify="left")
-    table.add_column("configuration")
-    for name in ("n", "validation error", "s/epoch"):
-        table.add_column(name, justify="right")
-    table.add_column("notes")
-    for row in shown:
-        speed = row.seconds_per_epoch
-        table.add_row(
-            describe(row.configuration),
-            str(len(row.errors)),
-            "–" if row.error is None else percent(row.error.mean, row.error.sd),
-            "–" if speed is None else f"{speed:.2f}",
-            _notes(row, is_running=info.state == "running"),
-        )
-    if len(shown) < len(rows):
-        table.caption = f"the best {len(shown)} of {len(rows)}; all are in curves.json"
-    return table
-
-
-def _best(info: RunInfo, trials: list[Trial]) -> SummaryRow | None:
-    """The row with the lowest error so far; of a sweep with repeats, the lowest mean."""
-    rows = summary(trials, VARIED.get(info.settings.experiment))
-    return min((row for row in rows if row.error), key=_place, default=None)
-
-
-def _place(row: SummaryRow) -> tuple[int, float]:
-    """Sorts the best to the front: only what was trained equally long can be compared."""
-    return -row.configuration.epochs, row.error.mean if row.error else 1.0
-
-
-def _test_table(info: RunInfo, trials: list[Trial]) -> Table:
-    table = Table("repeat", "seed", "test error", "95 % interval", "s/epoch")
-    for trial in trials:
-        speed = seconds_per_epoch(trial)
-        result = confusion([trial.test] if trial.test else [])
-        low, high = result.interval or (None, None)
-        table.add_row(
-            str(trial.repeat),
-            str(trial.seed),
-            _fate(info, trial) if result.error is None else percent(result.error.mean),
-            "–" if low is None or high is None else f"{percent(low)} to {percent(high)}",
-            "–" if speed is None else f"{speed:.2f}",
-        )
-    return table
-
-
-def _fate(info: RunInfo, trial: Trial) -> str:
-    outcome = outcome_of(trial)
-    return _state(info, trial) if outcome == "unfinished" else outcome
-
-
-def _notes(row: SummaryRow, *, is_running: bool) -> str:
-    counts = row.tally._asdict()
-    if is_running:
-        counts["running"] = row.n_running
-        counts["waiting"] = counts.pop("unfinished") - row.n_running
-    words = [f"{n} {outcome}" for outcome, n in counts.items() if n and outcome != "complete"]
-    return ", ".join(words)
 
 
 def _found(run: Run) -> list[Finding]:

@@ -1,6 +1,6 @@
 """Two tables as CSV (RFC 4180, UTF-8): `trials.csv` and `epochs.csv`.
 
-Their columns are those of :mod:`mnist_lab.tables`; what was not measured is an empty cell.
+Their columns are those of :mod:`mnist_lab.views`; what was not measured is an empty cell.
 """
 
 from __future__ import annotations
@@ -9,27 +9,22 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab import tables
+from mnist_lab.views import Sheet, epoch_sheet, trial_sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from mnist_lab.records import Trial
 
 
 def files(trials: Sequence[Trial]) -> dict[str, bytes]:
     """Both tables, with their header lines, however few the rows."""
-    return {
-        "trials.csv": _sheet(tables.TrialRow._fields, tables.trial_rows(trials)),
-        "epochs.csv": _sheet(tables.EpochRow._fields, tables.epoch_rows(trials)),
-    }
+    return {"trials.csv": _csv(trial_sheet(trials)), "epochs.csv": _csv(epoch_sheet(trials))}
 
 
-def _sheet(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+def _csv(sheet: Sheet) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_cell(value) for value in row] for row in rows)
+    csv.writer(text).writerows([sheet.columns, *(map(_cell, row) for row in sheet.rows)])
     return text.getvalue().encode()
 
 
