@@ -74,7 +74,7 @@ OWNERS = {
 # Names of files that are not a run's, and why they are composed elsewhere.
 OTHER_FILES = {
     ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
-    ("export.course", ".json"),  # the course's own names
+    ("export", ".json"),  # the course's own names
     ("report.page", "page.html"),  # the package's own
 }
 

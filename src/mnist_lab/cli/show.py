@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
     from rich.segment import Segment
 
+    from mnist_lab.analysis.trials import Spread
     from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
@@ -87,20 +89,20 @@ def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
 
 
 def _print_outcome(run: Run, *, no_color: bool) -> None:
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     if run.n_before:
         planned = n_planned(run.info.settings, run.trials)
-        say(f"{run.n_before} of {planned} trials were done before", markup=False)
+        say(f"{run.n_before} of {planned} trials were done before")
     _say_tables(say, run.info, run.trials)
     for note in run.info.data.notes:
-        say(f"note: {note}", markup=False)
+        say(f"note: {note}")
     for topic, text in _found(run):
-        say(f"{topic}: {text}", markup=False)
-    say(f"{duration(run.info.spent_s)} in all; wrote", markup=False)
+        say(f"{topic}: {text}")
+    say(f"{duration(run.info.spent_s)} in all; wrote")
     for path in run.files:
-        say(f"  {path}", markup=False)
+        say(f"  {path}")
     if run.info.state == "complete":
-        say(f"next: {next_command([run])}", markup=False)
+        say(f"next: {next_command([run])}")
 
 
 def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
@@ -128,7 +130,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
             }
         )
         return
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     if brackets:
         table = Table("bracket", "configurations", "epochs of each, in all", "epochs")
         for number, one in enumerate(brackets, start=1):
@@ -159,9 +161,9 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         asked = f"{counted(n_left, 'time')}, {counted(n_more, 'epoch')} in all"
         asked = describe_brackets(brackets) if brackets else asked
         text = f"{asked}, {on}, into {run.path}"
-    say(f"would train {text}", markup=False)
+    say(f"would train {text}")
     for note in run.info.data.notes:
-        say(f"note: {note}", markup=False)
+        say(f"note: {note}")
 
 
 def status(path: Path, *, as_json: bool, no_color: bool) -> None:
@@ -174,28 +176,27 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     if as_json:
         _print_json(info_now)
         return
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     _say_tables(say, info, trials)
     counts, epochs = info_now["trials"], info_now["epochs"]
     say(
         f"{path}: {info.state}; {counts['complete']} of {counts['planned']} trials complete, "
         f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left; "
         f"{epochs['done']} of {counted(epochs['planned'], 'epoch')} done"
-        + (f", about {duration(left_s)} left" if left_s else ""),
-        markup=False,
+        + (f", about {duration(left_s)} left" if left_s else "")
     )
     for note in info.data.notes:
-        say(f"note: {note}", markup=False)
+        say(f"note: {note}")
     for line in views.best_in_words(info, trials):
-        say(line, markup=False)
+        say(line)
     if run_dir.findings.exists():
-        say(f"findings: {run_dir.findings}", markup=False)
+        say(f"findings: {run_dir.findings}")
     if writer is not None:
-        say(f"{writer} is writing it", markup=False)
+        say(f"{writer} is writing it")
     elif info.state != "complete":
         space = run_dir.space if run_dir.space.is_file() else None
         line = command(info.settings, str(path), data=info.data.source, space=space)
-        say(f"continue: {line}", markup=False, soft_wrap=True)
+        say(f"continue: {line}", soft_wrap=True)
 
 
 def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
@@ -204,7 +205,7 @@ def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
         _print_json({"files": [str(path) for path in written]})
         return
     for path in written:
-        _console(no_color=no_color).print(f"wrote {path}", markup=False)
+        _sayer(no_color=no_color)(f"wrote {path}")
 
 
 def schema(name: str | None) -> None:
@@ -230,9 +231,9 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
         return
     from mnist_lab.study import load_run  # it is loaded already
 
-    say = _console(no_color=no_color).print
-    say("open it in any browser; it needs no network", markup=False)
-    say(f"next: {next_command(list(map(load_run, run_dirs)), reported=True)}", markup=False)
+    say = _sayer(no_color=no_color)
+    say("open it in any browser; it needs no network")
+    say(f"next: {next_command(list(map(load_run, run_dirs)), reported=True)}")
 
 
 def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool) -> None:
@@ -247,12 +248,12 @@ def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool)
     if as_json:
         _print_json(spaces.as_json(answer) | {"files": [str(path) for path in written]})
         return
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     say(spaces.table(answer.hyperparameters))
     for rule in answer.rules:
-        say(rule, markup=False)
+        say(rule)
     for topic, text in answer.findings:
-        say(f"{topic}: {text}", markup=False)
+        say(f"{topic}: {text}")
     files(written, as_json=False, no_color=no_color)
 
 
@@ -262,30 +263,27 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
 
     found, problems = examine()
     if as_json:
-        named: dict[str, list[str]] = {"problems": [], "notes": []}
-        for one in problems:
-            named[f"{one.kind}s"].append(one.text)
-        _print_json(found | named)
+        kinds = ("problem", "note")
+        _print_json(
+            found | {f"{kind}s": [o.text for o in problems if o.kind == kind] for kind in kinds}
+        )
         return
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     table = Table(show_header=False)
     versions = found.pop("versions")
     found["gpus"] = found["gpus"] or "none: training on the CPU"
     for name, value in found.items():
-        table.add_row(name.replace("_", " "), escape(_yes_no(value)))
+        table.add_row(
+            name.replace("_", " "),
+            escape({"True": "yes", "False": "no", "None": "unknown"}.get(str(value), str(value))),
+        )
     table.add_row("versions", escape(", ".join(f"{n} {v}" for n, v in versions.items())))
     say(table)
     for one in problems:
-        say(f"{one.kind}: {one.text}", markup=False, soft_wrap=True)
+        say(f"{one.kind}: {one.text}", soft_wrap=True)
     prevented = any(one.prevents_training for one in problems)
     verdict = "cannot train yet" if prevented else f"ready to train on {on_what()}"
-    say(verdict, markup=False, soft_wrap=True)
-
-
-def _yes_no(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "unknown"}[value]
-    return str(value)
+    say(verdict, soft_wrap=True)
 
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
@@ -325,9 +323,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "configurations": [
             {
                 "configuration": row.configuration.model_dump(mode="json"),
-                "n": len(row.errors),
-                "valid_error": row.error.mean if row.error else None,
-                "valid_error_sd": row.error.sd if row.error else None,
+                **_measured("valid_error", row.error),
                 "epoch_s": row.seconds_per_epoch,
             }
             for row in summary(trials, VARIED.get(info.settings.experiment))
@@ -335,21 +331,22 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "best": None
         if best is None or is_test
         else {
-            "valid_error": best.error.mean,
-            "valid_error_sd": best.error.sd,
-            "n": best.error.n,
+            **_measured("valid_error", best.error),
             "configuration": best.configuration.model_dump(mode="json"),
         },
         "test": None
         if best is None or not is_test
         else {
-            "test_error": best.error.mean,
-            "test_error_sd": best.error.sd,
-            "n": best.error.n,
+            **_measured("test_error", best.error),
             "interval_95": best.interval,
             "repeats": [trial.test.test_error for trial in trials if trial.test],
         },
     }
+
+
+def _measured(name: str, error: Spread | None) -> dict[str, Any]:
+    n, mean, sd = error[:3] if error else (0, None, None)
+    return {name: mean, f"{name}_sd": sd, "n": n}
 
 
 def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
@@ -396,7 +393,9 @@ def _print_json(value: dict[str, Any]) -> None:
     sys.stdout.flush()  # what cannot be written is an error while it can still be told
 
 
-def _console(*, no_color: bool) -> Console:
+def _sayer(*, no_color: bool) -> Callable[..., None]:
+    """Who prints lines and tables; a name in them may look like markup."""
     # Wide when nobody looks: a log file has no edge to wrap at.
     width = None if sys.stdout.isatty() else 160
-    return _Console(no_color=no_color or None, width=width, highlight=False)
+    console = _Console(no_color=no_color or None, width=width, highlight=False)
+    return partial(console.print, markup=False)
