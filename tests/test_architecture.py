@@ -39,10 +39,10 @@ LAYERS = [
     "space",
     "engine",
     "analysis",
+    "views",
     "findings",
     "plots",
     "report",
-    "tables",
     "export",
     "notebook",
     "forecast",
@@ -52,7 +52,7 @@ LAYERS = [
 ]
 # What trains, and what shows what was trained: neither imports the other.
 TRAINING = {"data", "model", "training", "space", "engine"}
-SHOWING = {"analysis", "findings", "plots", "report", "tables", "export", "notebook", "progress"}
+SHOWING = {"analysis", "findings", "plots", "report", "views", "export", "notebook", "progress"}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {
@@ -74,7 +74,7 @@ OWNERS = {
 # Names of files that are not a run's, and why they are composed elsewhere.
 OTHER_FILES = {
     ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
-    ("export.course", ".json"),  # the course's own names
+    ("export", ".json"),  # the course's own names
     ("report.page", "page.html"),  # the package's own
 }
 

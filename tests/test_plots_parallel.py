@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,12 +105,9 @@ def test_lost() -> None:
     assert {"x", "^", "o"} < marks
 
 
-@pytest.mark.parametrize("n_trials", [0, 1, 4, 50])
-@pytest.mark.parametrize("n_axes", [1, 4, 7])
-@pytest.mark.parametrize("outcomes", [{}, LOST])
-def test_nothing_overlaps(n_trials: int, n_axes: int, outcomes: dict[int, str]) -> None:
+def test_nothing_overlaps() -> None:
     """All words have a place of their own, inside the figure."""
-    trials = ranked(n_trials, outcomes)
-    space = [*SPACE, *SPACE][:n_axes]
-    figure = plots.parallel_coordinates(space, trials, ranked_tally(trials), CAPTION)
-    assert_nothing_overlaps(figure)
+    for n_trials, n_axes, outcomes in product((0, 1, 50), (1, 4, 7), ({}, LOST)):
+        trials, space = ranked(n_trials, outcomes), [*SPACE, *SPACE][:n_axes]
+        figure = plots.parallel_coordinates(space, trials, ranked_tally(trials), CAPTION)
+        assert_nothing_overlaps(figure)

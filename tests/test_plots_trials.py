@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import product
 
 import pytest
 from made_figures import (
@@ -21,16 +21,8 @@ from matplotlib.colors import to_hex, to_rgb
 
 from mnist_lab import plots
 
-if TYPE_CHECKING:
-    from mnist_lab.analysis.ranking import RankedTrial
-
 RED = "#d55e00"
-
-
-def curves_of(trials: list[RankedTrial]) -> list[tuple[list[float], str]]:
-    """The solid lines of the figure of the learning curves, with their colours."""
-    figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
-    return [(list(line.get_ydata()), to_hex(line.get_color())) for line in lines_of(figure, "-")]
+BUDGETS = ((1,), (2, 6, 18, 54, 162))
 
 
 class TestRankedCurves:
@@ -39,20 +31,16 @@ class TestRankedCurves:
     def test_shades(self) -> None:
         """Each trial is a line; the better, the darker, also in grey; the incumbent is red."""
         trials = ranked(9)
-        lines = curves_of(trials)
-        assert [line for line, _ in reversed(lines)] == [list(one.curve) for one in trials]
+        figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
+        lines = lines_of(figure, "-")
+        curves = [[*line.get_ydata()] for line in reversed(lines)]
+        assert curves == [list(one.curve) for one in trials]
         *others, incumbent = lines
-        assert incumbent[1] == RED
-        brightness = [sum(to_rgb(color)) for _, color in reversed(others)]
+        assert to_hex(incumbent.get_color()) == RED
+        assert incumbent.get_linewidth() > max(line.get_linewidth() for line in others)
+        brightness = [sum(to_rgb(line.get_color())) for line in reversed(others)]
         assert brightness == sorted(brightness)
         assert len({*brightness}) == 8
-
-    def test_incumbent_on_top(self) -> None:
-        """The incumbent is drawn last, and thicker than the others."""
-        trials = ranked(9)
-        lines = lines_of(plots.ranked_curves(trials, ranked_tally(trials), CAPTION), "-")
-        widths = [line.get_linewidth() for line in lines]
-        assert widths[-1] > max(widths[:-1])
 
     def test_lost(self) -> None:
         """What has no error is dotted, and ends in the mark of its outcome; all are counted."""
@@ -79,9 +67,9 @@ class TestRankedCurves:
     def test_budgets(self) -> None:
         """Where some were trained for longer, the key says that they rank first."""
         trials = ranked(9, budgets=(2, 6))
-        found = texts(plots.ranked_curves(trials, ranked_tally(trials), CAPTION))
-        assert "longer trained before shorter" in " ".join(found)
-        lengths = [len(line) for line, _ in reversed(curves_of(trials))]
+        figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
+        assert "longer trained before shorter" in " ".join(texts(figure))
+        lengths = [len(line.get_xdata()) for line in reversed(lines_of(figure, "-"))]
         assert lengths == sorted(lengths, reverse=True)
 
     def test_one_epoch(self) -> None:
@@ -92,15 +80,11 @@ class TestRankedCurves:
         assert line.get_marker() == "."
         assert list(line.get_ydata()) == [axes_of(figure)[0].get_ylim()[0]]
 
-    @pytest.mark.parametrize("n_trials", [1, 4, 50])
-    @pytest.mark.parametrize("budgets", [(1,), (6,), (2, 6, 18, 54, 162)])
-    @pytest.mark.parametrize("outcomes", [{}, LOST])
-    def test_nothing_overlaps(
-        self, n_trials: int, budgets: tuple[int, ...], outcomes: dict[int, str]
-    ) -> None:
+    def test_nothing_overlaps(self) -> None:
         """All words have a place of their own, inside the figure."""
-        trials = ranked(n_trials, outcomes, budgets)
-        assert_nothing_overlaps(plots.ranked_curves(trials, ranked_tally(trials), CAPTION))
+        for n_trials, budgets, outcomes in product((1, 4, 50), BUDGETS, ({}, LOST)):
+            trials = ranked(n_trials, outcomes, budgets)
+            assert_nothing_overlaps(plots.ranked_curves(trials, ranked_tally(trials), CAPTION))
 
 
 class TestHyperparameters:
@@ -164,12 +148,9 @@ class TestHyperparameters:
         assert brightness == sorted(brightness, reverse=True)
         assert {"2 epochs", "6 epochs", "18 epochs"} < {*texts(figure)}
 
-    @pytest.mark.parametrize("n_trials", [1, 4, 50])
-    @pytest.mark.parametrize("budgets", [(1,), (2, 6, 18, 54, 162)])
-    @pytest.mark.parametrize("n_panels", [1, 4, 7])
-    def test_nothing_overlaps(self, n_trials: int, budgets: tuple[int, ...], n_panels: int) -> None:
+    def test_nothing_overlaps(self) -> None:
         """All words have a place of their own, inside the figure."""
-        trials = ranked(n_trials, LOST, budgets)
-        panels = [*SPACE, *SPACE][:n_panels]
-        figure = plots.hyperparameters(panels, trials, ranked_tally(trials), CAPTION)
-        assert_nothing_overlaps(figure)
+        for n_trials, budgets, n_panels in product((1, 50), BUDGETS, (1, 4, 7)):
+            trials, panels = ranked(n_trials, LOST, budgets), [*SPACE, *SPACE][:n_panels]
+            figure = plots.hyperparameters(panels, trials, ranked_tally(trials), CAPTION)
+            assert_nothing_overlaps(figure)

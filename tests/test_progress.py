@@ -12,8 +12,9 @@ from rich.console import Console
 
 from mnist_lab import forecast, progress
 from mnist_lab.forecast import Deadline, Forecast
-from mnist_lab.progress import Lines, LiveTable, Silent, duration
+from mnist_lab.progress import Lines, LiveTable, Silent
 from mnist_lab.records import fold
+from mnist_lab.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from base64 import b64encode
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
-from mnist_lab.analysis.trials import best_trial, n_planned, seconds_per_epoch, tally_of
+from mnist_lab.analysis.trials import n_ended, n_planned
+from mnist_lab.config import TrainConfig
 from mnist_lab.errors import not_installed, printable
-from mnist_lab.words import describe, percent
+from mnist_lab.views import best_in_words, trial_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.figure import Figure
     from rich.table import Table
 
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
+    from mnist_lab.views import Sheet
 
 _LEFT = ' style="text-align: left"'
+_HEADS = ("trial", "configuration", "state", "epoch", "error", "s/epoch")
 
 
 class Cell:
@@ -77,12 +80,8 @@ class _Html(NamedTuple):
         return self.html
 
 
-def frame(columns: type[Any], rows: Sequence[Any]) -> Any:
-    """Rows as a `pandas.DataFrame`, whose columns are the fields of their NamedTuple.
-
-    Args:
-        columns: the NamedTuple; it says what a column without a row is.
-        rows: of that type. None becomes NaN in a column of numbers.
+def frame(sheet: Sheet) -> Any:
+    """A sheet as a `pandas.DataFrame`; None becomes NaN in a column of measurements or rates.
 
     Raises:
         LabError: pandas is not installed.
@@ -92,9 +91,13 @@ def frame(columns: type[Any], rows: Sequence[Any]) -> Any:
     except ModuleNotFoundError:
         raise not_installed("a data frame", "pandas") from None
     numbers = [
-        name for name, kind in get_type_hints(columns).items() if float in (kind, *get_args(kind))
+        name
+        for name in sheet.columns
+        if name.endswith(("_error", "_loss", "_s"))
+        or (name in TrainConfig.model_fields and TrainConfig.model_fields[name].annotation is float)
     ]
-    return pd.DataFrame(rows, columns=columns._fields).astype(dict.fromkeys(numbers, "float64"))
+    # Whatever its rows: a column without a value would be one of objects.
+    return pd.DataFrame(sheet.rows, columns=sheet.columns).astype(dict.fromkeys(numbers, "float64"))
 
 
 def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
@@ -105,23 +108,16 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
         info: its `run.json`.
         trials: its trials.
     """
-    settings, tally, best = info.settings, tally_of(trials), best_trial(trials)
-    n_done = tally.total - tally.unfinished
-    planned = n_planned(settings, trials)
-    what = f"{settings.experiment} on {escape(info.data.name)}"
-    done = f"{info.state}, {n_done} of {planned} trials done"
-    lines = [f"<b>{escape(printable(name))}</b>: {what}, {done}"]
-    lines += [f"note: {escape(note)}" for note in info.data.notes]
-    if best is not None and best.valid_error is not None:
-        lines.append(
-            f"best: trial {best.trial}, {escape(describe(best.configuration))}, "
-            f"validation error {percent(best.valid_error)}"
-        )
-    heads = ("trial", "configuration", "state", "epoch", "error", "s/epoch")
-    head = "".join(f"<th{_LEFT}>{name}</th>" for name in heads)
-    rows = "".join(
-        _row(trial, is_best=best is not None and trial.trial == best.trial) for trial in trials
-    )
+    what = f"{info.settings.experiment} on {info.data.name}, {info.state}"
+    done = f"{n_ended(trials)} of {n_planned(info.settings, trials)} trials done"
+    more = [*(f"note: {note}" for note in info.data.notes), *best_in_words(info, trials)]
+    lines = [f"<b>{escape(printable(name))}</b>: {escape(what)}, {done}", *map(escape, more)]
+    table = trial_table(info, trials, _HEADS)
+    head = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in table.heads)
+    rows = ""
+    for number, cells in zip(table.trials, table.rows, strict=True):
+        style = f'{_LEFT[:-1]}{"; font-weight: bold" * (number == table.best)}"'
+        rows += f"<tr>{''.join(f'<td{style}>{escape(cell.text)}</td>' for cell in cells)}</tr>"
     return (
         f"<div>{'<br>'.join(lines)}</div>"
         '<div style="max-height: 24em; overflow: auto">'
@@ -135,32 +131,3 @@ def figure_html(name: str, figure: Figure) -> str:
 
     source = "data:image/png;base64," + b64encode(plots.content(figure, "png")).decode()
     return f'<img alt="{escape(name)}" src="{source}" style="max-width: 50em; width: 100%">'
-
-
-def _row(trial: Trial, *, is_best: bool) -> str:
-    speed = seconds_per_epoch(trial)
-    cells: Iterable[str] = (
-        str(trial.trial),
-        describe(trial.configuration),
-        "diverged" if trial.diverged else trial.state,
-        f"{len(trial.epochs)}/{trial.configuration.epochs}",
-        _error(trial),
-        "–" if speed is None else f"{speed:.2f}",
-    )
-    bold = "; font-weight: bold" if is_best else ""
-    return "".join(
-        (
-            "<tr>",
-            *(f'<td style="text-align: left{bold}">{escape(cell)}</td>' for cell in cells),
-            "</tr>",
-        )
-    )
-
-
-def _error(trial: Trial) -> str:
-    """The error that says most about a trial: that of the test, else the last validation's."""
-    if trial.test is not None:
-        return f"test {percent(trial.test.test_error)}"
-    if trial.valid_error is not None:
-        return f"validation {percent(trial.valid_error)}"
-    return f"training {percent(trial.epochs[-1].train_error)}" if trial.epochs else "–"

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Protocol
 from mnist_lab.analysis.trials import best_trial, seconds_per_epoch
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
-from mnist_lab.words import describe, percent
+from mnist_lab.views import last_error
+from mnist_lab.words import describe, duration, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
     from mnist_lab.forecast import Forecast
-    from mnist_lab.records import Epoch, Trial
+    from mnist_lab.records import Trial
 
 
 class Watcher(Protocol):
@@ -58,15 +59,6 @@ class Silent:
 
     def end(self) -> None:
         """Nothing to show."""
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them: `48 s`, `3 min 20 s`, `2 h 05 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class _View:
@@ -235,13 +227,3 @@ def _silent_when_lost(console: Console) -> Iterator[None]:
         yield
     except OSError:
         console.quiet = True
-
-
-def last_error(epochs: Sequence[Epoch]) -> str:
-    """The last epoch's validation error, or its training error where nothing validates."""
-    if not epochs:
-        return "–"
-    last = epochs[-1]
-    if last.valid_error is None:
-        return f"training error {percent(last.train_error)}"
-    return f"validation error {percent(last.valid_error)}"

@@ -37,6 +37,10 @@ class Tally(NamedTuple):
         """All of them."""
         return sum(self)
 
+    def but_complete(self) -> list[str]:
+        """What became of the others: `2 failed`, `1 unfinished`."""
+        return [f"{n} {what}" for what, n in self._asdict().items() if n and what != "complete"]
+
 
 class SummaryRow(NamedTuple):
     """What one configuration achieved and cost: a line of the final table.

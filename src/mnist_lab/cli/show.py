@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_lab.analysis.tested import confusion
+from mnist_lab import views
 from mnist_lab.analysis.trials import (
     endings,
     n_epochs_left,
     n_planned,
-    outcome_of,
     seconds_per_epoch,
     summary,
     tally_of,
@@ -23,9 +23,8 @@ from mnist_lab.analysis.trials import (
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
-from mnist_lab.progress import duration, last_error
 from mnist_lab.rundir import RunDir, RunInfo
-from mnist_lab.words import between, command, counted, describe, percent
+from mnist_lab.words import command, counted, describe, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,14 +33,11 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    from mnist_lab.analysis.trials import SummaryRow
+    from mnist_lab.analysis.trials import Spread
     from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
     from mnist_lab.study import Run
-
-# A search is shown by its best; all of it is in curves.json.
-MOST_ROWS = 10
 
 
 class _Console(Console):
@@ -92,20 +88,20 @@ def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
 
 
 def _print_outcome(run: Run, *, no_color: bool) -> None:
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     if run.n_before:
         planned = n_planned(run.info.settings, run.trials)
-        say(f"{run.n_before} of {planned} trials were done before", markup=False)
+        say(f"{run.n_before} of {planned} trials were done before")
     _say_tables(say, run.info, run.trials)
     for note in run.info.data.notes:
-        say(f"note: {note}", markup=False)
+        say(f"note: {note}")
     for topic, text in _found(run):
-        say(f"{topic}: {text}", markup=False)
-    say(f"{duration(run.info.spent_s)} in all; wrote", markup=False)
+        say(f"{topic}: {text}")
+    say(f"{duration(run.info.spent_s)} in all; wrote")
     for path in run.files:
-        say(f"  {path}", markup=False)
+        say(f"  {path}")
     if run.info.state == "complete":
-        say(f"next: {next_command([run])}", markup=False)
+        say(f"next: {next_command([run])}")
 
 
 def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
@@ -133,7 +129,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
             }
         )
         return
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     if brackets:
         table = Table("bracket", "configurations", "epochs of each, in all", "epochs")
         for number, one in enumerate(brackets, start=1):
@@ -164,9 +160,9 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         asked = f"{counted(n_left, 'time')}, {counted(n_more, 'epoch')} in all"
         asked = describe_brackets(brackets) if brackets else asked
         text = f"{asked}, {on}, into {run.path}"
-    say(f"would train {text}", markup=False)
+    say(f"would train {text}")
     for note in run.info.data.notes:
-        say(f"note: {note}", markup=False)
+        say(f"note: {note}")
 
 
 def status(path: Path, *, as_json: bool, no_color: bool) -> None:
@@ -179,38 +175,27 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     if as_json:
         _print_json(info_now)
         return
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     _say_tables(say, info, trials)
     counts, epochs = info_now["trials"], info_now["epochs"]
     say(
         f"{path}: {info.state}; {counts['complete']} of {counts['planned']} trials complete, "
         f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left; "
         f"{epochs['done']} of {counted(epochs['planned'], 'epoch')} done"
-        + (f", about {duration(left_s)} left" if left_s else ""),
-        markup=False,
+        + (f", about {duration(left_s)} left" if left_s else "")
     )
     for note in info.data.notes:
-        say(f"note: {note}", markup=False)
-    best = _best(info, trials)
-    result = confusion([trial.test for trial in trials if trial.test is not None])
-    if result.error is not None and result.interval is not None:
-        n, mean, sd, *_ = result.error
-        of = f"95 % interval {between(result.interval)}, n = {n}"
-        say(f"test error: {percent(mean, sd)} ({of})", markup=False)
-    elif best is not None and best.error is not None:  # the other findings take a second
-        say(
-            f"best: {describe(best.configuration)}, validation error "
-            f"{percent(best.error.mean, best.error.sd)} (n = {best.error.n})",
-            markup=False,
-        )
+        say(f"note: {note}")
+    for line in views.best_in_words(info, trials):
+        say(line)
     if run_dir.findings.exists():
-        say(f"findings: {run_dir.findings}", markup=False)
+        say(f"findings: {run_dir.findings}")
     if writer is not None:
-        say(f"{writer} is writing it", markup=False)
+        say(f"{writer} is writing it")
     elif info.state != "complete":
         space = run_dir.space if run_dir.space.is_file() else None
         line = command(info.settings, str(path), data=info.data.source, space=space)
-        say(f"continue: {line}", markup=False, soft_wrap=True)
+        say(f"continue: {line}", soft_wrap=True)
 
 
 def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
@@ -219,7 +204,7 @@ def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
         _print_json({"files": [str(path) for path in written]})
         return
     for path in written:
-        _console(no_color=no_color).print(f"wrote {path}", markup=False)
+        _sayer(no_color=no_color)(f"wrote {path}")
 
 
 def schema(name: str | None) -> None:
@@ -245,9 +230,9 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
         return
     from mnist_lab.study import load_run  # it is loaded already
 
-    say = _console(no_color=no_color).print
-    say("open it in any browser; it needs no network", markup=False)
-    say(f"next: {next_command(list(map(load_run, run_dirs)), reported=True)}", markup=False)
+    say = _sayer(no_color=no_color)
+    say("open it in any browser; it needs no network")
+    say(f"next: {next_command(list(map(load_run, run_dirs)), reported=True)}")
 
 
 def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool) -> None:
@@ -262,12 +247,12 @@ def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool)
     if as_json:
         _print_json(spaces.as_json(answer) | {"files": [str(path) for path in written]})
         return
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     say(spaces.table(answer.hyperparameters))
     for rule in answer.rules:
-        say(rule, markup=False)
+        say(rule)
     for topic, text in answer.findings:
-        say(f"{topic}: {text}", markup=False)
+        say(f"{topic}: {text}")
     files(written, as_json=False, no_color=no_color)
 
 
@@ -277,35 +262,32 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
 
     found, problems = examine()
     if as_json:
-        named: dict[str, list[str]] = {"problems": [], "notes": []}
-        for one in problems:
-            named[f"{one.kind}s"].append(one.text)
-        _print_json(found | named)
+        kinds = ("problem", "note")
+        _print_json(
+            found | {f"{kind}s": [o.text for o in problems if o.kind == kind] for kind in kinds}
+        )
         return
-    say = _console(no_color=no_color).print
+    say = _sayer(no_color=no_color)
     table = Table(show_header=False)
     versions = found.pop("versions")
     found["gpus"] = found["gpus"] or "none: training on the CPU"
     for name, value in found.items():
-        table.add_row(name.replace("_", " "), escape(_yes_no(value)))
+        table.add_row(
+            name.replace("_", " "),
+            escape({"True": "yes", "False": "no", "None": "unknown"}.get(str(value), str(value))),
+        )
     table.add_row("versions", escape(", ".join(f"{n} {v}" for n, v in versions.items())))
     say(table)
     for one in problems:
-        say(f"{one.kind}: {one.text}", markup=False, soft_wrap=True)
+        say(f"{one.kind}: {one.text}", soft_wrap=True)
     prevented = any(one.prevents_training for one in problems)
     verdict = "cannot train yet" if prevented else f"ready to train on {on_what()}"
-    say(verdict, markup=False, soft_wrap=True)
-
-
-def _yes_no(value: object) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "unknown"}[value]
-    return str(value)
+    say(verdict, soft_wrap=True)
 
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     """The run as one JSON object."""
-    best = _best(info, trials)
+    best, is_test = views.best(info, trials), info.settings.experiment == "test"
     states = [trial.state for trial in trials]
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
@@ -327,95 +309,67 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "unfinished": [
             {
                 "trial": trial.trial,
-                "state": _state(info, trial),
+                "state": views.state(info, trial),
                 "configuration": trial.configuration.model_dump(mode="json"),
                 "epochs": len(trial.epochs),
                 "train_error": trial.epochs[-1].train_error if trial.epochs else None,
                 "valid_error": trial.valid_error,
                 "epoch_s": seconds_per_epoch(trial),
-                "left_s": _trial_left_s(info, trial),
+                "left_s": views.seconds_left(info, trial),
             }
-            for trial in _unfinished(info, trials)
+            for trial in views.unfinished(info, trials)
         ],
         "configurations": [
             {
                 "configuration": row.configuration.model_dump(mode="json"),
-                "n": len(row.errors),
-                "valid_error": row.error.mean if row.error else None,
-                "valid_error_sd": row.error.sd if row.error else None,
+                **_measured("valid_error", row.error),
                 "epoch_s": row.seconds_per_epoch,
             }
             for row in summary(trials, VARIED.get(info.settings.experiment))
         ],
         "best": None
-        if best is None or best.error is None
+        if best is None or is_test
         else {
-            "valid_error": best.error.mean,
-            "valid_error_sd": best.error.sd,
-            "n": best.error.n,
+            **_measured("valid_error", best.error),
             "configuration": best.configuration.model_dump(mode="json"),
         },
-        "test": _test(trials),
+        "test": None
+        if best is None or not is_test
+        else {
+            **_measured("test_error", best.error),
+            "interval_95": best.interval,
+            "repeats": [trial.test.test_error for trial in trials if trial.test],
+        },
     }
 
 
-def _test(trials: list[Trial]) -> dict[str, Any] | None:
-    scores = [trial.test for trial in trials if trial.test is not None]
-    result = confusion(scores)
-    if result.error is None or result.interval is None:
-        return None
-    return {
-        "test_error": result.error.mean,
-        "test_error_sd": result.error.sd,
-        "n": result.error.n,
-        "interval_95": list(result.interval),
-        "repeats": list(result.errors),
-    }
+def _measured(name: str, error: Spread | None) -> dict[str, Any]:
+    n, mean, sd = error[:3] if error else (0, None, None)
+    return {name: mean, f"{name}_sd": sd, "n": n}
 
 
 def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
     """The table of the results, and one of what is begun and not finished, if anything is."""
-    say(_table(info, trials))
-    unfinished = _unfinished(info, trials)
-    if not unfinished:
-        return
-    table = Table("trial", "configuration", "state", title_justify="left", title="not finished")
-    for name in ("epoch", "error", "s/epoch", "time left"):
-        table.add_column(name, justify="right")
-    for trial in unfinished:
-        speed, left_s = seconds_per_epoch(trial), _trial_left_s(info, trial)
-        table.add_row(
-            str(trial.trial),
-            describe(trial.configuration),
-            _state(info, trial),
-            f"{len(trial.epochs)}/{trial.configuration.epochs}",
-            last_error(trial.epochs),
-            "–" if speed is None else f"{speed:.2f}",
-            "–" if left_s is None else duration(left_s),
-        )
-    say(table)
+    say(_drawn(views.summary_table(info, trials)))
+    unfinished = views.unfinished_table(info, trials)
+    if unfinished.rows:
+        say(_drawn(unfinished))
 
 
-def _unfinished(info: RunInfo, trials: list[Trial]) -> list[Trial]:
-    """The trials that are trained now, and those that were for a part of their epochs."""
-    return [
-        trial
-        for trial in trials
-        if trial.ended is None and (trial.epochs or _state(info, trial) == "running")
-    ]
-
-
-def _state(info: RunInfo, trial: Trial) -> str:
-    """`running` or `waiting`, for a worker; `stopped` in a run that nobody trains."""
-    return trial.state if info.state == "running" else "stopped"
-
-
-def _trial_left_s(info: RunInfo, trial: Trial) -> float | None:
-    """About how long a running trial still takes, by its own epochs; None before the first."""
-    speed = seconds_per_epoch(trial)
-    if speed is None or _state(info, trial) != "running":
-        return None
-    return round(speed * (trial.configuration.epochs - len(trial.epochs)), 3)
+def _drawn(table: views.Table) -> Table:
+    """A table for the terminal: numbers are on the right."""
+    drawn = Table(
+        title=table.title or None,
+        caption=table.caption or None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for index, head in enumerate(table.heads):
+        is_number = any(row[index].value is not None for row in table.rows)
+        drawn.add_column(head, justify="right" if is_number else "left")
+    for row in table.rows:
+        drawn.add_row(*(escape(cell.text) for cell in row))
+    return drawn
 
 
 def _seconds_left(path: Path, info: RunInfo, trials: list[Trial]) -> float | None:
@@ -425,73 +379,6 @@ def _seconds_left(path: Path, info: RunInfo, trials: list[Trial]) -> float | Non
 
     left_s = seconds_left(Run(path, info, trials))
     return None if left_s is None else round(left_s, 3)
-
-
-def _table(info: RunInfo, trials: list[Trial]) -> Table:
-    if info.settings.experiment == "test":
-        return _test_table(info, trials)
-    rows = summary(trials, VARIED.get(info.settings.experiment))
-    shown = rows
-    if info.settings.space is not None:
-        shown = sorted(rows, key=_place)[:MOST_ROWS]
-    table = Table(caption_justify="left")
-    table.add_column("configuration")
-    for name in ("n", "validation error", "s/epoch"):
-        table.add_column(name, justify="right")
-    table.add_column("notes")
-    for row in shown:
-        speed = row.seconds_per_epoch
-        table.add_row(
-            describe(row.configuration),
-            str(len(row.errors)),
-            "–" if row.error is None else percent(row.error.mean, row.error.sd),
-            "–" if speed is None else f"{speed:.2f}",
-            _notes(row, is_running=info.state == "running"),
-        )
-    if len(shown) < len(rows):
-        table.caption = f"the best {len(shown)} of {len(rows)}; all are in curves.json"
-    return table
-
-
-def _best(info: RunInfo, trials: list[Trial]) -> SummaryRow | None:
-    """The row with the lowest error so far; of a sweep with repeats, the lowest mean."""
-    rows = summary(trials, VARIED.get(info.settings.experiment))
-    return min((row for row in rows if row.error), key=_place, default=None)
-
-
-def _place(row: SummaryRow) -> tuple[int, float]:
-    """Sorts the best to the front: only what was trained equally long can be compared."""
-    return -row.configuration.epochs, row.error.mean if row.error else 1.0
-
-
-def _test_table(info: RunInfo, trials: list[Trial]) -> Table:
-    table = Table("repeat", "seed", "test error", "95 % interval", "s/epoch")
-    for trial in trials:
-        speed = seconds_per_epoch(trial)
-        result = confusion([trial.test] if trial.test else [])
-        low, high = result.interval or (None, None)
-        table.add_row(
-            str(trial.repeat),
-            str(trial.seed),
-            _fate(info, trial) if result.error is None else percent(result.error.mean),
-            "–" if low is None or high is None else f"{percent(low)} to {percent(high)}",
-            "–" if speed is None else f"{speed:.2f}",
-        )
-    return table
-
-
-def _fate(info: RunInfo, trial: Trial) -> str:
-    outcome = outcome_of(trial)
-    return _state(info, trial) if outcome == "unfinished" else outcome
-
-
-def _notes(row: SummaryRow, *, is_running: bool) -> str:
-    counts = row.tally._asdict()
-    if is_running:
-        counts["running"] = row.n_running
-        counts["waiting"] = counts.pop("unfinished") - row.n_running
-    words = [f"{n} {outcome}" for outcome, n in counts.items() if n and outcome != "complete"]
-    return ", ".join(words)
 
 
 def _found(run: Run) -> list[Finding]:
@@ -505,7 +392,9 @@ def _print_json(value: dict[str, Any]) -> None:
     sys.stdout.flush()  # what cannot be written is an error while it can still be told
 
 
-def _console(*, no_color: bool) -> Console:
+def _sayer(*, no_color: bool) -> Callable[..., None]:
+    """Who prints lines and tables; a name in them may look like markup."""
     # Wide when nobody looks: a log file has no edge to wrap at.
     width = None if sys.stdout.isatty() else 160
-    return _Console(no_color=no_color or None, width=width, highlight=False)
+    console = _Console(no_color=no_color or None, width=width, highlight=False)
+    return partial(console.print, markup=False)

@@ -1,14 +1,23 @@
 """A run in the files of other programs: the course's, spreadsheets', TensorBoard's.
 
-Each format is a module whose `files` gives name and content of every file, from records alone; what
-a file is called is for the program that reads it to say. :func:`write` puts them on the disk.
+The files of the course's own script are `results/results_run_<trial>.json`. Their keys are exactly
+`lr`, `num_filters`, `batch_size`, `filter_size`, `learning_curve` (the validation error after each
+epoch, a fraction) and `test_error` (a fraction; null where the trial was not tested: only
+`mnist-lab test` looks at the test images).
+
+Spreadsheets read `trials.csv` and `epochs.csv` (RFC 4180, UTF-8) with the columns of
+:mod:`mnist_lab.views`; what was not measured is an empty cell.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_lab.rundir import RunDir, write_below
+from mnist_lab.views import Sheet, epoch_sheet, trial_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,13 +62,37 @@ def write(run_dir: Path, *to: Format, out: Path | None = None) -> list[Path]:
 def _files(to: Format, info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
     """The content of each file, by its path in the export's folder."""
     if to == "course":
-        from mnist_lab.export import course
-
-        return course.files(trials)
+        return {
+            f"results/results_run_{trial.trial}.json": _course(trial)
+            for trial in trials
+            if trial.epochs
+        }
     if to == "csv":
-        from mnist_lab.export import sheets
-
-        return sheets.files(trials)
+        return {"trials.csv": _csv(trial_sheet(trials)), "epochs.csv": _csv(epoch_sheet(trials))}
     from mnist_lab.export import tensorboard
 
     return tensorboard.files(info, trials)
+
+
+def _course(trial: Trial) -> bytes:
+    values = {
+        "lr": trial.configuration.learning_rate,
+        "num_filters": trial.configuration.num_filters,
+        "batch_size": trial.configuration.batch_size,
+        "filter_size": trial.configuration.filter_size,
+        "learning_curve": [epoch.valid_error for epoch in trial.epochs],
+        "test_error": trial.test.test_error if trial.test else None,
+    }
+    return json.dumps(values, allow_nan=False).encode()
+
+
+def _csv(sheet: Sheet) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows([sheet.columns, *(map(_cell, row) for row in sheet.rows)])
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    """The value; a text that a spreadsheet would run as a formula is marked as text."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from matplotlib.transforms import blended_transform_factory
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab.analysis.search import median_spending
-from mnist_lab.plots.labels import End, label_ends, look, mark_legend, remark, wrapped
-from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
-from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LEFT, RED, styled
-from mnist_lab.words import percent
+from mnist_lab.plots.labels import End, beside, key_of, label_ends, look, mark_legend, wrapped
+from mnist_lab.plots.page import add_axes, integer_axis, new_page, on_axis, percent_axis, say
+from mnist_lab.plots.style import BLUE, BOTTOM, GREY, LEFT, LOST, RING, styled
+from mnist_lab.words import counted, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,25 +43,15 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "beaten": {"marker": "o", "color": GREY},
     "undecided": {"marker": "o", "color": GREY, "fillstyle": "none"},
     "winner": {"marker": "o", "color": BLUE},
-    "failed": {"marker": "x", "color": INK},
-    "diverged": {"marker": "^", "color": RED},
+    **{name: LOST[name] for name in ("failed", "diverged")},
 }
-_RING: dict[str, Any] = {"marker": "o", "color": RED, "fillstyle": "none", "markersize": 9}
-
-
-class _Mark(NamedTuple):
-    """A dot, or without an error a mark at the top edge."""
-
-    look: str
-    x: float
-    error: float | None
+_RING = RING | {"markersize": 9}
 
 
 @styled()
 def brackets(panels: Sequence[BracketPanel], tally: Tally, caption: Caption) -> Figure:
     """Every trial through the rungs of its bracket, a panel for the brackets of equal numbers."""
     what = "Dots: each configuration at each of its budgets; lines: promotions"
-    key = "; ".join(filter(None, (what, remark(tally))))
     n_columns = _columns(len(panels))
     n_rows = math.ceil(len(panels) / n_columns)
     width = (_WIDTH - _GAP * (n_columns - 1)) / n_columns
@@ -71,7 +59,7 @@ def brackets(panels: Sequence[BracketPanel], tally: Tally, caption: Caption) -> 
     head = _LINE * max(map(len, titles)) + 0.08
     pitch = _PANEL + head + _FOOT
     height = BOTTOM + pitch * (n_rows - 1) + _PANEL + head + 0.35
-    figure = new_page("Promotions in each bracket", f"{key}.", caption, height=height)
+    figure = new_page("Promotions in each bracket", key_of(what, tally), caption, height=height)
     steps = [step for panel in panels for climb in panel.climbs for step in climb.steps]
     errors = [step.error for step in steps if step.error is not None]
     budgets = sorted({budget for panel in panels for budget in panel.bracket.epochs})
@@ -105,11 +93,10 @@ def _title(panel: BracketPanel) -> str:
     """Its numbers, and how many brackets have them."""
     n_configs, n_planned, n_over = panel.bracket.n_configs, panel.n_planned, panel.n_over
     numbers = " → ".join(map(str, n_configs))
-    counted = f"({n_planned} bracket{'s' * (n_planned > 1)})"
-    if n_over < n_planned:
-        counted = f"({n_over} of {counted[1:-1]} ended)"
-    counted = counted.replace(" ", "\N{NO-BREAK SPACE}")
-    return f"{numbers} configuration{'s' * (n_configs[0] > 1)} {counted}"
+    how_many = counted(n_planned, "bracket")
+    how_many = f"{n_over} of {how_many} ended" if n_over < n_planned else how_many
+    how_many = how_many.replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{numbers} configuration{'s' * (n_configs[0] > 1)} ({how_many})"
 
 
 def _draw_panel(axes: Axes, panel: BracketPanel, budgets: Sequence[int]) -> set[str]:
@@ -119,35 +106,30 @@ def _draw_panel(axes: Axes, panel: BracketPanel, budgets: Sequence[int]) -> set[
         say(axes, "no training has ended")
     axes.set_xticks(range(len(budgets)), [str(budget) for budget in budgets])
     axes.grid(visible=False, axis="x")
-    marks: list[_Mark] = []
+    marks: list[tuple[str, float, float | None]] = []  # look, x, error
     for climb in panel.climbs:
         # Side by side, so that one bracket does not hide another.
-        shift = _SPREAD * ((2 * climb.bracket + 1) / panel.n_planned - 1)
+        shift = beside(climb.bracket, panel.n_planned, _SPREAD)
         own = [
-            _Mark(
+            (
                 step.standing if step.outcome == "complete" else step.outcome,
                 budgets.index(step.budget) + shift,
                 step.error,
             )
             for step in climb.steps
         ]
-        line = [(mark.x, mark.error) for mark in own if mark.error is not None]
+        line = [(x, error) for _, x, error in own if error is not None]
         if len(line) > 1:
             axes.plot(*zip(*line, strict=True), color=BLUE, linewidth=0.7, zorder=1.5)
         marks += own
     return _draw_marks(axes, marks)
 
 
-def _draw_marks(axes: Axes, marks: Sequence[_Mark]) -> set[str]:
+def _draw_marks(axes: Axes, marks: Sequence[tuple[str, float, float | None]]) -> set[str]:
     """The dots by look; returns the looks that are there."""
-    floor = axes.get_ylim()[0]  # where an error of 0 stands
     drawn = set()
     for name, style in _LOOKS.items():
-        at = [
-            (one.x, max(one.error, floor))
-            for one in marks
-            if one.look == name and one.error is not None
-        ]
+        at = [(x, on_axis(axes, e)) for look, x, e in marks if look == name and e is not None]
         if at:
             drawn.add(name)
             xs, ys = zip(*at, strict=True)
@@ -155,7 +137,7 @@ def _draw_marks(axes: Axes, marks: Sequence[_Mark]) -> set[str]:
             if name == "winner":
                 axes.plot(xs, ys, linestyle="", **_RING)
     for name in ("failed", "diverged"):
-        places = [round(one.x) for one in marks if one.look == name and one.error is None]
+        places = [round(x) for look, x, error in marks if look == name and error is None]
         for place in sorted(set(places)):
             _draw_lost(axes, name, place, places.count(place))
             drawn.add(name)
@@ -166,39 +148,22 @@ def _draw_lost(axes: Axes, look: str, place: int, n: int) -> None:
     """Marks at the top edge for `n` trials without an error, side by side while there is room."""
     left, right = axes.get_xlim()
     room = 2 * _LOST_SPREAD * axes.bbox.width / axes.figure.dpi / (right - left)
-    counted = n > room / _MARK
-    xs = [place + _LOST_SPREAD * ((2 * index + 1) / n - 1) for index in range(n)]
-    edge = blended_transform_factory(axes.transData, axes.transAxes)
-    y = 0.97 if look == "failed" else 0.92
-    axes.plot(
-        [place] if counted else xs,
-        [y] * (1 if counted else n),
-        linestyle="",
-        markersize=4,
-        transform=edge,
-        label=look,
-        **_LOOKS[look],
-    )
-    if counted:
-        axes.annotate(
-            str(n),
-            (place, y),
-            (5, 0),
-            xycoords=edge,
-            textcoords="offset points",
-            va="center",
-            fontsize=7,
-        )
+    crowded = n > room / _MARK
+    xs = [place] if crowded else [place + beside(one, n, _LOST_SPREAD) for one in range(n)]
+    y, edge = 0.97 if look == "failed" else 0.92, axes.get_xaxis_transform()
+    style: dict[str, Any] = {"markersize": 4, "transform": edge, "label": look} | _LOOKS[look]
+    axes.plot(xs, [y] * len(xs), linestyle="", **style)
+    if crowded:
+        beside_it: dict[str, Any] = {"xycoords": edge, "textcoords": "offset points"}
+        axes.annotate(str(n), (place, y), (5, 0), va="center", fontsize=7, **beside_it)
 
 
 @styled()
 def spending(named_runs: Mapping[str, Sequence[Sequence[SearchPoint]]], caption: Caption) -> Figure:
     """The best error against the epochs spent, a colour for each way to search.
 
-    Args:
-        named_runs: for each name its searches, from different seeds, each as `spending`
-            tells it.
-        caption: where the figure comes from.
+    `named_runs` has for each name its searches, from different seeds, as `analysis.search` tells
+    them.
     """
     key = (
         "Lowest validation error so far, at any budget; "
@@ -227,14 +192,14 @@ def spending(named_runs: Mapping[str, Sequence[Sequence[SearchPoint]]], caption:
 def _draw_method(axes: Axes, name: str, one: Spending, index: int) -> End:
     """One method's line and band; returns the label for their end."""
     color, marker = look(index)
-    counted = f"{name} (n = {one.n})"
+    named = f"{name} (n = {one.n})"
     if not one.epochs:
-        return End(wrapped(counted, "no result"), color, marker, 0, None)
+        return End(wrapped(named, "no result"), color, marker, 0, None)
     axes.step(one.epochs, one.median, where="post", color=color)
     axes.fill_between(
         one.epochs, one.low, one.high, step="post", color=color, alpha=0.18, linewidth=0
     )
     low, middle, high = (percent(errors[-1]) for errors in (one.low, one.median, one.high))
     extremes = f"{low} to {high}" if one.n > 1 else ""
-    label = wrapped(counted, middle, extremes)
+    label = wrapped(named, middle, extremes)
     return End(label, color, marker, one.epochs[-1], one.median[-1])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.lines import Line2D
 
+from mnist_lab.plots.page import on_axis
 from mnist_lab.plots.style import COLORS, LABEL_POINTS, MARKERS
 
 if TYPE_CHECKING:
@@ -36,11 +37,10 @@ def label_ends(axes: Axes, ends: Sequence[End]) -> None:
     """Write the labels right of the axes, each as near to its end as the others allow."""
     height = 72 * axes.bbox.height / axes.figure.dpi
     to_axes = axes.transData + axes.transAxes.inverted()
-    floor = axes.get_ylim()[0]  # where an error of 0 stands
     rows = [LABEL_POINTS * 1.35 * (end.text.count("\n") + 1) / height for end in ends]
     shrink = min(1.0, 1.0 / (sum(rows) or 1.0))
     starts = [
-        (_KEY_X, 1.0) if end.y is None else to_axes.transform((end.x, max(end.y, floor)))
+        (_KEY_X, 1.0) if end.y is None else to_axes.transform((end.x, on_axis(axes, end.y)))
         for end in ends
     ]
     places = _spread_out([y for _, y in starts], [shrink * row for row in rows])
@@ -120,6 +120,16 @@ def mark_legend(
             borderaxespad=0.0,
             frameon=False,
         )
+
+
+def key_of(what: str, tally: Tally) -> str:
+    """What a figure shows, and what became of the trials, as the sentence below its title."""
+    return "; ".join(filter(None, (what, remark(tally)))) + "."
+
+
+def beside(index: int, n: int, spread: float) -> float:
+    """How far the `index`-th of `n` stands from their place, so that one does not hide another."""
+    return spread * ((2 * index + 1) / n - 1)
 
 
 def look(index: int) -> tuple[str, str]:

@@ -79,19 +79,13 @@ def mistakes(
         of = f"of {n_wrong:,} mistakes in {n_repeats} repeats"
     else:
         of = f"the most confident of {n_wrong:,}" if len(shown) < n_wrong else "all of them"
-    title = (
-        f"Misclassified test {what}: {len(shown)}, {of}" if shown else f"Misclassified test {what}"
-    )
+    title = f"Misclassified test {what}" + (f": {len(shown)}, {of}" if shown else "")
     # A word has a line of its own.
     arrow, lines = ("\n→ ", 3) if _are_words(names) else (" → ", 2)
     pitch = _SIDE + 0.18 + 0.12 * lines
     figure = new_page(title, key, caption, height=pitch * n_rows + 0.45)
     if not shown:
-        said = (
-            f"no test {'digit' if noun == 'digit' else 'image'} is misclassified"
-            if n_repeats
-            else "no test result"
-        )
+        said = f"no test {what[:-1]} is misclassified" if n_repeats else "no test result"
         say(add_axes(figure, LEFT, 0.4, 6.8, _SIDE), said)
     for index, one in enumerate(shown):
         row, column = divmod(index, _IN_ROW)
@@ -100,8 +94,7 @@ def mistakes(
         axes.imshow(images[one.image], cmap="gray_r", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
-        axes.spines[:].set_visible(True)
-        axes.spines[:].set_color(LIGHT)
+        axes.spines[:].set(visible=True, color=LIGHT)
         confidence = _confidence(one.confidence)
         if n_repeats > 1:
             confidence += f", n={one.n_repeats}"

@@ -102,11 +102,7 @@ def percent_axis(
     axes: Axes, errors: Sequence[float], *, below: float = 0.0, above: float = 0.0
 ) -> None:
     """A logarithmic y axis around `errors`; shares of its height stay free `below` and `above`."""
-    positive = [error for error in errors if error > 0] or [0.01, 1.0]
-    low, high = math.log10(min(positive)), math.log10(max(positive))
-    # At least a factor of two, so that a few readable ticks fall into any range.
-    margin = max(0.05 * (high - low), (0.3 - (high - low)) / 2)
-    low, high = low - margin, min(high + margin, 0.03)
+    low, high = error_range(errors, 0.05)
     height = (high - low) / (1 - below - above)
     axes.set_yscale("log", nonpositive="clip")
     axes.set_ylim(10 ** (low - below * height), 10 ** (high + above * height))
@@ -114,6 +110,20 @@ def percent_axis(
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 * error:g} %"))
+
+
+def error_range(errors: Sequence[float], margin: float) -> tuple[float, float]:
+    """The powers of ten between which errors lie, with `margin` of the range on both sides."""
+    positive = [error for error in errors if error > 0] or [0.01, 1.0]
+    low, high = math.log10(min(positive)), math.log10(max(positive))
+    # At least a factor of two, so that a few readable ticks fall into any range.
+    margin = max(margin * (high - low), (0.3 - (high - low)) / 2)
+    return low - margin, min(high + margin, 0.03)
+
+
+def on_axis(axes: Axes, error: float) -> float:
+    """Where an error stands: one of 0, for which a logarithmic axis has no place, at its foot."""
+    return max(error, axes.get_ylim()[0])
 
 
 def percent_ticks(low: float, high: float) -> list[float]:

@@ -7,12 +7,11 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.transforms import blended_transform_factory
 
-from mnist_lab.plots.labels import look, remark
-from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
-from mnist_lab.plots.style import BLUE, BOTTOM, INK, LABEL_POINTS, LEFT, RED, SKY, styled
-from mnist_lab.words import describe, percent
+from mnist_lab.plots.labels import key_of, look
+from mnist_lab.plots.page import add_axes, integer_axis, new_page, on_axis, percent_axis, say
+from mnist_lab.plots.style import BLUE, BOTTOM, LABEL_POINTS, LEFT, LOST, RED, RING, SKY, styled
+from mnist_lab.words import counted, describe, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,12 +34,13 @@ def incumbent(numbers: Incumbents, caption: Caption) -> Figure:
     what = "Error after the last epoch"
     if by_epochs:
         what = "Dots: error at each budget; line: lowest so far; ring: lowest at the largest"
-    key = "; ".join(filter(None, (what, remark(numbers.tally))))
     budgets = sorted({point.budget for point in points if point.error is not None})
     # Two lines of the legend for more than three budgets.
     n_lines = 1 + (by_epochs and len(budgets) > 3)  # noqa: PLR2004 - seven words fill a line
     height = 4.8 + 0.2 * n_lines
-    figure = new_page("Best configuration found so far", f"{key}.", caption, height=height)
+    figure = new_page(
+        "Best configuration found so far", key_of(what, numbers.tally), caption, height=height
+    )
     axes = add_axes(figure, LEFT, BOTTOM, 6.9, 3.7)
     done = [(point.at, point.error) for point in points if point.error is not None]
     best = [(p.at, p.best_so_far) for p in points if p.best_so_far is not None]
@@ -59,11 +59,11 @@ def incumbent(numbers: Incumbents, caption: Caption) -> Figure:
     integer_axis(axes, points[-1].at if points else 0)
     if by_epochs and points:
         axes.set_xlim(-0.02 * points[-1].at, 1.02 * points[-1].at)
-    edge = blended_transform_factory(axes.transData, axes.transAxes)
-    for outcome, marker, color in (("failed", "x", INK), ("diverged", "^", RED)):
+    for outcome in ("failed", "diverged"):
         at = [point.at for point in points if point.outcome == outcome]
         if at:
-            axes.plot(at, [0.96] * len(at), marker, color=color, transform=edge, label=outcome)
+            style = {"transform": axes.get_xaxis_transform(), "label": outcome} | LOST[outcome]
+            axes.plot(at, [0.96] * len(at), linestyle="", **style)
     if numbers.incumbent and numbers.at:
         _mark_incumbent(axes, numbers.counted_in, numbers.at, numbers.incumbent)
     if named := axes.get_legend_handles_labels()[0]:  # none where no trial has ended
@@ -88,15 +88,15 @@ def _draw_budgets(axes: Axes, points: Sequence[SearchPoint], budgets: Sequence[i
             look(index)[1],
             color=shades(index / max(1, len(budgets) - 1)),
             markersize=4.5,
-            label=f"{budget} epoch{'s' * (budget > 1)}",
+            label=counted(budget, "epoch"),
         )
 
 
 def _mark_incumbent(axes: Axes, counted_in: SearchAxis, at: int, trial: Trial) -> None:
     """A ring around the incumbent, and its configuration below it, where no other trial can be."""
     error = trial.valid_error or 0.0
-    y = max(error, axes.get_ylim()[0])  # a logarithmic axis has no place for an error of 0
-    axes.plot(at, y, "o", color=RED, markersize=10, fillstyle="none", label="incumbent")
+    y = on_axis(axes, error)
+    axes.plot(at, y, linestyle="", label="incumbent", **RING)
     left, right = axes.get_xlim()
     share = (at - left) / (right - left)
     place = f"after {at} epochs" if counted_in == "epochs" else f"iteration {at}"

@@ -36,6 +36,14 @@ _STYLE: dict[Any, Any] = {
     "ytick.labelcolor": INK,
 }
 
+# What has no error, and the ring around the incumbent, in matplotlib's words.
+LOST: dict[str, dict[str, Any]] = {
+    "failed": {"marker": "x", "color": INK},
+    "diverged": {"marker": "^", "color": RED},
+    "unfinished": {"marker": "o", "color": GREY, "fillstyle": "none"},
+}
+RING: dict[str, Any] = {"marker": "o", "color": RED, "fillstyle": "none", "markersize": 10}
+
 # Inches, if not said otherwise.
 LEFT = 0.8  # room for the tick labels and the label of the y axis
 BOTTOM = 0.9  # room for those of the x axis, and the caption below

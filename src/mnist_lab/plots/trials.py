@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import blended_transform_factory
 
 from mnist_lab.plots.labels import (
     LEGEND_COLUMNS,
     End,
+    beside,
+    key_of,
     label_ends,
     look,
     mark_legend,
-    remark,
     wrapped,
 )
 from mnist_lab.plots.page import (
@@ -24,12 +24,24 @@ from mnist_lab.plots.page import (
     integer_axis,
     log_axis,
     new_page,
+    on_axis,
     percent_axis,
     say,
     whole_ticks,
 )
-from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, styled
-from mnist_lab.words import in_words, percent, value_text
+from mnist_lab.plots.style import (
+    BLUE,
+    BOTTOM,
+    GREY,
+    INK,
+    LABEL_POINTS,
+    LEFT,
+    LOST,
+    RED,
+    RING,
+    styled,
+)
+from mnist_lab.words import counted, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,13 +56,6 @@ if TYPE_CHECKING:
 
 # From the best to the worst, dark to light: the same order in grey.
 _SHADES = LinearSegmentedColormap.from_list("ranks", ("#00253D", BLUE, "#9AD0F0", "#D3E6F2"))
-# What has no error, in matplotlib's words.
-LOST: dict[str, dict[str, Any]] = {
-    "failed": {"marker": "x", "color": INK},
-    "diverged": {"marker": "^", "color": RED},
-    "unfinished": {"marker": "o", "color": GREY, "fillstyle": "none"},
-}
-_RING: dict[str, Any] = {"marker": "o", "color": RED, "fillstyle": "none", "markersize": 10}
 
 # Inches, if not said otherwise.
 _PITCH = 2.25
@@ -82,23 +87,17 @@ def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> 
         axes = add_axes(figure, left, bottom, 1.3, 0.09)
         axes.pcolormesh([[*range(n_ranked)]], cmap=_SHADES)
         axes.set_axis_off()
-        for share, align, text in ((-0.05, "right", "rank 1"), (1.05, "left", f"{n_ranked}")):
-            axes.text(
-                *(share, 0.5),
-                text,
-                transform=axes.transAxes,
-                ha=align,
-                va="center",
-                fontsize=LABEL_POINTS,
-            )
+        style: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "size": LABEL_POINTS}
+        axes.text(-0.05, 0.5, "rank 1", ha="right", **style)
+        axes.text(1.05, 0.5, f"{n_ranked}", ha="left", **style)
 
 
 @styled()
 def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption) -> Figure:
     """The validation error of every trial after each epoch, the better the darker."""
     what = f"Validation error after each epoch, a line for each trial: {shades_in_words(trials)}"
-    key = "; ".join(filter(None, (what, remark(tally))))
-    figure = new_page("Learning curves of all trials", f"{key}.", caption, height=4.8)
+    key = key_of(what, tally)
+    figure = new_page("Learning curves of all trials", key, caption, height=4.8)
     axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     errors = [error for one in trials for error in one.curve if error is not None]
     percent_axis(axes, errors)
@@ -124,9 +123,10 @@ def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption)
 
 def _draw_trial(axes: Axes, one: RankedTrial, n_ranked: int) -> None:
     """A trial's line; of one without an error grey, with its mark at the end."""
-    floor = axes.get_ylim()[0]  # where an error of 0 stands
     at = [
-        (epoch, max(error, floor)) for epoch, error in enumerate(one.curve, 1) if error is not None
+        (epoch, on_axis(axes, error))
+        for epoch, error in enumerate(one.curve, 1)
+        if error is not None
     ]
     if not at:
         return
@@ -152,23 +152,13 @@ def hyperparameters(
     tally: Tally,
     caption: Caption,
 ) -> Figure:
-    """The error of every trial against each hyperparameter that is active in it.
-
-    Args:
-        dimensions: the hyperparameters of the search space.
-        trials: by rank.
-        tally: of the trials.
-        caption: where the figure comes from.
-    """
+    """The error of every trial, given by rank, against each hyperparameter that is active in it."""
     budgets = sorted({one.budget for one in trials if one.error is not None})
     what = "Each dot is a trial at the largest budget it completed"
-    if not any(one.scale == "choice" for one in dimensions) or len(budgets) > 1:
-        key = what
-    else:
-        key = f"{what}; black: median of a choice"
-    key = "; ".join(filter(None, (key, remark(tally))))
+    if len(budgets) <= 1 and any(one.scale == "choice" for one in dimensions):
+        what += "; black: median of a choice"
     styles = {
-        f"{budget} epoch{'s' * (budget > 1)}": {
+        counted(budget, "epoch"): {
             "marker": look(index)[1],
             "color": _SHADES(0.8 * (1 - (index + 0.5) / len(budgets))),
             "markersize": 4,
@@ -176,12 +166,14 @@ def hyperparameters(
         for index, budget in enumerate(budgets)
     }
     if budgets:
-        styles["incumbent"] = _RING
+        styles["incumbent"] = RING
     lost = [name for name in LOST if any(o.outcome == name and o.error is None for o in trials)]
     n_legend_rows = math.ceil((len(styles) + len(lost)) / LEGEND_COLUMNS)
     n_rows = math.ceil(len(dimensions) / 2) or 1
     height = _PITCH * n_rows + 0.3 + 0.2 * n_legend_rows
-    figure = new_page("Error against each hyperparameter", f"{key}.", caption, height=height)
+    figure = new_page(
+        "Error against each hyperparameter", key_of(what, tally), caption, height=height
+    )
     errors = [one.error for one in trials if one.error is not None]
     for index, dimension in enumerate(dimensions):
         row, column = divmod(index, 2)
@@ -211,10 +203,9 @@ def _draw_dimension(
     note = f" (inactive in {n_inactive} of {len(trials)} trials)" if n_inactive else ""
     axes.set_xlabel(f"{in_words(name)}{note}")
     places = _places(axes, dimension, active)
-    floor = axes.get_ylim()[0]  # where an error of 0 stands
     for budget, style in zip(budgets, styles, strict=False):
         at = [
-            (place, max(one.error, floor))
+            (place, on_axis(axes, one.error))
             for place, one in zip(places, active, strict=True)
             if one.error is not None and one.budget == budget
         ]
@@ -222,20 +213,14 @@ def _draw_dimension(
             axes.plot(*zip(*at, strict=True), linestyle="", **style)
     if dimension.choices and len(budgets) == 1:
         _draw_medians(axes, dimension, active)
-    edge = blended_transform_factory(axes.transData, axes.transAxes)
-    for outcome, style in LOST.items():
-        at_edge = [
-            place
-            for place, one in zip(places, active, strict=True)
-            if one.outcome == outcome and one.error is None
-        ]
-        y = 0.96 - 0.06 * list(LOST).index(outcome)
-        axes.plot(
-            *(at_edge, [y] * len(at_edge)), linestyle="", markersize=5, transform=edge, **style
-        )
+    for row, (outcome, style) in enumerate(LOST.items()):
+        lost = zip(places, active, strict=True)
+        at_edge = [place for place, o in lost if o.outcome == outcome and o.error is None]
+        edge: dict[str, Any] = {"markersize": 5, "transform": axes.get_xaxis_transform()}
+        axes.plot(at_edge, [0.96 - 0.06 * row] * len(at_edge), linestyle="", **edge | style)
     for place, one in zip(places, active, strict=True):
         if one.rank == 1:
-            axes.plot(place, max(one.error or 0.0, floor), linestyle="", **_RING)
+            axes.plot(place, on_axis(axes, one.error or 0.0), linestyle="", **RING)
     if not active:
         say(axes, "active in no trial" if trials else "no trial yet")
 
@@ -269,8 +254,8 @@ def _places(
     places = [0.0] * len(active)
     for index in order:
         same = [other for other in order if values[other] == values[index]]
-        shift = _SPREAD * ((2 * same.index(index) + 1) / len(same) - 1)
-        places[index] = choices.index(values[index]) + shift
+        place = choices.index(values[index])
+        places[index] = place + beside(same.index(index), len(same), _SPREAD)
     return places
 
 
@@ -279,10 +264,7 @@ def _draw_medians(
 ) -> None:
     """A line at the median error of each choice that several trials have."""
     for place, choice in enumerate(dimension.choices):
-        errors = [
-            one.error
-            for one in active
-            if one.values[dimension.name] == choice and one.error is not None
-        ]
+        same = [one.error for one in active if one.values[dimension.name] == choice]
+        errors = [error for error in same if error is not None]
         if len(errors) > 1:
             axes.hlines(median(errors), place - 0.35, place + 0.35, INK, linewidth=1.2)

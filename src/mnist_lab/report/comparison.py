@@ -10,9 +10,9 @@ from mnist_lab import __version__, plots
 from mnist_lab.analysis.search import spending
 from mnist_lab.analysis.trials import SummaryRow, n_planned, summary, tally_of
 from mnist_lab.config import VARIED
-from mnist_lab.report.reported import best
-from mnist_lab.report.sections import cell, figure, joined, table
-from mnist_lab.words import between, counted, describe, in_words, percent, value_text
+from mnist_lab.report.sections import figure, joined, table
+from mnist_lab.views import Cell, Table, best, error_cell, interval_cell, number_cell
+from mnist_lab.words import counted, describe, in_words, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def _warnings(runs: Sequence[Reported]) -> Iterator[Markup]:
 
 
 def _table(runs: Sequence[Reported]) -> Markup:
-    head = (
+    heads = (
         "run",
         "best error",
         "95 % interval",
@@ -54,30 +54,28 @@ def _table(runs: Sequence[Reported]) -> Markup:
         "trials",
         "configuration",
     )
-    rows = (_row(run, number) for number, run in enumerate(runs, start=1))
     caption = "The interval is Wilson's for n = 1, for the images; else Student's, for the seeds."
-    return table(head, rows, caption, about="Comparison of the runs")
+    rows = [_row(run, number) for number, run in enumerate(runs, start=1)]
+    return table(Table(heads, rows, caption), about="Comparison of the runs")
 
 
-def _row(run: Reported, number: int) -> Markup:
-    info, found, tally = run.info, best(run), tally_of(run.trials)
+def _row(run: Reported, number: int) -> list[Cell]:
+    info, tally = run.info, tally_of(run.trials)
     planned = n_planned(info.settings, run.trials)
-    interval = found.interval if found else None
-    configuration = found.trials[0].configuration if found else None
-    cells = [
-        cell(Markup('<a href="#run-{}">{}</a>').format(number, run.label)),
-        cell(percent(found.error, found.sd), found.error) if found else cell(None),
-        cell(between(interval), interval.low) if interval else cell(None),
-        cell(found.n, found.n) if found else cell(None),
-        cell(f"{run.n_epochs:,}", run.n_epochs),
-        cell(f"{run.training_s:,.0f}", run.training_s),
-        cell(None if run.spent_s is None else f"{run.spent_s:,.0f}", run.spent_s),
-        cell(info.settings.experiment),
-        cell(info.state),
-        cell(f"{tally.complete} of {planned}", tally.complete),
-        cell(describe(configuration) if configuration else None, is_long=True),
+    found = best(info, run.trials)
+    return [
+        Cell(Markup('<a href="#run-{}">{}</a>').format(number, run.label)),
+        error_cell(found.error if found else None),
+        interval_cell(found.interval if found else None),
+        number_cell(found.error.n if found else None),
+        number_cell(run.n_epochs, "{:,}"),
+        number_cell(run.training_s, "{:,.0f}"),
+        number_cell(run.spent_s, "{:,.0f}"),
+        Cell(info.settings.experiment),
+        Cell(info.state),
+        Cell(f"{tally.complete} of {planned}", tally.complete),
+        Cell(describe(found.configuration)) if found else Cell(),
     ]
-    return Markup("<tr>{}</tr>").format(Markup("").join(cells))
 
 
 def _sweeps(runs: Sequence[Reported]) -> Iterator[Markup]:
@@ -88,27 +86,20 @@ def _sweeps(runs: Sequence[Reported]) -> Iterator[Markup]:
             continue
         found = [{row.value: row for row in summary(run.trials, varied)} for run in sweeps]
         values = sorted({value for rows in found for value in rows if value is not None})
-        lines = (
-            Markup("<tr>{}</tr>").format(
-                Markup("").join(
-                    [
-                        cell(value_text(varied, value), value),
-                        *(_mean(rows.get(value)) for rows in found),
-                    ]
-                )
-            )
+        lines = [
+            [Cell(value_text(varied, value), value), *(_mean(rows.get(value)) for rows in found)]
             for value in values
-        )
-        head = [in_words(varied), *(run.label for run in sweeps)]
+        ]
+        heads = [in_words(varied), *(run.label for run in sweeps)]
         caption = "Validation error after the last epoch: mean ± standard deviation."
-        yield table(head, lines, caption, about=f"Sweeps by {in_words(varied)}")
+        yield table(Table(heads, lines, caption), about=f"Sweeps by {in_words(varied)}")
 
 
-def _mean(row: SummaryRow | None) -> Markup:
+def _mean(row: SummaryRow | None) -> Cell:
     if row is None or row.error is None:
-        return cell(None)
-    text = f"{percent(row.error.mean, row.error.sd)} (n = {row.error.n})"
-    return cell(text, row.error.mean)
+        return Cell()
+    shown = error_cell(row.error)
+    return shown._replace(text=f"{shown.text} (n = {row.error.n})")
 
 
 def _spending(runs: Sequence[Reported]) -> Markup:

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import base64
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from mnist_lab.analysis.tested import confusion
-from mnist_lab.analysis.trials import (
-    best_trial,
-    completed_error,
-    n_planned,
-    outcome_of,
-    seconds_per_epoch,
-    tally_of,
-)
+from mnist_lab.analysis.trials import n_planned, tally_of
 from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import printable
 from mnist_lab.findings import findings
-from mnist_lab.words import (
-    between,
-    capital,
-    command,
-    counted,
-    describe,
-    in_words,
-    percent,
-    value_text,
-)
+from mnist_lab.views import Cell, Table, trial_table
+from mnist_lab.words import capital, command, counted, describe, in_words, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from mnist_lab.records import Trial
     from mnist_lab.report.reported import Reported
 
-_NOTHING = "–"
+_LONG = 24  # characters of a cell; more are wrapped
 # What a reader who cannot see the figure is told; the findings have the numbers.
 _ALTERNATIVES = {
     "learning_curves": "Errors by epoch",
@@ -100,36 +84,44 @@ def definitions(values: Mapping[str, Any]) -> Markup:
     return Markup("<dl>{}</dl>").format(rows)
 
 
-def table(head: Sequence[str], rows: Iterable[Markup], caption: str, *, about: str) -> Markup:
+def table(shown: Table, *, about: str) -> Markup:
     """A table that scrolls inside its own frame where the page is narrow."""
     # Not a caption element, which would be as wide as the table and scroll away with it.
-    titled = Markup('<p class="hint">{}</p>\n').format(caption) if caption else ""
+    titled = Markup('<p class="hint">{}</p>\n').format(shown.caption) if shown.caption else ""
+    rows = [Markup("<tr{}>{}</tr>").format(*each) for each in _rows(shown)]
     return Markup(
         '{}<div class="scroll" tabindex="0" role="region" aria-label="{}"><table>'
         "<thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>"
     ).format(
         titled,
         about,
-        Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in head),
+        Markup("").join(Markup('<th scope="col">{}</th>').format(name) for name in shown.heads),
         joined(rows),
     )
 
 
-def cell(text: object, value: float | None = None, *, is_long: bool = False) -> Markup:
-    """A cell that is sorted by `value`; without one, by its text, or last if there is none."""
-    if value is None:
-        return Markup("<td{}>{}</td>").format(
-            Markup(' class="words"') if is_long else "", _NOTHING if text is None else text
-        )
-    return Markup('<td class="number" data-value="{}">{}</td>').format(repr(value), text)
+def _rows(shown: Table) -> Iterator[tuple[str, Markup]]:
+    """The attributes and the cells of each row; a trial's row bears its number for the script."""
+    for row, trial in zip_longest(shown.rows, shown.trials):
+        is_best = Markup(' class="best"') if trial == shown.best else ""
+        attributes = Markup(' data-trial="{}"{}').format(trial, is_best) if trial else ""
+        yield attributes, Markup("").join(map(_cell, row))
+
+
+def _cell(shown: Cell) -> Markup:
+    """A cell that is sorted by its number; without one, by its text, or last if there is none."""
+    text, value = shown
+    if value is not None:
+        return Markup('<td class="number" data-value="{}">{}</td>').format(repr(value), text)
+    # A sentence is as wide as it may be, not as it is long.
+    is_long = not isinstance(text, Markup) and len(text) > _LONG
+    return Markup("<td{}>{}</td>").format(Markup(' class="words"') if is_long else "", text)
 
 
 def _head(one: Reported) -> Markup:
     info, tally = one.info, tally_of(one.trials)
     planned = n_planned(info.settings, one.trials)
-    outcomes = ", ".join(
-        f"{n} {outcome}" for outcome, n in tally._asdict().items() if n and outcome != "complete"
-    )
+    outcomes = ", ".join(tally.but_complete())
     done = f"{tally.complete} of {counted(planned, 'trial')} complete" + (
         f" ({outcomes})" if outcomes else ""
     )
@@ -202,72 +194,29 @@ def _charts(one: Reported) -> Markup:
 def _trials(one: Reported) -> Markup:
     if not one.trials:
         return Markup("")
-    repeated = one.info.settings.repeats > 1
-    varied = one.varied
-    head = [
+    heads = [
         "trial",
-        *(["repeat"] if repeated else []),
+        *(["repeat"] if one.info.settings.repeats > 1 else []),
         *(["test error", "95 % interval"] if one.is_test else ["validation error"]),
-        *map(in_words, varied),
+        *map(in_words, one.varied),
         "epochs",
         "training error",
         "s/epoch",
         "seconds",
         "seed",
-        "state",
+        "outcome",
     ]
-    winner = None if one.is_test or one.info.settings.values else best_trial(one.trials)
-    best = winner.trial if winner else None
+    shown = trial_table(one.info, one.trials, heads)
+    if one.is_test or one.info.settings.values:  # what is best there is no single trial
+        shown = shown._replace(best=None)
     shared = ", ".join(f"{in_words(n)} {value_text(n, v)}" for n, v in one.shared.items())
-    rows = (
-        _row(one, trial, varied, repeated=repeated, is_best=trial.trial == best)
-        for trial in one.trials
+    for number, row in zip(shown.trials, shown.rows, strict=True):
+        if number == shown.best:
+            row[-1] = Cell(f"best, {row[-1].text}")
+    shown = shown._replace(
+        heads=[*heads[:-1], "state"], caption=f"All with {shared}." if shared else ""
     )
-    return Markup("<h3>Trials</h3>\n{}").format(
-        table(head, rows, f"All with {shared}." if shared else "", about="Table of trials")
-    )
-
-
-def _row(
-    one: Reported, trial: Trial, varied: Sequence[str], *, repeated: bool, is_best: bool
-) -> Markup:
-    speed = seconds_per_epoch(trial)
-    seconds = sum(epoch.duration_s for epoch in trial.epochs)
-    n_epochs, budget = len(trial.epochs), trial.configuration.epochs
-    train = trial.epochs[-1].train_error if trial.epochs else None
-    state = ": ".join(filter(None, (outcome_of(trial), trial.reason)))
-    error = completed_error(trial)
-    cells = [
-        cell(trial.trial, trial.trial),
-        *([cell(trial.repeat, trial.repeat)] if repeated else []),
-        *(_test_cells(trial) if one.is_test else [_error_cell(error)]),
-        *(
-            cell(value_text(name, round(value, 6)), value)
-            for name in varied
-            for value in [one.value(trial, name)]
-        ),
-        cell(n_epochs if n_epochs == budget else f"{n_epochs} of {budget}", n_epochs),
-        _error_cell(train),
-        cell(None if speed is None else f"{speed:.2f}", speed),
-        cell(f"{seconds:,.1f}", seconds),
-        cell(trial.seed, trial.seed),
-        cell(f"best, {state}" if is_best else state, is_long=trial.reason is not None),
-    ]
-    return Markup('<tr data-trial="{}"{}>{}</tr>').format(
-        trial.trial, Markup(' class="best"') if is_best else "", Markup("").join(cells)
-    )
-
-
-def _error_cell(error: float | None) -> Markup:
-    return cell(None if error is None else percent(error), error)
-
-
-def _test_cells(trial: Trial) -> list[Markup]:
-    result = confusion([trial.test] if trial.test else [])
-    if result.error is None or result.interval is None:
-        return [cell(None), cell(None)]
-    mean = result.error.mean
-    return [_error_cell(mean), cell(between(result.interval), result.interval.low)]
+    return Markup("<h3>Trials</h3>\n{}").format(table(shown, about="Table of trials"))
 
 
 def _reproduction(one: Reported) -> Markup:

@@ -12,7 +12,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab import notebook, tables
+from mnist_lab import notebook, views
 from mnist_lab.analysis.trials import best_trial, n_ended, n_planned
 from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications
 from mnist_lab.errors import printable
@@ -66,20 +66,20 @@ class Run(NamedTuple):
         return results.draw(RunDir(self.path), self.info, self.trials, note)
 
     def to_pandas(self) -> Any:
-        """A `pandas.DataFrame` of one row for each trial, as :class:`~mnist_lab.tables.TrialRow`.
+        """A `pandas.DataFrame` of :func:`~mnist_lab.views.trial_sheet`.
 
         Raises:
             LabError: pandas is not installed.
         """
-        return notebook.frame(tables.TrialRow, tables.trial_rows(self.trials))
+        return notebook.frame(views.trial_sheet(self.trials))
 
     def epochs_to_pandas(self) -> Any:
-        """A `pandas.DataFrame` of one row for each epoch, as :class:`~mnist_lab.tables.EpochRow`.
+        """A `pandas.DataFrame` of :func:`~mnist_lab.views.epoch_sheet`.
 
         Raises:
             LabError: pandas is not installed.
         """
-        return notebook.frame(tables.EpochRow, tables.epoch_rows(self.trials))
+        return notebook.frame(views.epoch_sheet(self.trials))
 
     def __repr__(self) -> str:
         """One line, where the records are many."""
