@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from made_events import TIME, an_epoch, failed, finished, promoted, proposed, started
+from mnist_lab.analysis.sampling import SampledHyperparameter
 
 from mnist_lab import plots
 from mnist_lab.analysis.halving import bracket_panels
 from mnist_lab.analysis.intervals import wilson_interval
 from mnist_lab.analysis.learning import LearningCurve, LearningCurves
 from mnist_lab.analysis.ranking import RankedTrial
-from mnist_lab.analysis.sampling import SampledHyperparameter
 from mnist_lab.analysis.search import Incumbents, incumbents, spending
 from mnist_lab.analysis.tested import Confusion, WrongImage
 from mnist_lab.analysis.trials import Spread, SummaryRow, Tally, spread_of, tally_of

@@ -12,11 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_events import epoch_done, failed, finished, promoted, proposed, started
 from made_figures import brackets, error_of, hyperband
-
-from mnist_lab.analysis.halving import bracket_panels
-from mnist_lab.analysis.intervals import Interval, wilson_interval
-from mnist_lab.analysis.learning import LearningCurve, learning_curves
-from mnist_lab.analysis.ranking import rank
 from mnist_lab.analysis.sampling import (
     SampledHyperparameter,
     chance,
@@ -24,6 +19,11 @@ from mnist_lab.analysis.sampling import (
     octaves,
     powers_of_two,
 )
+
+from mnist_lab.analysis.halving import bracket_panels
+from mnist_lab.analysis.intervals import Interval, wilson_interval
+from mnist_lab.analysis.learning import LearningCurve, learning_curves
+from mnist_lab.analysis.ranking import rank
 from mnist_lab.analysis.search import (
     Incumbents,
     SearchPoint,

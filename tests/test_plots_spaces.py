@@ -18,9 +18,9 @@ from made_figures import (
     ticks,
     words_of,
 )
+from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
 
 from mnist_lab import plots
-from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
 
 
 def evenly(scale: str, lower: float, upper: float, n_draws: int = 20_000) -> SampledHyperparameter:

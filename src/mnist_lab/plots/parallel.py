@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
-from mnist_lab.analysis.sampling import place_between
+from mnist_lab.config import place_between
 from mnist_lab.plots.labels import remark
 from mnist_lab.plots.page import add_axes, log_ticks, new_page, percent_ticks, say
 from mnist_lab.plots.style import BOTTOM, INK, LABEL_POINTS, LEFT, styled
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnist_lab.analysis.ranking import RankedTrial
-    from mnist_lab.analysis.sampling import SampledHyperparameter
     from mnist_lab.analysis.trials import Tally
+    from mnist_lab.config import Hyperparameter
     from mnist_lab.plots.page import Caption
 
 _INACTIVE = -0.12  # the height of what is inactive; the coordinates go from 0 to 1
@@ -42,7 +42,7 @@ class _Coordinate(NamedTuple):
 
 @styled()
 def parallel_coordinates(
-    dimensions: Sequence[SampledHyperparameter],
+    dimensions: Sequence[Hyperparameter],
     trials: Sequence[RankedTrial],
     tally: Tally,
     caption: Caption,
@@ -126,7 +126,7 @@ def _error_range(errors: Sequence[float]) -> tuple[float, float]:
     return low - margin, min(high + margin, 0.03)
 
 
-def _coordinate(one: SampledHyperparameter) -> _Coordinate:
+def _coordinate(one: Hyperparameter) -> _Coordinate:
     """The axis of a hyperparameter, with a few round numbers, or with its choices."""
     name = in_words(one.name)
     if one.choices:
@@ -143,7 +143,7 @@ def _coordinate(one: SampledHyperparameter) -> _Coordinate:
     return _Coordinate(name, [(_height_of(one, value), f"{value:g}") for value in values])
 
 
-def _heights(dimension: SampledHyperparameter, trials: Sequence[RankedTrial]) -> list[float]:
+def _heights(dimension: Hyperparameter, trials: Sequence[RankedTrial]) -> list[float]:
     """Where each trial's line crosses the axis of a hyperparameter."""
     values = [one.values.get(dimension.name) for one in trials]
     if not dimension.choices:
@@ -161,7 +161,7 @@ def _heights(dimension: SampledHyperparameter, trials: Sequence[RankedTrial]) ->
     return heights
 
 
-def _height_of(one: SampledHyperparameter, value: float) -> float:
+def _height_of(one: Hyperparameter, value: float) -> float:
     """A value's place in its range, from 0 to 1 on its scale."""
     lower, upper = one.lower or 0.0, one.upper or 0.0
     return place_between(lower, upper, value, log=one.scale == "log")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import re
 from functools import partial
@@ -21,9 +20,9 @@ from ConfigSpace.read_and_write.dictionary import CONDITION_DECODERS, FORBIDDEN_
 
 from mnist_lab.config import TrainConfig, check, read_json
 from mnist_lab.errors import SettingsError, nearest
-from mnist_lab.space.describing import describe, native
+from mnist_lab.space.explaining import describe
 from mnist_lab.space.hyperparameters import current
-from mnist_lab.space.sampling import sample, silence
+from mnist_lab.space.sampling import from_dict, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,19 +118,6 @@ def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
             next_step="forbid less, or narrow the ranges",
         )
     return space
-
-
-def to_dict(space: ConfigurationSpace) -> dict[str, Any]:
-    """The space as ConfigSpace's own JSON object."""
-    plain: dict[str, Any] = json.loads(json.dumps(space.to_serialized_dict(), default=native))
-    return plain
-
-
-def from_dict(values: dict[str, Any]) -> ConfigurationSpace:
-    """The space of :func:`to_dict`."""
-    with silence():
-        # A copy: ConfigSpace takes apart what it is given.
-        return ConfigurationSpace.from_serialized_dict(copy.deepcopy(values))
 
 
 @contextlib.contextmanager
