@@ -198,8 +198,8 @@ def _choices(
             rest = one.choices[0] if len(one.choices) == 2 else "others"  # noqa: PLR2004
             better, worse = (choice, rest) if found.value < 0 else (rest, choice)
             words = (
-                f"{in_words(one.name)} {better} rather than {worse} (median of {choice} less that of "
-                f"{rest} {signed(found.value)} points, {low} to {high})"
+                f"{in_words(one.name)} {better} rather than {worse} (median of {choice} less "
+                f"that of {rest} {signed(found.value)} points, {low} to {high})"
             )
             yield words, found
 
