@@ -48,6 +48,7 @@ from mnist_lab import space
 from mnist_lab.cli import show
 from mnist_lab.config import Hyperparameter, TrainConfig, check
 from mnist_lab.errors import SettingsError
+from mnist_lab.space import explaining, reading, sampling
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SPACE = space.default_space()
@@ -75,7 +76,7 @@ def space_of(*hyperparameters: Any) -> ConfigurationSpace:
 def test_default_space() -> None:
     """The default is the exercise sheet's space, and lies in configs/, too."""
     assert space.read_space(CONFIGS / "space.json") == SPACE
-    assert set(space.describe(SPACE)) == {
+    assert set(explaining.describe(SPACE)) == {
         Hyperparameter("learning_rate", "log", 1e-4, 1e-1, ()),
         Hyperparameter("batch_size", "log", 16, 128, (), whole=True),
         Hyperparameter("num_filters", "log", 8, 64, (), whole=True),
@@ -118,7 +119,7 @@ def test_other_seeds_draw_otherwise() -> None:
 @pytest.fixture(scope="module")
 def many() -> dict[str, list[Any]]:
     """Five thousand draws from the default space."""
-    return space.draws(SPACE, 5000)
+    return sampling.draws(SPACE, 5000)
 
 
 def shares(values: list[float], bounds: list[float]) -> list[float]:
@@ -154,7 +155,7 @@ def test_log_is_not_powers_of_two(many: dict[str, list[Any]]) -> None:
 def test_linear_makes_each_unit_equally_likely() -> None:
     """Without log an octave gets twice the share of the one below."""
     linear = space_of(Integer("batch_size", (16, 127)))
-    drawn = space.draws(linear, 5000)["batch_size"]
+    drawn = sampling.draws(linear, 5000)["batch_size"]
     assert shares(drawn, [16, 32, 64, 128]) == pytest.approx([1 / 7, 2 / 7, 4 / 7], abs=0.03)
 
 
@@ -164,7 +165,7 @@ def test_draws_of_a_condition() -> None:
         CategoricalHyperparameter("filter_size", [3, 5]), Integer("num_filters", (8, 64))
     )
     conditional.add(EqualsCondition(conditional["num_filters"], conditional["filter_size"], 3))
-    drawn = space.draws(conditional, 200, seed=1)
+    drawn = sampling.draws(conditional, 200, seed=1)
     assert len(drawn["filter_size"]) == 200
     assert len(drawn["num_filters"]) == drawn["filter_size"].count(3)
     assert 0 < len(drawn["num_filters"]) < 200
@@ -181,7 +182,7 @@ def test_describe_other_kinds() -> None:
         BetaFloatHyperparameter("dropout", alpha=2, beta=2, lower=0, upper=0.5),
     )
     other.add(ForbiddenEqualsClause(other["num_filters"], 8))
-    assert {one.name: (*one[1:5], *one[6:10]) for one in space.describe(other)} == {
+    assert {one.name: (*one[1:5], *one[6:10]) for one in explaining.describe(other)} == {
         "filter_size": ("choice", None, None, (3,), (), "uniform", False, False),
         "batch_size": ("choice", None, None, (32, 64, 128), (), "uniform", False, False),
         "learning_rate": ("linear", 0.01, 0.1, (), (), "uniform", False, False),
@@ -292,7 +293,7 @@ def test_forbidden(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """
     clause, forbids = FORBIDDEN[name]
     made = whole()
-    with space.sampling.silence():
+    with sampling.silence():
         made.add(clause(made))
         found = drawn_from(made, tmp_path)
     assert not any(forbids(Short(one)) for one in found)
@@ -321,7 +322,7 @@ def test_forbidden_of_what_is_inactive() -> None:
     made = whole()
     made.add(EqualsCondition(made["momentum"], made["batch_size"], 3))
     made.add(ForbiddenInClause(made["momentum"], [0.5, 0.0]))
-    found = space.draws(made, 300)
+    found = sampling.draws(made, 300)
     assert set(found["momentum"]) == {0.9}
     assert len(found["momentum"]) < 150
 
@@ -343,11 +344,11 @@ def test_chain_of_conditions(tmp_path: Path) -> None:
 
 def test_rules_in_words() -> None:
     """Conditions and forbidden combinations are told in words."""
-    assert space.rules(SPACE) == []
+    assert explaining.rules(SPACE) == []
     made = whole()
     made.add(CONDITIONS["or"][0](made, made["num_filters"]))
     made.add(FORBIDDEN["both"][0](made))
-    assert space.rules(made) == [
+    assert explaining.rules(made) == [
         "num_filters only if (momentum = 0.9 or filter_size < 4)",
         "never (num_filters > 3 and momentum = 0)",
     ]
@@ -518,8 +519,8 @@ def test_no_vector(change: dict[str, Any], match: str) -> None:
 
 def test_wide_space(tmp_path: Path) -> None:
     """The wide space says what it varies, and keeps away from what diverges."""
-    assert {*WIDE} == {*space.SEARCHABLE}
-    assert space.rules(WIDE) == [
+    assert {*WIDE} == {*reading.SEARCHABLE}
+    assert explaining.rules(WIDE) == [
         "dropout only if num_filters > 16",
         "never (learning_rate > 0.1 and momentum > 0.9)",
     ]
@@ -789,9 +790,9 @@ def test_old_formats(tmp_path: Path) -> None:
         "num_filters": 64,
         "batch_size": 128,
     }
-    probabilities = {one.name: one.probabilities for one in space.describe(read)}
+    probabilities = {one.name: one.probabilities for one in explaining.describe(read)}
     assert probabilities["filter_size"] == (0.25, 0.75)
-    assert sorted(space.rules(read)) == [
+    assert sorted(explaining.rules(read)) == [
         "momentum only if (filter_size = 5 and num_filters > 16)",
         "never (filter_size = 3 and num_filters in {63, 64})",
         "never num_filters > batch_size",
@@ -987,16 +988,17 @@ CHOICE = Hyperparameter("filter_size", "choice", None, None, (3, 5), [3, 3, 3, 5
         (
             WHOLE,
             (
-                "2 to 5, logarithmic: 2 to 3 in 75.0 % and 4 to 5 in 25.0 % of the draws. The median "
-                "is 3; without log it would be 4. The powers of two are 2 of 4 values, and 25.0 % of "
-                "the draws."
+                "2 to 5, logarithmic: 2 to 3 in 75.0 % and 4 to 5 in 25.0 % of the draws. The "
+                "median is 3; without log it would be 4. The powers of two are 2 of 4 values, and "
+                "25.0 % of the draws."
             ),
         ),
         (
             RATE,
             (
-                "0.0001 to 0.1, logarithmic: each whole doubling is expected in 10.0 % of the draws, "
-                "and came in 0.00 % to 50.0 %. The median is 0.01; without log it would be 0.0501."
+                "0.0001 to 0.1, logarithmic: each whole doubling is expected in 10.0 % of the "
+                "draws, and came in 0.00 % to 50.0 %. The median is 0.01; without log it would be "
+                "0.0501."
             ),
         ),
         (RATE._replace(scale="linear", lower=0.0), "0 to 0.1, linear. The median is 0.01."),
@@ -1012,15 +1014,15 @@ CHOICE = Hyperparameter("filter_size", "choice", None, None, (3, 5), [3, 3, 3, 5
         (
             CHOICE._replace(probabilities=(0.7, 0.3), active=0.25),
             (
-                "2 choices: 3 with 70.0 % (drawn 75.0 %) and 5 with 30.0 % (drawn 25.0 %). Active in "
-                "25.0 % of the draws, of which these are the shares."
+                "2 choices: 3 with 70.0 % (drawn 75.0 %) and 5 with 30.0 % (drawn 25.0 %). Active "
+                "in 25.0 % of the draws, of which these are the shares."
             ),
         ),
     ],
 )
 def test_explained(one: Hyperparameter, text: str) -> None:
     """Doublings, median, powers of two and shares are told of what was drawn."""
-    told = space.explain([one], {})
+    told = explaining.explain([one], {})
     assert [*told.values()][-1] == text
     assert ("log" in told) == (one.scale == "log" and one.distribution == "uniform")
 
@@ -1028,8 +1030,8 @@ def test_explained(one: Hyperparameter, text: str) -> None:
 def test_examples() -> None:
     """If nothing is asked for, it is the first draw that is no power of two."""
     batch = WHOLE._replace(name="batch_size", draws=[2, 4])
-    assert space.examples([WHOLE, batch, RATE, CHOICE]) == {"num_filters": 3}
-    told = space.explain([WHOLE, batch], {"num_filters": 3, "batch_size": 4})["ordinary"]
+    assert explaining.examples([WHOLE, batch, RATE, CHOICE]) == {"num_filters": 3}
+    told = explaining.explain([WHOLE, batch], {"num_filters": 3, "batch_size": 4})["ordinary"]
     assert told == (
         "3 filters and batch size 4 are ordinary draws: 3 filters came 2 times in 4 draws and "
         "batch size 4 came 1 time in 2 draws."

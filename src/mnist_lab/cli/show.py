@@ -254,18 +254,19 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
 def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool) -> None:
     """Show how a search space samples, and draw it if there is a folder for it."""
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
+    from mnist_lab.space import explaining
     from mnist_lab.study.results import draw_space
 
     chosen = spaces.default_space() if path is None else spaces.read_space(path)
-    sampled, rules = spaces.sampled(chosen), spaces.rules(chosen)
-    examples = spaces.ASKED if path is None else spaces.examples(sampled)
-    sentences = spaces.explain(sampled, examples)
+    sampled, rules = explaining.sampled(chosen), explaining.rules(chosen)
+    examples = explaining.ASKED if path is None else explaining.examples(sampled)
+    sentences = explaining.explain(sampled, examples)
     written: list[Path] = []
     if out is not None:
         name = "the exercise sheet's space" if path is None else path.name
         written = draw_space(sampled, name, out, examples)
     if as_json:
-        rows = [spaces.as_json(one, examples.get(one.name)) for one in sampled]
+        rows = [explaining.as_json(one, examples.get(one.name)) for one in sampled]
         said = {"rules": rules, "findings": [*sentences.values()]}
         _print_json({"hyperparameters": rows} | said | {"files": list(map(str, written))})
         return
@@ -275,7 +276,7 @@ def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool)
     for one in sampled:
         bounds = ", ".join(map(rounded, one.choices)) or f"{one.lower:g} to {one.upper:g}"
         scale = one.scale if one.distribution == "uniform" else f"{one.scale}, {one.distribution}"
-        quantiles = list(map(rounded, spaces.quantiles(one).values())) or ["–"] * 3
+        quantiles = list(map(rounded, explaining.quantiles(one).values())) or ["–"] * 3
         five = ", ".join(map(rounded, one.draws[:5]))
         active = "always" if one.active == 1 else f"in {100 * one.active:.0f} % of draws"
         table.add_row(one.name, scale, bounds, *quantiles, five, *[active] * conditional)

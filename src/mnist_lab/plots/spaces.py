@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,14 +26,6 @@ _N_BINS = 30
 # Inches.
 _PITCH = 2.3
 _COLUMN = 3.7
-
-
-class _Panel(NamedTuple):
-    """One hyperparameter on an axis of its own; `note` stands below it."""
-
-    one: Hyperparameter
-    axis: Literal["linear", "log", "choices"]
-    note: str
 
 
 @styled()
@@ -60,33 +52,25 @@ def search_space(
             " log=True makes each doubling equally likely: flat on the logarithmic axis. "
             "It does not mean powers of two."
         )
-    pitch = _PITCH + 0.15 * any(panel.note for row in rows for panel in row)
+    pitch = _PITCH + 0.15 * any(map(_note, hyperparameters))
     height = pitch * len(rows) + 0.35
     figure = new_page("What the search space samples", key, caption, height=height)
     for number, row in enumerate(rows):
         bottom = BOTTOM - 0.1 + (pitch - _PITCH) + pitch * (len(rows) - 1 - number)
-        for column, panel in enumerate(row):
+        for column, (one, log) in enumerate(row):
             axes = add_axes(figure, LEFT + _COLUMN * column, bottom, 3.0, 1.5)
-            if panel.axis == "choices":
-                _draw_choices(axes, panel.one)
+            if one.choices:
+                _draw_choices(axes, one)
             else:
-                _draw_range(axes, panel, (examples or {}).get(panel.one.name))
-            axes.set_xlabel(panel.note, fontsize=LABEL_POINTS)
+                _draw_range(axes, one, (examples or {}).get(one.name), log=log)
+            axes.set_xlabel("" if log else _note(one), fontsize=LABEL_POINTS)
     return figure
 
 
-def _rows(hyperparameters: Sequence[Hyperparameter]) -> list[list[_Panel]]:
-    """The panels by row: a range on both its axes, or two that have one panel each."""
-    pairs: list[list[_Panel]] = []
-    singles: list[_Panel] = []
-    for one in hyperparameters:
-        note = _note(one)
-        if one.scale == "choice":
-            singles.append(_Panel(one, "choices", note))
-        elif one.lower and one.lower > 0:
-            pairs.append([_Panel(one, "linear", note), _Panel(one, "log", "")])
-        else:
-            singles.append(_Panel(one, "linear", note))
+def _rows(hyperparameters: Sequence[Hyperparameter]) -> list[list[tuple[Hyperparameter, bool]]]:
+    """The panels by row, and whether their axis is logarithmic: a range on both, or two others."""
+    pairs = [[(one, False), (one, True)] for one in hyperparameters if one.lower]
+    singles = [(one, False) for one in hyperparameters if not one.lower]
     return pairs + [singles[start : start + 2] for start in range(0, len(singles), 2)]
 
 
@@ -96,11 +80,10 @@ def _note(one: Hyperparameter) -> str:
     return "; ".join(filter(None, (active, "some combinations forbidden" if one.forbids else "")))
 
 
-def _draw_range(axes: Axes, panel: _Panel, example: int | None) -> None:
+def _draw_range(axes: Axes, one: Hyperparameter, example: int | None, *, log: bool) -> None:
     """A histogram of the draws, the density they come from, the bounds, the median."""
-    one, log = panel.one, panel.axis == "log"
     lower, upper = one.lower or 0.0, one.upper or 0.0
-    axes.set_title(_title(panel, example), fontsize=9, loc="left")
+    axes.set_title(_title(one, example, log=log), fontsize=9, loc="left")
     unit = "% per doubling" if log else "% per value" if one.whole else "% per bin"
     axes.set_ylabel(unit, fontsize=LABEL_POINTS)
     if log:
@@ -129,10 +112,9 @@ def _draw_range(axes: Axes, panel: _Panel, example: int | None) -> None:
         say(axes, "no draw")
 
 
-def _title(panel: _Panel, example: int | None) -> str:
+def _title(one: Hyperparameter, example: int | None, *, log: bool) -> str:
     """On the linear axis what is drawn; on the logarithmic one the example."""
-    one = panel.one
-    if panel.axis == "log":
+    if log:
         if example is None:
             return "on a logarithmic axis"
         n_drawn = one.draws.count(example)

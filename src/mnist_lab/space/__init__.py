@@ -8,49 +8,20 @@ configuration's value holds. One that compares an inactive one takes ConfigSpace
 programs do that read a search: only "not equal" is true.
 """
 
-from mnist_lab.space.explaining import (
-    ASKED,
-    N_DRAWS,
-    as_json,
-    describe,
-    examples,
-    explain,
-    quantiles,
-    rules,
-    sampled,
-)
-from mnist_lab.space.reading import SEARCHABLE, check_space, default_space, read_space
-from mnist_lab.space.sampling import (
-    active,
-    draw,
-    draws,
-    from_dict,
-    from_vector,
-    kinds,
-    to_dict,
-    to_vector,
-)
+from mnist_lab.space import explaining
+from mnist_lab.space.reading import check_space, default_space, read_space
+from mnist_lab.space.sampling import active, draw, from_dict, from_vector, kinds, to_dict, to_vector
 
 __all__ = [
-    "ASKED",
-    "N_DRAWS",
-    "SEARCHABLE",
     "active",
-    "as_json",
     "check_space",
     "default_space",
-    "describe",
     "draw",
-    "draws",
-    "examples",
-    "explain",
+    "explaining",
     "from_dict",
     "from_vector",
     "kinds",
-    "quantiles",
     "read_space",
-    "rules",
-    "sampled",
     "to_dict",
     "to_vector",
 ]

@@ -35,12 +35,8 @@ _FORMAT_VERSION = 0.4
 # Rarer than this, legal configurations are not worth waiting for.
 _LEAST_LEGAL = 0.01
 # The parts of a space; later ones name hyperparameters of the first.
-_PARTS = {
-    "hyperparameters": "hyperparameter",
-    "conditions": "condition",
-    "forbiddens": "forbidden clause",
-}
 _DECODERS = {"conditions": CONDITION_DECODERS, "forbiddens": FORBIDDEN_DECODERS}
+_PARTS = ("hyperparameters", *_DECODERS)
 # As ConfigSpace wrote them from 0.6 on, and does not read them any more.
 _RELATIONS = {"LESS": "RELATION_LT", "EQUALS": "RELATION_EQ", "GREATER": "RELATION_GT"}
 _EXAMPLE = (
@@ -53,15 +49,8 @@ _OTHER_FORMAT = re.compile(
 )
 
 # What ConfigSpace raises on what is no search space.
-_NOT_A_SPACE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+_WRONG_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_NOT_A_SPACE = (*_WRONG_VALUES, AssertionError, RecursionError)
 
 
 def default_space() -> ConfigurationSpace:
@@ -145,13 +134,13 @@ def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
 def _first_refused(values: dict[str, Any]) -> str:
     """The first part of a space with which ConfigSpace takes it no longer."""
     kept: dict[str, Any] = {part: [] for part in _PARTS}
-    for part, name in _PARTS.items():
+    for part in _PARTS:
         for one in values[part]:
             kept[part].append(one)
             try:
                 from_dict(kept)
             except _NOT_A_SPACE:
-                return f"the {name} {json.dumps(one)[:200]}"
+                return f"the {_singular(part)} {json.dumps(one)[:200]}"
     return "a distribution that cannot be drawn from"
 
 
@@ -224,6 +213,10 @@ def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
     } | {part: [_rule(one, part, names, path) for one in parts[part]] for part in _DECODERS}
 
 
+def _singular(part: str) -> str:
+    return "forbidden clause" if part == "forbiddens" else part[:-1]
+
+
 def _are_objects(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(one, dict) for one in values)
 
@@ -234,26 +227,21 @@ def _rule(one: dict[str, Any], part: str, names: Sequence[str], path: Path) -> d
     kind = str(one.get("type"))
     if kind == "RELATION":
         kind = one["type"] = _RELATIONS.get(str(one.get("lambda")), kind)
-    where = f"in {path}, a {_PARTS[part]}"
+    where = f"in {path}, a {_singular(part)}"
     if kind not in _DECODERS[part]:
-        raise SettingsError(
-            f"{where} has a type of ConfigSpace",
-            received=json.dumps(one)[:200],
-            next_step=nearest(kind, _DECODERS[part]),
-        )
+        told, near = f"{where} has a type of ConfigSpace", nearest(kind, _DECODERS[part])
+        raise SettingsError(told, received=json.dumps(one)[:200], next_step=near)
     for key in one.keys() & {"child", "parent", "name", "left", "right"}:
         if one[key] not in names:
-            raise SettingsError(
+            told, near = (
                 f"{where} names hyperparameters of the space",
-                received=f"{key!r}: {json.dumps(one[key])[:200]}",
-                next_step=nearest(str(one[key]), names),
+                nearest(str(one[key]), names),
             )
+            received = f"{key!r}: {json.dumps(one[key])[:200]}"
+            raise SettingsError(told, received=received, next_step=near)
     for key in one.keys() & {"conditions", "clauses"}:
         if not _are_objects(one[key]):
-            raise SettingsError(
-                f"{where} joins a list of others",
-                received=json.dumps(one)[:200],
-                next_step=f"correct {key!r}",
-            )
+            told, way = f"{where} joins a list of others", f"correct {key!r}"
+            raise SettingsError(told, received=json.dumps(one)[:200], next_step=way)
         one[key] = [_rule(inner, part, names, path) for inner in one[key]]
     return one

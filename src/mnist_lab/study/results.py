@@ -153,14 +153,14 @@ def figures(run: Run, note: Callable[[str], None] | None = None) -> dict[str, Fi
             panels = bracket_panels(trials, settings.brackets)
             drawn["brackets"] = plots.brackets(panels, tally_of(trials), caption)
         # A run directory may come from a stranger.
-        space = spaces.sampled(spaces.check_space(settings.space, RunDir(run.path).run))
+        space = spaces.explaining.sampled(spaces.check_space(settings.space, RunDir(run.path).run))
         ranking = rank(trials, proposed_values(settings.space, trials))
         tally = tally_of(trials)
         drawn["learning_curves"] = plots.ranked_curves(ranking, tally, caption)
         for name in ("hyperparameters", "parallel_coordinates"):
             drawn[name] = getattr(plots, name)(space, ranking, tally, caption)
         drawn["search_space"] = plots.search_space(
-            space, caption._replace(n=f"{spaces.N_DRAWS:,} draws")
+            space, caption._replace(n=f"{spaces.explaining.N_DRAWS:,} draws")
         )
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]
