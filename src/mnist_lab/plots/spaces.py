@@ -46,7 +46,7 @@ def search_space(
     """
     rows = _rows(hyperparameters)
     log = any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters)
-    key = "Blue: draws; black: uniform on the scale; red: median of the draws."
+    key = "Blue: draws; black: expected of a uniform distribution; red: median of the draws."
     if log:
         key += (
             " log=True makes each doubling equally likely: flat on the logarithmic axis. "
@@ -81,7 +81,7 @@ def _note(one: Hyperparameter) -> str:
 
 
 def _draw_range(axes: Axes, one: Hyperparameter, example: int | None, *, log: bool) -> None:
-    """A histogram of the draws, the density they come from, the bounds, the median."""
+    """A histogram of the draws, what a uniform distribution has, the bounds, the median."""
     lower, upper = one.lower or 0.0, one.upper or 0.0
     axes.set_title(_title(one, example, log=log), fontsize=9, loc="left")
     unit = "% per doubling" if log else "% per value" if one.whole else "% per bin"
@@ -115,10 +115,8 @@ def _draw_range(axes: Axes, one: Hyperparameter, example: int | None, *, log: bo
 def _title(one: Hyperparameter, example: int | None, *, log: bool) -> str:
     """On the linear axis what is drawn; on the logarithmic one the example."""
     if log:
-        if example is None:
-            return "on a logarithmic axis"
-        n_drawn = one.draws.count(example)
-        return f"on a logarithmic axis; ▲ {example}: {n_drawn} of {len(one.draws):,} draws"
+        times = "" if example is None else f"; ▲ {example}: {one.draws.count(example)} of "
+        return f"on a logarithmic axis{times and f'{times}{len(one.draws):,} draws'}"
     how = "logarithmic" if one.scale == "log" else "linear"
     how += "" if one.distribution == "uniform" else f", {one.distribution}"
     return f"{in_words(one.name)}: {one.lower or 0:g} to {one.upper or 0:g}, {how}"

@@ -101,21 +101,14 @@ def explain(
 def as_json(one: Hyperparameter, example: int | None = None) -> dict[str, Any]:
     """What was drawn of a hyperparameter; shares are of the draws in which it is active."""
     n_draws = len(one.draws)
-    row: dict[str, Any] = {
-        "name": one.name,
-        "scale": one.scale,
-        "distribution": one.distribution,
-        "n_draws": n_draws,
-        "active": one.active,
-    }
+    row: dict[str, Any] = {"name": one.name, "scale": one.scale, "n_draws": n_draws}
+    row |= {"distribution": one.distribution, "active": one.active}
     if one.choices:
         shares = [one.draws.count(choice) / (n_draws or 1) for choice in one.choices]
         return row | {"choices": one.choices, "shares": shares, "expected": one.expected_shares}
     row |= {"lower": one.lower, "upper": one.upper} | quantiles(one)
-    row["octaves"] = [
-        {"low": low, "high": high, "expected": expected, "drawn": drawn}
-        for low, high, expected, drawn in _doublings(one)
-    ]
+    keys = ("low", "high", "expected", "drawn")
+    row["octaves"] = [dict(zip(keys, part, strict=True)) for part in _doublings(one)]
     if one.whole:
         powers = {value: one.draws.count(value) for value in _powers_of_two(one)}
         row["powers_of_two"] = [{"value": v, "n_drawn": n} for v, n in powers.items()]

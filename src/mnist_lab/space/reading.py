@@ -147,10 +147,9 @@ def _first_refused(values: dict[str, Any]) -> str:
 def _parsed(text: str, path: Path) -> Any:
     """The value of a JSON text; ConfigSpace's other formats are named."""
     if other := _OTHER_FORMAT.match(text):
+        received = f"{path}, which is in the format {'PCS' if other['pcs'] else 'YAML'}"
         raise SettingsError(
-            "a search space is a JSON object",
-            received=f"{path}, which is in the format {'PCS' if other['pcs'] else 'YAML'}",
-            next_step=_EXAMPLE,
+            "a search space is a JSON object", received=received, next_step=_EXAMPLE
         )
     values = json.loads(text)
     try:  # what is kept in the run is written again
@@ -180,31 +179,25 @@ def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
     parts = {part: values.get(part) or [] for part in _PARTS}
     for part, found in parts.items():
         if not _are_objects(found):
-            raise SettingsError(
-                f"the {part} of a search space are a list of objects",
-                received=f"{json.dumps(found)[:200]} in {path}",
-                next_step=_EXAMPLE,
-            )
+            rule = f"the {part} of a search space are a list of objects"
+            received = f"{json.dumps(found)[:200]} in {path}"
+            raise SettingsError(rule, received=received, next_step=_EXAMPLE)
     names = [one.get("name") for one in parts["hyperparameters"]]
     if not names:
-        raise SettingsError(
-            "a search space has hyperparameters", received=f"none in {path}", next_step=_EXAMPLE
-        )
+        rule = "a search space has hyperparameters"
+        raise SettingsError(rule, received=f"none in {path}", next_step=_EXAMPLE)
     for name in names:
         if name not in SEARCHABLE:
-            raise SettingsError(
-                f"a search space varies {', '.join(SEARCHABLE)}",
-                received=f"{repr(name) if isinstance(name, str) else 'none'} in {path}",
-                next_step="the epochs are the budget: give --epochs or --max-epochs"
-                if name == "epochs"
-                else nearest(str(name), SEARCHABLE),
-            )
+            rule = f"a search space varies {', '.join(SEARCHABLE)}"
+            way = nearest(str(name), SEARCHABLE)
+            if name == "epochs":
+                way = "the epochs are the budget: give --epochs or --max-epochs"
+            received = f"{repr(name) if isinstance(name, str) else 'none'} in {path}"
+            raise SettingsError(rule, received=received, next_step=way)
         if names.count(name) > 1:
-            raise SettingsError(
-                "a search space names each hyperparameter once",
-                received=f"{name!r} {names.count(name)} times in {path}",
-                next_step="leave the others out",
-            )
+            rule = "a search space names each hyperparameter once"
+            received = f"{name!r} {names.count(name)} times in {path}"
+            raise SettingsError(rule, received=received, next_step="leave the others out")
     return {
         "name": values.get("name"),
         "hyperparameters": [

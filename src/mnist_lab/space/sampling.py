@@ -97,12 +97,9 @@ def to_vector(space: ConfigurationSpace, values: Mapping[str, Any]) -> Vector:
     """
     full = dict.fromkeys(OPTIONAL, 0.0) | dict(values)
     known = [name in full and bool(one.legal_value(full[name])) for name, one in space.items()]
+    places = zip(space.items(), known, strict=True)
     vector = np.array(
-        [
-            one.to_vector(full[name]) if legal else np.nan
-            for (name, one), legal in zip(space.items(), known, strict=True)
-        ],
-        dtype=np.float64,
+        [one.to_vector(full[name]) if legal else np.nan for (name, one), legal in places], float
     )
     active = _activity(space, vector)
     for name, is_active, legal in zip(space, active, known, strict=True):
@@ -159,13 +156,8 @@ def sample(
 def _configurations(space: ConfigurationSpace, vectors: Vector) -> Iterator[dict[str, Any] | None]:
     """The configuration of each of ConfigSpace's vectors, shape `(n, d)`; None if forbidden."""
     columns = [_values(one, column) for one, column in zip(space.values(), vectors.T, strict=True)]
-    exact = np.stack(
-        [
-            one.to_vector(np.asarray(column))
-            for one, column in zip(space.values(), columns, strict=True)
-        ],
-        axis=1,
-    )
+    pairs = zip(space.values(), columns, strict=True)
+    exact = np.stack([one.to_vector(np.asarray(column)) for one, column in pairs], axis=1)
     for row, vector in zip(zip(*columns, strict=True), exact, strict=True):
         is_active = _activity(space, vector)
         with silence():
