@@ -16,11 +16,10 @@ from mnist_lab.analysis.halving import bracket_panels
 from mnist_lab.analysis.intervals import wilson_interval
 from mnist_lab.analysis.learning import LearningCurve, LearningCurves
 from mnist_lab.analysis.ranking import RankedTrial
-from mnist_lab.analysis.sampling import SampledHyperparameter
 from mnist_lab.analysis.search import Incumbents, incumbents, spending
 from mnist_lab.analysis.tested import Confusion, WrongImage
 from mnist_lab.analysis.trials import Spread, SummaryRow, Tally, spread_of, tally_of
-from mnist_lab.config import TrainConfig, bracket
+from mnist_lab.config import Hyperparameter, TrainConfig, bracket
 from mnist_lab.records import EpochDone, Rung, Trial, fold
 
 if TYPE_CHECKING:
@@ -220,10 +219,10 @@ CONFUSION = Confusion(
     interval=wilson_interval(10, 910),
 )
 SPACE = [
-    SampledHyperparameter("learning_rate", "log", 1e-4, 1e-1, (), [1e-4, 3e-3, 4e-3, 1e-1] * 9),
-    SampledHyperparameter("batch_size", "log", 16, 128, (), list(range(16, 129)), whole=True),
-    SampledHyperparameter("num_filters", "linear", 8, 64, (), list(range(8, 65)), whole=True),
-    SampledHyperparameter("filter_size", "choice", None, None, (3, 5), [3, 5, 5, 5]),
+    Hyperparameter("learning_rate", "log", 1e-4, 1e-1, (), [1e-4, 3e-3, 4e-3, 1e-1] * 9),
+    Hyperparameter("batch_size", "log", 16, 128, (), list(range(16, 129)), whole=True),
+    Hyperparameter("num_filters", "linear", 8, 64, (), list(range(8, 65)), whole=True),
+    Hyperparameter("filter_size", "choice", None, None, (3, 5), [3, 5, 5, 5]),
 ]
 
 IMAGES = np.tile(np.arange(28, dtype=np.uint8) * 9, (60, 28, 1))

@@ -17,13 +17,6 @@ from mnist_lab.analysis.halving import bracket_panels
 from mnist_lab.analysis.intervals import Interval, wilson_interval
 from mnist_lab.analysis.learning import LearningCurve, learning_curves
 from mnist_lab.analysis.ranking import rank
-from mnist_lab.analysis.sampling import (
-    SampledHyperparameter,
-    chance,
-    expected_median,
-    octaves,
-    powers_of_two,
-)
 from mnist_lab.analysis.search import (
     Incumbents,
     SearchPoint,
@@ -724,14 +717,6 @@ def test_import_is_light() -> None:
     assert run.stdout.strip() == "set()"
 
 
-def sampled(draws: list[Any], lower: float, masses: list[float]) -> SampledHyperparameter:
-    """Whole numbers from `lower` on with these probabilities, and what was drawn of them."""
-    edges = tuple(lower - 0.5 + row for row in range(len(masses) + 1))
-    upper = lower + len(masses) - 1
-    cells: Any = {"edges": edges, "masses": tuple(masses), "whole": True}
-    return SampledHyperparameter("num_filters", "log", lower, upper, (), draws, **cells)
-
-
 class TestRanking:
     """The trials of a search by rank."""
 
@@ -795,42 +780,3 @@ class TestWrongImages:
         )
         assert found == [(7, 4, 1, 0.75, 2), (2, 4, 9, 0.995, 1), (1, 4, 6, 0.99, 1)]
         assert wrong_images([score()]) == []
-
-
-class TestSampling:
-    """How likely the values of a search space are."""
-
-    def test_whole(self) -> None:
-        """Octaves, the median, a value and the powers of two of a handful of whole numbers."""
-        one = sampled([2, 3, 3, 5], 2, [0.4, 0.2, 0.2, 0.1, 0.1])
-        assert [part[:2] for part in octaves(one)] == [(2, 4), (4, 6)]
-        assert [part.expected for part in octaves(one)] == pytest.approx([0.6, 0.4])
-        assert [part.drawn for part in octaves(one)] == [0.75, 0.25]
-        assert expected_median(one) == 3
-        assert chance(one, 3) == (3, 0.2, 2, 5, 2)
-        assert [power.value for power in powers_of_two(one)] == [2, 4]
-        for value in (1, 7):
-            with pytest.raises(ValueError, match="a whole number of num_filters: got"):
-                chance(one, value)
-
-    def test_range(self) -> None:
-        """Of a range on a log scale a doubling has its share, wherever the cells are cut."""
-        edges = tuple(10 ** (row / 7 - 2) for row in range(8))
-        cells: Any = {"edges": edges, "masses": (1 / 7,) * 7}
-        one = SampledHyperparameter("learning_rate", "log", 0.01, 0.1, (), [], **cells)
-        parts = octaves(one)
-        assert [part.low for part in parts] == pytest.approx([0.01, 0.02, 0.04, 0.08])
-        assert [part.expected for part in parts[:3]] == pytest.approx([math.log10(2)] * 3)
-        assert sum(part.expected for part in parts) == pytest.approx(1)
-        assert {part.drawn for part in parts} == {None}
-        assert expected_median(one) == pytest.approx(math.sqrt(0.001))
-        assert expected_median(one._replace(scale="linear")) != expected_median(one)
-        assert powers_of_two(one) == []
-
-    def test_neither(self) -> None:
-        """A choice has neither octaves nor a median; from 0 on nothing doubles."""
-        choice = SampledHyperparameter("filter_size", "choice", None, None, (3, 5), [3])
-        assert octaves(choice) == []
-        with pytest.raises(ValueError, match="a range has a median"):
-            expected_median(choice)
-        assert octaves(sampled([], 0, [0.5, 0.5])) == []

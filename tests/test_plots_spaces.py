@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from itertools import pairwise
 
 import pytest
 from made_figures import (
@@ -20,36 +18,21 @@ from made_figures import (
 )
 
 from mnist_lab import plots
-from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
+from mnist_lab.config import Hyperparameter
 
 
-def evenly(scale: str, lower: float, upper: float, n_draws: int = 20_000) -> SampledHyperparameter:
-    """A range with draws as even on their scale as can be, and the cells they come from."""
+def evenly(scale: str, lower: float, upper: float, n_draws: int = 20_000) -> Hyperparameter:
+    """A range with draws as even on their scale as can be."""
     whole = isinstance(lower, int)
     low, high = (lower - 0.5, upper + 0.5) if whole else (lower, upper)
-    n_cells = round(high - low) if whole else 100
     log = scale == "log"
 
     def at(share: float) -> float:
         return low * (high / low) ** share if log else low + (high - low) * share
 
-    def share(value: float) -> float:
-        return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
-
-    edges = [low + row if whole else at(row / n_cells) for row in range(n_cells + 1)]
-    masses = [share(b) - share(a) for a, b in pairwise(edges)]
     draws = [at((row + 0.5) / n_draws) for row in range(n_draws)]
-    return SampledHyperparameter(
-        "batch_size",
-        scale,
-        lower,
-        upper,
-        (),
-        [round(draw) for draw in draws] if whole else draws,
-        edges=tuple(edges),
-        masses=tuple(masses),
-        whole=whole,
-    )
+    drawn = [round(draw) for draw in draws] if whole else draws
+    return Hyperparameter("batch_size", scale, lower, upper, (), drawn, whole=whole)
 
 
 class TestSearchSpace:
@@ -99,23 +82,17 @@ class TestSearchSpace:
         linear, log = axes_of(plots.search_space([one], CAPTION))
         flat, other = (log, linear) if scale == "log" else (linear, log)
         for axes in (flat, other):
-            drawn, expected = (patch.get_data() for patch in axes.patches)
-            places = [(a + b) / 2 for a, b in pairwise(drawn.edges)]
-            inside = [
-                next(v for v, e in zip(expected.values, expected.edges[1:], strict=True) if e > at)
-                for at in places
-            ]
-            assert list(drawn.values) == pytest.approx(inside, rel=0.12)
+            drawn, expected = (patch.get_data().values for patch in axes.patches)
+            assert list(drawn) == pytest.approx(list(expected), rel=0.12)
         values = flat.patches[1].get_data().values
-        assert max(values) < 1.1 * min(values)
+        assert max(values) == pytest.approx(min(values))
         values = other.patches[1].get_data().values
         assert max(values) > 4 * min(values)
 
     def test_example(self) -> None:
-        """A value to look at is marked on both axes, with how rare it is."""
-        example = {"batch_size": Chance(95, 1 / 199, 80, 113, 46)}
-        figure = plots.search_space([SPACE[1]], CAPTION, example)
-        assert "on a logarithmic axis; ▲ 95: 1 draw in 199" in texts(figure)
+        """A value to look at is marked on both axes, with how often it was drawn."""
+        figure = plots.search_space([SPACE[1]], CAPTION, {"batch_size": 95})
+        assert "on a logarithmic axis; ▲ 95: 1 of 113 draws" in texts(figure)
         for axes in axes_of(figure):
             marks = [line for line in axes.lines if line.get_marker() == "^"]
             assert [list(mark.get_xdata()) for mark in marks] == [[95]]
@@ -141,8 +118,8 @@ class TestSearchSpace:
     def test_conditional(self) -> None:
         """What is not always active says so, and its shares are of the draws in which it is."""
         always = SPACE[3]._replace(draws=[3, 5] * 50, forbids=True)
-        rarely = always._replace(name="momentum", choices=(0.5, 0.9), draws=[0.5] * 25)
-        never = SPACE[0]._replace(name="dropout", draws=[], forbids=False)
+        rarely = always._replace(name="momentum", choices=(0.5, 0.9), draws=[0.5] * 25, active=0.25)
+        never = SPACE[0]._replace(name="dropout", draws=[], active=0.0)
         figure = plots.search_space([always, rarely, never], CAPTION)
         assert [axes.get_xlabel() for axes in axes_of(figure)] == [
             "active in 0 % of draws",
@@ -171,7 +148,7 @@ class TestSearchSpace:
             for name in ("filter_size", "num_filters")
         ]
         panels += [
-            SPACE[row]._replace(draws=SPACE[row].draws[:half], forbids=True)
+            SPACE[row]._replace(draws=SPACE[row].draws[:half], active=0.5, forbids=True)
             for row, half in ((0, 9), (1, 99), (2, 9), (0, 9), (1, 9))
         ]
         figure = plots.search_space(panels[:n_panels], CAPTION)

@@ -15,7 +15,6 @@ import pytest
 from ConfigSpace import (
     AndConjunction,
     BetaFloatHyperparameter,
-    BetaIntegerHyperparameter,
     CategoricalHyperparameter,
     Configuration,
     ConfigurationSpace,
@@ -44,13 +43,12 @@ from ConfigSpace import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2  # type: ignore[import-untyped]
 
 from mnist_lab import space
 from mnist_lab.cli import show
-from mnist_lab.config import TrainConfig, check
+from mnist_lab.config import Hyperparameter, TrainConfig, check
 from mnist_lab.errors import SettingsError
-from mnist_lab.space import Hyperparameter
+from mnist_lab.space import explaining, reading, sampling
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SPACE = space.default_space()
@@ -78,10 +76,10 @@ def space_of(*hyperparameters: Any) -> ConfigurationSpace:
 def test_default_space() -> None:
     """The default is the exercise sheet's space, and lies in configs/, too."""
     assert space.read_space(CONFIGS / "space.json") == SPACE
-    assert set(space.describe(SPACE)) == {
+    assert set(explaining.describe(SPACE)) == {
         Hyperparameter("learning_rate", "log", 1e-4, 1e-1, ()),
-        Hyperparameter("batch_size", "log", 16, 128, ()),
-        Hyperparameter("num_filters", "log", 8, 64, ()),
+        Hyperparameter("batch_size", "log", 16, 128, (), whole=True),
+        Hyperparameter("num_filters", "log", 8, 64, (), whole=True),
         Hyperparameter("filter_size", "choice", None, None, (3, 5)),
     }
 
@@ -121,7 +119,7 @@ def test_other_seeds_draw_otherwise() -> None:
 @pytest.fixture(scope="module")
 def many() -> dict[str, list[Any]]:
     """Five thousand draws from the default space."""
-    return space.draws(SPACE, 5000)
+    return sampling.draws(SPACE, 5000)
 
 
 def shares(values: list[float], bounds: list[float]) -> list[float]:
@@ -157,7 +155,7 @@ def test_log_is_not_powers_of_two(many: dict[str, list[Any]]) -> None:
 def test_linear_makes_each_unit_equally_likely() -> None:
     """Without log an octave gets twice the share of the one below."""
     linear = space_of(Integer("batch_size", (16, 127)))
-    drawn = space.draws(linear, 5000)["batch_size"]
+    drawn = sampling.draws(linear, 5000)["batch_size"]
     assert shares(drawn, [16, 32, 64, 128]) == pytest.approx([1 / 7, 2 / 7, 4 / 7], abs=0.03)
 
 
@@ -167,60 +165,10 @@ def test_draws_of_a_condition() -> None:
         CategoricalHyperparameter("filter_size", [3, 5]), Integer("num_filters", (8, 64))
     )
     conditional.add(EqualsCondition(conditional["num_filters"], conditional["filter_size"], 3))
-    drawn = space.draws(conditional, 200, seed=1)
+    drawn = sampling.draws(conditional, 200, seed=1)
     assert len(drawn["filter_size"]) == 200
     assert len(drawn["num_filters"]) == drawn["filter_size"].count(3)
     assert 0 < len(drawn["num_filters"]) < 200
-
-
-KINDS = space_of(
-    Float("learning_rate", (1e-4, 1e-1), log=True),
-    Integer("batch_size", (16, 128), log=True),
-    Integer("num_filters", (8, 64)),
-    NormalIntegerHyperparameter("filter_size", mu=4, sigma=2, lower=1, upper=9),
-    NormalFloatHyperparameter("momentum", mu=0.9, sigma=0.1, lower=0, upper=0.99),
-    BetaFloatHyperparameter("dropout", alpha=2, beta=2, lower=0, upper=0.5),
-    BetaIntegerHyperparameter("weight_decay", alpha=2, beta=3, lower=8, upper=64, log=True),
-)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_chances_are_those_of_the_draws(name: str) -> None:
-    """10,000 draws fall into the cells as often as the exact distribution says.
-
-    Chi-square, with cells of at least ten expected draws; 1 in 10,000 would be larger.
-    """
-    n_draws = 10_000
-    edges, masses, whole = space.chances(KINDS, name)
-    drawn, _ = np.histogram(space.draws(KINDS, n_draws)[name], edges)
-    assert sum(masses) == pytest.approx(1)
-    assert whole == (name in {"batch_size", "num_filters", "filter_size", "weight_decay"})
-    expected = n_draws * np.array(masses)
-    common = expected >= 10
-    assert drawn[expected == 0].sum() == 0
-    distance = ((drawn - expected)[common] ** 2 / expected[common]).sum()
-    assert distance < chi2.ppf(0.9999, common.sum() - 1)
-
-
-def test_chances_by_hand() -> None:
-    """ConfigSpace cuts [8, 64] into 57 parts of equal width: 22 is the fifteenth of them."""
-    masses = space.chances(SPACE, "num_filters").masses
-    low, high = 8 + 14 * 56 / 57, 8 + 15 * 56 / 57
-    assert masses[22 - 8] == pytest.approx(math.log(high / low) / math.log(64 / 8))
-    assert 1 / masses[22 - 8] == pytest.approx(47.08, abs=0.01)
-    assert 1 / space.chances(SPACE, "batch_size").masses[95 - 16] == pytest.approx(198.9, abs=0.1)
-
-
-def test_chances_of_choices_and_of_many() -> None:
-    """Choices have no cells; of very many whole numbers nobody needs each."""
-    many = space_of(
-        Integer("batch_size", (1, 10**12), log=True), CategoricalHyperparameter("momentum", [0, 1])
-    )
-    assert space.chances(many, "momentum") == ((), (), False)
-    edges, masses, whole = space.chances(many, "batch_size")
-    assert (edges[0], edges[-1]) == pytest.approx((1, 1e12))
-    assert not whole
-    assert masses == pytest.approx([1 / len(masses)] * len(masses))
 
 
 def test_describe_other_kinds() -> None:
@@ -234,13 +182,13 @@ def test_describe_other_kinds() -> None:
         BetaFloatHyperparameter("dropout", alpha=2, beta=2, lower=0, upper=0.5),
     )
     other.add(ForbiddenEqualsClause(other["num_filters"], 8))
-    assert {one.name: one[1:] for one in space.describe(other)} == {
-        "filter_size": ("choice", None, None, (3,), (), "uniform", False),
-        "batch_size": ("choice", None, None, (32, 64, 128), (), "uniform", False),
-        "learning_rate": ("linear", 0.01, 0.1, (), (), "uniform", False),
-        "num_filters": ("choice", None, None, (8, 16), (0.25, 0.75), "uniform", True),
-        "momentum": ("linear", 0, 0.99, (), (), "normal", False),
-        "dropout": ("linear", 0, 0.5, (), (), "beta", False),
+    assert {one.name: (*one[1:5], *one[6:10]) for one in explaining.describe(other)} == {
+        "filter_size": ("choice", None, None, (3,), (), "uniform", False, False),
+        "batch_size": ("choice", None, None, (32, 64, 128), (), "uniform", False, False),
+        "learning_rate": ("linear", 0.01, 0.1, (), (), "uniform", False, False),
+        "num_filters": ("choice", None, None, (8, 16), (0.25, 0.75), "uniform", True, False),
+        "momentum": ("linear", 0, 0.99, (), (), "normal", False, False),
+        "dropout": ("linear", 0, 0.5, (), (), "beta", False, False),
     }
 
 
@@ -345,7 +293,7 @@ def test_forbidden(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """
     clause, forbids = FORBIDDEN[name]
     made = whole()
-    with space.sampling.silence():
+    with sampling.silence():
         made.add(clause(made))
         found = drawn_from(made, tmp_path)
     assert not any(forbids(Short(one)) for one in found)
@@ -374,7 +322,7 @@ def test_forbidden_of_what_is_inactive() -> None:
     made = whole()
     made.add(EqualsCondition(made["momentum"], made["batch_size"], 3))
     made.add(ForbiddenInClause(made["momentum"], [0.5, 0.0]))
-    found = space.draws(made, 300)
+    found = sampling.draws(made, 300)
     assert set(found["momentum"]) == {0.9}
     assert len(found["momentum"]) < 150
 
@@ -396,11 +344,11 @@ def test_chain_of_conditions(tmp_path: Path) -> None:
 
 def test_rules_in_words() -> None:
     """Conditions and forbidden combinations are told in words."""
-    assert space.rules(SPACE) == []
+    assert explaining.rules(SPACE) == []
     made = whole()
     made.add(CONDITIONS["or"][0](made, made["num_filters"]))
     made.add(FORBIDDEN["both"][0](made))
-    assert space.rules(made) == [
+    assert explaining.rules(made) == [
         "num_filters only if (momentum = 0.9 or filter_size < 4)",
         "never (num_filters > 3 and momentum = 0)",
     ]
@@ -571,8 +519,8 @@ def test_no_vector(change: dict[str, Any], match: str) -> None:
 
 def test_wide_space(tmp_path: Path) -> None:
     """The wide space says what it varies, and keeps away from what diverges."""
-    assert {*WIDE} == {*space.SEARCHABLE}
-    assert space.rules(WIDE) == [
+    assert {*WIDE} == {*reading.SEARCHABLE}
+    assert explaining.rules(WIDE) == [
         "dropout only if num_filters > 16",
         "never (learning_rate > 0.1 and momentum > 0.9)",
     ]
@@ -842,9 +790,9 @@ def test_old_formats(tmp_path: Path) -> None:
         "num_filters": 64,
         "batch_size": 128,
     }
-    probabilities = {one.name: one.probabilities for one in space.describe(read)}
+    probabilities = {one.name: one.probabilities for one in explaining.describe(read)}
     assert probabilities["filter_size"] == (0.25, 0.75)
-    assert sorted(space.rules(read)) == [
+    assert sorted(explaining.rules(read)) == [
         "momentum only if (filter_size = 5 and num_filters > 16)",
         "never (filter_size = 3 and num_filters in {63, 64})",
         "never num_filters > batch_size",
@@ -998,8 +946,7 @@ def test_shown_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         "n_draws": 0,
         "lower": 0.4,
         "upper": 0.5,
-        "expected_median": pytest.approx(0.45),
-        "octaves": [{"low": 0.4, "high": 0.5, "expected": pytest.approx(1), "drawn": None}],
+        "octaves": [{"low": 0.4, "high": 0.5, "expected": None, "drawn": None}],
         "active": 0.0,
     }
     assert by_name["filter_size"]["expected"] == [1.0, 0.0]
@@ -1011,25 +958,81 @@ def test_shown_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_students_question(capsys: pytest.CaptureFixture[str]) -> None:
-    """22 filters and batch size 95: how often one sees them, among how many other values."""
+    """22 filters and batch size 95: how often they come, among how many other values."""
     show.space(None, None, as_json=True, no_color=True)
     shown = json.loads(capsys.readouterr().out)
     by_name = {one["name"]: one for one in shown["hyperparameters"]}
     filters, batch = by_name["num_filters"], by_name["batch_size"]
-    assert {key: filters["example"][key] for key in ("value", "rank", "n_values")} == {
-        "value": 22,
-        "rank": 15,
-        "n_values": 57,
-    }
-    assert filters["example"]["probability"] == pytest.approx(1 / 47.08, rel=1e-3)
-    assert filters["example"]["n_drawn"] == pytest.approx(10_000 / 47.08, abs=60)
-    assert batch["example"]["probability"] == pytest.approx(1 / 198.9, rel=1e-3)
-    assert (filters["median"], filters["expected_median"]) == (22, 22)
+    # ConfigSpace cuts [8, 64] into 57 parts of equal width: 22 is the fifteenth of them.
+    chance = math.log((57 * 8 + 15 * 56) / (57 * 8 + 14 * 56)) / math.log(8)
+    assert filters["example"] == {"value": 22, "n_drawn": pytest.approx(10_000 * chance, abs=60)}
+    assert batch["example"] == {"value": 95, "n_drawn": pytest.approx(10_000 / 198.9, abs=30)}
+    assert filters["median"] == 22
     assert [one["value"] for one in filters["powers_of_two"]] == [8, 16, 32, 64]
     for one in (*filters["octaves"], *batch["octaves"]):
-        assert one["expected"] == pytest.approx(1 / 3, abs=0.007)
-        assert one["drawn"] == pytest.approx(one["expected"], abs=0.02)
-    assert len(by_name["learning_rate"]["octaves"]) == 10
-    text = " ".join(shown["findings"])
-    assert "22 filters and batch size 95 are ordinary draws. 22 filters: one draw in 47 " in text
-    assert "Batch size 95: one draw in 199 " in text
+        assert (one["expected"], one["drawn"]) == (None, pytest.approx(1 / 3, abs=0.02))
+    rates = by_name["learning_rate"]["octaves"]
+    assert [one["expected"] for one in rates[:9]] == pytest.approx([math.log10(2) / 3] * 9)
+    assert sum(one["expected"] for one in rates) == pytest.approx(1)
+    assert sum(one["drawn"] for one in rates) == pytest.approx(1)
+
+
+WHOLE = Hyperparameter("num_filters", "log", 2, 5, (), [2, 3, 3, 5], whole=True)
+RATE = Hyperparameter("learning_rate", "log", 1e-4, 0.1, (), [1e-4, 1e-2])
+CHOICE = Hyperparameter("filter_size", "choice", None, None, (3, 5), [3, 3, 3, 5])
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        (
+            WHOLE,
+            (
+                "2 to 5, logarithmic: 2 to 3 in 75.0 % and 4 to 5 in 25.0 % of the draws. The "
+                "median is 3; without log it would be 4. The powers of two are 2 of 4 values, and "
+                "25.0 % of the draws."
+            ),
+        ),
+        (
+            RATE,
+            (
+                "0.0001 to 0.1, logarithmic: each whole doubling is expected in 10.0 % of the "
+                "draws, and came in 0.00 % to 50.0 %. The median is 0.01; without log it would be "
+                "0.0501."
+            ),
+        ),
+        (RATE._replace(scale="linear", lower=0.0), "0 to 0.1, linear. The median is 0.01."),
+        (
+            RATE._replace(lower=0.05, distribution="normal", draws=[0.06], forbids=True),
+            (
+                "0.05 to 0.1, logarithmic, normal. The median is 0.06. Forbidden combinations move "
+                "these shares."
+            ),
+        ),
+        (WHOLE._replace(draws=[]), "2 to 5, logarithmic: never drawn."),
+        (CHOICE._replace(draws=[]), "2 choices: 3 with 50.0 % and 5 with 50.0 %."),
+        (
+            CHOICE._replace(probabilities=(0.7, 0.3), active=0.25),
+            (
+                "2 choices: 3 with 70.0 % (drawn 75.0 %) and 5 with 30.0 % (drawn 25.0 %). Active "
+                "in 25.0 % of the draws, of which these are the shares."
+            ),
+        ),
+    ],
+)
+def test_explained(one: Hyperparameter, text: str) -> None:
+    """Doublings, median, powers of two and shares are told of what was drawn."""
+    told = explaining.explain([one], {})
+    assert [*told.values()][-1] == text
+    assert ("log" in told) == (one.scale == "log" and one.distribution == "uniform")
+
+
+def test_examples() -> None:
+    """If nothing is asked for, it is the first draw that is no power of two."""
+    batch = WHOLE._replace(name="batch_size", draws=[2, 4])
+    assert explaining.examples([WHOLE, batch, RATE, CHOICE]) == {"num_filters": 3}
+    told = explaining.explain([WHOLE, batch], {"num_filters": 3, "batch_size": 4})["ordinary"]
+    assert told == (
+        "3 filters and batch size 4 are ordinary draws: 3 filters came 2 times in 4 draws and "
+        "batch size 4 came 1 time in 2 draws."
+    )

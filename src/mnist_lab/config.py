@@ -186,6 +186,60 @@ def describe_brackets(brackets: Sequence[Bracket]) -> str:
     )
 
 
+class Hyperparameter(NamedTuple):
+    """One hyperparameter of a search space, and what was drawn from it.
+
+    `scale` is log or linear, then `lower` and `upper` are set, or choice, then `choices` are, and
+    their `probabilities` if they differ. `distribution`, on its scale, is uniform, normal or beta;
+    `whole`: of whole numbers. `forbids` says that a forbidden combination names it. `draws` lacks
+    those in which it is inactive; `active` is the share of the others.
+    """
+
+    name: str
+    scale: str
+    lower: float | None
+    upper: float | None
+    choices: tuple[Any, ...]
+    draws: Sequence[Any] = ()
+    probabilities: tuple[float, ...] = ()
+    distribution: str = "uniform"
+    forbids: bool = False
+    whole: bool = False
+    active: float = 1.0
+
+    @classmethod
+    def from_json(cls, one: dict[str, Any]) -> Self:
+        """A hyperparameter in ConfigSpace's JSON, without draws."""
+        name, (distribution, _, number) = one["name"], one["type"].partition("_")
+        if number:
+            scale, lower, upper = "log" if one.get("log") else "linear", one["lower"], one["upper"]
+            is_whole = number == "int"
+            return cls(name, scale, lower, upper, (), distribution=distribution, whole=is_whole)
+        choices = one.get("choices") or one.get("sequence") or [one["value"]]
+        weights = one.get("weights") or ()
+        shares = tuple(weight / sum(weights) for weight in weights)
+        return cls(name, "choice", None, None, tuple(choices), probabilities=shares)
+
+    @property
+    def expected_shares(self) -> tuple[float, ...]:
+        """The probability of each choice, before conditions and forbidden combinations."""
+        return self.probabilities or (1 / len(self.choices),) * len(self.choices)
+
+
+def place_between(low: float, high: float, value: float, *, log: bool) -> float:
+    """Where a value lies between two others, from 0 at `low` to 1 at `high`.
+
+    Args:
+        low: below `high`; on a logarithmic scale above 0.
+        high: the upper end.
+        value: between them.
+        log: count on a logarithmic scale instead of a linear one.
+    """
+    if log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
 class StudySettings(Frozen):
     """Everything that decides the results of a study, and nothing else.
 

@@ -24,7 +24,7 @@ from mnist_lab.cli.following import next_command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
 from mnist_lab.rundir import RunDir, RunInfo
-from mnist_lab.words import command, counted, describe, duration
+from mnist_lab.words import command, counted, describe, duration, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -237,21 +237,38 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
 
 def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool) -> None:
     """Show how a search space samples, and draw it if there is a folder for it."""
-    from mnist_lab.cli import spaces
+    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
+    from mnist_lab.space import explaining
     from mnist_lab.study.results import draw_space
 
-    answer = spaces.examine(path)
+    chosen = spaces.default_space() if path is None else spaces.read_space(path)
+    sampled, rules = explaining.sampled(chosen), explaining.rules(chosen)
+    examples = explaining.ASKED if path is None else explaining.examples(sampled)
+    sentences = explaining.explain(sampled, examples)
     written: list[Path] = []
     if out is not None:
-        written = draw_space(answer.hyperparameters, answer.name, out, answer.examples)
+        name = "the exercise sheet's space" if path is None else path.name
+        written = draw_space(sampled, name, out, examples)
     if as_json:
-        _print_json(spaces.as_json(answer) | {"files": [str(path) for path in written]})
+        rows = [explaining.as_json(one, examples.get(one.name)) for one in sampled]
+        said = {"rules": rules, "findings": [*sentences.values()]}
+        _print_json({"hyperparameters": rows} | said | {"files": list(map(str, written))})
         return
+    conditional = any(one.active < 1 for one in sampled)
+    columns = ("hyperparameter", "scale", "range", "10 %", "median", "90 %", "five draws")
+    table = Table(*columns, *["active"] * conditional)
+    for one in sampled:
+        bounds = ", ".join(map(rounded, one.choices)) or f"{one.lower:g} to {one.upper:g}"
+        scale = one.scale if one.distribution == "uniform" else f"{one.scale}, {one.distribution}"
+        quantiles = list(map(rounded, explaining.quantiles(one).values())) or ["–"] * 3
+        five = ", ".join(map(rounded, one.draws[:5]))
+        active = "always" if one.active == 1 else f"in {100 * one.active:.0f} % of draws"
+        table.add_row(one.name, scale, bounds, *quantiles, five, *[active] * conditional)
     say = _sayer(no_color=no_color)
-    say(spaces.table(answer.hyperparameters))
-    for rule in answer.rules:
+    say(table)
+    for rule in rules:
         say(rule)
-    for topic, text in answer.findings:
+    for topic, text in sentences.items():
         say(f"{topic}: {text}")
     files(written, as_json=False, no_color=no_color)
 

@@ -8,10 +8,10 @@ that most trainings have; with Hyperband that is the smallest, where nothing was
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from mnist_lab.analysis.sampling import place_between
 from mnist_lab.analysis.trials import best_trial, endings, final_error, outcome_of, tally_of
+from mnist_lab.config import Hyperparameter, place_between
 from mnist_lab.findings import estimates, groups
 from mnist_lab.findings.finding import Finding
 from mnist_lab.findings.groups import Group
@@ -26,21 +26,6 @@ if TYPE_CHECKING:
 
 _N_GOOD = 5  # trials of which is told what they have in common
 _EDGE = 0.05
-
-
-class Dimension(NamedTuple):
-    """A hyperparameter of the space: a range, or choices."""
-
-    name: str
-    lower: float | None
-    upper: float | None
-    log: bool
-    choices: tuple[Any, ...]
-
-    @property
-    def words(self) -> str:
-        """Its name in words."""
-        return in_words(self.name)
 
 
 def search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:
@@ -65,22 +50,21 @@ def search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> li
     return found + _diverged(trials) + groups.left_out(trials)
 
 
-def _dimensions(space: dict[str, Any]) -> Iterator[Dimension]:
+def _dimensions(space: dict[str, Any]) -> Iterator[Hyperparameter]:
     """The hyperparameters of a space in ConfigSpace's JSON that are always active.
 
     Where a condition leaves one out, a configuration holds the base's value, which nobody drew.
     Bounds are those of uniform ranges; nobody meant those of the others to be reached.
     """
     conditional = _children(space.get("conditions", []))
-    for one in space.get("hyperparameters", []):
-        name, kind = one["name"], str(one["type"])
-        choices = tuple(one.get("choices") or one.get("sequence") or ())
-        if name in conditional or kind == "constant":
+    for json in space.get("hyperparameters", []):
+        kind, one = json["type"], Hyperparameter.from_json(json)
+        if one.name in conditional or kind == "constant":
             continue
-        lower, upper = (one.get(key) if "uniform" in kind else None for key in ("lower", "upper"))
+        if one.distribution != "uniform":
+            one = one._replace(lower=None, upper=None)
         # The values of an ordinal have an order, as numbers have.
-        named = choices if kind == "categorical" else ()
-        yield Dimension(name, lower, upper, bool(one.get("log")), named)
+        yield one._replace(choices=()) if kind == "ordinal" else one
 
 
 def _children(conditions: Any) -> set[str]:
@@ -134,7 +118,7 @@ def _optimism(winner: Trial, ended: Sequence[Trial], n_valid: int) -> list[Findi
 
 
 def _common(
-    dimensions: Sequence[Dimension], ended: Sequence[Trial], n_out: int, *, drawn: bool
+    dimensions: Sequence[Hyperparameter], ended: Sequence[Trial], n_out: int, *, drawn: bool
 ) -> list[Finding]:
     """What goes with a low error, as far as it can be told from chance.
 
@@ -165,8 +149,8 @@ def _common(
             more = "higher" if correlation.value < 0 else "lower"
             low, high = correlation.interval
             words = (
-                f"a {more} {one.words} (rank correlation {correlation.value:.2f}, {low:.2f} to "
-                f"{high:.2f})"
+                f"a {more} {in_words(one.name)} (rank correlation {correlation.value:.2f}, "
+                f"{low:.2f} to {high:.2f})"
             )
             n_told += 1
             told.append((abs(correlation.value), words))
@@ -189,7 +173,7 @@ def _common(
     return [Finding("in common", text + _good(dimensions, equal))]
 
 
-def _good(dimensions: Sequence[Dimension], equal: Sequence[Trial]) -> str:
+def _good(dimensions: Sequence[Hyperparameter], equal: Sequence[Trial]) -> str:
     """The learning rates of the best few, where there are enough others."""
     varies = any(one.name == "learning_rate" for one in dimensions)
     if not varies or len(equal) < 4 * _N_GOOD:
@@ -200,7 +184,7 @@ def _good(dimensions: Sequence[Dimension], equal: Sequence[Trial]) -> str:
 
 
 def _choices(
-    one: Dimension, values: Sequence[Any], errors: Sequence[float]
+    one: Hyperparameter, values: Sequence[Any], errors: Sequence[float]
 ) -> Iterator[tuple[str, Estimate]]:
     """Each choice against the others, in words; of two choices the second against the first."""
     asked = one.choices[1:] if len(one.choices) == 2 else one.choices  # noqa: PLR2004
@@ -214,13 +198,13 @@ def _choices(
             rest = one.choices[0] if len(one.choices) == 2 else "others"  # noqa: PLR2004
             better, worse = (choice, rest) if found.value < 0 else (rest, choice)
             words = (
-                f"{one.words} {better} rather than {worse} (median of {choice} less that of {rest} "
-                f"{signed(found.value)} points, {low} to {high})"
+                f"{in_words(one.name)} {better} rather than {worse} (median of {choice} less "
+                f"that of {rest} {signed(found.value)} points, {low} to {high})"
             )
             yield words, found
 
 
-def _edges(dimensions: Sequence[Dimension], winner: Trial) -> list[Finding]:
+def _edges(dimensions: Sequence[Hyperparameter], winner: Trial) -> list[Finding]:
     """Whether the best lies at the edge of the space, on the scale of each range."""
     near, depths = [], []
     for one in dimensions:
@@ -231,15 +215,15 @@ def _edges(dimensions: Sequence[Dimension], winner: Trial) -> list[Finding]:
         depth = min(place, 1 - place)
         depths.append((depth, one, value))
         if depth <= _EDGE:
-            near.append(f"{one.words} {value:.4g} ({one.lower:.4g} to {one.upper:.4g})")
+            near.append(f"{in_words(one.name)} {value:.4g} ({one.lower:.4g} to {one.upper:.4g})")
     if not depths:
         return []
     chance = 100 * (1 - (1 - 2 * _EDGE) ** len(depths))
     if not near:
         depth, one, value = min(depths, key=lambda entry: entry[0])
         text = (
-            f"The best lies inside the space: nearest to a bound is {one.words} {value:.4g}, "
-            f"{100 * depth:.0f} % of its range away."
+            f"The best lies inside the space: nearest to a bound is {in_words(one.name)} "
+            f"{value:.4g}, {100 * depth:.0f} % of its range away."
         )
         return [Finding("edge", text)]
     text = (
@@ -250,10 +234,10 @@ def _edges(dimensions: Sequence[Dimension], winner: Trial) -> list[Finding]:
     return [Finding("edge", text)]
 
 
-def _place(value: float, one: Dimension) -> float:
+def _place(value: float, one: Hyperparameter) -> float:
     """Where a value lies in its range, from 0 to 1, on the range's scale."""
     low, high = float(one.lower or 0.0), float(one.upper or 0.0)
-    place = place_between(low, high, value, log=one.log and low > 0)
+    place = place_between(low, high, value, log=one.scale == "log" and low > 0)
     return min(1.0, max(0.0, place))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import MaxNLocator
 
-from mnist_lab.analysis.sampling import place_between
+from mnist_lab.config import place_between
 from mnist_lab.plots.labels import beside, key_of
 from mnist_lab.plots.page import add_axes, error_range, log_ticks, new_page, percent_ticks, say
 from mnist_lab.plots.style import BOTTOM, INK, LABEL_POINTS, LEFT, LOST, styled
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnist_lab.analysis.ranking import RankedTrial
-    from mnist_lab.analysis.sampling import SampledHyperparameter
     from mnist_lab.analysis.trials import Tally
+    from mnist_lab.config import Hyperparameter
     from mnist_lab.plots.page import Caption
 
 _INACTIVE = -0.12  # the height of what is inactive; the coordinates go from 0 to 1
@@ -43,7 +43,7 @@ _SPREAD = 0.25  # how far a line may cross from its choice, in distances between
 
 @styled()
 def parallel_coordinates(
-    dimensions: Sequence[SampledHyperparameter],
+    dimensions: Sequence[Hyperparameter],
     trials: Sequence[RankedTrial],
     tally: Tally,
     caption: Caption,
@@ -97,7 +97,7 @@ def parallel_coordinates(
     return figure
 
 
-def _ticks(one: SampledHyperparameter) -> list[tuple[float, str]]:
+def _ticks(one: Hyperparameter) -> list[tuple[float, str]]:
     """Heights and texts on the axis of a hyperparameter: a few round numbers, or its choices."""
     if one.choices:
         names = [value_text(one.name, choice) for choice in one.choices]
@@ -113,7 +113,7 @@ def _ticks(one: SampledHyperparameter) -> list[tuple[float, str]]:
     return [(_height_of(one, value), f"{value:g}") for value in values]
 
 
-def _heights(dimension: SampledHyperparameter, trials: Sequence[RankedTrial]) -> list[float]:
+def _heights(dimension: Hyperparameter, trials: Sequence[RankedTrial]) -> list[float]:
     """Where each trial's line crosses the axis of a hyperparameter."""
     values = [one.values.get(dimension.name) for one in trials]
     if not dimension.choices:
@@ -130,7 +130,7 @@ def _heights(dimension: SampledHyperparameter, trials: Sequence[RankedTrial]) ->
     return heights
 
 
-def _height_of(one: SampledHyperparameter, value: float) -> float:
+def _height_of(one: Hyperparameter, value: float) -> float:
     """A value's place in its range, from 0 to 1 on its scale."""
     lower, upper = one.lower or 0.0, one.upper or 0.0
     return place_between(lower, upper, value, log=one.scale == "log")

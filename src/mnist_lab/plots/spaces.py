@@ -1,13 +1,13 @@
-"""The figure of a search space: what was drawn from it, against how likely that was."""
+"""The figure of a search space: what was drawn from it, beside a uniform distribution."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_lab.analysis.sampling import active_shares
+from mnist_lab.config import place_between
 from mnist_lab.plots.page import add_axes, log_axis, new_page, say, whole_ticks
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
 from mnist_lab.words import in_words, value_text
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
+    from mnist_lab.config import Hyperparameter
     from mnist_lab.plots.page import Caption
 
 _N_BINS = 30
@@ -28,21 +28,13 @@ _PITCH = 2.3
 _COLUMN = 3.7
 
 
-class _Panel(NamedTuple):
-    """One hyperparameter on an axis of its own; `note` stands below it."""
-
-    one: SampledHyperparameter
-    axis: Literal["linear", "log", "choices"]
-    note: str
-
-
 @styled()
 def search_space(
-    hyperparameters: Sequence[SampledHyperparameter],
+    hyperparameters: Sequence[Hyperparameter],
     caption: Caption,
-    examples: Mapping[str, Chance] | None = None,
+    examples: Mapping[str, int] | None = None,
 ) -> Figure:
-    """How often each value is drawn, and how often it is expected to be.
+    """How often each value is drawn, beside what is expected of a uniform distribution.
 
     A range is shown on a linear axis and beside it on a logarithmic one, if it does not begin at 0.
     The shares of a hyperparameter that is not always active are those of the draws in which it is.
@@ -54,53 +46,44 @@ def search_space(
     """
     rows = _rows(hyperparameters)
     log = any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters)
-    key = "Blue: draws; black: expected; red: median of the draws."
+    key = "Blue: draws; black: expected of a uniform distribution; red: median of the draws."
     if log:
         key += (
             " log=True makes each doubling equally likely: flat on the logarithmic axis. "
             "It does not mean powers of two."
         )
-    pitch = _PITCH + 0.15 * any(panel.note for row in rows for panel in row)
+    pitch = _PITCH + 0.15 * any(map(_note, hyperparameters))
     height = pitch * len(rows) + 0.35
     figure = new_page("What the search space samples", key, caption, height=height)
     for number, row in enumerate(rows):
         bottom = BOTTOM - 0.1 + (pitch - _PITCH) + pitch * (len(rows) - 1 - number)
-        for column, panel in enumerate(row):
+        for column, (one, log) in enumerate(row):
             axes = add_axes(figure, LEFT + _COLUMN * column, bottom, 3.0, 1.5)
-            if panel.axis == "choices":
-                _draw_choices(axes, panel.one)
+            if one.choices:
+                _draw_choices(axes, one)
             else:
-                _draw_range(axes, panel, (examples or {}).get(panel.one.name))
-            axes.set_xlabel(panel.note, fontsize=LABEL_POINTS)
+                _draw_range(axes, one, (examples or {}).get(one.name), log=log)
+            axes.set_xlabel("" if log else _note(one), fontsize=LABEL_POINTS)
     return figure
 
 
-def _rows(hyperparameters: Sequence[SampledHyperparameter]) -> list[list[_Panel]]:
-    """The panels by row: a range on both its axes, or two that have one panel each."""
-    pairs: list[list[_Panel]] = []
-    singles: list[_Panel] = []
-    for one, share in zip(hyperparameters, active_shares(hyperparameters), strict=True):
-        note = _note(one, share)
-        if one.scale == "choice":
-            singles.append(_Panel(one, "choices", note))
-        elif one.lower and one.lower > 0:
-            pairs.append([_Panel(one, "linear", note), _Panel(one, "log", "")])
-        else:
-            singles.append(_Panel(one, "linear", note))
+def _rows(hyperparameters: Sequence[Hyperparameter]) -> list[list[tuple[Hyperparameter, bool]]]:
+    """The panels by row, and whether their axis is logarithmic: a range on both, or two others."""
+    pairs = [[(one, False), (one, True)] for one in hyperparameters if one.lower]
+    singles = [(one, False) for one in hyperparameters if not one.lower]
     return pairs + [singles[start : start + 2] for start in range(0, len(singles), 2)]
 
 
-def _note(one: SampledHyperparameter, share: float) -> str:
+def _note(one: Hyperparameter) -> str:
     """What keeps the draws from being all and as expected; empty if nothing does."""
-    active = "" if share == 1 else f"active in {100 * share:.0f} % of draws"
+    active = "" if one.active == 1 else f"active in {100 * one.active:.0f} % of draws"
     return "; ".join(filter(None, (active, "some combinations forbidden" if one.forbids else "")))
 
 
-def _draw_range(axes: Axes, panel: _Panel, example: Chance | None) -> None:
-    """A histogram of the draws, the density they come from, the bounds, the median."""
-    one, log = panel.one, panel.axis == "log"
+def _draw_range(axes: Axes, one: Hyperparameter, example: int | None, *, log: bool) -> None:
+    """A histogram of the draws, what a uniform distribution has, the bounds, the median."""
     lower, upper = one.lower or 0.0, one.upper or 0.0
-    axes.set_title(_title(panel, example), fontsize=9, loc="left")
+    axes.set_title(_title(one, example, log=log), fontsize=9, loc="left")
     unit = "% per doubling" if log else "% per value" if one.whole else "% per bin"
     axes.set_ylabel(unit, fontsize=LABEL_POINTS)
     if log:
@@ -116,26 +99,24 @@ def _draw_range(axes: Axes, panel: _Panel, example: Chance | None) -> None:
         axes.stairs(shares, bins, fill=True, color=SKY)
         highest = float(shares.max())
         _mark_median(axes, float(np.median(draws)))
-    if one.masses:
-        edges = np.asarray(one.edges) if one.whole else bins
-        cumulated = np.interp(edges, one.edges, np.cumsum([0.0, *one.masses]))
-        expected = 100 * np.diff(cumulated) / _widths(one, edges, log=log)
-        axes.stairs(expected, edges, baseline=None, color=INK, linewidth=1)
+    if one.distribution == "uniform":
+        places = [place_between(bins[0], bins[-1], at, log=one.scale == "log") for at in bins]
+        expected = 100 * np.diff(places) / _widths(one, bins, log=log)
+        axes.stairs(expected, bins, baseline=None, color=INK, linewidth=1)
         highest = max(highest, float(expected.max()))
     if example is not None:
-        axes.plot(example.value, 0, "^", color=BLUE, markersize=7, clip_on=False, zorder=3)
+        axes.plot(example, 0, "^", color=BLUE, markersize=7, clip_on=False, zorder=3)
     axes.set_ylim(0, 1.3 * highest or 1)
     if not one.draws:
         axes.set_xlim(lower, upper)
         say(axes, "no draw")
 
 
-def _title(panel: _Panel, example: Chance | None) -> str:
+def _title(one: Hyperparameter, example: int | None, *, log: bool) -> str:
     """On the linear axis what is drawn; on the logarithmic one the example."""
-    one = panel.one
-    if panel.axis == "log":
-        rarity = f"; ▲ {example.value}: 1 draw in {1 / example.probability:,.0f}" if example else ""
-        return f"on a logarithmic axis{rarity}"
+    if log:
+        times = "" if example is None else f"; ▲ {example}: {one.draws.count(example)} of "
+        return f"on a logarithmic axis{times and f'{times}{len(one.draws):,} draws'}"
     how = "logarithmic" if one.scale == "log" else "linear"
     how += "" if one.distribution == "uniform" else f", {one.distribution}"
     return f"{in_words(one.name)}: {one.lower or 0:g} to {one.upper or 0:g}, {how}"
@@ -158,7 +139,7 @@ def _mark_median(axes: Axes, median: float) -> None:
     )
 
 
-def _bins(one: SampledHyperparameter, *, log: bool) -> NDArray[Any]:
+def _bins(one: Hyperparameter, *, log: bool) -> NDArray[Any]:
     """Bins of equal width on the axis; between whole numbers if all values are whole."""
     lower, upper = one.lower or 0.0, one.upper or 0.0
     low, high = (lower - 0.5, upper + 0.5) if one.whole else (lower, upper)
@@ -167,14 +148,14 @@ def _bins(one: SampledHyperparameter, *, log: bool) -> NDArray[Any]:
     return np.unique(np.floor(edges + 1e-9) + 0.5) if one.whole else edges
 
 
-def _widths(one: SampledHyperparameter, edges: NDArray[Any], *, log: bool) -> NDArray[Any]:
+def _widths(one: Hyperparameter, edges: NDArray[Any], *, log: bool) -> NDArray[Any]:
     """The widths of bins in the unit of the y axis: doublings, values or bins."""
     if log:
         return np.diff(np.log2(edges))
     return np.diff(edges) if one.whole else np.ones(len(edges) - 1)
 
 
-def _draw_choices(axes: Axes, one: SampledHyperparameter) -> None:
+def _draw_choices(axes: Axes, one: Hyperparameter) -> None:
     """A bar for each choice, its share of the draws, and a line where its probability is."""
     n_choices = len(one.choices)
     counted = f"{n_choices} choice{'s' * (n_choices > 1)}"
@@ -182,7 +163,7 @@ def _draw_choices(axes: Axes, one: SampledHyperparameter) -> None:
     axes.set_ylabel("% of draws", fontsize=LABEL_POINTS)
     axes.grid(visible=False, axis="x")
     places = range(n_choices)
-    expected = [100 * share for share in one.probabilities or [1 / n_choices] * n_choices]
+    expected = [100 * share for share in one.expected_shares]
     shares = [100 * one.draws.count(choice) / (len(one.draws) or 1) for choice in one.choices]
     axes.bar(places, shares, width=0.5, color=SKY)
     # As much as there is room for: beside each other stand 4 shares with a unit, 8 without.

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnist_lab.analysis.ranking import RankedTrial
-    from mnist_lab.analysis.sampling import SampledHyperparameter
     from mnist_lab.analysis.trials import Tally
+    from mnist_lab.config import Hyperparameter
     from mnist_lab.plots.page import Caption
 
 # From the best to the worst, dark to light: the same order in grey.
@@ -147,7 +147,7 @@ def _end(one: RankedTrial, name: str, color: Any, marker: str) -> End:
 
 @styled()
 def hyperparameters(
-    dimensions: Sequence[SampledHyperparameter],
+    dimensions: Sequence[Hyperparameter],
     trials: Sequence[RankedTrial],
     tally: Tally,
     caption: Caption,
@@ -191,7 +191,7 @@ def hyperparameters(
 
 def _draw_dimension(
     axes: Axes,
-    dimension: SampledHyperparameter,
+    dimension: Hyperparameter,
     trials: Sequence[RankedTrial],
     budgets: Sequence[int],
     styles: Sequence[dict[str, Any]],
@@ -225,9 +225,7 @@ def _draw_dimension(
         say(axes, "active in no trial" if trials else "no trial yet")
 
 
-def _places(
-    axes: Axes, dimension: SampledHyperparameter, active: Sequence[RankedTrial]
-) -> list[float]:
+def _places(axes: Axes, dimension: Hyperparameter, active: Sequence[RankedTrial]) -> list[float]:
     """Where each trial stands on the x axis, which is made for the values of the hyperparameter."""
     values = [one.values[dimension.name] for one in active]
     if not dimension.choices:
@@ -259,9 +257,7 @@ def _places(
     return places
 
 
-def _draw_medians(
-    axes: Axes, dimension: SampledHyperparameter, active: Sequence[RankedTrial]
-) -> None:
+def _draw_medians(axes: Axes, dimension: Hyperparameter, active: Sequence[RankedTrial]) -> None:
     """A line at the median error of each choice that several trials have."""
     for place, choice in enumerate(dimension.choices):
         same = [one.error for one in active if one.values[dimension.name] == choice]

@@ -8,34 +8,20 @@ configuration's value holds. One that compares an inactive one takes ConfigSpace
 programs do that read a search: only "not equal" is true.
 """
 
-from mnist_lab.space.chances import Chances, chances
-from mnist_lab.space.describing import Hyperparameter, describe, kinds, rules
-from mnist_lab.space.reading import (
-    SEARCHABLE,
-    check_space,
-    default_space,
-    from_dict,
-    read_space,
-    to_dict,
-)
-from mnist_lab.space.sampling import active, draw, draws, from_vector, to_vector
+from mnist_lab.space import explaining
+from mnist_lab.space.reading import check_space, default_space, read_space
+from mnist_lab.space.sampling import active, draw, from_dict, from_vector, kinds, to_dict, to_vector
 
 __all__ = [
-    "SEARCHABLE",
-    "Chances",
-    "Hyperparameter",
     "active",
-    "chances",
     "check_space",
     "default_space",
-    "describe",
     "draw",
-    "draws",
+    "explaining",
     "from_dict",
     "from_vector",
     "kinds",
     "read_space",
-    "rules",
     "to_dict",
     "to_vector",
 ]

@@ -12,15 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _RANGE = ("lower", "upper")
-_NORMAL, _BETA = ("mu", "sigma", *_RANGE), ("alpha", "beta", *_RANGE)
+_NUMBERS: dict[str, tuple[str, ...]]
+_NUMBERS = {"uniform": (), "normal": ("mu", "sigma"), "beta": ("alpha", "beta")}
 # What a hyperparameter of each type must say, and what it may.
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "uniform_float": (_RANGE, ("default_value", "log")),
-    "uniform_int": (_RANGE, ("default_value", "log")),
-    "normal_float": (_NORMAL, ("default_value", "log")),
-    "normal_int": (_NORMAL, ("default_value", "log")),
-    "beta_float": (_BETA, ("default_value", "log")),
-    "beta_int": (_BETA, ("default_value", "log")),
+    f"{kind}_{number}": ((*own, *_RANGE), ("default_value", "log"))
+    for kind, own in _NUMBERS.items()
+    for number in ("float", "int")
+} | {
     "categorical": (("choices",), ("default_value", "weights")),
     "ordinal": (("sequence",), ("default_value",)),
     "constant": (("value",), ()),
@@ -54,11 +53,8 @@ def current(one: dict[str, Any], source: str, *, is_old: bool) -> dict[str, Any]
         )
     for key, rule, holds in _rules(one):
         if not holds:
-            raise SettingsError(
-                f"in {source}, {key!r} of {name} is {rule}",
-                received=json.dumps(one.get(key))[:200],
-                next_step=f"correct {key!r}",
-            )
+            told, received = f"in {source}, {key!r} of {name} is {rule}", json.dumps(one.get(key))
+            raise SettingsError(told, received=received[:200], next_step=f"correct {key!r}")
     if kind.endswith("_int"):  # a whole number, also if it is written as 16.0
         whole = {key: one[key] for key in (*_RANGE, "default_value") if one.get(key) is not None}
         one |= {key: int(value) for key, value in whole.items()}
@@ -74,11 +70,9 @@ def _renamed(one: dict[str, Any], source: str) -> dict[str, Any]:
             one[new] = given if one.get(new) is None else one[new]
     kind = one["type"] = _OLD_TYPES.get(str(one.get("type")), one.get("type"))
     if not isinstance(kind, str) or kind not in _KEYS:
-        raise SettingsError(
-            f"in {source}, {one['name']} has a type of ConfigSpace",
-            received=json.dumps(kind)[:200],
-            next_step=nearest(str(kind), _KEYS),
-        )
+        told = f"in {source}, {one['name']} has a type of ConfigSpace"
+        near = nearest(str(kind), _KEYS)
+        raise SettingsError(told, received=json.dumps(kind)[:200], next_step=near)
     return one
 
 
@@ -88,17 +82,13 @@ def _check_keys(one: dict[str, Any], source: str) -> None:
     required, optional = _KEYS[kind]
     for key in required:
         if key not in one or (one[key] is None and key != "value"):
-            raise SettingsError(
-                f"in {source}, {name} has the key {key!r}", next_step=f"add {key!r}"
-            )
+            told = f"in {source}, {name} has the key {key!r}"
+            raise SettingsError(told, next_step=f"add {key!r}")
     known = ("name", "type", "meta", *required, *optional)
     for key in one:
         if key not in known:
-            raise SettingsError(
-                f"in {source}, {name} has only keys of the type {kind}",
-                received=repr(key),
-                next_step=nearest(key, known),
-            )
+            told = f"in {source}, {name} has only keys of the type {kind}"
+            raise SettingsError(told, received=repr(key), next_step=nearest(key, known))
 
 
 def _without_step(one: dict[str, Any], source: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 import re
 from functools import partial
@@ -21,9 +20,9 @@ from ConfigSpace.read_and_write.dictionary import CONDITION_DECODERS, FORBIDDEN_
 
 from mnist_lab.config import TrainConfig, check, read_json
 from mnist_lab.errors import SettingsError, nearest
-from mnist_lab.space.describing import describe, native
+from mnist_lab.space.explaining import describe
 from mnist_lab.space.hyperparameters import current
-from mnist_lab.space.sampling import sample, silence
+from mnist_lab.space.sampling import from_dict, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,12 +35,8 @@ _FORMAT_VERSION = 0.4
 # Rarer than this, legal configurations are not worth waiting for.
 _LEAST_LEGAL = 0.01
 # The parts of a space; later ones name hyperparameters of the first.
-_PARTS = {
-    "hyperparameters": "hyperparameter",
-    "conditions": "condition",
-    "forbiddens": "forbidden clause",
-}
 _DECODERS = {"conditions": CONDITION_DECODERS, "forbiddens": FORBIDDEN_DECODERS}
+_PARTS = ("hyperparameters", *_DECODERS)
 # As ConfigSpace wrote them from 0.6 on, and does not read them any more.
 _RELATIONS = {"LESS": "RELATION_LT", "EQUALS": "RELATION_EQ", "GREATER": "RELATION_GT"}
 _EXAMPLE = (
@@ -54,15 +49,8 @@ _OTHER_FORMAT = re.compile(
 )
 
 # What ConfigSpace raises on what is no search space.
-_NOT_A_SPACE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+_WRONG_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_NOT_A_SPACE = (*_WRONG_VALUES, AssertionError, RecursionError)
 
 
 def default_space() -> ConfigurationSpace:
@@ -121,19 +109,6 @@ def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
     return space
 
 
-def to_dict(space: ConfigurationSpace) -> dict[str, Any]:
-    """The space as ConfigSpace's own JSON object."""
-    plain: dict[str, Any] = json.loads(json.dumps(space.to_serialized_dict(), default=native))
-    return plain
-
-
-def from_dict(values: dict[str, Any]) -> ConfigurationSpace:
-    """The space of :func:`to_dict`."""
-    with silence():
-        # A copy: ConfigSpace takes apart what it is given.
-        return ConfigurationSpace.from_serialized_dict(copy.deepcopy(values))
-
-
 @contextlib.contextmanager
 def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
     """What goes wrong with the search space in this file is a :class:`SettingsError`."""
@@ -159,23 +134,22 @@ def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
 def _first_refused(values: dict[str, Any]) -> str:
     """The first part of a space with which ConfigSpace takes it no longer."""
     kept: dict[str, Any] = {part: [] for part in _PARTS}
-    for part, name in _PARTS.items():
+    for part in _PARTS:
         for one in values[part]:
             kept[part].append(one)
             try:
                 from_dict(kept)
             except _NOT_A_SPACE:
-                return f"the {name} {json.dumps(one)[:200]}"
+                return f"the {_singular(part)} {json.dumps(one)[:200]}"
     return "a distribution that cannot be drawn from"
 
 
 def _parsed(text: str, path: Path) -> Any:
     """The value of a JSON text; ConfigSpace's other formats are named."""
     if other := _OTHER_FORMAT.match(text):
+        received = f"{path}, which is in the format {'PCS' if other['pcs'] else 'YAML'}"
         raise SettingsError(
-            "a search space is a JSON object",
-            received=f"{path}, which is in the format {'PCS' if other['pcs'] else 'YAML'}",
-            next_step=_EXAMPLE,
+            "a search space is a JSON object", received=received, next_step=_EXAMPLE
         )
     values = json.loads(text)
     try:  # what is kept in the run is written again
@@ -205,37 +179,35 @@ def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
     parts = {part: values.get(part) or [] for part in _PARTS}
     for part, found in parts.items():
         if not _are_objects(found):
-            raise SettingsError(
-                f"the {part} of a search space are a list of objects",
-                received=f"{json.dumps(found)[:200]} in {path}",
-                next_step=_EXAMPLE,
-            )
+            rule = f"the {part} of a search space are a list of objects"
+            received = f"{json.dumps(found)[:200]} in {path}"
+            raise SettingsError(rule, received=received, next_step=_EXAMPLE)
     names = [one.get("name") for one in parts["hyperparameters"]]
     if not names:
-        raise SettingsError(
-            "a search space has hyperparameters", received=f"none in {path}", next_step=_EXAMPLE
-        )
+        rule = "a search space has hyperparameters"
+        raise SettingsError(rule, received=f"none in {path}", next_step=_EXAMPLE)
     for name in names:
         if name not in SEARCHABLE:
-            raise SettingsError(
-                f"a search space varies {', '.join(SEARCHABLE)}",
-                received=f"{repr(name) if isinstance(name, str) else 'none'} in {path}",
-                next_step="the epochs are the budget: give --epochs or --max-epochs"
-                if name == "epochs"
-                else nearest(str(name), SEARCHABLE),
-            )
+            rule = f"a search space varies {', '.join(SEARCHABLE)}"
+            way = nearest(str(name), SEARCHABLE)
+            if name == "epochs":
+                way = "the epochs are the budget: give --epochs or --max-epochs"
+            received = f"{repr(name) if isinstance(name, str) else 'none'} in {path}"
+            raise SettingsError(rule, received=received, next_step=way)
         if names.count(name) > 1:
-            raise SettingsError(
-                "a search space names each hyperparameter once",
-                received=f"{name!r} {names.count(name)} times in {path}",
-                next_step="leave the others out",
-            )
+            rule = "a search space names each hyperparameter once"
+            received = f"{name!r} {names.count(name)} times in {path}"
+            raise SettingsError(rule, received=received, next_step="leave the others out")
     return {
         "name": values.get("name"),
         "hyperparameters": [
             current(one, str(path), is_old=is_old) for one in parts["hyperparameters"]
         ],
     } | {part: [_rule(one, part, names, path) for one in parts[part]] for part in _DECODERS}
+
+
+def _singular(part: str) -> str:
+    return "forbidden clause" if part == "forbiddens" else part[:-1]
 
 
 def _are_objects(values: Any) -> bool:
@@ -248,26 +220,21 @@ def _rule(one: dict[str, Any], part: str, names: Sequence[str], path: Path) -> d
     kind = str(one.get("type"))
     if kind == "RELATION":
         kind = one["type"] = _RELATIONS.get(str(one.get("lambda")), kind)
-    where = f"in {path}, a {_PARTS[part]}"
+    where = f"in {path}, a {_singular(part)}"
     if kind not in _DECODERS[part]:
-        raise SettingsError(
-            f"{where} has a type of ConfigSpace",
-            received=json.dumps(one)[:200],
-            next_step=nearest(kind, _DECODERS[part]),
-        )
+        told, near = f"{where} has a type of ConfigSpace", nearest(kind, _DECODERS[part])
+        raise SettingsError(told, received=json.dumps(one)[:200], next_step=near)
     for key in one.keys() & {"child", "parent", "name", "left", "right"}:
         if one[key] not in names:
-            raise SettingsError(
+            told, near = (
                 f"{where} names hyperparameters of the space",
-                received=f"{key!r}: {json.dumps(one[key])[:200]}",
-                next_step=nearest(str(one[key]), names),
+                nearest(str(one[key]), names),
             )
+            received = f"{key!r}: {json.dumps(one[key])[:200]}"
+            raise SettingsError(told, received=received, next_step=near)
     for key in one.keys() & {"conditions", "clauses"}:
         if not _are_objects(one[key]):
-            raise SettingsError(
-                f"{where} joins a list of others",
-                received=json.dumps(one)[:200],
-                next_step=f"correct {key!r}",
-            )
+            told, way = f"{where} joins a list of others", f"correct {key!r}"
+            raise SettingsError(told, received=json.dumps(one)[:200], next_step=way)
         one[key] = [_rule(inner, part, names, path) for inner in one[key]]
     return one

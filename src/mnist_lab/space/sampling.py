@@ -1,9 +1,11 @@
-"""Draws from a search space, and its configurations as vectors for a model."""
+"""Draws from a search space, its JSON, and its configurations as vectors for a model."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,6 @@ from ConfigSpace.hyperparameters import FloatHyperparameter
 
 from mnist_lab.config import OPTIONAL, TrainConfig
 from mnist_lab.errors import SettingsError
-from mnist_lab.space.describing import kinds, native
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,6 +59,27 @@ def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, l
     return {name: [one[name] for one in drawn[:n_draws] if name in one] for name in space}
 
 
+def to_dict(space: ConfigurationSpace) -> dict[str, Any]:
+    """The space as ConfigSpace's own JSON object."""
+    plain: dict[str, Any] = json.loads(json.dumps(space.to_serialized_dict(), default=native))
+    return plain
+
+
+def from_dict(values: dict[str, Any]) -> ConfigurationSpace:
+    """The space of :func:`to_dict`."""
+    with silence():
+        # A copy: ConfigSpace takes apart what it is given.
+        return ConfigurationSpace.from_serialized_dict(copy.deepcopy(values))
+
+
+def kinds(space: ConfigurationSpace) -> tuple[int, ...]:
+    """For each dimension of the vectors the number of choices, 0 for one of numbers.
+
+    The order is that of the space's hyperparameters: those on which others depend come first.
+    """
+    return tuple(0 if hasattr(one, "lower") else int(one.size) for one in space.values())
+
+
 def to_vector(space: ConfigurationSpace, values: Mapping[str, Any]) -> Vector:
     """A configuration as a point of ConfigSpace's unit cube.
 
@@ -75,12 +97,9 @@ def to_vector(space: ConfigurationSpace, values: Mapping[str, Any]) -> Vector:
     """
     full = dict.fromkeys(OPTIONAL, 0.0) | dict(values)
     known = [name in full and bool(one.legal_value(full[name])) for name, one in space.items()]
+    places = zip(space.items(), known, strict=True)
     vector = np.array(
-        [
-            one.to_vector(full[name]) if legal else np.nan
-            for (name, one), legal in zip(space.items(), known, strict=True)
-        ],
-        dtype=np.float64,
+        [one.to_vector(full[name]) if legal else np.nan for (name, one), legal in places], float
     )
     active = _activity(space, vector)
     for name, is_active, legal in zip(space, active, known, strict=True):
@@ -137,13 +156,8 @@ def sample(
 def _configurations(space: ConfigurationSpace, vectors: Vector) -> Iterator[dict[str, Any] | None]:
     """The configuration of each of ConfigSpace's vectors, shape `(n, d)`; None if forbidden."""
     columns = [_values(one, column) for one, column in zip(space.values(), vectors.T, strict=True)]
-    exact = np.stack(
-        [
-            one.to_vector(np.asarray(column))
-            for one, column in zip(space.values(), columns, strict=True)
-        ],
-        axis=1,
-    )
+    pairs = zip(space.values(), columns, strict=True)
+    exact = np.stack([one.to_vector(np.asarray(column)) for one, column in pairs], axis=1)
     for row, vector in zip(zip(*columns, strict=True), exact, strict=True):
         is_active = _activity(space, vector)
         with silence():
@@ -184,3 +198,8 @@ def silence() -> contextlib.AbstractContextManager[Any]:
     ConfigSpace 1.2.0 prints the vector whenever it compares it with a forbidden "at least".
     """
     return contextlib.redirect_stdout(io.StringIO())
+
+
+def native(value: Any) -> Any:
+    """A value in Python's numbers: Pyro4 refuses NumPy's."""
+    return value.item() if hasattr(value, "item") else value

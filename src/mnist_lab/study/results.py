@@ -10,7 +10,6 @@ from mnist_lab import data as datasets
 from mnist_lab.analysis.halving import bracket_panels
 from mnist_lab.analysis.learning import learning_curves
 from mnist_lab.analysis.ranking import rank
-from mnist_lab.analysis.sampling import Chance, SampledHyperparameter
 from mnist_lab.analysis.search import SearchAxis, incumbents
 from mnist_lab.analysis.tested import WrongImage, confusion, wrong_images
 from mnist_lab.analysis.trials import best_trial, endings, summary, tally_of
@@ -26,16 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    from ConfigSpace import ConfigurationSpace
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mnist_lab.config import StudySettings
+    from mnist_lab.config import Hyperparameter, StudySettings
     from mnist_lab.plots import Caption
     from mnist_lab.records import DatasetInfo, Trial
 
-# Draws behind the figure of a search space: enough for a smooth histogram, half a second.
-N_DRAWS = 10_000
 # The figure that shows test images, which no record holds.
 MISTAKES = "mistakes"
 
@@ -81,10 +77,7 @@ def draw(
 
 
 def draw_space(
-    hyperparameters: Sequence[SampledHyperparameter],
-    name: str,
-    out: Path,
-    examples: Mapping[str, Chance],
+    hyperparameters: Sequence[Hyperparameter], name: str, out: Path, examples: Mapping[str, int]
 ) -> list[Path]:
     """Draw a search space into the folder `out`; `name` says whose it is.
 
@@ -94,9 +87,8 @@ def draw_space(
 
     run_dir = RunDir(out)
     run_dir.create()
-    caption = plots.Caption(
-        data_name=name, notice="", n=f"{N_DRAWS:,} draws", date=now()[:10], version=__version__
-    )
+    drawn = f"{max(len(one.draws) for one in hyperparameters):,} draws"
+    caption = plots.Caption(name, "", drawn, now()[:10], __version__)
     content = plots.save(plots.search_space(hyperparameters, caption, examples))
     return [
         run_dir.write_figure("search_space", suffix, image) for suffix, image in content.items()
@@ -148,19 +140,6 @@ def proposed_values(space: dict[str, Any], trials: Iterable[Trial]) -> list[dict
         ) from None
 
 
-def sampled(space: ConfigurationSpace) -> list[SampledHyperparameter]:
-    """The hyperparameters of a search space, with what it samples."""
-    from mnist_lab import space as spaces  # ConfigSpace takes a second to import
-
-    draws = spaces.draws(space, N_DRAWS)
-    return [
-        SampledHyperparameter(
-            **one._asdict(), draws=draws[one.name], **spaces.chances(space, one.name)._asdict()
-        )
-        for one in spaces.describe(space)
-    ]
-
-
 def figures(
     run_dir: RunDir, info: RunInfo, trials: list[Trial], note: Callable[[str], None] | None = None
 ) -> dict[str, Figure]:
@@ -181,13 +160,15 @@ def figures(
             panels = bracket_panels(trials, settings.brackets)
             drawn["brackets"] = plots.brackets(panels, tally_of(trials), caption)
         # A run directory may come from a stranger.
-        space = sampled(spaces.check_space(settings.space, run_dir.run))
+        space = spaces.explaining.sampled(spaces.check_space(settings.space, run_dir.run))
         ranking = rank(trials, proposed_values(settings.space, trials))
         tally = tally_of(trials)
         drawn["learning_curves"] = plots.ranked_curves(ranking, tally, caption)
         for name in ("hyperparameters", "parallel_coordinates"):
             drawn[name] = getattr(plots, name)(space, ranking, tally, caption)
-        drawn["search_space"] = plots.search_space(space, caption._replace(n=f"{N_DRAWS:,} draws"))
+        drawn["search_space"] = plots.search_space(
+            space, caption._replace(n=f"{spaces.explaining.N_DRAWS:,} draws")
+        )
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]
         numbers, wrong = confusion(scores), wrong_images(scores)
