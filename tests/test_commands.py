@@ -164,6 +164,7 @@ def test_unusable_data(path: str, told: str) -> None:
     assert not Path("results").exists()
 
 
+@pytest.mark.proof
 def test_number_of_workers_changes_no_number() -> None:
     """One, two or four workers of one thread train the same curves, to the last digit."""
     search = ("random-search", "--iters", "4", "--epochs", "2", "--data", "sample", "--quiet")
@@ -289,6 +290,7 @@ def test_other_settings_are_refused_and_fresh_sets_aside() -> None:
 SWEEP = ("lr-sweep", "--values", "0.1,0.05,0.01", "--epochs", "3", "--data", "sample")
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
@@ -327,6 +329,7 @@ def test_second_process_on_a_run_is_refused() -> None:
     assert end(process)[0] == 143
 
 
+@pytest.mark.proof
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL_MNIST.exists(), reason="all of MNIST is not here")
 def test_one_epoch_on_all_of_mnist() -> None:
