@@ -217,6 +217,7 @@ def test_resuming_trains_only_what_the_journal_lacks(n_kept: int) -> None:
     assert results([*history, *rest]) == results(undisturbed)
 
 
+@pytest.mark.proof
 def test_resuming_goes_on_after_the_last_finished_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """No epoch that the journal has is trained again, and the whole is the same."""
     whole = run(grid(16, 32, 64))
@@ -376,6 +377,7 @@ def test_stuck_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert children() == []
 
 
+@pytest.mark.proof
 def test_suspended_study_takes_no_worker_for_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """While this process does not look, time stands still, as on a laptop that slept."""
     monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_LOST_S", 0.1)

@@ -216,6 +216,7 @@ def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
     assert len(set(counts)) == 1
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_compiled_program_is_not_shared_with_other_constants(trainer: Trainer, name: str) -> None:
     """Trials that differ in what is compiled in each get their own, whichever was first."""
