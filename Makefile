@@ -2,15 +2,20 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint fix lock clean
+.PHONY: run test proof lint fix lock clean
 
 run: .venv/installed
 	$(BIN)/mnist-lab lr-sweep $(ARGS)
 
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(PYTEST) -m "not proof" $(ARGS)
+
+# Slow because it proves: kills by the dozen, disks, networks, kernels, browsers, many examples.
+proof: .venv/installed
+	$(PYTEST) -m "proof or hypothesis" --hypothesis-profile proof $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check

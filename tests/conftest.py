@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -32,10 +36,19 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 PERSONAL = ("MNIST_LAB_DATA", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 # What libraries set in the environment, once, when they are imported.
 LIBRARIES = ("ENABLE_", "HDF5_", "KERAS_BACKEND", "KMP_", "PYDANTIC_", "PYTEST_", "TF", "TPU_")
+# Real training of the bundled digits; the second rate diverges.
+REAL = {
+    "sweep": "lr-sweep --values 0.1,1e9 --epochs 2 --data sample --workers 1",
+    "search": "random-search --iters 3 --epochs 1 --data sample --workers 1",
+    "hyperband": "hyperband --iters 1 --min-epochs 1 --max-epochs 3 --data sample --workers 1",
+    "test": "test --config search/best.json --data sample --workers 1 --repeats 2 --json",
+}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # A busy machine is slow, which is no failure.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("proof", PATIENT, max_examples=200)
+settings.register_profile("tests", PATIENT, max_examples=20)
 settings.load_profile("tests")
 
 
@@ -131,6 +144,35 @@ def _guarded(guard: Guard, tmp_path: Path) -> Iterator[None]:
         _restore(before)
     if offences:
         pytest.fail(f"guard: this test {'; '.join(offences)}")
+
+
+@pytest.fixture(scope="session")
+def real_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders of :data:`REAL`, trained once for all tests of all processes; to be read only.
+
+    What each command printed is beside its folder: `sweep.out` and `sweep.err`.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "real"
+    with FileLock(shared / "real.lock"):
+        if not folder.exists():
+            making = Path(tempfile.mkdtemp(dir=shared))
+            for name, words in REAL.items():
+                command = [sys.executable, "-m", "mnist_lab", *words.split(), "--out", name]
+                with (
+                    (making / f"{name}.out").open("w") as out,
+                    (making / f"{name}.err").open("w") as err,
+                ):
+                    subprocess.run(command, cwd=making, stdout=out, stderr=err, check=True)
+            making.rename(folder)
+    return folder
+
+
+@pytest.fixture
+def real(real_runs: Path, tmp_path: Path) -> Path:
+    """A copy of them in the test's own folder."""
+    return Path(shutil.copytree(real_runs, tmp_path, dirs_exist_ok=True))
 
 
 def _state() -> dict[str, Any]:

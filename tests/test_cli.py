@@ -192,9 +192,8 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "code", "text"), BAD, ids=[words for words, *_ in BAD])
 def test_bad_input_is_one_line(
-    words: str, code: int, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line that says the rule and the value, the contract's exit code, and nothing written."""
     monkeypatch.setenv("MNIST_LAB_DATA", "sample")
@@ -214,23 +213,28 @@ def test_bad_input_is_one_line(
     Path("full").mkdir()
     write("full/thesis.tex", "mine")
     before = sorted(Path().rglob("*"))
-    assert cli.main(words.split()) == code
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("mnist-lab: ")
-    assert printed.err.count("\n") == 1
-    assert text in printed.err
-    assert sorted(Path().rglob("*")) == before
+    for words, code, text in BAD:
+        assert cli.main(words.split()) == code, words
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.startswith("mnist-lab: ")
+        assert printed.err.count("\n") == 1
+        assert text in printed.err
+        assert sorted(Path().rglob("*")) == before, words
 
 
-@pytest.mark.parametrize("name", sorted(mnist_lab.commands))
-def test_help_begins_with_examples(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """Each on a line of its own, right after what the command is for."""
-    assert cli.main([name, "--help"]) == 0
-    _, what, examples, *_ = capsys.readouterr().out.split("\n\n")
-    assert what.endswith(".")
-    for line in examples.splitlines():
-        assert line.startswith(f"  mnist-lab {name}")
+def test_help_begins_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command is listed; its examples stand right after what it is for, a line each."""
+    assert cli.main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for name in mnist_lab.commands:
+        assert name in listed
+        assert cli.main([name, "--help"]) == 0
+        usage, what, examples, *_ = capsys.readouterr().out.split("\n\n")
+        assert usage.startswith(f"Usage: mnist-lab {name}")
+        assert what.endswith(".")
+        for line in examples.splitlines():
+            assert line.startswith(f"  mnist-lab {name}")
 
 
 def test_no_words_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,16 +273,6 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split() == ["random-search", "--precision"]
-
-
-def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--help` lists the commands, and each has help of its own."""
-    assert cli.main(["--help"]) == 0
-    listed = capsys.readouterr().out
-    for name in mnist_lab.commands:
-        assert name in listed
-        assert cli.main([name, "--help"]) == 0
-        assert capsys.readouterr().out.startswith(f"Usage: mnist-lab {name}")
 
 
 def test_defect_has_its_own_exit_code(

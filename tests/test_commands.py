@@ -8,30 +8,44 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 import pytest
 
-from mnist_lab import data, machine, study
+from mnist_lab import cli, data, machine, study
 from mnist_lab.config import StudySettings, TrainConfig
 from mnist_lab.records import fold
 from mnist_lab.rundir import RunDir
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TESTS = Path(__file__).parent
 REAL_MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 CONFIGURATION = {"learning_rate", "batch_size", "num_filters", "filter_size", "epochs"}
 COMMAND = [sys.executable, "-m", "mnist_lab"]
 
 
-def lab(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def lab(
+    *words: str, code: int = 0, command: list[str] = COMMAND
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     result = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        [*command, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
     assert result.returncode == code, result.stderr
     return result
+
+
+@pytest.fixture
+def formula(monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """As :func:`lab`, with workers that compute the formula: where no number is looked at."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    return partial(lab, command=[sys.executable, str(TESTS / "formula_lab.py")])
 
 
 def start(*words: str) -> subprocess.Popen[str]:
@@ -83,11 +97,11 @@ def n_workers_left(process: subprocess.Popen[str]) -> int:
     )
 
 
-def test_lr_sweep_writes_what_the_contract_names() -> None:
+def test_lr_sweep_writes_what_the_contract_names(real: Path) -> None:
     """Records, figures and the summary of a sweep; the same command again trains nothing."""
-    words = ("lr-sweep", "--values", "0.1,0.01", "--epochs", "2", "--data", "sample")
-    first = lab(*words)
-    out = Path("results/lr-sweep")
+    words = ("--values", "0.1,1e9", "--epochs", "2", "--data", "sample", "--out", "sweep")
+    out = Path("sweep")
+    printed, progress = ((real / f"sweep.{kind}").read_text("utf-8") for kind in ("out", "err"))
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     assert names == {
         "run.json",
@@ -110,23 +124,23 @@ def test_lr_sweep_writes_what_the_contract_names() -> None:
     info = read(f"{out}/run.json")
     assert info["state"] == "complete"
     assert "not the whole of MNIST" in info["data"]["notice"]
-    assert "not the whole of MNIST" in first.stdout
-    assert "not the whole of MNIST" in first.stderr
-    assert "learning rate 0.1" in first.stdout
+    assert "not the whole of MNIST" in printed
+    assert "not the whole of MNIST" in progress
+    assert "learning rate 0.1" in printed
     for line in (out / "findings.md").read_text(encoding="utf-8").splitlines()[4:]:
         # The same words in both, but for the line breaks.
         text = line.removeprefix("- ").replace("**", "")
-        assert "".join(text.split()) in "".join(first.stdout.split())
-    assert "next: mnist-lab filter-sweep" in first.stdout
+        assert "".join(text.split()) in "".join(printed.split())
+    assert "next: mnist-lab filter-sweep" in printed
     assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     assert "not the whole of MNIST" in (out / "learning_curves.svg").read_text(encoding="utf-8")
     journal = (out / "journal.jsonl").read_bytes()
-    second = lab(*words)
+    second = lab("lr-sweep", *words)
     assert "2 of 2 trials were done before" in second.stdout
     assert (out / "journal.jsonl").read_bytes() == journal
 
 
-def test_own_data() -> None:
+def test_own_data(formula: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """One's own data train; what they are and what is odd about them is told wherever they show."""
     dataset = data.load("sample")
     x, y = dataset.training.train.images[:600], dataset.training.train.labels[:600]
@@ -134,8 +148,9 @@ def test_own_data() -> None:
     arrays = (x[some], y[some], dataset.test.images, dataset.test.labels)
     np.savez("mine.npz", **dict(zip(data.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
     words = ("lr-sweep", "--values", "0.1", "--epochs", "1", "--workers", "1", "--data", "mine.npz")
-    planned, done, asked = lab(*words, "--dry-run"), lab(*words), lab("status", "results/lr-sweep")
-    lab("report", "results/lr-sweep")
+    planned, done = formula(*words, "--dry-run"), formula(*words)
+    asked = formula("status", "results/lr-sweep")
+    formula("report", "results/lr-sweep")
     odd = "no training image is of class 8"
     assert read("results/lr-sweep/run.json")["data"]["warnings"] == [odd]
     for text in (
@@ -154,16 +169,18 @@ def test_own_data() -> None:
     ("path", "told"),
     [("nowhere.npz", "exists"), (".", "none of them in"), ("a.npz", "which is neither")],
 )
-def test_unusable_data(path: str, told: str) -> None:
+def test_unusable_data(path: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Data that are missing or unusable are wrong input: exit code 2, and nothing is begun."""
     Path("a.npz").write_bytes(b"text")
     Path("b").mkdir()
-    done = lab("lr-sweep", "--data", "b" if path == "." else path, code=2)
-    assert told in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert cli.main(["lr-sweep", "--data", "b" if path == "." else path]) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert printed.count("\n") == 1
     assert not Path("results").exists()
 
 
+@pytest.mark.proof
 def test_number_of_workers_changes_no_number() -> None:
     """One, two or four workers of one thread train the same curves, to the last digit."""
     search = ("random-search", "--iters", "4", "--epochs", "2", "--data", "sample", "--quiet")
@@ -173,29 +190,28 @@ def test_number_of_workers_changes_no_number() -> None:
     assert measured("workers-4") == measured("workers-1")
 
 
+@pytest.mark.usefixtures("real")
 def test_search_then_test_then_status_and_plot() -> None:
     """The main job, end to end: a search, its best configuration tested, all of it shown again."""
-    lab("random-search", "--iters", "2", "--epochs", "1", "--data", "sample", "--out", "s")
-    more = lab("random-search", "--iters", "3", "--epochs", "1", "--data", "sample", "--out", "s")
-    assert "2 of 3 trials were done before" in more.stdout
-    best = read("s/best.json")
+    best = read("search/best.json")
     assert set(best) == CONFIGURATION
-    errors = {t["trial"]: t["epochs"][-1]["valid_error"] for t in read("s/curves.json")["trials"]}
-    trials = {t["trial"]: t["configuration"] for t in read("s/curves.json")["trials"]}
+    errors = {
+        t["trial"]: t["epochs"][-1]["valid_error"] for t in read("search/curves.json")["trials"]
+    }
+    trials = {t["trial"]: t["configuration"] for t in read("search/curves.json")["trials"]}
     assert trials[min(errors, key=lambda trial: errors[trial])] == best
     figures = ("incumbent", "learning_curves", "hyperparameters", "parallel_coordinates")
     for name in (*figures, "search_space"):
-        assert Path("s", f"{name}.png").stat().st_size > 1000
-        assert Path("s", f"{name}.svg").stat().st_size > 1000
-    assert sorted(path.name for path in Path("s/hpbandster").iterdir()) == [
+        assert Path("search", f"{name}.png").stat().st_size > 1000
+        assert Path("search", f"{name}.svg").stat().st_size > 1000
+    assert sorted(path.name for path in Path("search/hpbandster").iterdir()) == [
         "configs.json",
         "configspace.json",
         "results.json",
     ]
 
-    shown = lab("test", "--config", "s/best.json", "--data", "sample", "--repeats", "2", "--json")
-    answer = json.loads(shown.stdout)
-    result = read("results/test/test.json")
+    answer = read("test.out")
+    result = read("test/test.json")
     assert result["test_error"] == answer["test"]["test_error"]
     assert len(result["repeats"]) == 2
     for repeat in result["repeats"]:
@@ -204,24 +220,26 @@ def test_search_then_test_then_status_and_plot() -> None:
     confusion = np.array(result["confusion"])
     assert confusion.sum() == 2 * result["n_images"]
     assert result["test_error"] == pytest.approx(1 - np.trace(confusion) / confusion.sum())
-    assert Path("results/test/model.keras").stat().st_size > 10_000
+    assert Path("test/model.keras").stat().st_size > 10_000
     for name in ("confusion.png", "mistakes.png"):
-        assert Path("results/test", name).stat().st_size > 1000
+        assert Path("test", name).stat().st_size > 1000
 
-    status = json.loads(lab("status", "s", "--json").stdout)
+    status = json.loads(lab("status", "search", "--json").stdout)
     assert status["state"] == "complete"
     assert status["trials"] == {"planned": 3, "complete": 3, "running": 0, "failed": 0, "left": 0}
-    before = Path("s/incumbent.svg").read_bytes()
-    Path("s/incumbent.svg").unlink()
-    Path("s/curves.json").unlink()  # the journal is the truth
-    lab("plot", "s")
-    assert Path("s/incumbent.svg").read_bytes() == before
+    before = Path("search/incumbent.svg").read_bytes()
+    Path("search/incumbent.svg").unlink()
+    Path("search/curves.json").unlink()  # the journal is the truth
+    lab("plot", "search")
+    assert Path("search/incumbent.svg").read_bytes() == before
 
 
-def test_filter_sweep_draws_cost_against_error() -> None:
+def test_filter_sweep_draws_cost_against_error(
+    formula: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     """Two figures, and the large filter is trained first."""
     words = ("--values", "1,2", "--learning-rate", "0.05", "--epochs", "1")
-    lab("filter-sweep", *words, "--data", "sample", "--out", "f")
+    formula("filter-sweep", *words, "--data", "sample", "--out", "f")
     assert [t["configuration"]["filter_size"] for t in read("f/curves.json")["trials"]] == [2, 1]
     drawn = Path("f/filter_cost.svg").read_text(encoding="utf-8")
     assert "1×1" in drawn
@@ -238,7 +256,7 @@ def test_settings_file_and_dry_run() -> None:
 
 
 def test_precision_auto_is_that_of_the_processor_and_then_of_the_run(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, formula: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """A run keeps its precision, also on a machine whose processor would suit another."""
 
@@ -251,14 +269,16 @@ def test_precision_auto_is_that_of_the_processor_and_then_of_the_run(
 
     assert chosen(has_it=True) == "bfloat16"
     assert chosen(has_it=False) == chosen(has_it=None) == "float32"
-    lab("train", "--epochs", "1", "--data", "sample", "--precision", "bfloat16")
+    formula("train", "--epochs", "1", "--data", "sample", "--precision", "bfloat16")
     assert chosen(has_it=False) == "bfloat16"
     assert chosen(has_it=False, fresh=True) == "float32"
 
 
-def test_train_space_and_doctor() -> None:
+def test_train_space_and_doctor(
+    formula: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     """The small commands answer, in words and in JSON."""
-    lab("train", "--epochs", "1", "--num-filters", "4", "--data", "sample", "--quiet")
+    formula("train", "--epochs", "1", "--num-filters", "4", "--data", "sample", "--quiet")
     assert Path("results/train/model.keras").exists()
     shown = json.loads(lab("space", "--json").stdout)
     filters = next(one for one in shown["hyperparameters"] if one["name"] == "num_filters")
@@ -273,14 +293,16 @@ def test_train_space_and_doctor() -> None:
     assert "ready to train" in lab("doctor").stdout
 
 
-def test_other_settings_are_refused_and_fresh_sets_aside() -> None:
+def test_other_settings_are_refused_and_fresh_sets_aside(
+    formula: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     """A run continues only with its own settings; --fresh keeps the old one under another name."""
     words = ("train", "--num-filters", "4", "--data", "sample", "--out", "t", "--quiet")
-    lab(*words, "--epochs", "1")
-    refused = lab(*words, "--epochs", "2", code=2)
+    formula(*words, "--epochs", "1")
+    refused = formula(*words, "--epochs", "2", code=2)
     assert "got epochs 1 there, 2 now; give --out" in refused.stderr
     assert "--fresh" in refused.stderr
-    lab(*words, "--epochs", "2", "--fresh")
+    formula(*words, "--epochs", "2", "--fresh")
     (aside,) = Path().glob("t-before-*")
     assert len(read(f"{aside}/curves.json")["trials"][0]["epochs"]) == 1
     assert len(read("t/curves.json")["trials"][0]["epochs"]) == 2
@@ -289,6 +311,7 @@ def test_other_settings_are_refused_and_fresh_sets_aside() -> None:
 SWEEP = ("lr-sweep", "--values", "0.1,0.05,0.01", "--epochs", "3", "--data", "sample")
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("number", "code", "words"),
     [
@@ -327,6 +350,7 @@ def test_second_process_on_a_run_is_refused() -> None:
     assert end(process)[0] == 143
 
 
+@pytest.mark.proof
 @pytest.mark.real_data
 @pytest.mark.skipif(not REAL_MNIST.exists(), reason="all of MNIST is not here")
 def test_one_epoch_on_all_of_mnist() -> None:

@@ -225,6 +225,7 @@ def check_continues(out: Path, words: tuple[str, ...]) -> None:
     assert len(trained) == len(set(trained))
 
 
+@pytest.mark.proof
 def test_run_on_a_disk_with_troubles(disk: Disk) -> None:
     """Full, without inodes, over a limit: each ends the run in one line and costs nothing."""
     out = disk.path / "run"
@@ -242,6 +243,7 @@ def test_run_on_a_disk_with_troubles(disk: Disk) -> None:
     check_continues(out, SWEEP)
 
 
+@pytest.mark.proof
 def test_disk_turns_read_only(failing_disk: Disk) -> None:
     """A file system that stops to take anything, as after an error, ends the run with one line."""
     out = failing_disk.path / "run"
@@ -257,6 +259,7 @@ def test_disk_turns_read_only(failing_disk: Disk) -> None:
     check_continues(out, SWEEP)
 
 
+@pytest.mark.proof
 def test_disk_is_full_before_the_start(disk: Disk) -> None:
     """A run that cannot begin says so, and leaves nothing that stands in another's way."""
     out = disk.path / "run"
@@ -267,6 +270,7 @@ def test_disk_is_full_before_the_start(disk: Disk) -> None:
             RunDir(out).check_is_ours()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("words", "room", "file", "state"),
     [(LONG, 88, "curves.json", "running"), (SEARCH, 96, r"\.png", "complete")],
@@ -297,6 +301,7 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
 
 
+@pytest.mark.proof
 def test_folder_for_temporary_files_is_full(disk: Disk) -> None:
     """Workers that cannot be started for want of temporary files are one line; nothing is begun."""
     command = [sys.executable, "-c", FULL_TEMP, str(disk.path), str(LAB), *SWEEP, "--out", "run"]
@@ -365,6 +370,7 @@ def test_output_is_closed() -> None:
     assert shell("status a-run >&- 2>&- <&-") == (0, "", "")
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("lost", [pytest.param("2> /dev/full", marks=needs_full), "<&- >&- 2>&-"])
 def test_progress_that_cannot_be_written(lost: str) -> None:
     """Hours of training do not end because a log is full, and no file gets a stream's number."""
@@ -373,6 +379,7 @@ def test_progress_that_cannot_be_written(lost: str) -> None:
     assert measured("run") == undisturbed(SWEEP)
 
 
+@pytest.mark.proof
 def test_reader_of_the_progress_goes_away() -> None:
     """After `2>&1 | head -1` a study goes on to its end, with nobody watching."""
     process = start(Path("run"), SWEEP, FORMULA_SECONDS="0.05")
@@ -384,6 +391,7 @@ def test_reader_of_the_progress_goes_away() -> None:
     assert measured("run") == undisturbed(SWEEP)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_reader_of_the_result_goes_away(more: tuple[str, ...]) -> None:
     """The exit code tells that the time limit ended the study, and nothing complains."""
@@ -415,6 +423,7 @@ def test_reader_of_the_status_goes_away() -> None:
 # --- single files
 
 
+@pytest.mark.proof
 def test_files_on_a_full_disk(disk: Disk) -> None:
     """The old file is whole, and alone; with room again it is replaced."""
     path = disk.path / "run.json"
@@ -428,6 +437,7 @@ def test_files_on_a_full_disk(disk: Disk) -> None:
     assert path.read_bytes() == b"new" * 1000
 
 
+@pytest.mark.proof
 def test_checkpoint_on_a_full_disk(disk: Disk) -> None:
     """The trial goes on from the last checkpoint that had room."""
     run, checkpoint = RunDir(disk.path), Checkpoint(an_epoch(), b"first")
@@ -440,6 +450,7 @@ def test_checkpoint_on_a_full_disk(disk: Disk) -> None:
         assert len(list(run.checkpoints.iterdir())) == 1
 
 
+@pytest.mark.proof
 def test_journal_takes_nothing_after_a_gap(disk: Disk) -> None:
     """A line that had no room leaves no part of it, and none follows until it is opened again."""
     run = RunDir(disk.path)

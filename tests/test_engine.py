@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,12 @@ def draw(seed: int) -> dict[str, Any]:
 def search(n_iterations: int) -> Sampled:
     """A random search over batch sizes."""
     return Sampled(draw, brackets=[Bracket((1,), (3,))] * n_iterations, seed=5)
+
+
+@cache
+def whole(name: str, n_iterations: int = 0) -> tuple[Event, ...]:
+    """The events of an undisturbed search of so many iterations, or Hyperband, by two workers."""
+    return tuple(run(hyperband() if name == "hyperband" else search(n_iterations)))
 
 
 BRACKETS = [bracket(number, 1, 9) for number in range(3)]
@@ -189,7 +196,7 @@ def test_repeats_share_seeds_across_values() -> None:
 @pytest.mark.parametrize("n_workers", [1, 4])
 def test_results_do_not_depend_on_the_number_of_workers(n_workers: int) -> None:
     """One worker or four propose and measure the same as two."""
-    assert results(run(search(6), n_workers=n_workers)) == results(run(search(6)))
+    assert results(run(search(6), n_workers=n_workers)) == results(whole("search", 6))
 
 
 def test_models_are_handed_over() -> None:
@@ -202,14 +209,15 @@ def test_models_are_handed_over() -> None:
 @pytest.mark.parametrize("n_kept", [1, 7, 12, 20])
 def test_resuming_trains_only_what_the_journal_lacks(n_kept: int) -> None:
     """Wherever a journal breaks off, the rest is trained and the whole is the same."""
-    whole = run(search(5))
-    history = whole[:n_kept]
+    undisturbed = whole("search", 5)
+    history = undisturbed[:n_kept]
     finished = {event.trial for event in history if isinstance(event, Finished)}
     rest = run(search(5), history=history)
     assert not finished & {event.trial for event in rest}
-    assert results([*history, *rest]) == results(whole)
+    assert results([*history, *rest]) == results(undisturbed)
 
 
+@pytest.mark.proof
 def test_resuming_goes_on_after_the_last_finished_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """No epoch that the journal has is trained again, and the whole is the same."""
     whole = run(grid(16, 32, 64))
@@ -257,18 +265,17 @@ def test_trial_without_its_checkpoint_starts_again() -> None:
 
 def test_complete_journal_needs_no_worker() -> None:
     """What is known already is answered without starting a process."""
-    whole = run(search(3))
     seen: list[psutil.Process] = []
-    assert run(search(3), history=whole, tick=lambda: seen.extend(children())) == []
+    assert run(search(3), history=whole("search", 3), tick=lambda: seen.extend(children())) == []
     assert seen == []
 
 
 def test_more_iterations_continue_a_search() -> None:
     """Raising the iterations trains the new ones only, and they are those of a longer search."""
-    history = run(search(2))
+    history = whole("search", 2)
     rest = run(search(4), history=history)
     assert len({event.trial for event in rest}) == 2
-    assert results([*history, *rest]) == results(run(search(4)))
+    assert results([*history, *rest]) == results(whole("search", 4))
 
 
 def test_hyperband_promotes_the_best_which_go_on_from_their_checkpoints() -> None:
@@ -298,16 +305,16 @@ def test_hyperband_promotes_the_best_which_go_on_from_their_checkpoints() -> Non
 @pytest.mark.parametrize("n_workers", [1, 4])
 def test_hyperband_does_not_depend_on_the_number_of_workers(n_workers: int) -> None:
     """One worker or four promote and measure the same as two."""
-    assert results(run(hyperband(), n_workers=n_workers)) == results(run(hyperband()))
+    assert results(run(hyperband(), n_workers=n_workers)) == results(whole("hyperband"))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.8, 0.95])
 def test_hyperband_continues(share: float) -> None:
     """Wherever the journal breaks off, and whatever checkpoints are left, the whole is the same."""
-    whole = run(hyperband())
-    history = whole[: int(share * len(whole))]
+    undisturbed = whole("hyperband")
+    history = undisturbed[: int(share * len(undisturbed))]
     rest = run(hyperband(), history=history)
-    assert results([*history, *rest]) == results(whole)
+    assert results([*history, *rest]) == results(undisturbed)
     promoted = [(e.trial, e.budget) for e in [*history, *rest] if isinstance(e, Promoted)]
     assert len(promoted) == len(set(promoted)) == 5
 
@@ -349,7 +356,7 @@ def test_dead_worker_is_replaced_and_its_trial_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker killed in the middle costs its trial's attempt, and nothing else."""
-    undisturbed = run(search(4))
+    undisturbed = whole("search", 4)
     monkeypatch.setenv("FORMULA_DIES_ONCE", str(tmp_path / "died"))
     events = run(search(4))
     assert [e.attempt for e in events if isinstance(e, Started) and e.attempt > 1] == [2]
@@ -358,7 +365,7 @@ def test_dead_worker_is_replaced_and_its_trial_repeated(
 
 def test_stuck_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is silent for too long is killed; its trial goes on after its last epoch."""
-    undisturbed = run(search(4))
+    undisturbed = whole("search", 4)
     monkeypatch.setenv("FORMULA_STUCK_ONCE", str(tmp_path / "stuck"))
     monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_LOST_S", 0.1)
     notes: list[str] = []
@@ -370,6 +377,7 @@ def test_stuck_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert children() == []
 
 
+@pytest.mark.proof
 def test_suspended_study_takes_no_worker_for_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """While this process does not look, time stands still, as on a laptop that slept."""
     monkeypatch.setattr("mnist_lab.engine.LOOK_FOR_LOST_S", 0.1)
@@ -399,7 +407,7 @@ def test_worker_that_is_never_ready_ends_the_run(monkeypatch: pytest.MonkeyPatch
 
 def test_worker_that_grows_is_started_anew_between_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that grew by half a gibibyte leaves after its trial, and no trial is tried twice."""
-    undisturbed = run(search(4))
+    undisturbed = whole("search", 4)
     monkeypatch.setenv("FORMULA_LEAKS_MIB", "150")
     notes: list[str] = []
     events = run(search(4), n_workers=1, notes=notes)

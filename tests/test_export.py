@@ -209,6 +209,7 @@ def ask(url: str, request: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.proof
 def test_tensorboard(board: str) -> None:
     """A real TensorBoard shows each trial's scalars, and a table of hyperparameters and results."""
     runs = ask(f"{board}data/runs")

@@ -129,6 +129,7 @@ def tear(out: str, chance: random.Random) -> None:
         path.write_bytes(path.read_bytes()[:-1])
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(600 + 15 * N_KILLS)
 def test_killed_again_and_again_it_ends_with_the_same_curves() -> None:
     """Random kills at random moments lose nothing but the epochs in progress."""
@@ -154,6 +155,7 @@ def test_killed_again_and_again_it_ends_with_the_same_curves() -> None:
     print(f"{n_kills} kills in {n_runs} runs; {n_again} epochs trained again")  # noqa: T201
 
 
+@pytest.mark.proof
 def test_seconds_of_a_killed_session_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """`spent_s` is what all sessions took, those too that could not write it."""
     monkeypatch.setenv("FORMULA_SECONDS", "0.2")
@@ -179,6 +181,7 @@ def test_seconds_of_a_killed_session_count(monkeypatch: pytest.MonkeyPatch) -> N
     assert again_s < run.read_info().spent_s < killed_s + again_s + 3
 
 
+@pytest.mark.proof
 def test_worker_killed_while_it_runs_is_replaced_within_two_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -206,6 +209,7 @@ def test_worker_killed_while_it_runs_is_replaced_within_two_seconds(
     assert noticed - killed < 2
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_closed_terminal_and_two_interrupts(number: signal.Signals) -> None:
     """SIGHUP keeps what is finished; a second Ctrl-C stops at once. No process is left."""
@@ -225,6 +229,7 @@ def test_closed_terminal_and_two_interrupts(number: signal.Signals) -> None:
     assert again.returncode == 0
 
 
+@pytest.mark.proof
 def test_run_under_nohup_outlives_its_terminal() -> None:
     """Who asks for SIGHUP to be ignored is obeyed."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -249,8 +254,8 @@ def test_time_limit_ends_the_run_cleanly(monkeypatch: pytest.MonkeyPatch) -> Non
     assert re.search(r"\d+ of 12 trials will fit before \d\d:\d\d:\d\d\n", printed)
     n_done = sum(trial.state == "complete" for trial in RunDir(Path("limited")).read_trials())
     assert 0 < n_done < 12
-    reached = f"the time limit is reached): {n_done} of 12 trials finished, "
-    assert printed.splitlines()[-1].startswith(f"mnist-lab: Stopped ({reached}")
+    said = f"mnist-lab: Stopped (the time limit is reached): {n_done} of 12 trials finished, "
+    assert printed.splitlines()[-1].startswith(said)
     assert RunDir(Path("limited")).read_info().state == "stopped"
     assert RunDir(Path("limited")).best.exists()
     again = start("limited")
@@ -268,7 +273,7 @@ def test_time_limit_before_the_first_trial_leaves_a_run_that_continues(
     limited = start("limited", "--time-limit", "1s")
     _, printed = limited.communicate(timeout=60)
     assert limited.returncode == 75
-    assert "0 of 12 trials finished" in printed
+    assert "0 of 12 trials finished, 0 epochs kept" in printed
     monkeypatch.setenv("FORMULA_SECONDS", "0.03")
     again = start("limited")
     again.communicate(timeout=120)
@@ -288,6 +293,7 @@ def n_trained(out: str) -> int:
     return sum(isinstance(one, EpochDone) for one in RunDir(Path(out)).read_events())
 
 
+@pytest.mark.proof
 def test_the_journal_decides_what_is_complete() -> None:
     """Lost or damaged files are made again; a journal that lost events is trained to its end."""
     finish("whole")
@@ -317,6 +323,7 @@ def test_the_journal_decides_what_is_complete() -> None:
         assert measured("whole") == expected
 
 
+@pytest.mark.proof
 def test_failed_trials_are_tried_again_and_the_rest_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

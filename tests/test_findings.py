@@ -709,6 +709,7 @@ few_values = st.sampled_from([1, 4, 8]).flatmap(
     trials=st.lists(anything, max_size=4) | st.lists(few_values, max_size=14),
     n_valid=st.integers(0, 3) | st.integers(0, 60_000),
 )
+@pytest.mark.proof
 def test_law(settings: StudySettings, trials: list[Trial], n_valid: int) -> None:
     """Whatever the records: every text holds a number, and none that is not one."""
     for one in findings(settings, trials, n_valid):

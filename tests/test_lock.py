@@ -292,6 +292,7 @@ def test_without_flock(run: RunDir) -> None:
     assert names(run) - {".lock"} == {"run.json"}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("flock", ["on one machine", "missing"])
 def test_suspended_holder(run: RunDir, flock: str) -> None:
     """A process that was suspended for too long loses the run, and writes no more when it wakes."""
@@ -310,6 +311,7 @@ def test_suspended_holder(run: RunDir, flock: str) -> None:
             assert run.writer() == HERE
 
 
+@pytest.mark.proof
 def test_suspended_until_the_other_has_ended(run: RunDir) -> None:
     """A process that was followed by one that has ended since has lost the run all the same."""
     with holder(run, "pool7", "on one machine") as other:
@@ -322,6 +324,7 @@ def test_suspended_until_the_other_has_ended(run: RunDir) -> None:
     assert names(run) == {".lock", "run.json"}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("hosts", [("pool6", "pool7"), ("", "")])
 def test_two_at_the_same_moment(run: RunDir, hosts: tuple[str, str]) -> None:
     """Of processes that start at the same moment one at most writes; the others are refused."""

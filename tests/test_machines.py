@@ -303,6 +303,7 @@ class Search:
                 yield event, list(done)
 
 
+@pytest.mark.proof
 def test_workers_of_two_machines_one_of_them_late(lan: Lan, alone: str, tmp_path: Path) -> None:
     """One sees the folder; the other has the token alone, and comes in the middle."""
     search = Search(lan, tmp_path / "run")
@@ -326,6 +327,7 @@ def test_workers_of_two_machines_one_of_them_late(lan: Lan, alone: str, tmp_path
     assert "the run has ended, or was stopped" in late.printed()
 
 
+@pytest.mark.proof
 def test_machine_that_is_cut_off_is_given_up_and_comes_back(
     lan: Lan, alone: str, tmp_path: Path
 ) -> None:
@@ -348,6 +350,7 @@ def test_machine_that_is_cut_off_is_given_up_and_comes_back(
     assert sorted(e.attempt for e in search.started()) == [*[1] * N_TRIALS, 2]
 
 
+@pytest.mark.proof
 def test_short_cut_loses_nothing(lan: Lan, alone: str, tmp_path: Path) -> None:
     """A cable that is out for three seconds costs those, and no attempt."""
     search = Search(lan, tmp_path / "run")
@@ -366,6 +369,7 @@ def test_short_cut_loses_nothing(lan: Lan, alone: str, tmp_path: Path) -> None:
     assert "not heard of" not in search.command.printed()
 
 
+@pytest.mark.proof
 def test_machine_that_dies_and_one_that_leaves(lan: Lan, alone: str, tmp_path: Path) -> None:
     """The dead one is missed after a while, the other at once; both trials go on elsewhere."""
     search = Search(lan, tmp_path / "run", lost_after_s=SOON_S)
@@ -386,6 +390,7 @@ def test_machine_that_dies_and_one_that_leaves(lan: Lan, alone: str, tmp_path: P
     assert sorted(e.attempt for e in search.started()) == [*[1] * N_TRIALS, 2, 2]
 
 
+@pytest.mark.proof
 def test_killed_run_sends_its_workers_home_and_continues(
     lan: Lan, alone: str, tmp_path: Path
 ) -> None:
@@ -417,6 +422,7 @@ def test_killed_run_sends_its_workers_home_and_continues(
 # --- one machine, and another process
 
 
+@pytest.mark.proof
 def test_trial_that_kills_joined_workers_fails(tmp_path: Path) -> None:
     """It is told from a cut line: three workers die of it, and then it is recorded, with why.
 

@@ -155,6 +155,7 @@ def test_the_package_offers_what_it_names() -> None:
 # --- the tour
 
 
+@pytest.mark.proof
 def test_tour() -> None:
     """The notebook of examples/ runs from start to end, and its cells show what they promise."""
     tour = nbformat.read(TOUR, as_version=4)  # type: ignore[no-untyped-call]
@@ -195,6 +196,7 @@ def test_tour() -> None:
 # --- runs of a terminal
 
 
+@pytest.mark.proof
 def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
     """A notebook sees a terminal's run grow, follows it to its end, and goes on after it."""
     lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--workers", "1"]
@@ -231,6 +233,7 @@ def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
     assert frame == [[trial, epoch] for trial in (1, 2) for epoch in range(1, 21)]
 
 
+@pytest.mark.proof
 def test_killed_run_is_interrupted_not_running(notebook: Notebook) -> None:
     """Nobody waits for a run whose process was killed; and it tells how it was started."""
     lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--out", "r", "--quiet"]
@@ -245,6 +248,7 @@ def test_killed_run_is_interrupted_not_running(notebook: Notebook) -> None:
 # --- interrupts
 
 
+@pytest.mark.proof
 def test_stop_button(notebook: Notebook) -> None:
     """It ends a study by one line, however often pressed; all is kept, and nobody left behind."""
     pid = notebook.value("__import__('os').getpid()")
@@ -274,6 +278,7 @@ def test_stop_button(notebook: Notebook) -> None:
     assert RunDir(Path("r")).journal.read_bytes().startswith(kept)
 
 
+@pytest.mark.proof
 def test_stop_button_ends_the_watching_alone(notebook: Notebook) -> None:
     """Who stops to watch gets the run as it stands, and whoever writes it goes on."""
     lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--out", "r", "--quiet"]

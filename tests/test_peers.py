@@ -39,6 +39,7 @@ def log(tmp_path: Path) -> Iterator[IO[bytes]]:
         yield log
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(sys.platform != "linux", reason="PSS is Linux'")
 def test_descendants_count(log: IO[bytes]) -> None:
     """Memory and CPU time are those of the process and of its children, together."""

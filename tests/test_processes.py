@@ -55,6 +55,7 @@ def epochs(folder: Path) -> list[Any]:
     return [epoch.model_dump(exclude={"duration_s"}) for epoch in trial.epochs]
 
 
+@pytest.mark.proof
 def test_a_run_depends_on_neither_the_folder_nor_the_settings_of_others(tmp_path: Path) -> None:
     """Modules that hide Python's and ours, Keras' settings and variables: the same numbers."""
     clean, littered, home = (tmp_path / name for name in ("clean", "littered", "home"))

@@ -312,6 +312,7 @@ def test_the_policy_forbids_the_network_and_foreign_scripts(tmp_path: Path) -> N
 # --- size, place, command
 
 
+@pytest.mark.proof
 def test_the_page_stays_small(tmp_path: Path) -> None:
     """One copy of plotly and the rest: a search of fifty below 6 MB, each more by 0.5 MB."""
     paths = [search(tmp_path / f"s{number}", 50) for number in range(5)]

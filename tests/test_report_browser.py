@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium or no chromedriver on the PATH"
-)
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="no chromium or no chromedriver on the PATH"
+    ),
+]
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # a container's root has none

@@ -228,6 +228,7 @@ def wait_for_epochs(journal: Path, n_epochs: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("stop", "words", "code", "why"),
     [

@@ -146,7 +146,9 @@ def test_training_depends_on_its_configuration_and_seed_alone(
     assert first != other
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.proof)]
+)
 @pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
 def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(
     sample: data.Dataset, update: dict[str, Any], precision: str
@@ -214,6 +216,7 @@ def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
     assert len(set(counts)) == 1
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_compiled_program_is_not_shared_with_other_constants(trainer: Trainer, name: str) -> None:
     """Trials that differ in what is compiled in each get their own, whichever was first."""
@@ -251,6 +254,7 @@ def test_each_step_and_each_epoch_drops_other_units(sample: data.Dataset) -> Non
     assert loss(2) != pytest.approx(2 * loss(1), rel=1e-4)
 
 
+@pytest.mark.proof
 def test_dropout_makes_training_harder_and_leaves_the_validation_alone(trainer: Trainer) -> None:
     """The first epoch's training loss is higher with it; the digits are still learnt."""
     config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4)
@@ -340,6 +344,7 @@ def test_divergence_is_not_trained_on(sample: data.Dataset) -> None:
     assert drained(train(config, 1, checkpoints[-1])) == ([], (outcome, None))
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     "update",
     [{}, BEYOND | {"learning_rate": 0.02, "weight_decay": 1e-4}],

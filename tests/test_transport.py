@@ -302,6 +302,7 @@ def n_epochs(live: Live) -> int:
     return RunDir(live.out).journal.read_bytes().count(b'"event":"epoch"')
 
 
+@pytest.mark.proof
 def test_silent_clients_delay_nobody(live: Live) -> None:
     """Fifty connections that say nothing, at each door: calls are answered, epochs go on."""
     doors = live.doors()
@@ -322,6 +323,7 @@ def test_silent_clients_delay_nobody(live: Live) -> None:
             one.close()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     "nonsense",
     [
@@ -348,6 +350,7 @@ def test_garbage_harms_nobody(nonsense: bytes, live: Live) -> None:
         one.close()
 
 
+@pytest.mark.proof
 def test_run_among_strangers_ends_with_the_same_curves(tmp_path: Path) -> None:
     """Silent clients and garbage from the first moment to the last: the result is the same."""
     alone, watched = start(tmp_path / "alone", *SHORT), start(tmp_path / "watched", *SHORT)
@@ -450,6 +453,7 @@ def test_token_is_its_owners_alone_whatever_the_umask(mask: int, tmp_path: Path)
     assert stat.S_IMODE((tmp_path / "run" / TOKEN).stat().st_mode) == 0o600 & ~mask
 
 
+@pytest.mark.proof
 def test_token_lives_as_long_as_the_run_is_written(tmp_path: Path) -> None:
     """It is gone after the end, an interrupt and a failure; each session has its own."""
     tokens = []
@@ -501,6 +505,7 @@ def test_secret_is_in_no_file_and_in_no_process_table(live: Live) -> None:
         assert not [secret for secret in live.secrets if secret in content], place
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("failure", "code"), [({}, 143), ({"FORMULA_RAISES": "*"}, 1), ({"FORMULA_UNUSABLE": "1"}, 1)]
 )
@@ -550,6 +555,7 @@ def test_nothing_listens_beyond_loopback_by_default(live: Live) -> None:
         assert len(listens(process)) == n_ports
 
 
+@pytest.mark.proof
 @pytest.mark.skipif(not HAS_IPV6, reason="needs IPv6: this machine's loopback has no ::1")
 def test_host_may_be_an_address_of_ipv6(tmp_path: Path) -> None:
     """The run listens there alone, and at loopback for its own workers; others join and it ends."""
