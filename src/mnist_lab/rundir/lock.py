@@ -1,41 +1,36 @@
 """The lock of a run: one process writes it, of this machine or of another that sees the folder.
 
-Two things decide. The lock of the operating system (flock) refuses at once and ends with its
+Two locks of filelock's decide. The operating system's (flock) refuses at once and ends with its
 process, but on a shared folder it may hold among the processes of one machine only, or not exist.
-So the holder also writes its name beside it, and writes that anew every few seconds. Whoever finds
-a name watches it: if it changes its process lives, if not that one died and is followed. Only
-change counts: the clocks of two machines differ.
+So the holder also keeps a lease beside it, a file with its name whose time it renews every few
+seconds. Whoever finds a lease watches it: if it is renewed its process lives, if not that one died
+and is followed. Only change counts: the clocks of two machines differ.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import os
-import socket
-import threading
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from mnist_lab.config import Frozen, Text
-from mnist_lab.errors import RunDirError
-from mnist_lab.records import now
-from mnist_lab.rundir.files import read_bytes, refuse_link, regular, unwritable
+from mnist_lab.errors import RunDirError, printable
+from mnist_lab.rundir.files import refuse_link, regular, unwritable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-# A holder writes its name this often, ...
+    from filelock import SoftFileLease
+
+# A holder renews its lease this often, ...
 HEARTBEAT_S = 5.0
 # ... and three that are missed in a row mean that it died.
 GIVEN_UP_AFTER_S = 16.0
 # How often whoever waits for that looks.
 LOOK_S = 0.5
-# Of two who write their names at the same moment the second's stays; by then both can see it.
+# Longer than a lease is between two states: being written, or moved aside to be looked at.
 SETTLE_S = 0.3
 # How old the last sign of a writer may be where nothing is known but the time of its file, which
 # is by the clock of the machine that keeps the folder.
@@ -49,36 +44,13 @@ class Busy(RunDirError):
     """Another process writes the run."""
 
 
-class _Holder(Frozen, extra="ignore"):
-    """Who writes a run; `beat` counts the times it was written, `since` is RFC 3339.
-
-    A newer mnist-lab may say more.
-    """
-
-    host: Text
-    pid: Annotated[int, Field(ge=1, lt=2**31)]
-    since: Text
-    # Where `pid` is the number of that process, and of no other as long as it lives.
-    machine: Text
-    # When it was started, by the clock of that machine's kernel: ids are given out again.
-    born: Text = ""
-    # Random, so that no two are alike.
-    token: str
-    beat: int = 0
-
-
 class Held:
     """A lock that this process holds, or held until another took it over."""
 
-    def __init__(self, file: Path, holder: _Holder) -> None:
+    def __init__(self, file: Path, lease: SoftFileLease) -> None:
         self._file = file
-        self._holder = holder
+        self._lease = lease
         self._taken_over = False
-        self._ended = threading.Event()
-        # A heartbeat must not fall between reading the file and comparing it.
-        self._mutex = threading.Lock()
-        self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
-        self._thread.start()
 
     def check(self) -> None:
         """Make sure that the run is still this process's to write; it takes one small read.
@@ -87,46 +59,28 @@ class Held:
             RunDirError: another process took the lock over, as this one gave no sign of life for
                 so long, suspended or cut off. Nothing may be written any more.
         """
-        if not self._is_mine():
+        if not self._taken_over and self._is_anothers():
+            time.sleep(SETTLE_S)
+            self._taken_over = self._is_anothers()
+        if self._taken_over:
             raise RunDirError(
                 _RULE,
-                received=f"{self._file.parent}, which {_name(_look(self._file))} took over while "
+                received=f"{self._file.parent}, which {_name(self._file)} took over while "
                 "this one was suspended or cut off",
                 next_step="wait for that one, or stop it; then give the same command to continue",
             )
 
-    def settle(self) -> None:
-        """Wait until whoever wrote a name at the same moment can be seen.
-
-        Raises:
-            RunDirError: another one did, after this process.
-        """
-        time.sleep(SETTLE_S)
-        if not self._is_mine():
-            raise _refused(self._file)
-
-    def release(self) -> None:
-        """Stop renewing the name, and remove it unless it is another's by now."""
-        self._ended.set()
-        self._thread.join()
-        if self._is_mine():
-            with suppress(OSError):
-                self._file.unlink()
-
-    def _is_mine(self) -> bool:
-        with self._mutex:
-            # What cannot be read now, as the network is down, is not lost yet. A name that is gone
-            # is: whoever took over may have ended since.
-            with suppress(OSError):
-                self._taken_over |= not _is_by(_read(self._file), self._holder)
-            return not self._taken_over
-
-    def _renew(self) -> None:
-        while not self._ended.wait(HEARTBEAT_S) and self._is_mine():
-            self._holder = self._holder.model_copy(update={"beat": self._holder.beat + 1})
-            # A disk that is full now has room again later; a study does not end for that.
-            with self._mutex, suppress(OSError, RunDirError):
-                _replace(self._file, self._holder)
+    def _is_anothers(self) -> bool:
+        owner = self._lease.owner
+        if owner is not None:
+            return owner.token != self._lease.token
+        try:
+            self._file.lstat()
+        except FileNotFoundError:  # whoever took over may have ended since
+            return True
+        except OSError:
+            pass
+        return False  # what cannot be read now, as the network is down, is not lost yet
 
 
 @contextmanager
@@ -134,7 +88,7 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[He
     """Hold the lock; it ends with the process, however that ends.
 
     Args:
-        path: the file to lock; the holder's name is in a `.json` beside it.
+        path: the file to lock; the lease is beside it.
         say: told in one line when another machine must be watched, which takes
             :data:`GIVEN_UP_AFTER_S`.
 
@@ -142,23 +96,40 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[He
         Busy: another process writes the run, whose host and process id are named.
         RunDirError: the folder cannot be written, or the lock is a link.
     """
+    from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout  # readers do without
+
     # Beside the lock, not in it: where locks are mandatory nobody else could read it.
-    file = path.with_suffix(".json")
+    file = _lease_of(path)
     refuse_link(path)
+    refuse_link(file)
     with _flock(path, file):
+        lease = SoftFileLease(
+            file,
+            lease_duration=GIVEN_UP_AFTER_S,
+            heartbeat_interval=HEARTBEAT_S,
+            thread_local=False,
+        )
         try:
-            holder = _claim(file, say)
-            held = Held(file, holder)
+            _clear(lease, file)
+            try:
+                lease.acquire(timeout=SETTLE_S, poll_interval=SETTLE_S / 3)
+            except Timeout:
+                found = _renewed(file)
+                seconds = f"{GIVEN_UP_AFTER_S:.0f} s"
+                say(f"{_name(file)} may still write this run: watching it for {seconds}")
+                lease.acquire(
+                    timeout=GIVEN_UP_AFTER_S + LOOK_S,
+                    poll_interval=LOOK_S,
+                    cancel_check=lambda: _renewed(file) not in {None, found},
+                )
+        except (Timeout, LeaseSettingsMismatch):
+            raise _refused(file) from None
         except OSError as problem:
             raise unwritable(file, problem, what="the lock") from None
         try:
-            held.settle()
-            for left in file.parent.glob(f"{file.name}.*"):  # of one killed while it wrote its name
-                if not left.name.endswith(holder.token):
-                    left.unlink(missing_ok=True)
-            yield held
+            yield Held(file, lease)
         finally:
-            held.release()
+            lease.release()
 
 
 def writer(path: Path) -> str | None:
@@ -167,28 +138,25 @@ def writer(path: Path) -> str | None:
     Nothing is written and nobody is waited for, so of another machine, which may have died, all
     that can be told is when it was last seen, up to :data:`SEEN_S` ago.
     """
-    file = path.with_suffix(".json")
+    file = _lease_of(path)
     if _is_flocked(path):
-        return _name(_look(file))
-    try:
-        content, written = _read(file), file.stat().st_mtime
-    except OSError:
+        return _name(file)
+    owner, renewed = _owner(file), _renewed(file)
+    if owner is None or renewed is None or _is_dead(owner):
         return None
-    age_s = time.time() - written
-    if content is None or _is_dead(content) or abs(age_s) > SEEN_S:
-        return None
-    return f"{_name(content)} (last seen {max(age_s, 0):.0f} s ago)"
+    age_s = time.time() - renewed
+    return f"{_name(file)} (last seen {max(age_s, 0):.0f} s ago)" if abs(age_s) <= SEEN_S else None
 
 
 def forget(path: Path) -> None:
-    """Remove the name of the holder."""
-    path.with_suffix(".json").unlink(missing_ok=True)
+    """Remove the lease of the holder."""
+    _lease_of(path).unlink(missing_ok=True)
 
 
 @contextmanager
 def _flock(path: Path, file: Path) -> Iterator[None]:
     """Keep the other processes of this machine out, where the file system can."""
-    from filelock import FileLock, Timeout  # what only reads does without
+    from filelock import FileLock, Timeout
 
     # Its own fallback would wait for ever for a machine that died.
     lock = FileLock(path, fallback_to_soft=False)
@@ -217,143 +185,60 @@ def _is_flocked(path: Path) -> bool:
     return False
 
 
-def _claim(file: Path, say: Callable[[str], None]) -> _Holder:
-    """Write this process's name where there is none, or that of a dead one."""
-    found = _read(file)
-    if found is not None and not _is_dead(found):
-        found = _watch(file, found, say)
-    holder = _Holder(
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        since=now(),
-        machine=_machine(),
-        born=_born(os.getpid()),
-        token=os.urandom(8).hex(),
-    )
-    _replace(file, holder, over={None, found})
-    return holder
+def _clear(lease: SoftFileLease, file: Path) -> None:
+    """Remove a lease that filelock would wait for: one that names nobody, or a zombie's."""
+    if _renewed(file) is None:
+        return
+    owner = _owner(file)
+    if owner is None:
+        time.sleep(SETTLE_S)  # it may just be written
+        if _owner(file) is None:
+            file.unlink(missing_ok=True)
+    elif _is_dead(owner):
+        lease.force_break()
 
 
-def _watch(file: Path, found: bytes, say: Callable[[str], None]) -> bytes | None:
-    """What is to be replaced, after watching it for so long: the same, or nothing any more."""
-    say(f"{_name(found)} may still write this run: watching it for {GIVEN_UP_AFTER_S:.0f} s")
-    # Looks are counted, not seconds: while this process is suspended it sees no heartbeat.
-    for _ in range(round(GIVEN_UP_AFTER_S / LOOK_S)):
-        time.sleep(LOOK_S)
-        if (there := _read(file)) is None:
-            return None
-        if there != found:
-            raise _refused(file)
-    return found
+def _lease_of(path: Path) -> Path:
+    return path.with_suffix(".lease")
 
 
-def _is_dead(content: bytes) -> bool:
-    """Whether a holder is known to be dead; of another machine nothing is known.
+def _owner(file: Path) -> Any:
+    """Filelock's record of who holds the lease; None if it names nobody."""
+    from filelock import SoftFileLease
 
-    A name is replaced as a whole, so one that cannot be read is no living process's.
-    """
-    import psutil  # only where a name was left
-
-    holder = _parse(content)
-    if holder is None:
-        return True
-    if holder.machine != _machine():
-        return False
-    if not psutil.pid_exists(holder.pid):
-        return True
-    with suppress(psutil.Error, OSError):
-        if holder.born and holder.born != _born(holder.pid):
-            return True
-        zombie: bool = psutil.Process(holder.pid).status() == psutil.STATUS_ZOMBIE
-        return zombie
-    return False
+    return SoftFileLease(file).owner
 
 
-def _born(pid: int) -> str:
-    """When a process was started, by a clock that nobody sets where there is one."""
-    try:
-        # Behind its name, which may hold anything, field 22: ticks since the machine started.
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return stat.rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        import psutil
-
-        return str(psutil.Process(pid).create_time())
-
-
-def _machine() -> str:
-    """Two processes with the same of these see each other by their process ids.
-
-    The host's name is not enough: containers may share it, and have process ids of their own.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        namespace = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:  # no Linux, so no containers either
-        import psutil
-
-        boot, namespace = str(psutil.boot_time()), 0
-    return f"{socket.gethostname()} {boot} {namespace}"
-
-
-def _is_by(content: bytes | None, holder: _Holder) -> bool:
-    # By its token: a network can report a failure although the name was replaced.
-    found = None if content is None else _parse(content)
-    return found is not None and found.token == holder.token
-
-
-def _parse(content: bytes) -> _Holder | None:
-    try:
-        return _Holder.model_validate_json(content)
-    except ValueError:
-        return None
-
-
-def _read(file: Path) -> bytes | None:
-    try:
-        return read_bytes(file)
-    except FileNotFoundError:
-        return None
-    except RunDirError:  # a link or a pipe, which no holder makes: damaged, and replaced
-        return b""
-
-
-def _look(file: Path) -> bytes | None:
-    """What is read to be shown: a holder writes its name just after taking the lock."""
+def _renewed(file: Path) -> float | None:
+    """When the lease was renewed, by the clock of the folder's machine; None if there is none."""
     with suppress(OSError):
-        if (content := _read(file)) is not None:
-            return content
-        time.sleep(0.1)
-        return _read(file)
+        return file.lstat().st_mtime
     return None
 
 
-def _replace(file: Path, holder: _Holder, *, over: Collection[bytes | None] = ()) -> None:
-    """Replace the holder's own name, or one of these contents, atomically; or refuse.
+def _is_dead(owner: Any) -> bool:
+    """Whether a holder is known to be dead; of another machine nothing is known."""
+    import psutil
+    from filelock._identity import host_name, owner_is_stale  # nowhere public
 
-    It is not forced to the disk: after a power cut nobody holds anything, and on a busy disk it
-    would take seconds, between looking and replacing.
-    """
-    temporary = file.with_name(f"{file.name}.{holder.token}")
-    try:
-        temporary.write_bytes(holder.model_dump_json().encode() + b"\n")
-        there = _read(file)
-        if there not in over and not _is_by(there, holder):
-            raise _refused(file)
-        temporary.replace(file)
-    finally:
-        with suppress(OSError):  # it was renamed, or never made
-            temporary.unlink()
+    if owner_is_stale(owner.pid, owner.hostname, owner.start):
+        return True
+    with suppress(psutil.Error):
+        is_here = owner.hostname == host_name()
+        return bool(is_here and psutil.Process(owner.pid).status() == psutil.STATUS_ZOMBIE)
+    return False
 
 
-def _name(content: bytes | None) -> str:
-    holder = _parse(content) if content is not None else None
-    return "another process" if holder is None else f"process {holder.pid} on {holder.host}"
+def _name(file: Path) -> str:
+    if (owner := _owner(file)) is None:
+        return "another process"
+    # In a container filelock appends the number of its process ids' namespace.
+    return printable(f"process {owner.pid} on {owner.hostname.partition('?pidns-')[0]}")
 
 
 def _refused(file: Path) -> Busy:
     return Busy(
         _RULE,
-        received=f"{file.parent}, which {_name(_look(file))} is writing",
+        received=f"{file.parent}, which {_name(file)} is writing",
         next_step="wait for it, stop it, or give another --out",
     )
