@@ -71,7 +71,7 @@ def test_a_sweep_has_everything(tmp_path: Path) -> None:
         "Which learning rate?",
         "4 of 4 trials complete",
         "best: Learning rate 0.01",
-        "mnist-lab lr-sweep --epochs=3 --values=0.1,0.01 --repeats=2 --device=cpu",
+        "mnist-lab lr-sweep --values=0.1,0.01 --epochs=3 --repeats=2 --device=cpu",
         "3.11.0",
         "50,000 training, 10,000 validation, 10,000 test",
         "pool-7",
