@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab import machine, plots
 from mnist_lab.config import Bracket, StudySettings, TrainConfig
-from mnist_lab.engine import Place, run_trials
+from mnist_lab.engine import WorkerSlot, run_trials
 from mnist_lab.engine.proposals import Sampled
 from mnist_lab.records import Checkpoint, Epoch, Proposed, Result
 from mnist_lab.rundir import Identity, Journal, RunDir
@@ -92,7 +92,7 @@ def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
             store=run,
             trainer="scale:open_sleeper",
             arguments={"seconds": seconds},
-            places=[Place()] * n_workers,
+            places=[WorkerSlot()] * n_workers,
             n_threads=1,
             host="127.0.0.1",
             announce=lambda *_: None,

@@ -16,9 +16,9 @@ import psutil
 
 from mnist_lab import data, space
 from mnist_lab.config import TrainConfig
-from mnist_lab.engine.pool import Place, environment
+from mnist_lab.engine.pool import WorkerSlot, environment
 
-os.environ |= environment(Place(), 1)  # before TensorFlow is imported
+os.environ |= environment(WorkerSlot(), 1)  # before TensorFlow is imported
 
 from mnist_lab.training import Trainer
 

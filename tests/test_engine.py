@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from mnist_lab.config import Bracket, TrainConfig, bracket
-from mnist_lab.engine import Place, run_trials
+from mnist_lab.engine import WorkerSlot, run_trials
 from mnist_lab.engine.density import Cube, DensityModel
 from mnist_lab.engine.ledger import Ledger
 from mnist_lab.engine.proposals import Bohb, Grid, Sampled, derive_seed
@@ -141,7 +141,7 @@ def run(
         store=store or Memory(),
         trainer=formula.TRAINER,
         arguments={},
-        places=[Place(niceness=niceness)] * n_workers,
+        places=[WorkerSlot(niceness=niceness)] * n_workers,
         n_threads=1,
         host="127.0.0.1",
         announce=lambda *_: None,

@@ -25,7 +25,7 @@ from test_engine import BASE, Memory, grid, results, run
 from test_faults import TESTS, measured, wait_until_gone, workers_of
 
 from mnist_lab.config import Bracket
-from mnist_lab.engine import Place, joining, run_trials
+from mnist_lab.engine import WorkerSlot, joining, run_trials
 from mnist_lab.engine.dispatcher import Dispatcher
 from mnist_lab.engine.proposals import Grid
 from mnist_lab.engine.transport import (
@@ -427,7 +427,7 @@ def test_run_that_ends_while_a_worker_joins_is_no_defect() -> None:
     token = Token(host="127.0.0.1", port=port, run_id="00", credentials=credentials)
     notes: list[str] = []
     before = psutil.Process().children()
-    joining.work(token, orders, [Place()], note=notes.append)
+    joining.work(token, orders, [WorkerSlot()], note=notes.append)
     assert notes == ["the run has ended, or was stopped"]
     assert psutil.Process().children() == before
 
@@ -605,7 +605,7 @@ def test_two_studies_of_one_process_have_keys_of_their_own() -> None:
             store=Memory(),
             trainer=formula.TRAINER,
             arguments={},
-            places=[Place()],
+            places=[WorkerSlot()],
             n_threads=1,
             host="127.0.0.1",
             announce=lambda _, text: tokens.append(Token.model_validate_json(text)),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab import machine
 from mnist_lab.engine.ledger import Ledger, Store
 from mnist_lab.engine.master import Master
-from mnist_lab.engine.pool import Place, Pool
+from mnist_lab.engine.pool import Pool, WorkerSlot
 from mnist_lab.engine.transport import Nameserver, Token, new_credentials, secure
 from mnist_lab.engine.worker import Orders
 from mnist_lab.errors import LabError, StudyError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mnist_lab.engine.proposals import Proposals
     from mnist_lab.records import Event
 
-__all__ = ["Place", "run_trials"]
+__all__ = ["WorkerSlot", "run_trials"]
 
 # How often the main thread looks after the workers and the screen.
 TICK_S = 0.1
@@ -51,7 +51,7 @@ def run_trials(
     trainer: str,
     arguments: dict[str, Any],
     files: Sequence[int] = (),
-    places: Sequence[Place],
+    places: Sequence[WorkerSlot],
     n_threads: int,
     host: str,
     announce: Callable[[str, str], None],

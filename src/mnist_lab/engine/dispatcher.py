@@ -239,7 +239,7 @@ class Dispatcher(hpbandster_dispatcher.Dispatcher):  # type: ignore[misc]  # HpB
         return self._orders
 
     @Pyro4.expose  # type: ignore[untyped-decorator]
-    def hears(self, worker: str) -> bool:
+    def heartbeat(self, worker: str) -> bool:
         """Take a worker's sign of life; False if it was given up."""
         with self.runner_cond:
             self._seen_s[worker] = self.clock_s

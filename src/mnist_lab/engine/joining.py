@@ -18,7 +18,7 @@ from mnist_lab.errors import SettingsError, StudyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mnist_lab.engine.pool import Place
+    from mnist_lab.engine.pool import WorkerSlot
 
 TICK_S = 0.2
 # How long a run that cannot be reached is waited for: long enough to put a cable back.
@@ -78,7 +78,7 @@ def orders_of(token: Token) -> Orders:
 def work(
     token: Token,
     orders: Orders,
-    places: Sequence[Place],
+    places: Sequence[WorkerSlot],
     *,
     files: Sequence[int] = (),
     note: Callable[[str], None],

@@ -29,7 +29,7 @@ START_PATIENCE_S = 300.0
 _WORKER = "from mnist_lab.engine.worker import main; sys.exit(main())"
 
 
-class Place(NamedTuple):
+class WorkerSlot(NamedTuple):
     """What one worker gets: a GPU by number if it has one, and its niceness (0 to 19)."""
 
     gpu: int | None = None
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 class _Process(NamedTuple):
-    place: Place
+    place: WorkerSlot
     process: subprocess.Popen[str]
     output: IO[str]
     name: str
@@ -69,7 +69,7 @@ class Pool:
         self._n_oom_kills = machine.oom_kills()
         self._processes: list[_Process] = []
 
-    def start(self, places: Sequence[Place], clock_s: float) -> None:
+    def start(self, places: Sequence[WorkerSlot], clock_s: float) -> None:
         """Start a worker at each place; they are ready seconds later.
 
         Raises:
@@ -132,7 +132,7 @@ class Pool:
             _close(worker)
         self._processes.clear()
 
-    def _start(self, place: Place, clock_s: float) -> _Process:
+    def _start(self, place: WorkerSlot, clock_s: float) -> _Process:
         orders = self._orders.model_copy(update={"tag": secrets.token_hex(3)})
         try:
             output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed when its process ended
@@ -184,7 +184,7 @@ def _close(worker: _Process) -> None:
     worker.output.close()
 
 
-def environment(place: Place, n_threads: int) -> dict[str, str]:
+def environment(place: WorkerSlot, n_threads: int) -> dict[str, str]:
     """The variables of a worker, with the settings that TensorFlow reads when it is imported."""
     values = processes.environment() | {
         "TF_NUM_INTRAOP_THREADS": str(n_threads),

@@ -132,7 +132,7 @@ class Worker(hpbandster_worker.Worker):  # type: ignore[misc]  # HpBandSter is u
         with _until_heard(self._dispatcher_proxy) as dispatcher:
             while True:
                 time.sleep(HEARTBEAT_S)
-                _until_heard(lambda: _end_unless(dispatcher.hears(self.worker_id)))
+                _until_heard(lambda: _end_unless(dispatcher.heartbeat(self.worker_id)))
 
     @Pyro4.expose  # type: ignore[untyped-decorator]  # Pyro4 is untyped
     @Pyro4.oneway  # type: ignore[untyped-decorator]

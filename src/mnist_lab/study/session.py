@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mnist_lab.config import Device, Precision, StudySettings
-    from mnist_lab.engine import Place
+    from mnist_lab.engine import WorkerSlot
     from mnist_lab.records import DatasetInfo, Event, Trial
     from mnist_lab.rundir.choosing import Chosen
     from mnist_lab.rundir.lock import Held
@@ -240,7 +240,7 @@ class _Session:
 
     def run(
         self,
-        places: Sequence[Place],
+        places: Sequence[WorkerSlot],
         watch: Watcher,
         *,
         shared: int,
@@ -278,7 +278,7 @@ class _Session:
 
     def _train(
         self,
-        places: Sequence[Place],
+        places: Sequence[WorkerSlot],
         watch: Watcher,
         shared: int,
         host: str,

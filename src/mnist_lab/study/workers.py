@@ -16,7 +16,7 @@ from mnist_lab.words import counted
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnist_lab.engine import Place
+    from mnist_lab.engine import WorkerSlot
     from mnist_lab.engine.worker import Orders
     from mnist_lab.progress import Watcher
 
@@ -121,7 +121,7 @@ def _source(orders: Orders) -> str | None:
     return source if here else None
 
 
-def _places(orders: Orders, workers: int | None, *, nice: bool) -> tuple[list[Place], str]:
+def _places(orders: Orders, workers: int | None, *, nice: bool) -> tuple[list[WorkerSlot], str]:
     check_workers(workers, 1, " here")
     on_gpu = orders.arguments["device"] == "gpu"
     n_gpus = machine.usable_gpus() if on_gpu else 0
@@ -143,7 +143,7 @@ def check_workers(workers: int | None, least: int, here: str = "") -> None:
 
 def places_for(
     workers: int | None, n_gpus: int, n_threads: int, *, nice: bool
-) -> tuple[list[Place], str]:
+) -> tuple[list[WorkerSlot], str]:
     """One worker per GPU; else one per free core, each with one thread, as the network is small.
 
     Args:
@@ -159,9 +159,9 @@ def places_for(
     Raises:
         StudyError: so many workers cannot train on this machine.
     """
-    from mnist_lab.engine import Place  # HpBandSter, only to train
+    from mnist_lab.engine import WorkerSlot  # HpBandSter, only to train
 
-    place, why_fewer = Place(niceness=NICENESS if nice else 0), ""
+    place, why_fewer = WorkerSlot(niceness=NICENESS if nice else 0), ""
     if workers is None and n_gpus:
         workers = n_gpus
     elif workers is None:
