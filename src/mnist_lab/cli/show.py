@@ -208,10 +208,13 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
         say(f"findings: {run_dir.findings}", markup=False)
     if writer is not None:
         say(f"{writer} is writing it", markup=False)
-    elif info.state != "complete":
+    elif info.state != "complete" or counts["failed"]:
         space = run_dir.space if run_dir.space.is_file() else None
         line = command(info.settings, str(path), data=info.data.source, space=space)
-        say(f"continue: {line}", markup=False, soft_wrap=True)
+        if info.state != "complete" and (counts["left"] or not counts["failed"]):
+            say(f"continue: {line}", markup=False, soft_wrap=True)
+        if counts["failed"]:
+            say(f"train the failed ones again: {line} --retry-failed", markup=False, soft_wrap=True)
 
 
 def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
