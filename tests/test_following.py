@@ -99,3 +99,25 @@ def test_next(paths: str, ended: str, reported: str | None) -> None:
         _, name, *words = shlex.split(line)
         assert mnist_lab.commands[name].make_context(name, words) is not None
         assert all(Path(word).exists() for word in words if "best" in word)
+
+
+def test_data_that_are_not_found_by_themselves_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample, and a file that is there: the next command is on the same data."""
+    monkeypatch.delenv("MNIST_LAB_DATA", raising=False)
+    here = Path("own.npz").absolute()
+    here.touch()
+    for source, words in [
+        ("sample", "--data sample"),
+        (str(here), f"--data {here}"),
+        ("/none.npz", ""),
+    ]:
+        for path, command in [("lr", "filter-sweep"), ("long", "test --config long/best.json")]:
+            info = RunDir(Path(path)).read_info()
+            data = info.data.model_copy(update={"source": source})
+            RunDir(Path(path)).write_info(info.model_copy(update={"data": data}))
+            assert next_command([load_run(path)]) == f"mnist-lab {command} {words}".rstrip()
+    monkeypatch.setenv("MNIST_LAB_DATA", "sample")
+    info = RunDir(Path("lr")).read_info()
+    data = info.data.model_copy(update={"source": "sample"})
+    RunDir(Path("lr")).write_info(info.model_copy(update={"data": data}))
+    assert next_command([load_run("lr")]) == "mnist-lab filter-sweep"

@@ -194,6 +194,42 @@ def test_status_of_a_run_that_stopped(
     assert told["left_s"] is None
 
 
+@pytest.mark.parametrize(
+    ("state", "events", "continues"),
+    [
+        ("complete", [started(2), finished(2)], False),
+        ("stopped", [started(2)], True),
+        ("failed", [started(2), failed(2)], False),
+    ],
+)
+def test_status_of_a_run_with_failed_trials(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    state: str,
+    events: list[Event],
+    *,
+    continues: bool,
+) -> None:
+    """They are not trained again unless asked for: the command that does is named."""
+    first: list[Event] = [proposed(1), proposed(2, learning_rate=0.2), started(1), failed(1)]
+    settings = study_settings(values=(0.1, 0.2))
+    words, _ = status(make_run(tmp_path / "r", settings, *first, *events, state=state), capsys)
+    again = words.rsplit("train the failed ones again: mnist-lab lr-sweep ")[1]
+    assert again.endswith(" --retry-failed")
+    assert ("continue: mnist-lab" in words) is continues
+
+
+@pytest.mark.parametrize("command", ["status r", "plot r", "report r", "export r --to csv"])
+def test_advice_is_true_in_every_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Only a command that trains has --fresh, so the advice is to train."""
+    run = make_run(tmp_path / "r", study_settings())
+    (run / "run.json").write_text("x", encoding="utf-8")
+    assert cli.main(command.replace(" r", f" {run}", 1).split()) == 1
+    assert "or train anew with --fresh, which sets the run aside" in capsys.readouterr().err
+
+
 def test_status_of_a_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The mean over the repeats, its interval, and how many there are."""
     words, told = status(final_test(tmp_path / "t", repeats=3), capsys)

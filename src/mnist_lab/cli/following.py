@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab import data
 from mnist_lab.analysis.trials import endings, final_error
 from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.errors import LabError, printable
@@ -38,18 +39,25 @@ def next_command(runs: Sequence[Run], *, reported: bool = False) -> str:
     if (winner := _winner(runs)) is not None and not any(_tests(run.info, winner) for run in runs):
         if test := _test_beside(winner):
             return _command("report", *paths, str(test))
-        return _command("test", "--config", str(RunDir(winner.path).best))
+        return _command("test", "--config", str(RunDir(winner.path).best), *_data(winner))
     tests = [run for run in runs if run.info.settings.experiment == "test"]
     last = tests or [run for run in runs if run.info.settings.space is not None]
     if last:
         tables = ("export", str(last[0].path), "--to", "csv")
         return _command(*tables) if reported else _command("report", *paths)
     last_one = max((run.info.settings.experiment for run in runs), key=list(EXPERIMENTS).index)
-    return f"mnist-lab {EXPERIMENTS[last_one].next}"
+    return _command(*EXPERIMENTS[last_one].next.split(), *_data(runs[0]))
 
 
 def _command(*words: str) -> str:
     return shlex.join(["mnist-lab", *map(printable, words)])
+
+
+def _data(run: Run) -> list[str]:
+    """The option that names a run's data, where they are at hand and not found without it."""
+    source = run.info.data.source
+    is_here = source == data.SAMPLE or os.path.exists(source)  # noqa: PTH110 - forbidden: not here
+    return ["--data", source] if is_here and source != data.locate() else []
 
 
 def _winner(runs: Sequence[Run]) -> Run | None:

@@ -192,10 +192,13 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
         say(f"findings: {run_dir.findings}")
     if writer is not None:
         say(f"{writer} is writing it")
-    elif info.state != "complete":
+    elif info.state != "complete" or counts["failed"]:
         space = run_dir.space if run_dir.space.is_file() else None
         line = command(info.settings, str(path), data=info.data.source, space=space)
-        say(f"continue: {line}", soft_wrap=True)
+        if info.state != "complete" and (counts["left"] or not counts["failed"]):
+            say(f"continue: {line}", soft_wrap=True)
+        if counts["failed"]:
+            say(f"train the failed ones again: {line} --retry-failed", soft_wrap=True)
 
 
 def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:

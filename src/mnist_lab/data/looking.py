@@ -37,6 +37,7 @@ class Part(NamedTuple):
         images: shape (n, 28, 28), from 0 to 255.
         labels: shape (n,), from 0 to 9.
         counts: how many images each class has, shape (10,).
+        mean: of all pixels, from 0 to 255.
         drawn: how many pixels of each image differ from its first, shape (n,).
         hashes: of each image's bytes, shape (n,); 64 bits, so that no chance makes two alike.
     """
@@ -45,7 +46,8 @@ class Part(NamedTuple):
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     counts: NDArray[np.int64]
-    drawn: NDArray[np.int64]
+    mean: float
+    drawn: NDArray[np.uint16]
     hashes: NDArray[np.int64]
 
 
@@ -78,7 +80,9 @@ def _part(word: str, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Pa
         images=images,
         labels=labels,
         counts=np.bincount(labels, minlength=N_CLASSES),
-        drawn=np.count_nonzero(flat != flat[:, :1], axis=1),
+        mean=float(images.mean()),
+        # Half the time of np.count_nonzero.
+        drawn=np.add.reduce((flat != flat[:, :1]).view(np.uint8), axis=1, dtype=np.uint16),
         hashes=np.fromiter(
             map(hash, flat.view(f"V{flat.shape[1]}").ravel().tolist()), np.int64, len(flat)
         ),
@@ -161,12 +165,11 @@ def _odd_pixels(train: Part, valid: Part, test: Part) -> Iterator[str]:
         where = f" of the {word} images" if word else ""
         hint = "; multiply values from 0 to 1 by 255 before they become bytes" if high <= 1 else ""
         yield f"no pixel{where} is brighter than {high}, of 255{hint}"
-    mean = train.images.mean()
     for part in (valid, test):
-        if abs(part.images.mean() - mean) > _BRIGHTER:
+        if abs(part.mean - train.mean) > _BRIGHTER:
             yield (
-                f"the mean brightness of the {part.word} images is {part.images.mean():.0f}, that "
-                f"of the training images {mean:.0f}: is one of them inverted or scaled?"
+                f"the mean brightness of the {part.word} images is {part.mean:.0f}, that of the "
+                f"training images {train.mean:.0f}: is one of them inverted or scaled?"
             )
     for part in (train, valid, test):
         if n_empty := np.count_nonzero(part.drawn < _EMPTY):

@@ -204,14 +204,14 @@ class RunDir:
                 raise RunDirError(
                     f"this mnist-lab reads format versions 1 to {FORMAT_VERSION}",
                     received=f"{self.run} of version {version!r}",
-                    next_step="use the mnist-lab that wrote it, or give --fresh",
+                    next_step="use the mnist-lab that wrote it, or train anew with --fresh",
                 )
             return RunInfo.model_validate_json(text)
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
             raise RunDirError(
                 "run.json is what mnist-lab wrote",
                 received=f"{self.run} ({first_line(problem)})",
-                next_step="restore the file, or give --fresh to set the run aside",
+                next_step="restore the file, or train anew with --fresh, which sets the run aside",
             ) from None
 
     def read_state(self) -> tuple[RunInfo, str | None]:
@@ -259,14 +259,14 @@ class RunDir:
             raise RunDirError(
                 "each event of the journal follows from those before it",
                 received=f"{self.journal}, where {problem}",
-                next_step="restore the file, or give --fresh to set the run aside",
+                next_step="restore the file, or train anew with --fresh, which sets the run aside",
             ) from None
         sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
         if len(sizes) > 1:
             raise RunDirError(
                 "all repeats of a test are scored on as many classes",
                 received=f"{' and '.join(map(str, sizes))} in {self.journal}",
-                next_step="restore the file, or give --fresh to set the run aside",
+                next_step="restore the file, or train anew with --fresh, which sets the run aside",
             )
         return trials
 

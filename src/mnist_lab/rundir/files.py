@@ -81,7 +81,7 @@ def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
             raise RunDirError(
                 f"this file of a run has at most {most:,} bytes",
                 received=f"{path}, which has more",
-                next_step="restore it, or give --fresh to set the run aside",
+                next_step="restore it, or train anew with --fresh, which sets the run aside",
             )
         return file.read()
 

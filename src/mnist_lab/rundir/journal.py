@@ -206,7 +206,7 @@ def _read(path: Path, identity: Identity | None) -> _Content:
         raise RunDirError(
             "the journal can be read",
             received=f"{path} ({problem.strerror})",
-            next_step="permit it, or give --fresh to set the run aside",
+            next_step="permit it, or train anew with --fresh, which sets the run aside",
         ) from None
     is_chained = not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
@@ -235,7 +235,8 @@ def _parse_chained(text: bytes, place: str) -> _Line | None:
         raise RunDirError(
             "each line of the journal is an event that this mnist-lab knows",
             received=f"{place} ({first_line(problem)})",
-            next_step="use the mnist-lab that wrote it, or give --fresh to set the run aside",
+            next_step="use the mnist-lab that wrote it, or train anew with --fresh, which sets the "
+            "run aside",
         ) from None
     return _Line(int(match["number"]), match["after"].decode(), match["crc32"].decode(), entry)
 
@@ -269,7 +270,7 @@ def _check_chain(lines: Sequence[_Line], identity: Identity | None, path: Path) 
         raise RunDirError(
             "a journal belongs to the run in its folder",
             received=f"{path} of another run ({'; '.join(different) or 'with the same settings'})",
-            next_step="restore the file, or give --fresh to set the run aside",
+            next_step="restore the file, or train anew with --fresh, which sets the run aside",
         )
 
 

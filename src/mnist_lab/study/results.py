@@ -136,7 +136,7 @@ def proposed_values(space: dict[str, Any], trials: Iterable[Trial]) -> list[dict
         raise RunDirError(
             "each trial of a search is of the search space in run.json",
             received=problem,
-            next_step="restore the files, or give --fresh to set the run aside",
+            next_step="restore the files, or train anew with --fresh, which sets the run aside",
         ) from None
 
 
