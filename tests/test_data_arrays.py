@@ -69,6 +69,7 @@ LABELS: dict[str, Change] = {
     "floats": lambda y: y * 1.0,
     "floats in a column": lambda y: y[:, None] * 1.0,
     "digits as words": lambda y: y.astype(str),
+    "objects": lambda y: y.astype(object),
     "from 1": lambda y: y + 1,
     "from -1": lambda y: y.astype(int) - 1,
     "characters": lambda y: y + 48,

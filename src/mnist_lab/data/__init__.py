@@ -10,26 +10,17 @@ the memory that floats take, and the published digests are digests of bytes.
 """
 
 from mnist_lab.data.arrays import IMAGE_SIDE, N_CLASSES
-from mnist_lab.data.dataset import (
-    MNIST_MD5,
-    NPZ_KEYS,
-    SAMPLE,
-    Dataset,
-    Split,
-    TrainingData,
-)
-from mnist_lab.data.loading import DATA_VARIABLE, MNIST_URL, TIMEOUT_S, cache_file, load, locate
+from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE, Dataset, Split, TrainingData
+from mnist_lab.data.loading import DATA_VARIABLE, cache_file, load, locate
 from mnist_lab.data.sharing import attach, share
 
 __all__ = [
     "DATA_VARIABLE",
     "IMAGE_SIDE",
     "MNIST_MD5",
-    "MNIST_URL",
     "NPZ_KEYS",
     "N_CLASSES",
     "SAMPLE",
-    "TIMEOUT_S",
     "Dataset",
     "Split",
     "TrainingData",

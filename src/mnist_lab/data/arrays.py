@@ -14,7 +14,7 @@ import numpy as np
 from mnist_lab.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -64,67 +64,63 @@ def checked(raw: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[n
     Raises:
         DataError: they are something else; says what, and what to do where that is certain.
     """
-    _refuse_misplaced(raw, source)
+    for rule, received, next_step in _faults(raw):
+        raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
     arrays = {}
-    for part, word in (("train", "training"), ("test", "test")):
-        images, labels = raw[f"x_{part}"], raw[f"y_{part}"]
-        _check_images(images, labels, word, source)
-        _check_labels(labels, len(images), word, source)
-        arrays[f"x_{part}"] = np.ascontiguousarray(images)
-        arrays[f"y_{part}"] = labels.astype(np.uint8)
+    for part in ("train", "test"):
+        arrays[f"x_{part}"] = np.ascontiguousarray(raw[f"x_{part}"])
+        arrays[f"y_{part}"] = raw[f"y_{part}"].astype(np.uint8)
     return arrays
 
 
-def _refuse_misplaced(raw: Mapping[str, NDArray[Any]], source: str) -> None:
-    """Refuse arrays under each other's names."""
-    pairs = [
-        (f"x_{part}", f"y_{part}")
-        for part in ("train", "test")
-        if raw[f"y_{part}"].ndim > 1
-        and 0 < _PIXELS * len(raw[f"y_{part}"]) <= raw[f"y_{part}"].size
-        if raw[f"x_{part}"].size <= N_CLASSES * len(raw[f"y_{part}"])
-    ]
-    n = {key: array.shape[:1] for key, array in raw.items()}
-    if n["y_train"] == n["x_test"] != n["x_train"] == n["y_test"]:
-        pairs.append(("y_train", "y_test"))  # or the images, which comes to the same
-    for one, other in pairs:
-        raise DataError(
-            "x_train and x_test hold images, y_train and y_test one label for each of them",
-            received=f"{one} {raw[one].shape} and {other} {raw[other].shape} in {source}",
-            next_step=f"swap {one} and {other}",
-        )
+def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
+    """What they are not: the rule, what was received, the next step."""
+    for one, other in _misplaced(raw):
+        rule = "x_train and x_test hold images, y_train and y_test one label for each of them"
+        received = f"{one} {raw[one].shape} and {other} {raw[other].shape}"
+        yield rule, received, f"swap {one} and {other}"
+    for part, word in (("train", "training"), ("test", "test")):
+        x, y = raw[f"x_{part}"], raw[f"y_{part}"]
+        n, side = len(x) if x.ndim else 0, IMAGE_SIDE
+        if x.shape != (n, side, side) or x.dtype != np.uint8:
+            rule = (
+                f"the {word} images are an array (n, {side}, {side}) of bytes from 0 to 255 (uint8)"
+            )
+            yield rule, f"{x.dtype} {x.shape}", _image_advice(x, y)
+        least = _MIN_TRAIN if part == "train" else 1
+        if n < least:
+            yield f"the {word} images number at least {least}", str(n), "give a larger data set"
+        if y.shape != (n,) or y.dtype.kind not in "iu":
+            rule = f"the {word} labels stay integers, one for each image, not one-hot"
+            yield rule, f"{y.dtype} {y.shape} for {n} images", _label_advice(y, n)
+        low, high = int(y.min()), int(y.max())
+        if low < 0 or high >= N_CLASSES:
+            step = _range_advice(low, high, len(np.unique(y)))
+            yield f"the {word} labels go from 0 to {N_CLASSES - 1}", f"{low} to {high}", step
 
 
-def _check_images(images: NDArray[Any], labels: NDArray[Any], word: str, source: str) -> None:
-    n, side = len(images) if images.ndim else 0, IMAGE_SIDE
-    if images.shape != (n, side, side) or images.dtype != np.uint8:
-        raise DataError(
-            f"the {word} images are an array (n, {side}, {side}) of bytes from 0 to 255 (uint8)",
-            received=f"{images.dtype} {images.shape} in {source}",
-            next_step=_image_advice(images, labels),
-        )
-    least = _MIN_TRAIN if word == "training" else 1
-    if n < least:
-        raise DataError(
-            f"the {word} images number at least {least}",
-            received=f"{n} in {source}",
-            next_step="give a larger data set",
-        )
+def _misplaced(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
+    """The arrays that are under each other's names."""
+    for x, y in (("x_train", "y_train"), ("x_test", "y_test")):
+        labels, n = raw[y], raw[y].shape[:1]
+        is_images = labels.ndim > 1 and 0 < _PIXELS * n[0] <= labels.size
+        if is_images and raw[x].size <= N_CLASSES * n[0]:
+            yield x, y
+    n_all = {key: array.shape[:1] for key, array in raw.items()}
+    if n_all["y_train"] == n_all["x_test"] != n_all["x_train"] == n_all["y_test"]:
+        yield "y_train", "y_test"  # or the images, which comes to the same
 
 
 def _image_advice(x: NDArray[Any], labels: NDArray[Any]) -> str:
     """What to do to images of another shape or type."""
-    fitting = {
-        pattern.index(_N): axes
-        for pattern, axes in _AXES
-        if len(pattern) == x.ndim
-        and all(length in {_N, real} for length, real in zip(pattern, x.shape, strict=True))
-    }
+    fitting = []
+    for pattern, axes in _AXES:
+        at = pattern.index(_N)
+        if x.shape == (*pattern[:at], *x.shape[at : at + 1], *pattern[at + 1 :]):
+            fitting.append((at, axes))
     if len(fitting) > 1:  # the labels tell which axis counts the images, unless two are as long
-        fitting = {
-            at: axes for at, axes in fitting.items() if labels.shape[:1] == x.shape[at : at + 1]
-        }
-    axes = next(iter(fitting.values()), "")
+        fitting = [one for one in fitting if labels.shape[:1] == x.shape[one[0] : one[0] + 1]]
+    axes = fitting[0][1] if fitting else ""
     if len(fitting) > 1:
         return (
             "which axis counts the images is not to be seen from that: save them with the images "
@@ -162,44 +158,24 @@ def _bytes_of(x: NDArray[Any], axes: str) -> str:
     if x.dtype == np.int8 and low < 0:
         return "" if is_mean else f"{axes}.view('uint8')"
     sample = x.ravel()[:_N_LOOKED_AT].astype(np.float64)
-    whole = ""
-    for text, scale, offset in _SCALES:
-        ends, pixels = (scale * low + offset, scale * high + offset), scale * sample + offset
-        if (
-            ends[0] >= -_NEAR
-            and DARKEST <= ends[1] <= 255 + _NEAR
-            and np.abs(pixels - pixels.round()).max() < _NEAR
-        ):
-            whole = text
-            break
-    else:  # no pixels that were bytes: resized ones, say, which fill their range
-        if low >= 0 and 0.5 < high <= 1:  # noqa: PLR2004 - ends of ranges
-            whole = "{x} * 255"
-        elif low >= 0 and DARKEST <= high <= 255:  # noqa: PLR2004
-            whole = "{x}"
-        elif -1 <= low < -0.9 and 0.9 < high <= 1:  # noqa: PLR2004
-            whole = "({x} + 1) * 127.5"
+
+    def are_bytes(scale: float, offset: float) -> bool:
+        pixels = scale * sample + offset
+        least, most = scale * low + offset, scale * high + offset
+        in_range = least >= -_NEAR and DARKEST <= most <= 255 + _NEAR
+        return bool(in_range and np.abs(pixels - pixels.round()).max() < _NEAR)
+
+    fits = [(text, are_bytes(*scale)) for text, *scale in _SCALES] + [
+        # No pixels that were bytes: resized ones, say, which fill their range.
+        ("{x} * 255", low >= 0 and 0.5 < high <= 1),  # noqa: PLR2004 - ends of ranges
+        ("{x}", low >= 0 and DARKEST <= high <= 255),  # noqa: PLR2004
+        ("({x} + 1) * 127.5", -1 <= low < -0.9 and 0.9 < high <= 1),  # noqa: PLR2004
+    ]
+    whole = next((text for text, is_so in fits if is_so), "")
     if whole == "{x}":
         rounded = ".round()" if x.dtype.kind == "f" or is_mean else ""
         return f"{axes}{rounded}.astype('uint8')"
     return whole and f"({whole.format(x=axes)}).round().astype('uint8')"
-
-
-def _check_labels(labels: NDArray[Any], n: int, word: str, source: str) -> None:
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise DataError(
-            f"the {word} labels stay integers, one for each image, not one-hot",
-            received=f"{labels.dtype} {labels.shape} for {n} images in {source}",
-            next_step=_label_advice(labels, n),
-        )
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= N_CLASSES:
-        n_classes = len(np.unique(labels))
-        raise DataError(
-            f"the {word} labels go from 0 to {N_CLASSES - 1}",
-            received=f"{low} to {high} in {source}",
-            next_step=_range_advice(low, high, n_classes),
-        )
 
 
 def _label_advice(y: NDArray[Any], n: int) -> str:

@@ -20,7 +20,7 @@ _DEPTH = 3  # folders below the given one
 # train-images-idx3-ubyte, or with dots; EMNIST says test for t10k, and puts a name before it.
 _NAME = re.compile(
     r"(?:(?P<prefix>.+)[-_.])?(?P<part>train|t10k|test)[-_.](?P<what>images|labels)[-_.]"
-    r"(?P<idx>idx[13])[-_.]ubyte(?P<packed>\.gz)?",
+    r"(?P<idx>idx[13])[-_.]ubyte(\.gz)?",
     re.IGNORECASE,
 )
 _TYPED = (
@@ -41,11 +41,6 @@ class IdxFiles(NamedTuple):
         return shlex.quote(str(self.files["x_train"] if self.prefix else self.folder))
 
 
-def is_idx(path: Path) -> bool:
-    """Whether a file is called as one of the four."""
-    return _key(path) != ""
-
-
 def find_idx(place: Path) -> IdxFiles:
     """The data set in a folder, or the one that a file of it is given for.
 
@@ -54,13 +49,11 @@ def find_idx(place: Path) -> IdxFiles:
     Raises:
         DataError: there is none, or more than one.
     """
-    found = _sets(place if place.is_dir() else _home(place))
-    whole = [one for one in found if len(one.files) == len(NPZ_KEYS)]
+    found = _sets(place if place.is_dir() else _place(place)[0])
     if not place.is_dir():
-        prefix = _prefix(place)
-        found = [one for one in found if one.prefix == prefix and one.folder == _home(place)]
-        whole = [one for one in found if one in whole]
-    elif nearest := [one for one in whole if one.folder == place]:
+        found = [one for one in found if (one.folder, one.prefix) == _place(place)]
+    whole = [one for one in found if len(one.files) == len(NPZ_KEYS)]
+    if nearest := [one for one in whole if one.folder == place]:
         whole = nearest
     if len(whole) == 1:
         return whole[0]
@@ -104,7 +97,7 @@ def _sets(top: Path) -> list[IdxFiles]:
         folder = Path(name)
         if len(folder.relative_to(top).parts) >= _DEPTH:
             folders.clear()
-        candidates += [path for file in files if is_idx(path := folder / file) and path.is_file()]
+        candidates += [path for file in files if idx_key(path := folder / file) and path.is_file()]
     sets: dict[tuple[Path, str], dict[str, Path]] = {}
     # Of one file in several forms: unpacked before gzipped, as published before with dots.
     candidates.sort(key=lambda path: (path.suffix == ".gz", len(path.parts), path.name))
@@ -113,24 +106,20 @@ def _sets(top: Path) -> list[IdxFiles]:
         if (real := path.resolve()) in seen:
             continue
         seen.add(real)
-        sets.setdefault((_home(path), _prefix(path)), {}).setdefault(_key(path), path)
+        sets.setdefault(_place(path), {}).setdefault(idx_key(path), path)
     return [IdxFiles(*place, sets[place]) for place in sorted(sets)]
 
 
-def _prefix(path: Path) -> str:
-    match = _NAME.fullmatch(path.name)
-    return (match and match["prefix"]) or ""
-
-
-def _key(path: Path) -> str:
+def idx_key(path: Path) -> str:
     """Which of the four a file is by its name, as npz key; "" if none."""
     match = _NAME.fullmatch(path.name.lower())
     if not match or (match["what"] == "images") != (match["idx"] == "idx3"):
         return ""
-    part = "train" if match["part"] == "train" else "test"
-    return f"{'x' if match['what'] == 'images' else 'y'}_{part}"
+    return f"{'x' if match['what'] == 'images' else 'y'}_{match['part'].replace('t10k', 'test')}"
 
 
-def _home(path: Path) -> Path:
-    """The folder that the four files share: not the one that is called as the file is."""
-    return path.parent.parent if is_idx(path.parent) else path.parent
+def _place(path: Path) -> tuple[Path, str]:
+    """The folder that the four files share, not one called as the file is, and their prefix."""
+    match = _NAME.fullmatch(path.name)
+    prefix = (match and match["prefix"]) or ""
+    return path.parent.parent if idx_key(path.parent) else path.parent, prefix

@@ -6,7 +6,7 @@ small set lacks classes here and there. All of it takes 0.1 s for 70,000 images.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,26 +29,24 @@ _SHUFFLE = (
 )
 
 
-class Part(NamedTuple):
-    """One split of a data set, and what is counted of it.
+class _Part:
+    """One split of a data set, and what is counted of it."""
 
-    Attributes:
-        word: what its images are called ("training", ...).
-        images: shape (n, 28, 28), from 0 to 255.
-        labels: shape (n,), from 0 to 9.
-        counts: how many images each class has, shape (10,).
-        mean: of all pixels, from 0 to 255.
-        drawn: how many pixels of each image differ from its first, shape (n,).
-        hashes: of each image's bytes, shape (n,); 64 bits, so that no chance makes two alike.
-    """
-
-    word: str
-    images: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
-    counts: NDArray[np.int64]
-    mean: float
-    drawn: NDArray[np.uint16]
-    hashes: NDArray[np.int64]
+    def __init__(self, word: str, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
+        self.word = word
+        self.images = images
+        self.labels = labels
+        self.n = len(labels)
+        self.counts = np.bincount(labels, minlength=N_CLASSES)
+        self.mean = float(images.mean())
+        pixels = images.reshape(self.n, -1)
+        # How many pixels differ from the first; half the time of np.count_nonzero.
+        is_drawn = (pixels != pixels[:, :1]).view(np.uint8)
+        drawn = np.add.reduce(is_drawn, axis=1, dtype=np.uint16)
+        self.n_blank = np.count_nonzero(drawn < _EMPTY)
+        # Of each image's bytes; 64 bits, so that no chance makes two alike.
+        rows = pixels.view(f"V{pixels.shape[1]}").ravel().tolist()
+        self.hashes = np.fromiter(map(hash, rows), np.int64, self.n)
 
 
 def look(
@@ -64,76 +62,43 @@ def look(
     Raises:
         DataError: the data cannot be meant as they are.
     """
-    train, valid, test = (_part(word, *arrays) for word, arrays in parts.items())
-    _refuse(train, valid, test, source)
-    return (
-        *_odd_labels(train, valid, test),
-        *_odd_pixels(train, valid, test),
-        *_odd_copies(train, valid, test),
-    )
+    train, valid, test = (_Part(word, *arrays) for word, arrays in parts.items())
+    for rule, received, next_step in _faults(train, valid, test):
+        raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
+    odd = (_odd_labels, _odd_pixels, _odd_copies)
+    return tuple(line for lines in odd for line in lines(train, valid, test))
 
 
-def _part(word: str, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Part:
-    flat = images.reshape(len(images), -1)
-    return Part(
-        word=word,
-        images=images,
-        labels=labels,
-        counts=np.bincount(labels, minlength=N_CLASSES),
-        mean=float(images.mean()),
-        # Half the time of np.count_nonzero.
-        drawn=np.add.reduce((flat != flat[:, :1]).view(np.uint8), axis=1, dtype=np.uint16),
-        hashes=np.fromiter(
-            map(hash, flat.view(f"V{flat.shape[1]}").ravel().tolist()), np.int64, len(flat)
-        ),
-    )
-
-
-def _refuse(train: Part, valid: Part, test: Part, source: str) -> None:
-    def refusal(rule: str, received: str, next_step: str) -> DataError:
-        return DataError(rule, received=f"{received} in {source}", next_step=next_step)
-
+def _faults(train: _Part, valid: _Part, test: _Part) -> Iterator[tuple[str, str, str]]:
+    """What cannot be meant: the rule, what was received, the next step."""
     labels = np.concatenate([train.labels, valid.labels])
     n_classes = len(np.unique(labels))
     if n_classes == 1:
-        raise refusal(
-            "the training images are of two classes or more",
-            f"class {labels[0]} alone",
-            "save labels that tell classes apart",
-        )
+        rule = "the training images are of two classes or more"
+        yield rule, f"class {labels[0]} alone", "save labels that tell classes apart"
     n_changes = np.count_nonzero(labels[1:] != labels[:-1])
     if n_changes == n_classes - 1 and len(labels) >= 2 * n_classes:  # else it may be chance
-        raise refusal(
-            "the training images come in any order, as the last sixth of them validates",
-            "images sorted by class",
-            _SHUFFLE,
-        )
+        rule = "the training images come in any order, as the last sixth of them validates"
+        yield rule, "images sorted by class", _SHUFFLE
     for part in (train, valid, test):
-        n, unknown = len(part.labels), part.counts[train.counts == 0].sum()
-        if 2 * unknown > n:
-            raise refusal(
-                f"the {part.word} images are of classes that are trained",
-                f"{unknown:,} of {n:,} that are not",
-                "save test images of the same classes" if part is test else _SHUFFLE,
-            )
-        n_empty = np.count_nonzero(part.drawn < _EMPTY)
-        if 2 * n_empty > n:
-            raise refusal(
-                f"the {part.word} images show something",
-                f"{n_empty:,} of {n:,} that are blank or nearly so",
-                "save them again; multiply values from 0 to 1 by 255 before they become bytes",
-            )
-        if n > 1 and (part.hashes == part.hashes[0]).all():
-            raise refusal(
-                f"the {part.word} images differ", f"the same one {n:,} times", "save them again"
-            )
+        images = f"the {part.word} images"
+        if 2 * (n_unknown := part.counts[train.counts == 0].sum()) > part.n:
+            step = "save test images of the same classes" if part is test else _SHUFFLE
+            received = f"{n_unknown:,} of {part.n:,} that are not"
+            yield f"{images} are of classes that are trained", received, step
+        if 2 * part.n_blank > part.n:
+            received = f"{part.n_blank:,} of {part.n:,} that are blank or nearly so"
+            step = "save them again; multiply values from 0 to 1 by 255 before they become bytes"
+            yield f"{images} show something", received, step
+        if part.n > 1 and (part.hashes == part.hashes[0]).all():
+            yield f"{images} differ", f"the same one {part.n:,} times", "save them again"
 
 
-def _odd_labels(train: Part, *others: Part) -> Iterator[str]:
+def _odd_labels(train: _Part, *others: _Part) -> Iterator[str]:
     counts = train.counts
     if missing := np.flatnonzero(counts == 0).tolist():
         yield f"no training image is of {_classes(missing)}"
-    most, least = int(counts.argmax()), int(np.where(counts, counts, counts.max()).argmin())
+    most, least = counts.argmax(), np.where(counts, counts, counts.max()).argmin()
     if counts[most] > _UNEQUAL * (counts[least] + 2):  # two: chance in a small set
         yield (
             f"the classes are unequal: {counts[most]:,} training images are of class {most}, "
@@ -141,22 +106,21 @@ def _odd_labels(train: Part, *others: Part) -> Iterator[str]:
         )
     shares = counts / counts.sum()
     for part in others:
-        n = len(part.labels)
-        theirs = part.counts / n
+        theirs = part.counts / part.n
         off = np.abs(shares - theirs)
-        # Half their sum is the share of images that would have to change class. What is added is
-        # chance: twice what a sample of n from ten equal classes is off on average.
-        if off.sum() / 2 > 0.2 + (3 / n) ** 0.5:
+        # Half the sum: the share that would have to change class. What is added is chance: twice
+        # what a sample of n from ten equal classes is off on average.
+        if off.sum() / 2 > 0.2 + (3 / part.n) ** 0.5:
             at = int(off.argmax())
             yield (
                 f"{100 * theirs[at]:.0f} % of the {part.word} images are of class {at}, and "
                 f"{100 * shares[at]:.0f} % of the training images: were they shuffled?"
             )
-        elif lacking := np.flatnonzero((part.counts == 0) & (shares * n >= _SURE)).tolist():
+        elif lacking := np.flatnonzero((part.counts == 0) & (shares * part.n >= _SURE)).tolist():
             yield f"no {part.word} image is of {_classes(lacking)}, unlike training images"
 
 
-def _odd_pixels(train: Part, valid: Part, test: Part) -> Iterator[str]:
+def _odd_pixels(train: _Part, valid: _Part, test: _Part) -> Iterator[str]:
     highs = {part.word: int(part.images.max()) for part in (train, valid, test)}
     dark = {word: high for word, high in highs.items() if high < DARKEST}
     if len(dark) == len(highs):  # one line for all
@@ -172,12 +136,9 @@ def _odd_pixels(train: Part, valid: Part, test: Part) -> Iterator[str]:
                 f"training images {train.mean:.0f}: is one of them inverted or scaled?"
             )
     for part in (train, valid, test):
-        if n_empty := np.count_nonzero(part.drawn < _EMPTY):
-            yield f"{n_empty:,} of {len(part.drawn):,} {part.word} images are blank or nearly so"
-    for n, word in (
-        (len(train.labels) + len(valid.labels), "training"),
-        (len(test.labels), "test"),
-    ):
+        if part.n_blank:
+            yield f"{part.n_blank:,} of {part.n:,} {part.word} images are blank or nearly so"
+    for n, word in ((train.n + valid.n, "training"), (test.n, "test")):
         if n == IMAGE_SIDE:
             yield (
                 f"the {word} images are an array {(n,) * 3}: that its first axis counts them is "
@@ -185,16 +146,16 @@ def _odd_pixels(train: Part, valid: Part, test: Part) -> Iterator[str]:
             )
 
 
-def _odd_copies(train: Part, *others: Part) -> Iterator[str]:
+def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
     for part in others:
-        n, n_same = len(part.hashes), np.count_nonzero(np.isin(part.hashes, train.hashes))
-        if n_same > _FEW * n:
-            yield f"{n_same:,} of {n:,} {part.word} images are among the training images too"
+        n_same = np.count_nonzero(np.isin(part.hashes, train.hashes))
+        if n_same > _FEW * part.n:
+            yield f"{n_same:,} of {part.n:,} {part.word} images are among the training images too"
     parts = (train, *others)
     # An image's hash with its label in the lowest four bits: sorted, labels of an image are beside.
     pairs = np.unique(np.concatenate([part.hashes & ~15 | part.labels for part in parts]))
-    n_images, n_torn = len(pairs), np.count_nonzero(np.diff(pairs >> 4) == 0)
-    if n_torn > _FEW * n_images:
+    n_torn = np.count_nonzero(np.diff(pairs >> 4) == 0)
+    if n_torn > _FEW * len(pairs):
         yield f"{n_torn:,} images are there again with another label"
 
 

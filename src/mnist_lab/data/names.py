@@ -11,21 +11,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-_CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+_CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 # Data sets in MNIST's format, by the words of their names, in any spelling.
 _KNOWN = {
-    ("fashion", "mnist"): ("FashionMNIST", _CLOTHES),
+    ("fashion", "mnist"): ("FashionMNIST", tuple(_CLOTHES.split(","))),
     ("kmnist",): ("KMNIST", _KANA),
     ("kuzushiji", "mnist"): ("KMNIST", _KANA),
     ("not", "mnist"): ("notMNIST", tuple("ABCDEFGHIJ")),
@@ -40,14 +29,9 @@ _NO_NAMES = {"archive", "data", "dataset", "datasets", "files", "gzip", "idx", "
 
 
 def names(path: Path, prefix: str = "") -> tuple[str, tuple[str, ...]]:
-    """What a data set is called, and what its classes are.
+    """What the data set in a file or a folder is called, and its classes, none if not known.
 
-    Args:
-        path: its file or folder.
-        prefix: what the names of its files begin with, as in `emnist-letters-train-images...`.
-
-    Returns:
-        Its name, and the names of its classes, none where they are not known.
+    Its files' names may have a prefix, as in `emnist-letters-train-images...`.
     """
     telling = (part for part in reversed(path.parts) if part.lower() not in _NO_NAMES)
     name = prefix or next(telling, path.name).removesuffix(".npz")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE
-from mnist_lab.data.folders import find_idx, is_idx
+from mnist_lab.data.folders import find_idx, idx_key
 from mnist_lab.data.foreign import refuse_foreign
 from mnist_lab.data.names import names
 from mnist_lab.errors import DataError
@@ -68,7 +68,7 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[s
         DataError: there is no such file or folder, or it does not hold four whole arrays.
     """
     with refusing_broken(path):
-        if path.is_dir() or (is_idx(path) and path.is_file()):
+        if path.is_dir() or (idx_key(path) and path.is_file()):
             found = find_idx(path)
             arrays = {key: _read_idx(found.files[key]) for key in NPZ_KEYS}
             return arrays, names(found.folder, found.prefix)
@@ -109,7 +109,20 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
                 next_step=_renaming(missing, sorted(set(npz.files) - set(NPZ_KEYS))),
             )
         # asarray: numpy hands out a member that is no array as bytes, which have no shape.
-        return {key: np.asarray(npz[key]) for key in NPZ_KEYS}
+        return {key: np.asarray(_read_member(npz, key, path)) for key in NPZ_KEYS}
+
+
+def _read_member(npz: Any, key: str, path: Path) -> Any:
+    try:
+        return npz[key]
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise DataError(
+            "arrays hold numbers; Python's objects are never loaded, as that runs their code",
+            received=f"objects as {key} in {path}",
+            next_step=f"save np.array({key[0]}.tolist())",
+        ) from None
 
 
 def _renaming(missing: list[str], others: list[str]) -> str:
