@@ -22,7 +22,7 @@ from matplotlib.colors import to_hex, to_rgb
 from mnist_lab import plots
 
 if TYPE_CHECKING:
-    from mnist_lab.analysis.ranking import RankedTrial
+    from mnist_lab.analysis.history import RankedTrial
 
 RED = "#d55e00"
 

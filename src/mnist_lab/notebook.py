@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from rich.console import Console
 
-from mnist_lab.analysis.trials import best_trial, n_planned, seconds_per_epoch, tally_of
+from mnist_lab.analysis.outcomes import best_trial, n_planned, seconds_per_epoch, tally_of
 from mnist_lab.errors import not_installed, printable
 from mnist_lab.words import describe, percent
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.analysis.trials import seconds_per_epoch
+from mnist_lab.analysis.outcomes import seconds_per_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

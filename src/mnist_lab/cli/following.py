@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.analysis.trials import endings, final_error
+from mnist_lab.analysis.outcomes import endings, final_error
 from mnist_lab.errors import LabError, printable
 from mnist_lab.rundir import RunDir
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_lab.analysis.tested import confusion
-from mnist_lab.analysis.trials import (
+from mnist_lab.analysis.confusion import confusion
+from mnist_lab.analysis.outcomes import (
+    best_row,
     endings,
     n_epochs_left,
     n_planned,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    from mnist_lab.analysis.trials import SummaryRow
+    from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
@@ -192,7 +193,7 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     )
     for note in info.data.notes:
         say(f"note: {note}", markup=False)
-    best = _best(info, trials)
+    best = best_row(info.settings, trials)
     result = confusion([trial.test for trial in trials if trial.test is not None])
     if result.error is not None and result.interval is not None:
         n, mean, sd, *_ = result.error
@@ -306,7 +307,7 @@ def _yes_no(value: object) -> str:
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     """The run as one JSON object."""
-    best = _best(info, trials)
+    best = best_row(info.settings, trials)
     states = [trial.state for trial in trials]
     n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
@@ -454,12 +455,6 @@ def _table(info: RunInfo, trials: list[Trial]) -> Table:
     return table
 
 
-def _best(info: RunInfo, trials: list[Trial]) -> SummaryRow | None:
-    """The row with the lowest error so far; of a sweep with repeats, the lowest mean."""
-    rows = summary(trials, VARIED.get(info.settings.experiment))
-    return min((row for row in rows if row.error), key=_place, default=None)
-
-
 def _place(row: SummaryRow) -> tuple[int, float]:
     """Sorts the best to the front: only what was trained equally long can be compared."""
     return -row.configuration.epochs, row.error.mean if row.error else 1.0
@@ -489,8 +484,8 @@ def _fate(info: RunInfo, trial: Trial) -> str:
 def _notes(row: SummaryRow, *, is_running: bool) -> str:
     counts = row.tally._asdict()
     if is_running:
-        counts["running"] = row.n_running
-        counts["waiting"] = counts.pop("unfinished") - row.n_running
+        counts["running"] = sum(trial.state == "running" for trial in row.trials)
+        counts["waiting"] = counts.pop("unfinished") - counts["running"]
     words = [f"{n} {outcome}" for outcome, n in counts.items() if n and outcome != "complete"]
     return ", ".join(words)
 

@@ -12,7 +12,7 @@ from mnist_lab.analysis.sampling import (
     octaves,
     powers_of_two,
 )
-from mnist_lab.findings.finding import Finding
+from mnist_lab.findings.common import Finding
 from mnist_lab.words import capital, counted, in_words, listed, percent, rounded
 
 if TYPE_CHECKING:

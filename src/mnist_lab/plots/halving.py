@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.transforms import blended_transform_factory
 
-from mnist_lab.analysis.search import median_spending
+from mnist_lab.analysis.history import median_spending
 from mnist_lab.plots.labels import End, label_ends, look, mark_legend, remark, wrapped
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LEFT, RED, styled
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab.analysis.halving import BracketPanel
-    from mnist_lab.analysis.search import SearchPoint, Spending
-    from mnist_lab.analysis.trials import Tally
+    from mnist_lab.analysis.history import BracketPanel, SearchPoint, Spending
+    from mnist_lab.analysis.outcomes import Tally
     from mnist_lab.plots.page import Caption
 
 # Inches, if not said otherwise.

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab.analysis.ranking import RankedTrial
+    from mnist_lab.analysis.history import RankedTrial
+    from mnist_lab.analysis.outcomes import Tally
     from mnist_lab.analysis.sampling import SampledHyperparameter
-    from mnist_lab.analysis.trials import Tally
     from mnist_lab.plots.page import Caption
 
 _INACTIVE = -0.12  # the height of what is inactive; the coordinates go from 0 to 1

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab.analysis.ranking import RankedTrial
+    from mnist_lab.analysis.history import RankedTrial
+    from mnist_lab.analysis.outcomes import Tally
     from mnist_lab.analysis.sampling import SampledHyperparameter
-    from mnist_lab.analysis.trials import Tally
     from mnist_lab.plots.page import Caption
 
 # From the best to the worst, dark to light: the same order in grey.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from mnist_lab import __version__, plots
-from mnist_lab.analysis.search import spending
-from mnist_lab.analysis.trials import SummaryRow, n_planned, summary, tally_of
+from mnist_lab.analysis.confusion import confusion
+from mnist_lab.analysis.history import spending
+from mnist_lab.analysis.outcomes import SummaryRow, best_row, n_planned, summary, tally_of
 from mnist_lab.config import VARIED
-from mnist_lab.report.reported import best
 from mnist_lab.report.sections import cell, figure, joined, table
 from mnist_lab.words import between, counted, describe, in_words, percent, value_text
 
@@ -60,15 +60,21 @@ def _table(runs: Sequence[Reported]) -> Markup:
 
 
 def _row(run: Reported, number: int) -> Markup:
-    info, found, tally = run.info, best(run), tally_of(run.trials)
+    info, tally, n_valid = run.info, tally_of(run.trials), run.info.data.n_valid
     planned = n_planned(info.settings, run.trials)
-    interval = found.interval if found else None
-    configuration = found.trials[0].configuration if found else None
+    best = best_row(info.settings, run.trials)
+    error = best.error if best else None
+    interval = best.interval(n_valid) if best and n_valid else None
+    configuration = best.configuration if best else None
+    if run.is_test:
+        result = confusion([trial.test for trial in run.trials if trial.test is not None])
+        error, interval = result.error, result.interval
+        configuration = info.settings.base if error else None
     cells = [
         cell(Markup('<a href="#run-{}">{}</a>').format(number, run.label)),
-        cell(percent(found.error, found.sd), found.error) if found else cell(None),
+        cell(percent(error.mean, error.sd), error.mean) if error else cell(None),
         cell(between(interval), interval.low) if interval else cell(None),
-        cell(found.n, found.n) if found else cell(None),
+        cell(error.n, error.n) if error else cell(None),
         cell(f"{run.n_epochs:,}", run.n_epochs),
         cell(f"{run.training_s:,.0f}", run.training_s),
         cell(None if run.spent_s is None else f"{run.spent_s:,.0f}", run.spent_s),

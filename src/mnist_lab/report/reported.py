@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.analysis.tested import confusion
-from mnist_lab.analysis.trials import best_trial, spread_of
-from mnist_lab.config import OPTIONAL, VARIED, TrainConfig
-from mnist_lab.findings import groups
+from mnist_lab.config import OPTIONAL, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mnist_lab.analysis.intervals import Interval
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
 
@@ -76,51 +72,3 @@ class Reported(NamedTuple):
     def spent_s(self) -> float | None:
         """The seconds of all sessions; None while one goes on, or did not live to write them."""
         return None if self.info.state in {"running", "interrupted"} else self.info.spent_s
-
-
-class Best(NamedTuple):
-    """The lowest error of a run: the mean of `n` trainings, with its 95 % interval if it has one.
-
-    Of a test it is of the test images, else of the validation images; `trials` says whose.
-    """
-
-    error: float
-    sd: float | None
-    interval: Interval | None
-    n: int
-    trials: tuple[Trial, ...]
-
-
-def best(run: Reported) -> Best | None:
-    """The best of a run; of a test, its result. None as long as nothing is complete."""
-    if run.is_test:
-        scored = tuple(trial for trial in run.trials if trial.test is not None)
-        result = confusion([trial.test for trial in scored if trial.test is not None])
-        if result.error is None:
-            return None
-        n, mean, sd, *_ = result.error
-        return Best(mean, sd, result.interval, n, scored)
-    varied = VARIED.get(run.info.settings.experiment)
-    candidates: list[tuple[Trial, ...]]
-    if varied is None:
-        winner = best_trial(run.trials)
-        candidates = [(winner,)] if winner else []
-    else:
-        values = dict.fromkeys(run.value(trial, varied) for trial in run.trials)
-        candidates = [
-            tuple(trial for trial in run.trials if run.value(trial, varied) == value)
-            for value in values
-        ]
-    known = [group for trials in candidates if (group := groups.Group("", "", 0.0, trials)).errors]
-    if not known:
-        return None
-    group = min(known, key=lambda one: one.error)
-    n_valid = run.info.data.n_valid
-    spread = spread_of(group.errors)
-    return Best(
-        group.error,
-        spread.sd if spread else None,
-        groups.uncertainty(group, n_valid) if n_valid else None,
-        len(group.errors),
-        tuple(group.sound),
-    )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from mnist_lab.analysis.tested import confusion
-from mnist_lab.analysis.trials import (
+from mnist_lab.analysis.confusion import confusion
+from mnist_lab.analysis.outcomes import (
     best_trial,
     completed_error,
     n_planned,

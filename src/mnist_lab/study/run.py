@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab import notebook, tables
-from mnist_lab.analysis.trials import best_trial, n_ended, n_planned
+from mnist_lab.analysis.outcomes import best_trial, n_ended, n_planned
 from mnist_lab.errors import printable
 from mnist_lab.forecast import Forecast
 from mnist_lab.rundir import RunDir, RunInfo
