@@ -22,8 +22,8 @@ import numpy as np
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
+from mnist_lab.analysis import intervals
 from mnist_lab.config import TrainConfig
-from mnist_lab.findings import estimates
 from mnist_lab.model import build_model
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def table(configurations: dict[str, dict[str, list[float]]]) -> str:
             told = "–"
             if way != WAYS[0]:
                 paired = zip(both[WAYS[0]], errors, strict=True)
-                found = estimates.mean([100 * (before - after) for before, after in paired])
+                found = intervals.mean([100 * (before - after) for before, after in paired])
                 if found is not None:
                     low, high = found.interval
                     told = f"{found.value:.2f} points ({low:.2f} to {high:.2f})"

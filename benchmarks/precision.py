@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from mnist_lab import machine, study
+from mnist_lab.analysis import intervals
 from mnist_lab.config import Precision, TrainConfig
-from mnist_lab.findings import estimates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def rows(record: dict[str, Any]) -> Iterator[str]:
             if precision != REFERENCE:
                 paired = dict(zip(one["seeds"], errors, strict=True))
                 others = zip(both[REFERENCE]["seeds"], both[REFERENCE]["valid_errors"], strict=True)
-                found = estimates.mean([100 * (paired[seed] - other) for seed, other in others])
+                found = intervals.mean([100 * (paired[seed] - other) for seed, other in others])
                 if found is not None:
                     low, high = found.interval
                     told = f"{found.value:+.3f} points ({low:+.3f} to {high:+.3f})"

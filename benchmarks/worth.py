@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab import machine, plots, study
-from mnist_lab.analysis.search import SearchPoint, spending
+from mnist_lab.analysis.history import SearchPoint, spending
 from mnist_lab.records import now
 
 # 50 x 6 = 300 epochs; seven brackets of 2 to 18 epochs make 294.

@@ -18,16 +18,18 @@ from mnist_lab.records import (
     Mistake,
     Promoted,
     Proposed,
+    Rung,
     Started,
     TestScore,
+    Trial,
 )
 from mnist_lab.rundir import Journal, RunInfo
 from mnist_lab.rundir.journal import CHAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from mnist_lab.records import Event
+    from mnist_lab.records import Event, State
     from mnist_lab.rundir import RunDir
 
 TIME = "2026-01-02T03:04:05.678Z"
@@ -85,6 +87,60 @@ def whole_trial(trial: int = 1, valid_error: float = 0.04, **configuration: Any)
     epochs = [epoch_done(trial, number, valid_error + (3 - number) / 100) for number in (1, 2, 3)]
     proposal, end = proposed(trial, **configuration), finished(trial, loss=valid_error)
     return [proposal, started(trial), *epochs, end]
+
+
+def made_trial(
+    number: int,
+    errors: Sequence[float | None],
+    *,
+    seed: int = 7,
+    train: float | Sequence[float] | None = None,
+    losses: Sequence[tuple[float, float]] = (),
+    seconds: float | Sequence[float] = 1.0,
+    diverged: bool = False,
+    state: State = "complete",
+    test: TestScore | None = None,
+    **configuration: Any,
+) -> Trial:
+    """A trial with these validation errors; its training errors are `train`, else the same.
+
+    `losses` are those of validation and training, by epoch. It has as many epochs as it asked for.
+    """
+    n = len(errors)
+    trained = [train] * n if isinstance(train, float) else train or [e or 0.25 for e in errors]
+    took = [seconds] * n if isinstance(seconds, float) else seconds
+    epochs = tuple(
+        Epoch(
+            epoch=row,
+            train_loss=of_train,
+            train_error=train_error,
+            valid_loss=of_valid,
+            valid_error=error,
+            duration_s=duration,
+        )
+        for row, (error, train_error, duration, (of_valid, of_train)) in enumerate(
+            zip(errors, trained, took, losses or [(0.1, 0.1)] * n, strict=True), start=1
+        )
+    )
+    config = TrainConfig(**{"epochs": max(1, n), **configuration})
+    last = errors[-1] if errors else None
+    rung = Rung(budget=config.epochs, valid_error=last, diverged=diverged, started=None, ended="")
+    return Trial(
+        trial=number,
+        id=(number, 0, 0),
+        configuration=config,
+        seed=seed,
+        repeat=None,
+        state=state,
+        diverged=diverged,
+        reason=None,
+        started=None,
+        ended="" if state in {"complete", "failed"} else None,
+        worker=None,
+        epochs=epochs,
+        rungs=(rung,) if state == "complete" else (),
+        test=test,
+    )
 
 
 def study_settings(**values: Any) -> StudySettings:

@@ -9,18 +9,15 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from made_events import TIME, an_epoch, failed, finished, promoted, proposed, started
+from made_events import TIME, an_epoch, failed, finished, made_trial, promoted, proposed, started
 
 from mnist_lab import plots
-from mnist_lab.analysis.halving import bracket_panels
-from mnist_lab.analysis.intervals import wilson_interval
-from mnist_lab.analysis.learning import LearningCurve, LearningCurves
-from mnist_lab.analysis.ranking import RankedTrial
-from mnist_lab.analysis.search import Incumbents, incumbents, spending
-from mnist_lab.analysis.tested import Confusion, WrongImage
-from mnist_lab.analysis.trials import Spread, SummaryRow, Tally, spread_of, tally_of
-from mnist_lab.config import Hyperparameter, TrainConfig, bracket
-from mnist_lab.records import EpochDone, Rung, Trial, fold
+from mnist_lab.analysis.confusion import Confusion, WrongImage
+from mnist_lab.analysis.history import Incumbents, RankedTrial, bracket_panels, incumbents, spending
+from mnist_lab.analysis.intervals import error_interval
+from mnist_lab.analysis.outcomes import Spread, SummaryRow, Tally, summary, tally_of
+from mnist_lab.config import Hyperparameter, bracket
+from mnist_lab.records import EpochDone, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,12 +25,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnist_lab.config import Bracket
-    from mnist_lab.records import Event
+    from mnist_lab.records import Event, Trial
 
 CAPTION = plots.Caption(
     data_name="MNIST", notice="", n="5 repeats", date="2018-11-20", version="1.2.3"
 )
-COMPLETE = Tally(complete=1)
 
 
 def curve(
@@ -42,14 +38,34 @@ def curve(
     *,
     sd: float | None = None,
     budget: int | None = None,
-    tally: Tally = COMPLETE,
-) -> LearningCurve:
-    """A learning curve with these validation errors, training errors half as high again."""
-    n = 1 if sd is None else 5
-    valid = tuple(Spread(n, error, sd, error, error) for error in errors)
-    train = tuple(Spread(n, 1.5 * error, sd, error, error) for error in errors)
-    epochs = tuple(range(1, len(errors) + 1))
-    return LearningCurve(value, epochs, valid, train, budget or len(errors), tally)
+    tally: Tally | None = None,
+    varied: str = "learning_rate",
+) -> SummaryRow:
+    """A value with these validation errors, training errors half as high again.
+
+    With `sd` there are two repeats; those of `tally` that are not complete have no epochs, unless
+    there is no other.
+    """
+    config: dict[str, Any] = {varied: value, "epochs": budget or len(errors)}
+    around = [0.0] if sd is None else [-sd / math.sqrt(2), sd / math.sqrt(2)]
+    outcomes = (tally or Tally(complete=len(around)))._asdict()
+    trials: list[Trial] = []
+    for outcome, n in outcomes.items():
+        state: Any = {"diverged": "complete", "unfinished": "waiting"}.get(outcome, outcome)
+        for shift in (around * n)[:n]:
+            own = [error + shift for error in errors if outcome == "complete" or len(around) == 1]
+            trials.append(
+                made_trial(
+                    len(trials),
+                    own,
+                    train=[min(1.0, 1.5 * error) for error in own],
+                    state=state,
+                    diverged=outcome == "diverged",
+                    **config,
+                )
+            )
+    (found,) = summary(trials, varied)
+    return found
 
 
 def falling(start: float, end: float, n: int = 12) -> list[float]:
@@ -57,21 +73,22 @@ def falling(start: float, end: float, n: int = 12) -> list[float]:
     return [start * (end / start) ** (row / (n - 1)) for row in range(n)]
 
 
-SWEEP = LearningCurves(
-    "learning_rate",
-    (
-        curve(0.1, falling(0.04, 0.012)),
-        curve(0.01, falling(0.13, 0.028)),
-        curve(0.001, falling(0.6, 0.08)),
-        curve(0.0001, falling(0.66, 0.63)),
-    ),
-)
+SWEEP = [
+    curve(0.1, falling(0.04, 0.012)),
+    curve(0.01, falling(0.13, 0.028)),
+    curve(0.001, falling(0.6, 0.08)),
+    curve(0.0001, falling(0.66, 0.63)),
+]
 
 
-def row(size: int, errors: tuple[float, ...], seconds: float | None, tally: Tally) -> SummaryRow:
-    """A filter size with these final errors."""
-    configuration = TrainConfig(filter_size=size)
-    return SummaryRow(size, configuration, tally, errors, spread_of(errors), seconds)
+def row(size: int, errors: tuple[float, ...], seconds: float, tally: Tally) -> SummaryRow:
+    """A filter size with these final errors; the others of `tally` have an epoch."""
+    config: dict[str, Any] = {"filter_size": size, "epochs": 1}
+    trials = [made_trial(n, [error], seconds=seconds, **config) for n, error in enumerate(errors)]
+    trials += [made_trial(8, [0.9], seconds=seconds, diverged=True, **config)] * tally.diverged
+    trials += [made_trial(9, [0.9], seconds=seconds, state="failed", **config)] * tally.failed
+    (found,) = summary(trials, "filter_size")
+    return found
 
 
 SIZES = [
@@ -84,28 +101,13 @@ SIZES = [
 
 def search(*errors: float | None) -> Incumbents:
     """A search of these final errors; None failed."""
-    trials = [
-        Trial(
-            trial=number,
-            id=(number - 1, 0, 0),
-            configuration=TrainConfig(learning_rate=0.0372, filter_size=5, epochs=1),
-            seed=0,
-            repeat=None,
-            state="failed" if error is None else "complete",
-            diverged=False,
-            reason=None,
-            started=None,
-            ended=None,
-            worker=None,
-            epochs=() if error is None else (an_epoch(1, error),),
-            rungs=()
-            if error is None
-            else (Rung(budget=1, valid_error=error, diverged=False, started=None, ended=""),),
-            test=None,
-        )
+    config: dict[str, Any] = {"learning_rate": 0.0372, "filter_size": 5, "epochs": 1}
+    return incumbents(
+        made_trial(number, [], state="failed", **config)
+        if error is None
+        else made_trial(number, [error], **config)
         for number, error in enumerate(errors, 1)
-    ]
-    return incumbents(trials)
+    )
 
 
 def hyperband(
@@ -216,7 +218,7 @@ CONFUSION = Confusion(
     n_images=910,
     errors=(1 / 91,),
     error=Spread(1, 1 / 91, None, 1 / 91, 1 / 91),
-    interval=wilson_interval(10, 910),
+    interval=error_interval([1 / 91], 910),
 )
 SPACE = [
     Hyperparameter("learning_rate", "log", 1e-4, 1e-1, (), [1e-4, 3e-3, 4e-3, 1e-1] * 9),
@@ -275,7 +277,7 @@ def ranked_tally(trials: Sequence[RankedTrial]) -> Tally:
 LOST = {2: "failed", 3: "diverged", 9: "unfinished", 12: "failed", 20: "diverged"}
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "learning_curves": lambda: plots.learning_curves(SWEEP, CAPTION),
+    "learning_curves": lambda: plots.learning_curves(SWEEP, "learning_rate", CAPTION),
     "filter_cost": lambda: plots.filter_cost(SIZES, CAPTION),
     "incumbent": lambda: plots.incumbent(search(0.5, None, 0.012, 0.1), CAPTION),
     "confusion": lambda: plots.confusion(CONFUSION, CAPTION),

@@ -5,31 +5,39 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_events import epoch_done, failed, finished, promoted, proposed, started
+from made_events import (
+    epoch_done,
+    failed,
+    finished,
+    made_trial,
+    promoted,
+    proposed,
+    started,
+    study_settings,
+)
 from made_figures import brackets, error_of, hyperband
 
-from mnist_lab.analysis.halving import bracket_panels
-from mnist_lab.analysis.intervals import Interval, wilson_interval
-from mnist_lab.analysis.learning import LearningCurve, learning_curves
-from mnist_lab.analysis.ranking import rank
-from mnist_lab.analysis.search import (
+from mnist_lab.analysis.confusion import Confusion, confusion, wrong_images
+from mnist_lab.analysis.history import (
     Incumbents,
     SearchPoint,
     Spending,
+    bracket_panels,
     incumbents,
     median_spending,
+    rank,
     spending,
 )
-from mnist_lab.analysis.tested import Confusion, confusion, wrong_images
-from mnist_lab.analysis.trials import (
+from mnist_lab.analysis.intervals import Interval, error_interval
+from mnist_lab.analysis.outcomes import (
     Spread,
-    SummaryRow,
     Tally,
+    best_row,
     best_trial,
     endings,
     final_error,
@@ -40,56 +48,11 @@ from mnist_lab.analysis.trials import (
     tally_of,
 )
 from mnist_lab.config import TrainConfig
-from mnist_lab.records import Epoch, Mistake, Rung, State, TestScore, Trial, fold
+from mnist_lab.records import Mistake, TestScore, Trial, fold
 from mnist_lab.words import describe, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mnist_lab.records import Event
-
-
-def make_trial(
-    number: int,
-    errors: Sequence[float | None],
-    *,
-    state: State = "complete",
-    diverged: bool = False,
-    seconds: Sequence[float] = (),
-    **configuration: Any,
-) -> Trial:
-    """A trial with these validation errors, training errors twice as high; budget as they are."""
-    durations = [*seconds, *[1.0] * (len(errors) - len(seconds))]
-    epochs = tuple(
-        Epoch(
-            epoch=row + 1,
-            train_loss=0.1,
-            train_error=min(1.0, 2 * (error or 0.25)),
-            valid_loss=0.1,
-            valid_error=error,
-            duration_s=durations[row],
-        )
-        for row, error in enumerate(errors)
-    )
-    config = TrainConfig(**{"epochs": max(1, len(errors)), **configuration})
-    last = errors[-1] if errors else None
-    rung = Rung(budget=config.epochs, valid_error=last, diverged=diverged, started=None, ended="")
-    return Trial(
-        trial=number,
-        id=(0, 0, number),
-        configuration=config,
-        seed=number,
-        repeat=None,
-        state=state,
-        diverged=diverged,
-        reason=None,
-        started=None,
-        ended=None,
-        worker=None,
-        epochs=epochs,
-        rungs=(rung,) if state == "complete" else (),
-        test=None,
-    )
 
 
 def one(value: float) -> Spread:
@@ -99,15 +62,15 @@ def one(value: float) -> Spread:
 
 # A trial of each kind, and the error of it that counts.
 FATES: dict[str, tuple[Trial, float | None]] = {
-    "complete": (make_trial(1, [0.5, 0.25]), 0.25),
-    "diverged": (make_trial(2, [0.5, 0.9], diverged=True, epochs=2), None),
-    "failed": (make_trial(3, [0.5], state="failed", epochs=2), None),
-    "failed at once": (make_trial(4, [], state="failed"), None),
-    "running": (make_trial(5, [0.5], state="running", epochs=2), None),
-    "running, all epochs done": (make_trial(6, [0.5, 0.25], state="running"), None),
-    "waiting": (make_trial(7, [], state="waiting"), None),
-    "complete, short of its budget": (make_trial(8, [0.5], epochs=2), None),
-    "complete, not validated": (make_trial(9, [None, None]), None),
+    "complete": (made_trial(1, [0.5, 0.25]), 0.25),
+    "diverged": (made_trial(2, [0.5, 0.9], diverged=True, epochs=2), None),
+    "failed": (made_trial(3, [0.5], state="failed", epochs=2), None),
+    "failed at once": (made_trial(4, [], state="failed"), None),
+    "running": (made_trial(5, [0.5], state="running", epochs=2), None),
+    "running, all epochs done": (made_trial(6, [0.5, 0.25], state="running"), None),
+    "waiting": (made_trial(7, [], state="waiting"), None),
+    "complete, short of its budget": (made_trial(8, [0.5], epochs=2), None),
+    "complete, not validated": (made_trial(9, [None, None]), None),
 }
 
 
@@ -132,17 +95,17 @@ class TestOneTrial:
     )
     def test_seconds_per_epoch(self, seconds: tuple[float, ...], expected: float | None) -> None:
         """The median leaves the first epoch out, which compiles, unless it is the only one."""
-        trial = make_trial(1, [0.5] * len(seconds), seconds=seconds)
+        trial = made_trial(1, [0.5] * len(seconds), seconds=seconds)
         assert seconds_per_epoch(trial) == expected
 
     def test_seconds_per_epoch_of_several(self) -> None:
         """The first epoch of each trial is left out, not only that of the first trial."""
-        trials = [make_trial(n, [0.5] * 3, seconds=(9.0, 1.0, 2.0)) for n in (1, 2)]
-        assert seconds_per_epoch(*trials, make_trial(3, [0.5], seconds=[9.0])) == 1.5
+        trials = [made_trial(n, [0.5] * 3, seconds=(9.0, 1.0, 2.0)) for n in (1, 2)]
+        assert seconds_per_epoch(*trials, made_trial(3, [0.5], seconds=[9.0])) == 1.5
 
     def test_best_trial(self) -> None:
         """The incumbent has the lowest error that counts; of equals, the earlier one wins."""
-        trials = [make_trial(n, [error]) for n, error in ((3, 0.1), (2, 0.1), (1, 0.2))]
+        trials = [made_trial(n, [error]) for n, error in ((3, 0.1), (2, 0.1), (1, 0.2))]
         assert best_trial([*trials, FATES["diverged"][0]]) == trials[1]
 
     @pytest.mark.parametrize("trials", [[], [FATES["failed"][0], FATES["waiting"][0]]])
@@ -151,86 +114,51 @@ class TestOneTrial:
         assert best_trial(trials) is None
 
 
-class TestLearningCurves:
-    """A sweep's curves."""
-
-    def test_empty(self) -> None:
-        """No trial, no curve."""
-        assert learning_curves([], "learning_rate").curves == ()
-
-    def test_one_repeat(self) -> None:
-        """Without repeats there is a mean and no deviation, and proposal decides the order."""
-        trials = [
-            make_trial(1, [0.5, 0.25], learning_rate=0.1),
-            make_trial(2, [0.75, 0.5], learning_rate=0.5),
-        ]
-        found = learning_curves(trials, "learning_rate")
-        assert found.varied == "learning_rate"
-        assert [curve.value for curve in found.curves] == [0.1, 0.5]
-        assert found.curves[0] == LearningCurve(
-            value=0.1,
-            epochs=(1, 2),
-            valid=(one(0.5), one(0.25)),
-            train=(one(1.0), one(0.5)),
-            budget=2,
-            tally=Tally(complete=1),
-        )
+class TestCurves:
+    """The learning curves of a sweep's values."""
 
     def test_repeats(self) -> None:
         """Repeats give the sample standard deviation and the extremes of each epoch."""
-        trials = [make_trial(n, [error], filter_size=5) for n, error in enumerate((0.25, 0.5), 1)]
-        (curve,) = learning_curves(trials, "filter_size").curves
-        assert curve.value == 5
-        assert curve.valid == (Spread(2, 0.375, math.sqrt(2) / 8, 0.25, 0.5),)
-        assert curve.tally == Tally(complete=2)
+        trials = [made_trial(n, [error], filter_size=5) for n, error in enumerate((0.25, 0.5), 1)]
+        (row,) = summary(trials, "filter_size")
+        assert row.curve("valid_error") == [Spread(2, 0.375, math.sqrt(2) / 8, 0.25, 0.5)]
 
-    def test_ragged(self) -> None:
-        """An epoch's mean is over the trials that reached it, however the others ended."""
-        trials = [
-            make_trial(1, [0.5, 0.5, 0.25]),
-            make_trial(2, [0.25, 0.5], state="failed", epochs=3),
-            make_trial(3, [0.75], state="running", epochs=3),
-            make_trial(4, [], state="waiting", epochs=3),
-        ]
-        (curve,) = learning_curves(trials, "learning_rate").curves
-        assert [spread and (spread.n, spread.mean) for spread in curve.valid] == [
-            (3, 0.5),
-            (2, 0.5),
-            (1, 0.25),
-        ]
-        assert curve.tally == Tally(complete=1, failed=1, unfinished=2)
-
-    def test_diverged_among_sound_ones(self) -> None:
-        """The epoch in which a repeat diverged does not enter the mean of the sound ones."""
-        trials = [
-            make_trial(1, [0.5, 0.25, 0.25]),
-            make_trial(2, [0.25, 0.9], diverged=True, epochs=3),
-        ]
-        (curve,) = learning_curves(trials, "learning_rate").curves
-        assert [spread and (spread.n, spread.mean) for spread in curve.valid] == [
-            (2, 0.375),
-            (1, 0.25),
-            (1, 0.25),
-        ]
-        assert curve.tally == Tally(complete=1, diverged=1)
-
-    def test_diverged_alone(self) -> None:
-        """A curve of nothing but a diverged trial ends with the epoch in which it diverged."""
-        trials = [make_trial(1, [0.25, 0.9], diverged=True, epochs=12)]
-        (curve,) = learning_curves(trials, "learning_rate").curves
-        assert curve.valid == (one(0.25), one(0.9))
-        assert curve.budget == 12
-
-    def test_all_failed(self) -> None:
-        """A value whose trials all failed at once stays, with an empty curve."""
-        trials = [make_trial(n, [], state="failed", epochs=12) for n in (1, 2)]
-        (curve,) = learning_curves(trials, "learning_rate").curves
-        assert curve == LearningCurve(0.1, (), (), (), 12, Tally(failed=2))
+    @pytest.mark.parametrize(
+        ("trials", "expected"),
+        [
+            # An epoch's mean is over the trials that reached it, however the others ended.
+            (
+                [
+                    made_trial(1, [0.5, 0.5, 0.25]),
+                    made_trial(2, [0.25, 0.5], state="failed", epochs=3),
+                    made_trial(3, [0.75], state="running", epochs=3),
+                    made_trial(4, [], state="waiting", epochs=3),
+                ],
+                [(3, 0.5), (2, 0.5), (1, 0.25)],
+            ),
+            # The epoch in which a repeat diverged does not enter the mean of the sound ones.
+            (
+                [
+                    made_trial(1, [0.5, 0.25, 0.25]),
+                    made_trial(2, [0.25, 0.9], diverged=True, epochs=3),
+                ],
+                [(2, 0.375), (1, 0.25), (1, 0.25)],
+            ),
+            # Of nothing but a diverged trial it ends with the epoch in which it diverged.
+            ([made_trial(1, [0.25, 0.9], diverged=True, epochs=3)], [(1, 0.25), (1, 0.9)]),
+            ([made_trial(n, [], state="failed", epochs=3) for n in (1, 2)], []),
+        ],
+    )
+    def test_ends(self, trials: list[Trial], expected: list[tuple[int, float]]) -> None:
+        """Whatever became of the trials, each is counted in as far as it goes."""
+        (row,) = summary(trials, "learning_rate")
+        assert [point and (point.n, point.mean) for point in row.curve("valid_error")] == expected
+        assert row.budget == 3
 
     def test_not_validated(self) -> None:
         """Where no image validates, the training error is still there."""
-        (curve,) = learning_curves([make_trial(1, [None])], "learning_rate").curves
-        assert (curve.valid, curve.train) == ((None,), (one(0.5),))
+        (row,) = summary([made_trial(1, [None], train=0.5)], "learning_rate")
+        assert (row.curve("valid_error"), row.curve("train_error")) == ([None], [one(0.5)])
 
 
 class TestSummary:
@@ -239,34 +167,41 @@ class TestSummary:
     def test_by_value(self) -> None:
         """A row for each value tells its errors, its time and what became of its trials."""
         trials = [
-            make_trial(1, [0.5, 0.25], filter_size=3, seconds=(9.0, 1.0)),
-            make_trial(2, [0.5, 0.5], filter_size=3, seconds=(9.0, 2.0)),
-            make_trial(3, [0.5], filter_size=3, state="failed", epochs=2),
-            make_trial(4, [], filter_size=5, state="waiting", epochs=2),
+            made_trial(1, [0.5, 0.25], filter_size=3, seconds=(9.0, 1.0)),
+            made_trial(2, [0.5, 0.5], filter_size=3, seconds=(9.0, 2.0)),
+            made_trial(3, [0.5], filter_size=3, state="failed", epochs=2),
+            made_trial(4, [], filter_size=5, state="waiting", epochs=2),
         ]
-        rows = summary(trials, "filter_size")
-        assert rows == [
-            SummaryRow(
-                value=3,
-                configuration=trials[0].configuration,
-                tally=Tally(complete=2, failed=1),
-                errors=(0.25, 0.5),
-                error=Spread(2, 0.375, math.sqrt(2) / 8, 0.25, 0.5),
-                seconds_per_epoch=1.5,
-            ),
-            SummaryRow(5, trials[3].configuration, Tally(unfinished=1), (), None, None),
-        ]
-        assert rows == summary(trials, "filter_size")
+        first, second = summary(trials, "filter_size")
+        assert (first.value, first.name, first.title) == (3, "3×3", "filter size 3×3")
+        assert (first.configuration, first.errors) == (trials[0].configuration, [0.25, 0.5])
+        assert first.tally == Tally(complete=2, failed=1)
+        assert first.error == Spread(2, 0.375, math.sqrt(2) / 8, 0.25, 0.5)
+        assert (first.mean, first.train_error, first.seconds_per_epoch) == (0.375, 0.375, 1.5)
+        assert second.configuration == trials[3].configuration
+        assert (second.errors, second.error, second.seconds_per_epoch) == ([], None, None)
+        assert (second.tally, second.interval(100)) == (Tally(unfinished=1), None)
 
     def test_by_configuration(self) -> None:
         """Where nothing in particular varies, each configuration is a row."""
-        trials = [make_trial(n, [0.25], batch_size=size) for n, size in ((1, 16), (2, 95), (3, 16))]
+        trials = [made_trial(n, [0.25], batch_size=size) for n, size in ((1, 16), (2, 95), (3, 16))]
         rows = summary(trials)
         assert [(row.configuration.batch_size, row.tally) for row in rows] == [
             (16, Tally(complete=2)),
             (95, Tally(complete=1)),
         ]
         assert {row.value for row in rows} == {None}
+
+    def test_best(self) -> None:
+        """Of a sweep the lowest mean is the best; of a search the incumbent, trained longest."""
+        lucky = [made_trial(n, [error], filter_size=3) for n, error in ((1, 0.01), (2, 0.5))]
+        sweep = [*lucky, made_trial(3, [0.1], filter_size=5), made_trial(4, [], state="waiting")]
+        best = best_row(study_settings(experiment="filter-sweep", values=(3, 5)), sweep)
+        assert (best and best.value, best and best.mean) == (5, 0.1)
+        search = study_settings(experiment="random-search", values=None, iters=2, space={})
+        best = best_row(search, [made_trial(1, [0.1]), made_trial(2, [0.3, 0.2])])
+        assert (best and best.trials[0].trial, best and best.errors) == (2, [0.2])
+        assert best_row(search, []) is best_row(study_settings(), []) is None
 
     def test_empty(self) -> None:
         """No trial, no row."""
@@ -283,7 +218,7 @@ class TestIncumbents:
 
     def test_all_failed(self) -> None:
         """Failed trials are points without an error, and make no incumbent."""
-        found = incumbents([make_trial(n, [], state="failed") for n in (1, 2)])
+        found = incumbents([made_trial(n, [], state="failed") for n in (1, 2)])
         assert found.points == (
             SearchPoint(1, 1, "failed", None, None),
             SearchPoint(2, 1, "failed", None, None),
@@ -293,13 +228,13 @@ class TestIncumbents:
     def test_every_fate(self) -> None:
         """Trials count in the order of their numbers, and only complete ones move the best."""
         trials = [
-            make_trial(7, [0.125], state="running", epochs=2),
-            make_trial(6, [0.25]),
-            make_trial(5, [0.5]),
-            make_trial(4, [0.25]),
-            make_trial(3, [0.01], diverged=True),
-            make_trial(2, [0.5]),
-            make_trial(1, [], state="failed"),
+            made_trial(7, [0.125], state="running", epochs=2),
+            made_trial(6, [0.25]),
+            made_trial(5, [0.5]),
+            made_trial(4, [0.25]),
+            made_trial(3, [0.01], diverged=True),
+            made_trial(2, [0.5]),
+            made_trial(1, [], state="failed"),
         ]
         found = incumbents(trials)
         assert found.points == (
@@ -318,7 +253,7 @@ class TestIncumbents:
     def test_law(self, errors: list[float | None]) -> None:
         """The best so far never rises, and is the least error of all iterations up to it."""
         trials = [
-            make_trial(n, [], state="failed") if error is None else make_trial(n, [error])
+            made_trial(n, [], state="failed") if error is None else made_trial(n, [error])
             for n, error in enumerate(errors, 1)
         ]
         found = incumbents(trials)
@@ -367,7 +302,7 @@ class TestBudgets:
         assert len(endings([trial])) == 1 + len(ends)
         assert largest_completed(trial) == best
         (row,) = summary([trial])
-        assert (row.errors, row.configuration.epochs) == ((0.25,), 2)
+        assert (row.errors, row.configuration.epochs) == ([0.25], 2)
 
     def test_diverged(self) -> None:
         """A trial that diverged after its promotion had an error before; one promoted so had not.
@@ -390,9 +325,9 @@ class TestBudgets:
 
     def test_largest_budget(self) -> None:
         """Only the largest budget that any trial completed is compared."""
-        trials = [make_trial(1, [0.1] * 2), make_trial(2, [0.3] * 6), make_trial(3, [0.2] * 6)]
+        trials = [made_trial(1, [0.1] * 2), made_trial(2, [0.3] * 6), made_trial(3, [0.2] * 6)]
         assert best_trial(trials) == trials[2]
-        lost = make_trial(4, [0.1] * 9, diverged=True, epochs=18)
+        lost = made_trial(4, [0.1] * 9, diverged=True, epochs=18)
         assert best_trial([*trials, lost]) == trials[2]
 
     @given(st.integers(0, 20))
@@ -447,7 +382,7 @@ class TestSpending:
 
     def test_random_search(self) -> None:
         """With a single budget, a trial adds all of its epochs."""
-        trials = [make_trial(1, [0.5] * 3), make_trial(2, [0.25] * 3)]
+        trials = [made_trial(1, [0.5] * 3), made_trial(2, [0.25] * 3)]
         assert [(p.at, p.best_so_far) for p in spending(trials)] == [(3, 0.5), (6, 0.25)]
 
     def test_incumbent(self) -> None:
@@ -610,34 +545,21 @@ class TestBracketPanels:
         assert [(panel.n_planned, panel.n_over) for panel in panels] == [(2, 0), (1, 0), (1, 0)]
 
 
-class TestWilson:
-    """The interval of one measured error."""
+class TestIntervals:
+    """The interval of an error; the formulas are scipy's."""
 
-    def test_known_value(self) -> None:
+    def test_wilson(self) -> None:
         """96 wrong of 10,000 is 0.79 % to 1.17 %, as published tables have it."""
-        low, high = wilson_interval(96, 10_000)
+        low, high = error_interval([0.0096], 10_000)
         assert (round(low, 4), round(high, 4)) == (0.0079, 0.0117)
+        low, high = error_interval([0.0], 100)
+        assert [low, high] == [0, pytest.approx(3.8414588 / 103.8414588)]
 
-    def test_no_error_at_all(self) -> None:
-        """Nothing wrong gives an interval from exactly 0 that is not empty: z²/(n + z²)."""
-        low, high = wilson_interval(0, 100)
-        assert low == 0
-        assert high == pytest.approx(3.8414588 / 103.8414588)
-
-    @given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-    def test_law(self, counts: tuple[int, int]) -> None:
-        """The interval contains the estimate and lies in [0, 1], and mirrors right for wrong."""
-        n_wrong, n_images = counts
-        low, high = wilson_interval(n_wrong, n_images)
-        assert 0 <= low <= n_wrong / n_images <= high <= 1
-        mirrored = wilson_interval(n_images - n_wrong, n_images)
-        assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-9)
-
-    @pytest.mark.parametrize(("n_wrong", "n_images"), [(0, 0), (-1, 10), (11, 10)])
-    def test_impossible_counts(self, n_wrong: int, n_images: int) -> None:
-        """Counts that no test can give are refused, and named."""
-        with pytest.raises(ValueError, match=f"got {n_wrong} of {n_images}"):
-            wilson_interval(n_wrong, n_images)
+    def test_student(self) -> None:
+        """Of repeats it is the mean's, within 0 and 1; a row of equal ones has none."""
+        assert error_interval([0.01, 0.03], 100) == pytest.approx((0.0, 0.02 + 12.7062 * 0.01))
+        (equal,) = summary([made_trial(n, [0.25]) for n in (1, 2)])
+        assert equal.interval(100) is None
 
 
 def make_score(*rows: tuple[int, ...]) -> TestScore:
@@ -663,7 +585,7 @@ class TestConfusion:
             n_images=16,
             errors=(0.1875,),
             error=one(0.1875),
-            interval=wilson_interval(3, 16),
+            interval=error_interval([0.1875], 16),
         )
 
     def test_repeats(self) -> None:
@@ -737,10 +659,10 @@ class TestRanking:
     def test_order(self) -> None:
         """The longer trained first, then the lower error, then the earlier proposal."""
         trials = [
-            make_trial(1, [0.2]),
-            make_trial(2, [0.3, 0.25]),
-            make_trial(3, [0.1]),
-            make_trial(4, [0.3, 0.25]),
+            made_trial(1, [0.2]),
+            made_trial(2, [0.3, 0.25]),
+            made_trial(3, [0.1]),
+            made_trial(4, [0.3, 0.25]),
         ]
         values = [{"num_filters": number} for number in range(4)]
         found = rank(trials, values)

@@ -20,7 +20,7 @@ from made_figures import (
 )
 
 from mnist_lab import plots, space
-from mnist_lab.analysis.search import SearchPoint, spending
+from mnist_lab.analysis.history import SearchPoint, spending
 from mnist_lab.config import TrainConfig
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import load_run

@@ -9,7 +9,7 @@ from made_figures import CAPTION, CONFUSION, IMAGES, WRONG, assert_nothing_overl
 
 from mnist_lab import plots
 from mnist_lab.analysis.intervals import Interval
-from mnist_lab.analysis.trials import Spread
+from mnist_lab.analysis.outcomes import Spread
 
 
 class TestConfusion:

@@ -26,9 +26,8 @@ from made_figures import (
 from matplotlib.image import imread
 
 from mnist_lab import plots
-from mnist_lab.analysis.learning import LearningCurves
-from mnist_lab.analysis.tested import confusion
-from mnist_lab.analysis.trials import Tally
+from mnist_lab.analysis.confusion import confusion
+from mnist_lab.analysis.outcomes import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +40,12 @@ SAMPLE = CAPTION._replace(
 # Runs of which nothing is left to draw, and what the figure says instead.
 POOR: dict[str, tuple[Callable[[], Figure], str]] = {
     "learning_curves, empty": (
-        lambda: plots.learning_curves(LearningCurves("learning_rate", ()), CAPTION),
+        lambda: plots.learning_curves([], "learning_rate", CAPTION),
         "no trial yet",
     ),
     "learning_curves, failed": (
         lambda: plots.learning_curves(
-            LearningCurves("learning_rate", (curve(0.1, [], budget=12, tally=Tally(failed=1)),)),
-            CAPTION,
+            [curve(0.1, [], budget=12, tally=Tally(failed=1))], "learning_rate", CAPTION
         ),
         "no trial has finished an epoch",
     ),
@@ -126,20 +124,23 @@ class TestCaption:
 
     def test_notice(self) -> None:
         """Data that are not the whole of MNIST are named right below the title."""
-        for figure in (plots.learning_curves(SWEEP, SAMPLE), plots.confusion(CONFUSION, SAMPLE)):
+        for figure in (
+            plots.learning_curves(SWEEP, "learning_rate", SAMPLE),
+            plots.confusion(CONFUSION, SAMPLE),
+        ):
             assert f"{SAMPLE.data_name}: {SAMPLE.notice}" in texts(figure)
 
     def test_notice_names_the_data(self) -> None:
         """A notice that names the data is not preceded by the name again, nor read as a formula."""
         caption = CAPTION._replace(data_name="a$b$.npz", notice="not MNIST: a$b$.npz")
-        found = texts(plots.learning_curves(SWEEP, caption))
+        found = texts(plots.learning_curves(SWEEP, "learning_rate", caption))
         assert "not MNIST: a$b$.npz" in found
 
     def test_long_name(self) -> None:
         """A file's long name is cut in the small print, and wrapped in the notice."""
         name = "x" * 200
         caption = CAPTION._replace(data_name=name, notice=f"not MNIST: {name}")
-        found = texts(plots.learning_curves(SWEEP, caption))
+        found = texts(plots.learning_curves(SWEEP, "learning_rate", caption))
         assert any(text.startswith("x" * 70 + "… · 5 repeats") for text in found)
         assert max(map(len, found)) <= 120
 

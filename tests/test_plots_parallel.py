@@ -23,7 +23,7 @@ from matplotlib.colors import to_hex
 from mnist_lab import plots
 
 if TYPE_CHECKING:
-    from mnist_lab.analysis.ranking import RankedTrial
+    from mnist_lab.analysis.history import RankedTrial
 
 N = len(SPACE)
 

@@ -17,8 +17,8 @@ from made_figures import (
 from matplotlib.colors import to_rgb
 
 from mnist_lab import plots
-from mnist_lab.analysis.search import Incumbents, SearchPoint
-from mnist_lab.analysis.trials import Tally
+from mnist_lab.analysis.history import Incumbents, SearchPoint
+from mnist_lab.analysis.outcomes import Tally
 
 
 class TestIncumbent:

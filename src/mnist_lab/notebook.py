@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 
-from mnist_lab.analysis.trials import n_ended, n_planned
+from mnist_lab.analysis.outcomes import n_ended, n_planned
 from mnist_lab.config import TrainConfig
 from mnist_lab.errors import not_installed, printable
 from mnist_lab.views import best_in_words, trial_table

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from mnist_lab.analysis.trials import best_trial, seconds_per_epoch
+from mnist_lab.analysis.outcomes import best_trial, seconds_per_epoch
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
 from mnist_lab.views import last_error

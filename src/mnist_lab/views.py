@@ -9,9 +9,9 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mnist_lab.analysis.confusion import confusion
 from mnist_lab.analysis.intervals import Interval, error_interval
-from mnist_lab.analysis.tested import confusion
-from mnist_lab.analysis.trials import (
+from mnist_lab.analysis.outcomes import (
     Spread,
     SummaryRow,
     best_trial,
@@ -249,10 +249,9 @@ def _place(row: SummaryRow) -> tuple[int, float]:
 def _notes(row: SummaryRow, *, is_running: bool) -> str:
     tally, running = row.tally, []
     if is_running:
-        n_waiting = tally.unfinished - row.n_running
-        running = [
-            f"{n} {what}" for n, what in ((row.n_running, "running"), (n_waiting, "waiting"))
-        ]
+        n_running = sum(trial.state == "running" for trial in row.trials)
+        counts = {"running": n_running, "waiting": tally.unfinished - n_running}
+        running = [f"{n} {what}" for what, n in counts.items()]
         running = [one for one in running if one[:2] != "0 "]
         tally = tally._replace(unfinished=0)
     return ", ".join([*tally.but_complete(), *running])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab import data
-from mnist_lab.analysis.trials import endings, final_error
+from mnist_lab.analysis.outcomes import endings, final_error
 from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.errors import LabError, printable
 from mnist_lab.rundir import RunDir

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_lab import views
-from mnist_lab.analysis.trials import (
+from mnist_lab.analysis.outcomes import (
     endings,
     n_epochs_left,
     n_planned,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-    from mnist_lab.analysis.trials import Spread
+    from mnist_lab.analysis.outcomes import Spread
     from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial

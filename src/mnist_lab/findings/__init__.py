@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnist_lab.analysis.trials import n_planned, tally_of
-from mnist_lab.findings import groups, searches, sweeps, tested
-from mnist_lab.findings.finding import Finding
+from mnist_lab.analysis.outcomes import n_planned, tally_of
+from mnist_lab.findings.common import Finding, left_out
+from mnist_lab.findings.of_searches import of_search
+from mnist_lab.findings.of_sweeps import of_sweep
+from mnist_lab.findings.of_tests import of_test
 from mnist_lab.words import counted
 
 if TYPE_CHECKING:
@@ -38,11 +40,10 @@ def findings(
         data: what its classes are called; None: digits.
     """
     if any(trial.test is not None for trial in trials):
-        return tested.test(settings, trials, data)
+        return of_test(settings, trials, data)
     if n_valid < 1:
-        return groups.left_out(trials)
-    study = sweeps.sweep if settings.space is None else searches.search
-    found = study(settings, trials, n_valid)
+        return left_out(trials)
+    found = (of_sweep if settings.space is None else of_search)(settings, trials, n_valid)
     if tally_of(trials).unfinished:
         found = [one._replace(topic=f"{one.topic} so far") for one in found]
     return found
@@ -51,21 +52,12 @@ def findings(
 def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     """The findings of a run as a page of Markdown: what was run on which data, then a list."""
     settings, data = info.settings, info.data
-    tally = tally_of(trials)
+    found = findings(settings, trials, data.n_valid, data)
+    items = [("note", note) for note in data.notes] + list(found)
     about = (
+        f"# Findings: {settings.experiment} on {data.name}\n\n"
         f"{data.n_train:,} training, {data.n_valid:,} validation and {data.n_test:,} test "
-        f"images; {tally.complete} of {counted(n_planned(settings, trials), 'trial')} "
-        f"complete, with seed {settings.seed}. Computed from the records; n counts trainings."
+        f"images; {tally_of(trials).complete} of {counted(n_planned(settings, trials), 'trial')} "
+        f"complete, with seed {settings.seed}. Computed from the records; n counts trainings.\n\n"
     )
-    lines = [
-        f"# Findings: {settings.experiment} on {data.name}",
-        "",
-        about,
-        "",
-        *(f"- **note**: {note}" for note in data.notes),
-        *(
-            f"- **{one.topic}**: {one.text}"
-            for one in findings(settings, trials, data.n_valid, data)
-        ),
-    ]
-    return "\n".join(lines) + "\n"
+    return about + "".join(f"- **{topic}**: {text}\n" for topic, text in items)

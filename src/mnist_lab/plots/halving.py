@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.analysis.search import median_spending
+from mnist_lab.analysis.history import median_spending
 from mnist_lab.plots.labels import End, beside, key_of, label_ends, look, mark_legend, wrapped
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, on_axis, percent_axis, say
 from mnist_lab.plots.style import BLUE, BOTTOM, GREY, LEFT, LOST, RING, styled
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab.analysis.halving import BracketPanel
-    from mnist_lab.analysis.search import SearchPoint, Spending
-    from mnist_lab.analysis.trials import Tally
+    from mnist_lab.analysis.history import BracketPanel, SearchPoint, Spending
+    from mnist_lab.analysis.outcomes import Tally
     from mnist_lab.plots.page import Caption
 
 # Inches, if not said otherwise.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab.analysis.trials import Tally
+    from mnist_lab.analysis.outcomes import Tally
 
 LEGEND_COLUMNS = 6  # marks beside one another in the legend of :func:`mark_legend`
 _KEY_X = 1.06  # of the markers beside the labels, in widths of the axes

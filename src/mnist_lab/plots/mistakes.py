@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mnist_lab.analysis.tested import Confusion, WrongImage
+    from mnist_lab.analysis.confusion import Confusion, WrongImage
     from mnist_lab.plots.page import Caption
 
 

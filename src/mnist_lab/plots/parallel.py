@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab.analysis.ranking import RankedTrial
-    from mnist_lab.analysis.trials import Tally
+    from mnist_lab.analysis.history import RankedTrial
+    from mnist_lab.analysis.outcomes import Tally
     from mnist_lab.config import Hyperparameter
     from mnist_lab.plots.page import Caption
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab.analysis.search import Incumbents, SearchAxis, SearchPoint
+    from mnist_lab.analysis.history import Incumbents, SearchAxis, SearchPoint
     from mnist_lab.plots.page import Caption
     from mnist_lab.records import Trial
 

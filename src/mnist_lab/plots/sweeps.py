@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
 from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
 from mnist_lab.plots.style import BOTTOM, GREY, LEFT, styled
-from mnist_lab.words import in_words, percent, value_text
+from mnist_lab.words import in_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,30 +16,28 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from mnist_lab.analysis.learning import LearningCurve, LearningCurves
-    from mnist_lab.analysis.trials import Spread, SummaryRow
+    from mnist_lab.analysis.outcomes import Spread, SummaryRow
     from mnist_lab.plots.page import Caption
 
 _CLAIM = 0.1  # the error that is 90 % accuracy, which the exercise asks about
 
 
 @styled()
-def learning_curves(numbers: LearningCurves, caption: Caption) -> Figure:
+def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -> Figure:
     """Errors by epoch, one colour for each value: validation solid, training dashed and thin."""
-    varied, lines = numbers
-    values = [value_text(varied, one.value) for one in lines]
-    which = f", {in_words(varied)} {values[0]}" if len(values) == 1 else f" by {in_words(varied)}"
-    repeated = any(point and point.n > 1 for one in lines for point in one.valid)
+    lines = [(one, one.curve("valid_error"), one.curve("train_error")) for one in rows]
+    which = f", {rows[0].title}" if len(rows) == 1 else f" by {in_words(varied)}"
+    repeated = any(point and point.n > 1 for _, valid, _ in lines for point in valid)
     band = "; band: mean ± standard deviation of the repeats" if repeated else ""
     key = f"Solid: validation after each epoch; dashed: training during it{band}."
     figure = new_page(f"Validation error{which}", key, caption, height=4.6)
     axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
-    points = [point for one in lines for point in (*one.valid, *one.train) if point]
-    tops = [_top(point) for one in lines for point in one.valid if point]
+    points = [point for _, *both in lines for curve in both for point in curve if point]
+    tops = [_top(point) for _, valid, _ in lines for point in valid if point]
     percent_axis(axes, [*(point.mean for point in points), *tops])
-    integer_axis(axes, max((len(one.epochs) for one in lines), default=0))
+    integer_axis(axes, max((len(valid) for _, valid, _ in lines), default=0))
     axes.set(xlabel="epoch", ylabel="error")
-    ends = [_draw_curve(axes, one, values[index], index) for index, one in enumerate(lines)]
+    ends = [_draw_curve(axes, *line, index) for index, line in enumerate(lines)]
     if not points:
         say(axes, "no trial has finished an epoch" if lines else "no trial yet")
     elif varied == "learning_rate" and axes.get_ylim()[0] < _CLAIM < axes.get_ylim()[1]:
@@ -49,31 +47,37 @@ def learning_curves(numbers: LearningCurves, caption: Caption) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, curve: LearningCurve, value: str, index: int) -> End:
+def _draw_curve(
+    axes: Axes,
+    row: SummaryRow,
+    valid: Sequence[Spread | None],
+    train: Sequence[Spread | None],
+    index: int,
+) -> End:
     """One value's lines and band; returns the label for their end."""
     color, marker = look(index)
-    lone = len(curve.epochs) == 1  # a dashed line of one point is invisible
-    train, valid = (
-        [point.mean if point else math.nan for point in points]
-        for points in (curve.train, curve.valid)
+    n_epochs = len(valid)
+    every = range(1, n_epochs + 1)
+    style = "_--" if n_epochs == 1 else "--"  # a dashed line of one point is invisible
+    trained, validated = (
+        [point.mean if point else math.nan for point in points] for points in (train, valid)
     )
-    axes.plot(curve.epochs, train, "_--" if lone else "--", color=color, linewidth=0.8)
-    axes.plot(curve.epochs, valid, marker=marker, markersize=3.5, color=color)
+    axes.plot(every, trained, style, color=color, linewidth=0.8)
+    axes.plot(every, validated, marker=marker, markersize=3.5, color=color)
     band = [
         (epoch, point.mean - point.sd, point.mean + point.sd)
-        for epoch, point in zip(curve.epochs, curve.valid, strict=True)
+        for epoch, point in enumerate(valid, start=1)
         if point and point.sd is not None
     ]
     if band:
         epochs, low, high = zip(*band, strict=True)
         axes.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)
-    n_epochs = len(curve.epochs)
-    early = f"ends at epoch {n_epochs} of {curve.budget}" if 0 < n_epochs < curve.budget else ""
-    last = curve.valid[-1] if curve.valid else None
-    text = f"{value}: {percent(last.mean, last.sd)}" if last else value
+    early = f"ends at epoch {n_epochs} of {row.budget}" if 0 < n_epochs < row.budget else ""
+    last = valid[-1] if valid else None
+    text = f"{row.name}: {percent(last.mean, last.sd)}" if last else row.name
     # Where no image validates, the label stands at the end of the training error.
-    end = last or (curve.train[-1] if curve.train else None)
-    label = wrapped(text, remark(curve.tally), early)
+    end = last or (train[-1] if train else None)
+    label = wrapped(text, remark(row.tally), early)
     return End(label, color, marker, n_epochs, end.mean if end else None)
 
 
@@ -99,7 +103,7 @@ def _draw_cost(axes: Axes, row: SummaryRow, index: int) -> End:
     """One filter size's marker, bar and repeats; returns its label."""
     color, marker = look(index)
     seconds, error = row.seconds_per_epoch, row.error
-    size = value_text("filter_size", row.configuration.filter_size)
+    size = row.name
     if seconds is None or error is None:
         return End(wrapped(size, remark(row.tally)), color, marker, 0, None)
     if error.n > 1:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab.analysis.search import spending
-from mnist_lab.analysis.trials import completed_error, outcome_of
+from mnist_lab.analysis.history import spending
+from mnist_lab.analysis.outcomes import completed_error, outcome_of
 from mnist_lab.config import VARIED, place_between
 from mnist_lab.words import describe, in_words, percent, value_text
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from mnist_lab import __version__, plots
-from mnist_lab.analysis.search import spending
-from mnist_lab.analysis.trials import SummaryRow, n_planned, summary, tally_of
+from mnist_lab.analysis.history import spending
+from mnist_lab.analysis.outcomes import SummaryRow, n_planned, summary, tally_of
 from mnist_lab.config import VARIED
 from mnist_lab.report.sections import figure, joined, table
 from mnist_lab.views import Cell, Table, best, error_cell, interval_cell, number_cell

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from mnist_lab.analysis.trials import n_planned, tally_of
+from mnist_lab.analysis.outcomes import n_planned, tally_of
 from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import printable

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab import __version__, findings
 from mnist_lab import data as datasets
-from mnist_lab.analysis.halving import bracket_panels
-from mnist_lab.analysis.learning import learning_curves
-from mnist_lab.analysis.ranking import rank
-from mnist_lab.analysis.search import SearchAxis, incumbents
-from mnist_lab.analysis.tested import WrongImage, confusion, wrong_images
-from mnist_lab.analysis.trials import best_trial, endings, summary, tally_of
+from mnist_lab.analysis.confusion import WrongImage, confusion, wrong_images
+from mnist_lab.analysis.history import SearchAxis, bracket_panels, incumbents, rank
+from mnist_lab.analysis.outcomes import best_trial, endings, summary, tally_of
 from mnist_lab.config import VARIED
 from mnist_lab.errors import DataError, RunDirError
 from mnist_lab.progress import Silent
@@ -178,7 +175,7 @@ def figures(
             drawn[MISTAKES] = plots.mistakes(wrong, images, numbers, caption)
     else:
         varied = VARIED.get(settings.experiment, "learning_rate")
-        drawn["learning_curves"] = plots.learning_curves(learning_curves(trials, varied), caption)
+        drawn["learning_curves"] = plots.learning_curves(summary(trials, varied), varied, caption)
     if settings.experiment == "filter-sweep":
         drawn["filter_cost"] = plots.filter_cost(summary(trials, "filter_size"), caption)
     return drawn

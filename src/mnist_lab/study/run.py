@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab import notebook, views
-from mnist_lab.analysis.trials import best_trial, n_ended, n_planned
+from mnist_lab.analysis.outcomes import best_trial, n_ended, n_planned
 from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications
 from mnist_lab.errors import printable
 from mnist_lab.forecast import Forecast

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
-from mnist_lab.analysis.trials import n_ended
+from mnist_lab.analysis.outcomes import n_ended
 from mnist_lab.config import describe_brackets
 from mnist_lab.errors import Interrupted, LabError, SettingsError, StudyError, Terminated, TimeLimit
 from mnist_lab.forecast import Deadline, Forecast, deadline_of

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnist_lab.analysis.intervals import interval_kind
-from mnist_lab.analysis.tested import confusion
-from mnist_lab.findings import estimates, groups
-from mnist_lab.findings.finding import Finding
+from mnist_lab.analysis.confusion import confusion
+from mnist_lab.analysis.intervals import (
+    binomial_sd,
+    deviation_interval,
+    error_interval,
+    interval_kind,
+)
+from mnist_lab.findings.common import Finding, left_out
 from mnist_lab.records import DIGITS
 from mnist_lab.words import between, capital, counted, describe, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnist_lab.analysis.tested import Confusion
+    from mnist_lab.analysis.confusion import Confusion
     from mnist_lab.config import StudySettings
     from mnist_lab.records import DatasetInfo, Trial
 
 
-def test(
+def of_test(
     settings: StudySettings, trials: Sequence[Trial], data: DatasetInfo | None
 ) -> list[Finding]:
     """The findings of a test; there must be a score, and without `data` its classes are digits."""
     result = confusion([trial.test for trial in trials if trial.test is not None])
     if result.error is None or result.interval is None or not result.n_images:
-        return groups.left_out(trials)
+        return left_out(trials)
     n, mean, sd = result.error.n, result.error.mean, result.error.sd
     kind, of = interval_kind(n), "the images" if n == 1 else "the mean over seeds"
     text = (
@@ -36,12 +40,12 @@ def test(
     if n > 1:
         text += (
             f" For the choice of images the 95 % Wilson interval of one network with that error is "
-            f"{between(groups.wilson(mean, result.n_images))}."
+            f"{between(error_interval([mean], result.n_images))}."
         )
     found = [Finding("test error", text)]
     noun, names = (data.noun, data.class_names) if data else ("digit", DIGITS)
     by_class = _classes(result, noun, names)
-    return found + _seeds(result) + by_class + groups.left_out(trials)
+    return found + _seeds(result) + by_class + left_out(trials)
 
 
 def _seeds(result: Confusion) -> list[Finding]:
@@ -49,9 +53,9 @@ def _seeds(result: Confusion) -> list[Finding]:
     if result.error is None or not result.error.sd:
         return []
     n, sd = result.error.n, result.error.sd
-    interval = estimates.deviation_interval(sd, n)
+    interval = deviation_interval(sd, n)
     low, high = map(points, interval)
-    sampling = estimates.binomial_sd(result.error.mean, result.n_images)
+    sampling = binomial_sd(result.error.mean, result.n_images)
     verdict = "cannot be told from"
     if interval.low > sampling:
         verdict = "is larger than"
@@ -74,7 +78,7 @@ def _classes(result: Confusion, noun: str, names: Sequence[str]) -> list[Finding
     ends = []
     for error, at in (min(known), max(known)):
         n_images = round(sum(result.matrix[at]) / n)
-        interval = groups.wilson(error, n_images)
+        interval = error_interval([error], n_images)
         ends.append(f"{percent(error)} for {names[at]} ({between(interval)}, {n_images:,} images)")
     times, true, predicted = max(
         (count, -row, -column)

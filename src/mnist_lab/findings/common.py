@@ -1,4 +1,4 @@
-"""The trials that are judged together, and how their error is told with its uncertainty."""
+"""What every kind of study shows: the best, its fit to the training images, what failed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from itertools import pairwise
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.analysis.intervals import error_interval, interval_kind
-from mnist_lab.analysis.trials import final_error, spread_of, tally_of
-from mnist_lab.findings.finding import Finding
+from mnist_lab.analysis.intervals import interval_kind
+from mnist_lab.analysis.outcomes import tally_of
 from mnist_lab.words import between, capital, counted, describe, listed, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnist_lab.analysis.intervals import Interval
+    from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.records import Trial
 
 # So many epochs in a row must the validation loss have risen: of a curve that only jitters, one in
@@ -23,84 +22,28 @@ if TYPE_CHECKING:
 _N_RISES = 3
 
 
-class Group(NamedTuple):
-    """The repeats of one configuration.
+class Finding(NamedTuple):
+    """A conclusion: a `topic` of a word or three, and a `text` that stands for itself."""
 
-    `name` is what tells it from the others, such as `0.1`; `title` stands for itself.
-    """
-
-    name: str
-    title: str
-    value: float
-    trials: tuple[Trial, ...]
-
-    @property
-    def sound(self) -> list[Trial]:
-        """The repeats whose final error counts."""
-        return [trial for trial in self.trials if final_error(trial) is not None]
-
-    @property
-    def errors(self) -> list[float]:
-        """Their final validation errors."""
-        found = (final_error(trial) for trial in self.trials)
-        return [error for error in found if error is not None]
-
-    @property
-    def error(self) -> float:
-        """Their mean; there must be one."""
-        return fmean(self.errors)
-
-    @property
-    def train_error(self) -> float:
-        """The mean training error of their last epochs; there must be one."""
-        return fmean(trial.epochs[-1].train_error for trial in self.sound)
+    topic: str
+    text: str
 
 
-def wilson(error: float, n_images: int) -> Interval:
-    """Wilson's interval of an error that was measured on so many images."""
-    return error_interval([error], n_images)
+def measured(row: SummaryRow, n_valid: int) -> str:
+    """An error with its interval: `1.27 % (1.07 to 1.51 %)`."""
+    interval = row.interval(n_valid)
+    return percent(row.mean) + (f" ({between(interval)})" if interval else "")
 
 
-def uncertainty(group: Group, n_valid: int) -> Interval | None:
-    """The 95 % interval of a group's error, None if its repeats are all equal.
-
-    On few images that happens, and an interval of no width would claim to know everything.
-    """
-    errors = group.errors
-    all_equal = len(errors) > 1 and len(set(errors)) == 1
-    return None if all_equal else error_interval(errors, n_valid)
-
-
-def kind(group: Group) -> str:
-    """Which interval :func:`uncertainty` gives."""
-    return interval_kind(len(group.errors))
-
-
-def measured(group: Group, n_valid: int) -> str:
-    """A group's error with its interval: `1.27 % (1.07 to 1.51 %)`."""
-    interval = uncertainty(group, n_valid)
-    return percent(group.error) + (f" ({between(interval)})" if interval else "")
-
-
-def each(groups: Sequence[Group]) -> str:
-    """How many trainings stand behind each error: `n = 1 each`, `n = 2 to 3 each`."""
-    counts = [len(group.errors) for group in groups]
-    low, high = min(counts), max(counts)
-    return f"n = {low} each" if low == high else f"n = {low} to {high} each"
-
-
-def best(group: Group, n_valid: int, place: str = "") -> Finding:
+def best(row: SummaryRow, n_valid: int, place: str = "") -> Finding:
     """The configuration with the lowest error, and that error."""
-    described = capital(describe(group.sound[0].configuration))
-    n, interval = len(group.errors), uncertainty(group, n_valid)
-    if n == 1:
-        error, of = percent(group.error), f"{n_valid:,} validation images, n = 1"
-    else:
-        sd = spread_of(group.errors)
-        error = percent(group.error, sd.sd if sd else None)
-        of = f"for the mean over seeds, n = {n}"
-    words = f"95 % {kind(group)} interval {between(interval)}, {of}" if interval else f"n = {n}"
-    return Finding("best", f"{described}{place}: validation error {error} ({words}).")
+    n, error, interval = len(row.errors), row.error, row.interval(n_valid)
+    of = f"{n_valid:,} validation images, n = 1" if n == 1 else f"for the mean over seeds, n = {n}"
+    kind = interval_kind(n)
+    words = f"95 % {kind} interval {between(interval)}, {of}" if interval else f"n = {n}"
+    shown = percent(row.mean, error.sd if error else None)
+    described = capital(describe(row.configuration))
+    return Finding("best", f"{described}{place}: validation error {shown} ({words}).")
 
 
 def left_out(trials: Sequence[Trial]) -> list[Finding]:
@@ -112,22 +55,21 @@ def left_out(trials: Sequence[Trial]) -> list[Finding]:
     return [Finding("failed", text)]
 
 
-def gaps(groups: Sequence[Group], n_valid: int) -> list[Finding]:
+def gaps(rows: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
     """Where training and validation error differ by more than the validation's uncertainty."""
     above, below, within = [], [], []
-    for group in groups:
-        interval = uncertainty(group, n_valid)
+    for row in rows:
+        interval, train = row.interval(n_valid), row.train_error
         if interval is None:
             continue
-        gap = group.error - group.train_error
-        both = f"{percent(group.error)} against {percent(group.train_error)}"
-        words = f"{group.name} by {points(gap)} points ({both})"
-        if group.train_error < interval.low:
+        both = f"{percent(row.mean)} against {percent(train)}"
+        words = f"{row.name} by {points(row.mean - train)} points ({both})"
+        if train < interval.low:
             above.append(words)
-        elif group.train_error > interval.high:
+        elif train > interval.high:
             below.append(words)
         else:
-            within.append(f"{group.name} ({both})")
+            within.append(f"{row.name} ({both})")
     sentences = []
     if above:
         sentences.append(
@@ -146,7 +88,7 @@ def gaps(groups: Sequence[Group], n_valid: int) -> list[Finding]:
     return [Finding("training and validation", " ".join(sentences))] if sentences else []
 
 
-def overfitting(group: Group) -> list[Finding]:
+def overfitting(row: SummaryRow) -> list[Finding]:
     """Where the validation loss was lowest, and whether it rose while the training loss fell.
 
     The rule for one training: in each of its last :data:`_N_RISES` epochs the validation loss rose
@@ -159,7 +101,7 @@ def overfitting(group: Group) -> list[Finding]:
     lowest: list[int] = []
     n_rising = 0
     losses = ""
-    for trial in group.sound:
+    for trial in row.completed:
         valid = [loss for epoch in trial.epochs if (loss := epoch.valid_loss) is not None]
         train = [loss for epoch in trial.epochs if (loss := epoch.train_loss) is not None]
         if not len(valid) == len(train) == len(trial.epochs) > _N_RISES:
@@ -175,10 +117,10 @@ def overfitting(group: Group) -> list[Finding]:
             )
     if not lowest:
         return []
-    n, n_epochs = len(lowest), max(len(trial.epochs) for trial in group.sound)
+    n, n_epochs = len(lowest), max(len(trial.epochs) for trial in row.completed)
     first, last = min(lowest), max(lowest)
     where = f"after epoch {first}" if first == last else f"between epochs {first} and {last}"
-    text = f"With {group.title} the validation loss was lowest {where} of {n_epochs}"
+    text = f"With {row.title} the validation loss was lowest {where} of {n_epochs}"
     text += f"{losses}." if n == 1 else f" (n = {n})."
     if n_rising:
         text += (

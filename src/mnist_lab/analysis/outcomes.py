@@ -5,9 +5,14 @@ from __future__ import annotations
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from mnist_lab.analysis.intervals import error_interval
+from mnist_lab.config import VARIED
+from mnist_lab.words import in_words, value_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
+    from mnist_lab.analysis.intervals import Interval
     from mnist_lab.config import StudySettings, TrainConfig
     from mnist_lab.records import Rung, Trial
 
@@ -43,21 +48,80 @@ class Tally(NamedTuple):
 
 
 class SummaryRow(NamedTuple):
-    """What one configuration achieved and cost: a line of the final table.
+    """What the repeats of one configuration came to: a line of every table and every comparison.
 
-    `value` is that of the varied hyperparameter, None where nothing in particular varies; `errors`
-    are the final validation errors of the repeats that count, and `error` is their spread. Where
-    trials are promoted, errors and configuration are those of :func:`largest_completed`.
-    `n_running` of the unfinished ones were taken by a worker.
+    `value` is that of the varied hyperparameter, None where nothing in particular varies; `name`
+    tells the row from the others, such as `0.1`, and `title` stands for itself. `completed` are the
+    trials whose errors count, each as :func:`largest_completed` has it.
     """
 
     value: float | None
-    configuration: TrainConfig
-    tally: Tally
-    errors: tuple[float, ...]
-    error: Spread | None
-    seconds_per_epoch: float | None
-    n_running: int = 0
+    name: str
+    title: str
+    trials: tuple[Trial, ...]
+    completed: tuple[Trial, ...]
+
+    @property
+    def configuration(self) -> TrainConfig:
+        """The configuration that the errors are of."""
+        return (self.completed or self.trials)[0].configuration
+
+    @property
+    def tally(self) -> Tally:
+        """What became of the trials."""
+        return tally_of(self.trials)
+
+    @property
+    def errors(self) -> list[float]:
+        """The final validation errors of the repeats that count."""
+        return [error for one in self.completed if (error := one.valid_error) is not None]
+
+    @property
+    def error(self) -> Spread | None:
+        """Their spread."""
+        return spread_of(self.errors)
+
+    @property
+    def mean(self) -> float:
+        """Their mean; there must be one."""
+        return fmean(self.errors)
+
+    @property
+    def train_error(self) -> float:
+        """The mean training error of their last epochs; there must be one."""
+        return fmean(trial.epochs[-1].train_error for trial in self.completed)
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """The median duration of an epoch; None before the first."""
+        return seconds_per_epoch(*self.trials)
+
+    @property
+    def budget(self) -> int:
+        """How many epochs were asked for."""
+        return max(trial.configuration.epochs for trial in self.trials)
+
+    def interval(self, n_images: int) -> Interval | None:
+        """The 95 % interval of the error on so many images, None if the repeats are all equal.
+
+        On few images that happens, and an interval of no width would claim to know everything.
+        """
+        errors = self.errors
+        all_equal = len(errors) > 1 and len(set(errors)) == 1
+        return error_interval(errors, n_images) if errors and not all_equal else None
+
+    def curve(self, error: Literal["valid_error", "train_error"]) -> list[Spread | None]:
+        """The errors by epoch, over the trials that reached it; None where none validated.
+
+        The epoch in which a trial diverged ends its curve, and enters the mean only where there is
+        no other trial: the mean of 90 % and four times 1 % says nothing about either.
+        """
+        spreads = []
+        for n in range(1, max(len(trial.epochs) for trial in self.trials) + 1):
+            having = [trial for trial in self.trials if len(trial.epochs) >= n]
+            sound = [one for one in having if not (one.diverged and len(one.epochs) == n)]
+            spreads.append(spread_of(getattr(one.epochs[n - 1], error) for one in sound or having))
+        return spreads
 
 
 def spread_of(values: Iterable[float | None]) -> Spread | None:
@@ -184,31 +248,37 @@ def summary(trials: Iterable[Trial], varied: str | None = None) -> list[SummaryR
         trials: of any study.
         varied: the hyperparameter whose values make the rows; without it each configuration is one.
     """
-    groups = grouped(
-        trials,
-        lambda trial: getattr(trial.configuration, varied) if varied else trial.configuration,
-    )
-    return [_summary_row(value if varied else None, group) for value, group in groups.items()]
+    if varied is None:
+        alone = "this configuration"
+        groups = grouped(trials, lambda trial: trial.configuration)
+        return [_row(group, None, alone, alone) for group in groups.values()]
+    groups = grouped(trials, lambda trial: getattr(trial.configuration, varied))
+    return [
+        _row(group, value, name := value_text(varied, value), f"{in_words(varied)} {name}")
+        for value, group in groups.items()
+    ]
+
+
+def _row(trials: list[Trial], value: float | None, name: str, title: str) -> SummaryRow:
+    completed = tuple(one for trial in trials if (one := largest_completed(trial)) is not None)
+    return SummaryRow(value, name, title, tuple(trials), completed)
+
+
+def best_row(settings: StudySettings, trials: Iterable[Trial]) -> SummaryRow | None:
+    """The best of a study: of a sweep the lowest mean, of a search the incumbent; None before."""
+    if settings.space is not None:
+        winner = best_trial(trials)
+        if winner is None:
+            return None
+        return SummaryRow(None, "the best", "the best", (winner,), (winner,))
+    rows = summary(trials, VARIED.get(settings.experiment))
+    return min((row for row in rows if row.errors), key=lambda row: row.mean, default=None)
 
 
 def completed_error(trial: Trial) -> float | None:
     """The validation error of :func:`largest_completed`; None before the first."""
     completed = largest_completed(trial)
     return completed.valid_error if completed else None
-
-
-def _summary_row(value: float | None, trials: list[Trial]) -> SummaryRow:
-    completed = [one for trial in trials if (one := largest_completed(trial)) is not None]
-    errors = tuple(error for one in completed if (error := one.valid_error) is not None)
-    return SummaryRow(
-        value=value,
-        configuration=(completed or trials)[0].configuration,
-        tally=tally_of(trials),
-        errors=errors,
-        error=spread_of(errors),
-        seconds_per_epoch=seconds_per_epoch(*trials),
-        n_running=sum(trial.state == "running" for trial in trials),
-    )
 
 
 def grouped(trials: Iterable[Trial], key: Callable[[Trial], Any]) -> dict[Any, list[Trial]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab.analysis.intervals import Interval, error_interval
-from mnist_lab.analysis.trials import Spread, spread_of
+from mnist_lab.analysis.outcomes import Spread, spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,46 +8,57 @@ that most trainings have; with Hyperband that is the smallest, where nothing was
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab.analysis.trials import best_trial, endings, final_error, outcome_of, tally_of
+from mnist_lab.analysis import intervals
+from mnist_lab.analysis.outcomes import best_row, endings, final_error, outcome_of, tally_of
 from mnist_lab.config import Hyperparameter, place_between
-from mnist_lab.findings import estimates, groups
-from mnist_lab.findings.finding import Finding
-from mnist_lab.findings.groups import Group
+from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting
 from mnist_lab.words import between, counted, in_words, listed, percent, points, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mnist_lab.analysis.intervals import Estimate
+    from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.config import StudySettings
-    from mnist_lab.findings.estimates import Estimate
     from mnist_lab.records import Trial
 
 _N_GOOD = 5  # trials of which is told what they have in common
 _EDGE = 0.05
 
 
-def search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:
+class Ended(NamedTuple):
+    """A training that completed its budget, and its error."""
+
+    trial: Trial
+    error: float
+
+
+def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:
     """The findings of random search, Hyperband or BOHB."""
-    winner = best_trial(trials)
-    if winner is None:
-        return _diverged(trials) + groups.left_out(trials)
-    ended = [trial for trial in endings(trials) if final_error(trial) is not None]
-    group = Group("the best", "the best", winner.configuration.learning_rate, (winner,))
+    row = best_row(settings, trials)
+    if row is None:
+        return _diverged(trials) + left_out(trials)
+    (winner,) = row.trials
+    # By trial, as what is drawn at random below must not depend on which training ended first.
+    ended = sorted(
+        (Ended(one, error) for one in endings(trials) if (error := final_error(one)) is not None),
+        key=lambda one: one.trial.trial,
+    )
+    rivals = [one for one in ended if one.trial.configuration.epochs == row.budget]
     dimensions = list(_dimensions(settings.space or {}))
-    place = f" (number {winner.trial} of {len(trials)})"
-    found = [groups.best(group, n_valid, place)]
-    found += _equals(winner, ended, n_valid)
-    found += _optimism(winner, ended, n_valid)
+    found = [best(row, n_valid, f" (number {winner.trial} of {len(trials)})")]
+    others = sorted(one.error for one in rivals if one.trial.trial != winner.trial)
+    found += _equals(row, others, n_valid)
+    found += _optimism([one.error for one in rivals], n_valid)
     drawn = settings.experiment != "bohb"
     found += _common(dimensions, ended, tally_of(trials).diverged, drawn=drawn)
     found += _edges(dimensions, winner)
     if settings.experiment == "random-search":
         found += _more(trials, ended, n_valid)
-    found += groups.gaps([group], n_valid)
-    found += groups.overfitting(group)
-    return found + _diverged(trials) + groups.left_out(trials)
+    found += gaps([row], n_valid) + overfitting(row)
+    return found + _diverged(trials) + left_out(trials)
 
 
 def _dimensions(space: dict[str, Any]) -> Iterator[Hyperparameter]:
@@ -77,38 +88,32 @@ def _children(conditions: Any) -> set[str]:
     return set()
 
 
-def _equals(winner: Trial, ended: Sequence[Trial], n_valid: int) -> list[Finding]:
-    """How many configurations cannot be told from the best."""
-    budget = winner.configuration.epochs
-    others = sorted(
-        _error(trial)
-        for trial in ended
-        if trial.configuration.epochs == budget and trial.trial != winner.trial
-    )
+def _equals(row: SummaryRow, others: Sequence[float], n_valid: int) -> list[Finding]:
+    """How many of the others' errors, the lowest first, cannot be told from the best's."""
     if not others:
         return []
-    high = groups.wilson(_error(winner), n_valid).high
-    n_close = sum(groups.wilson(error, n_valid).low <= high for error in others)
+    high = intervals.error_interval(row.errors, n_valid).high
+    bounds = [intervals.error_interval([error], n_valid) for error in others]
+    n_close = sum(one.low <= high for one in bounds)
+    budget = counted(row.budget, "epoch")
     text = (
-        f"The second best has {percent(others[0])} ({between(groups.wilson(others[0], n_valid))}); "
-        f"{n_close} of the {len(others)} others with {counted(budget, 'epoch')} have a 95 % Wilson "
+        f"The second best has {percent(others[0])} ({between(bounds[0])}); "
+        f"{n_close} of the {len(others)} others with {budget} have a 95 % Wilson "
         "interval that overlaps the best's, and from n = 1 each it cannot be told which is better."
         if n_close
         else f"The second best has {percent(others[0])}: none of the {len(others)} others with "
-        f"{counted(budget, 'epoch')} has a 95 % Wilson interval that overlaps the best's; what "
+        f"{budget} has a 95 % Wilson interval that overlaps the best's; what "
         "another seed would change cannot be told from n = 1 each."
     )
     return [Finding("best against others", text)]
 
 
-def _optimism(winner: Trial, ended: Sequence[Trial], n_valid: int) -> list[Finding]:
+def _optimism(errors: Sequence[float], n_valid: int) -> list[Finding]:
     """How much lower than its true error the lowest of n noisy errors is."""
-    budget = winner.configuration.epochs
-    errors = [_error(trial) for trial in ended if trial.configuration.epochs == budget]
     if len(errors) < 2:  # noqa: PLR2004 - one error is not chosen
         return []
-    bias = estimates.optimism(errors, n_valid)
-    low, high = (signed(bound) for bound in bias.interval)
+    bias = intervals.optimism(errors, n_valid)
+    low, high = map(signed, bias.interval)
     text = (
         f"The lowest of {len(errors)} errors, each on {n_valid:,} images, is lucky by about "
         f"{points(bias.value)} points (parametric bootstrap, middle 95 % {low} to {high}): expect "
@@ -118,7 +123,7 @@ def _optimism(winner: Trial, ended: Sequence[Trial], n_valid: int) -> list[Findi
 
 
 def _common(
-    dimensions: Sequence[Hyperparameter], ended: Sequence[Trial], n_out: int, *, drawn: bool
+    dimensions: Sequence[Hyperparameter], ended: Sequence[Ended], n_out: int, *, drawn: bool
 ) -> list[Finding]:
     """What goes with a low error, as far as it can be told from chance.
 
@@ -128,32 +133,20 @@ def _common(
         n_out: how many diverged.
         drawn: at random, all of them; else one hyperparameter may stand for another.
     """
-    budgets = Counter(trial.configuration.epochs for trial in ended)
+    budgets = Counter(one.trial.configuration.epochs for one in ended)
     budget = max(budgets, key=lambda one: (budgets[one], one))
-    equal = [trial for trial in ended if trial.configuration.epochs == budget]
-    errors = [_error(trial) for trial in equal]
+    equal = [one for one in ended if one.trial.configuration.epochs == budget]
+    errors = [one.error for one in equal]
     told: list[tuple[float, str]] = []
     n_asked = n_told = 0
     for one in dimensions:
-        values = [getattr(trial.configuration, one.name) for trial in equal]
-        if one.choices:
-            differences = list(_choices(one, values, errors))
-            n_asked += bool(differences)
-            shown = [(0.0, words) for words, found in differences if found.excludes_zero]
-            n_told += bool(shown)
-            told += shown
-            continue
-        correlation = estimates.rank_correlation(values, errors)
-        n_asked += correlation is not None
-        if correlation is not None and correlation.excludes_zero:
-            more = "higher" if correlation.value < 0 else "lower"
-            low, high = correlation.interval
-            words = (
-                f"a {more} {in_words(one.name)} (rank correlation {correlation.value:.2f}, "
-                f"{low:.2f} to {high:.2f})"
-            )
-            n_told += 1
-            told.append((abs(correlation.value), words))
+        values = [getattr(ending.trial.configuration, one.name) for ending in equal]
+        asked = list(
+            _choices(one, values, errors) if one.choices else _tendency(one, values, errors)
+        )
+        shown = [entry for entry in asked if entry[2].excludes_zero]
+        n_asked, n_told = n_asked + bool(asked), n_told + bool(shown)
+        told += [(weight, words) for weight, words, _ in shown]
     if not n_asked:
         return []
     out = f", {n_out} diverged left out" if n_out else ""
@@ -173,35 +166,47 @@ def _common(
     return [Finding("in common", text + _good(dimensions, equal))]
 
 
-def _good(dimensions: Sequence[Hyperparameter], equal: Sequence[Trial]) -> str:
+def _good(dimensions: Sequence[Hyperparameter], equal: Sequence[Ended]) -> str:
     """The learning rates of the best few, where there are enough others."""
     varies = any(one.name == "learning_rate" for one in dimensions)
     if not varies or len(equal) < 4 * _N_GOOD:
         return ""
-    good = sorted(equal, key=_error)[:_N_GOOD]
-    rates = [trial.configuration.learning_rate for trial in good]
+    good = sorted(equal, key=lambda one: one.error)[:_N_GOOD]
+    rates = [one.trial.configuration.learning_rate for one in good]
     return f" The best {_N_GOOD} have learning rates of {min(rates):.3g} to {max(rates):.3g}."
+
+
+def _tendency(
+    one: Hyperparameter, values: Sequence[float], errors: Sequence[float]
+) -> Iterator[tuple[float, str, Estimate]]:
+    """Whether the error goes with a range: how much it says, in words and as a correlation."""
+    found = intervals.rank_correlation(values, errors)
+    if found is not None:
+        more = "higher" if found.value < 0 else "lower"
+        low, high = found.interval
+        bounds = f"{found.value:.2f}, {low:.2f} to {high:.2f}"
+        yield abs(found.value), f"a {more} {in_words(one.name)} (rank correlation {bounds})", found
 
 
 def _choices(
     one: Hyperparameter, values: Sequence[Any], errors: Sequence[float]
-) -> Iterator[tuple[str, Estimate]]:
-    """Each choice against the others, in words; of two choices the second against the first."""
+) -> Iterator[tuple[float, str, Estimate]]:
+    """Each choice against the others; of two choices the second against the first."""
     asked = one.choices[1:] if len(one.choices) == 2 else one.choices  # noqa: PLR2004
     for choice in asked:
         pairs = list(zip(values, errors, strict=True))
         own = [error for value, error in pairs if value == choice]
         others = [error for value, error in pairs if value != choice]
-        found = estimates.median_difference(own, others)
+        found = intervals.median_difference(own, others)
         if found is not None:
             low, high = map(signed, found.interval)
             rest = one.choices[0] if len(one.choices) == 2 else "others"  # noqa: PLR2004
             better, worse = (choice, rest) if found.value < 0 else (rest, choice)
             words = (
-                f"{in_words(one.name)} {better} rather than {worse} (median of {choice} less "
-                f"that of {rest} {signed(found.value)} points, {low} to {high})"
+                f"{in_words(one.name)} {better} rather than {worse} (median of {choice} less that "
+                f"of {rest} {signed(found.value)} points, {low} to {high})"
             )
-            yield words, found
+            yield 0.0, words, found
 
 
 def _edges(dimensions: Sequence[Hyperparameter], winner: Trial) -> list[Finding]:
@@ -211,8 +216,8 @@ def _edges(dimensions: Sequence[Hyperparameter], winner: Trial) -> list[Finding]
         if one.lower is None or one.upper is None or one.lower >= one.upper:
             continue
         value = getattr(winner.configuration, one.name)
-        place = _place(value, one)
-        depth = min(place, 1 - place)
+        place = place_between(one.lower, one.upper, value, log=one.scale == "log" and one.lower > 0)
+        depth = max(0.0, min(place, 1 - place))
         depths.append((depth, one, value))
         if depth <= _EDGE:
             near.append(f"{in_words(one.name)} {value:.4g} ({one.lower:.4g} to {one.upper:.4g})")
@@ -234,14 +239,7 @@ def _edges(dimensions: Sequence[Hyperparameter], winner: Trial) -> list[Finding]
     return [Finding("edge", text)]
 
 
-def _place(value: float, one: Hyperparameter) -> float:
-    """Where a value lies in its range, from 0 to 1, on the range's scale."""
-    low, high = float(one.lower or 0.0), float(one.upper or 0.0)
-    place = place_between(low, high, value, log=one.scale == "log" and low > 0)
-    return min(1.0, max(0.0, place))
-
-
-def _more(trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int) -> list[Finding]:
+def _more(trials: Sequence[Trial], ended: Sequence[Ended], n_valid: int) -> list[Finding]:
     """How many more iterations of random search are worth it.
 
     Iterations of random search are exchangeable: each of n + k is the best with the same
@@ -251,18 +249,18 @@ def _more(trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int) -> list
     diverged iteration is one that lost. What the second half was worth is the expected minimum of
     a half drawn at random, less the minimum of all.
     """
-    errors = [_error(trial) for trial in ended]
+    errors = [one.error for one in ended]
     n = len(errors) + tally_of(trials).diverged
-    if len(errors) < 2 or len({trial.configuration.epochs for trial in ended}) > 1:  # noqa: PLR2004
+    if len(errors) < 2 or len({one.trial.configuration.epochs for one in ended}) > 1:  # noqa: PLR2004
         return []
     half = len(errors) // 2
-    lowest, expected = min(errors), estimates.best_of(errors, half)
+    lowest, expected = min(errors), intervals.best_of(errors, half)
     text = (
         f"Random search's iterations are alike, so the next one beats the best of {n} with "
         f"probability 1/{n + 1} = {100 / (n + 1):.1f} %, and an even chance takes {n} more. "
         f"A random half of them would have reached {percent(expected)} on average: the other half "
         f"gained {points(expected - lowest)} points, where the standard error on {n_valid:,} "
-        f"images is {points(estimates.binomial_sd(lowest, n_valid))}."
+        f"images is {points(intervals.binomial_sd(lowest, n_valid))}."
     )
     return [Finding("more iterations", text)]
 
@@ -277,10 +275,3 @@ def _diverged(trials: Sequence[Trial]) -> list[Finding]:
         f"{min(rates):.3g} to {max(rates):.3g}."
     )
     return [Finding("diverged", text)]
-
-
-def _error(trial: Trial) -> float:
-    """The final error of a trial that is known to have one."""
-    error = final_error(trial)
-    assert error is not None  # noqa: S101 - the callers keep only those
-    return error
