@@ -345,7 +345,7 @@ def test_create_where_no_folder_can_be(
         RunDir(tmp_path / place).create()
 
 
-@pytest.mark.parametrize("others", [[], [".lock"], [".lock", ".lock.json"]])
+@pytest.mark.parametrize("others", [[], [".lock"], [".lock", ".lock.lease"]])
 def test_a_folder_for_a_run(tmp_path: Path, others: list[str]) -> None:
     """A new folder, an empty one, one with a lock alone and one with a run are ours to write."""
     RunDir(tmp_path / "new").check_is_ours()

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -199,7 +200,7 @@ def test_no_folder_is_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert kept.read_bytes() == b"{}"
 
 
-@pytest.mark.parametrize("name", [".lock", ".lock.json", ".token.json"])
+@pytest.mark.parametrize("name", [".lock", ".lock.lease", ".token.json"])
 @pytest.mark.parametrize("kind", ["link", "pipe"])
 def test_no_lock_is_followed(name: str, kind: str, tmp_path: Path) -> None:
     """Holding a run changes nothing outside of it, and whoever looks does not wait."""
@@ -207,8 +208,8 @@ def test_no_lock_is_followed(name: str, kind: str, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_bytes(b"kept")
     put(kind, run.path / name, target)
-    use = {".lock": run.read_state, ".lock.json": run.writer, ".token.json": run.read_token}[name]
-    with suppress(LabError) if name == ".lock.json" else pytest.raises(LabError, match=name):
+    use = {".lock": run.read_state, ".lock.lease": run.writer, ".token.json": run.read_token}[name]
+    with suppress(LabError) if name == ".lock.lease" else pytest.raises(LabError, match=name):
         use()
     with suppress(LabError), run.locked():
         pass
@@ -270,7 +271,8 @@ def test_the_next_start_cleans_up(tmp_path: Path) -> None:
     dead.wait()
     left: list[Path | str] = [
         ".writable-0123abcd",
-        ".lock.json.0123456789abcdef",
+        ".lock.json",
+        ".lock.lease.break.7.0123456789abcdef",
         ".token.json",
         *(Path(name).with_name(f".{Path(name).name}.{dead.pid}-0123abcd") for name in gone),
     ]
@@ -289,24 +291,25 @@ def test_the_next_start_cleans_up(tmp_path: Path) -> None:
     assert not [name for name in stay if not (run.path / name).exists()]
 
 
-@pytest.mark.parametrize("change", [{"born": "1"}, {"pid": 2**40}, {"pid": -1}, None])
-def test_a_reused_process_id_holds_nothing(change: dict[str, Any] | None, tmp_path: Path) -> None:
-    """A name of a process that began at another time, or no name at all, holds nothing."""
+@pytest.mark.parametrize("change", ["start", "pid=1099511627776", "pid=-1", "{"])
+def test_a_reused_process_id_holds_nothing(change: str, tmp_path: Path) -> None:
+    """A lease of a process that began at another time, or of none at all, holds nothing."""
     run = RunDir(sweep(tmp_path / "run", state="running"))
-    file = run.path / ".lock.json"
+    file = run.path / ".lock.lease"
     said: list[str] = []
     with run.locked():
-        name = json.loads(file.read_bytes())
-    assert name["born"]
-    file.write_text(json.dumps(name | change) if change else "{", encoding="utf-8")
+        lease = file.read_text(encoding="utf-8")
+    start = re.findall(r"\nstart=\d+", lease)[0]
+    earlier = f"\nstart={int(start[7:]) - 1}"
+    damaged = re.sub(r"pid=\d+", change, lease)
+    file.write_text(lease.replace(start, earlier) if change == "start" else damaged, "utf-8")
     began = time.monotonic()
     assert run.read_state()[0].state == "interrupted"
     with run.locked(said.append):
         assert said == []
         assert time.monotonic() - began < 5
-    # A living one, and one of an older mnist-lab that does not know when it began.
-    for living in (name, {key: value for key, value in name.items() if key != "born"}):
-        file.write_text(json.dumps(living), encoding="utf-8")
+    for living in (lease, lease.replace(start, "")):
+        file.write_text(living, encoding="utf-8")
         assert (run.writer() or "").startswith(f"process {os.getpid()} on ")
 
 
