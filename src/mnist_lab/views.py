@@ -64,8 +64,18 @@ class Best(NamedTuple):
     """The lowest error of a run, or the result of a test, over the repeats of a configuration."""
 
     error: Spread
-    interval: Interval | None
     configuration: TrainConfig
+    errors: Sequence[float]
+    n_images: int
+
+    @property
+    def interval(self) -> Interval | None:
+        """That of the error, computed when it is asked for: SciPy takes a second to import.
+
+        Repeats that are all equal have none: one of no width would claim to know everything.
+        """
+        tells = self.n_images and (self.error.n == 1 or self.error.low < self.error.high)
+        return error_interval(self.errors, self.n_images) if tells else None
 
 
 _OF_TRIAL: dict[str, Callable[[Trial], Any]] = {
@@ -177,31 +187,32 @@ def _cells(info: RunInfo, trial: Trial) -> dict[str, Cell]:
 def best(info: RunInfo, trials: Sequence[Trial]) -> Best | None:
     """The lowest error so far; of a sweep with repeats, the lowest mean; of a test, its result.
 
-    Only what was trained equally long is compared. Repeats that are all equal have no interval:
-    one of no width would claim to know everything.
+    Only what was trained equally long is compared.
     """
     if info.settings.experiment == "test":
         scored = [(trial.configuration, trial.test) for trial in trials if trial.test is not None]
         result = confusion([score for _, score in scored])
-        return Best(result.error, result.interval, scored[0][0]) if result.error else None
+        error, errors, n_images = result.error, result.errors, result.n_images
+        return Best(error, scored[0][0], errors, n_images) if error else None
     rows = [one for one in summary(trials, VARIED.get(info.settings.experiment)) if one.errors]
     row = min(rows, key=_place, default=None)
     if row is None or row.error is None:
         return None
-    tells = info.data.n_valid and (row.error.n == 1 or row.error.low < row.error.high)
-    interval = error_interval(row.errors, info.data.n_valid) if tells else None
-    return Best(row.error, interval, row.configuration)
+    return Best(row.error, row.configuration, row.errors, info.data.n_valid)
 
 
 def best_in_words(info: RunInfo, trials: Sequence[Trial]) -> list[str]:
     """One line about the best, or none."""
     if (found := best(info, trials)) is None:
         return []
-    (n, mean, sd, *_), interval, configuration = found
+    n, mean, sd, *_ = found.error
     if info.settings.experiment == "test":
+        interval = found.interval
         width = f"95 % interval {between(interval)}, " if interval else ""
         return [f"test error: {percent(mean, sd)} ({width}n = {n})"]
-    return [f"best: {describe(configuration)}, validation error {percent(mean, sd)} (n = {n})"]
+    return [
+        f"best: {describe(found.configuration)}, validation error {percent(mean, sd)} (n = {n})"
+    ]
 
 
 def unfinished(info: RunInfo, trials: Sequence[Trial]) -> list[Trial]:

@@ -1,8 +1,6 @@
 """Every file under a run: the names, atomic writes, the append-only journal, the lock.
 
-No other room composes a file name of a run. Files are replaced atomically (a temporary file in the
-same folder, then :func:`os.replace`), so whoever reads sees the old one or the new one. The journal
-is only ever appended to, and each line is on the disk before the call returns.
+No other room composes a file name of a run; `files` says what is promised of each.
 """
 
 from mnist_lab.rundir.directory import RunDir

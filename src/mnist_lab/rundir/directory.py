@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.errors import RunDirError, SettingsError
+from mnist_lab.errors import LabError, RunDirError, SettingsError
 from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
 from mnist_lab.rundir import checkpoints, hpbandster, lock
 from mnist_lab.rundir.documents import Curves
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mnist_lab.rundir.documents import TestResult
     from mnist_lab.rundir.lock import Held
 
-
+_RESTORE = "restore the file, or train anew with --fresh, which sets the run aside"
 # A search space of any size fits in.
 MOST_INFO_BYTES = 2**24
 
@@ -86,25 +86,17 @@ class RunDir:
             probe = self.path / f"{PROBE}{os.urandom(4).hex()}"
             probe.touch()
             probe.unlink(missing_ok=True)  # a run that begins cleans up
-        except (FileExistsError, NotADirectoryError):
-            raise SettingsError(
-                "the output path is a folder",
-                received=f"{self.path}, which is or lies below a file",
-                next_step="give another --out",
-            ) from None
         except OSError as problem:
-            raise RunDirError(
-                "the output folder can be written",
-                received=f"{self.path} ({problem.strerror})",
-                next_step="give another --out",
-            ) from None
+            error: type[LabError] = RunDirError
+            rule, received = "the output folder can be written", f"{self.path} ({problem.strerror})"
+            if isinstance(problem, FileExistsError | NotADirectoryError):
+                error = SettingsError
+                rule = "the output path is a folder"
+                received = f"{self.path}, which is or lies below a file"
+            raise error(rule, received=received, next_step="give another --out") from None
 
     def check_is_ours(self) -> None:
-        """Refuse a folder that holds something else than a run.
-
-        Raises:
-            SettingsError: it does.
-        """
+        """Raise a SettingsError where the folder holds something else than a run."""
         if not self.path.is_dir() or self.exists():
             return
         # A lock or a temporary file is what remains of a run that was killed before it began.
@@ -118,20 +110,7 @@ class RunDir:
 
     @contextmanager
     def locked(self, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
-        """Hold the run for this process; the lock ends with the process, however that ends.
-
-        What killed processes left in the run is removed.
-
-        Args:
-            say: told in one line when it takes longer, as another machine may hold the run.
-
-        Yields:
-            What to ask, as long as the run is written, whether it is still held.
-
-        Raises:
-            Busy: another process writes this run; its host and process id are named.
-            RunDirError: the folder cannot be written.
-        """
+        """As :func:`lock.hold`; what killed processes left in the run is removed."""
         with lock.hold(self._lock, say) as held:
             self.drop_token()
             self._remove_leftovers()
@@ -157,10 +136,7 @@ class RunDir:
         return lock.writer(self._lock)
 
     def set_aside(self) -> Path:
-        """Rename the folder to a free name that tells when; nothing is deleted.
-
-        Returns:
-            The new path.
+        """Rename the folder to a free name that tells when, and return that; nothing is deleted.
 
         Raises:
             RunDirError: it cannot be renamed.
@@ -211,18 +187,14 @@ class RunDir:
             raise RunDirError(
                 "run.json is what mnist-lab wrote",
                 received=f"{self.run} ({first_line(problem)})",
-                next_step="restore the file, or train anew with --fresh, which sets the run aside",
+                next_step=_RESTORE,
             ) from None
 
     def read_state(self) -> tuple[RunInfo, str | None]:
         """`run.json` as it stands, and who writes the run, in words; None if nobody does.
 
         A run that was killed could not say so: one that nobody writes is `interrupted`. So is a
-        complete one whose journal lost events since.
-
-        Raises:
-            SettingsError: there is none.
-            RunDirError: it is damaged, or its format version is unknown.
+        complete one whose journal lost events since. It raises as :meth:`read_info` does.
         """
         info = self.read_info()
         if info.state == "complete" and info.n_events not in {None, len(self.read_events())}:
@@ -259,14 +231,14 @@ class RunDir:
             raise RunDirError(
                 "each event of the journal follows from those before it",
                 received=f"{self.journal}, where {problem}",
-                next_step="restore the file, or train anew with --fresh, which sets the run aside",
+                next_step=_RESTORE,
             ) from None
         sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
         if len(sizes) > 1:
             raise RunDirError(
                 "all repeats of a test are scored on as many classes",
                 received=f"{' and '.join(map(str, sizes))} in {self.journal}",
-                next_step="restore the file, or train anew with --fresh, which sets the run aside",
+                next_step=_RESTORE,
             )
         return trials
 
@@ -297,11 +269,7 @@ class RunDir:
         return self._token
 
     def read_token(self) -> str:
-        """What it takes to join the run.
-
-        Raises:
-            RunDirError: nobody writes the run now, or the file is another user's.
-        """
+        """What it takes to join the run; a RunDirError where nobody writes it now."""
         try:
             return read_bytes(self._token).decode()
         except (OSError, UnicodeDecodeError) as problem:
@@ -317,16 +285,7 @@ class RunDir:
             self._token.unlink(missing_ok=True)
 
     def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
-        """Replace the figure `name`.
-
-        Args:
-            name: of the figure, such as `learning_curves`.
-            suffix: `png` or `svg`.
-            content: the file's bytes.
-
-        Returns:
-            The file's path.
-        """
+        """Replace the figure `name`, such as `learning_curves`, as `png` or `svg`; its path."""
         path = self.path / f"{name}.{suffix}"
         write_bytes(path, content)
         return path
@@ -343,13 +302,7 @@ class RunDir:
         configurations: Iterable[dict[str, Any]],
         trials: list[Trial],
     ) -> None:
-        """Replace `hpbandster/`: configs.json, results.json, configspace.json.
-
-        Args:
-            space: ConfigSpace's JSON.
-            configurations: the hyperparameters of each trial that are active in that space.
-            trials: the trials.
-        """
+        """Replace `hpbandster/`; `space` is ConfigSpace's JSON, with each trial's active values."""
         make_folder(self.hpbandster)
         write_bytes(
             self.hpbandster / "configs.json", hpbandster.config_lines(configurations, trials)

@@ -66,11 +66,7 @@ def regular(path: str, flags: int) -> int:
 
 
 def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
-    """The content of a file of a run.
-
-    Args:
-        path: the file.
-        most: how many bytes it may have; None: any number.
+    """The content of a file of a run, of at most `most` bytes; None: any number.
 
     Raises:
         RunDirError: it is a link, a folder, a pipe or a device, or has more bytes.
@@ -115,7 +111,7 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     Args:
         path: the file.
         content: its bytes.
-        mode: who may read it, less the process's umask: 0o600 for a secret.
+        mode: who may read it, less the process's umask.
 
     Raises:
         RunDirError: the file cannot be written.
@@ -142,10 +138,8 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 def is_leftover(path: Path, *, may_live: bool) -> bool:
     """Whether a process that was killed left this file of a run behind, half written.
 
-    Args:
-        path: the file.
-        may_live: a living process may be writing it. It is known by the number in the file's name,
-            and by having begun before the file did; one of another machine counts as killed.
+    One that `may_live` is known by the number in the file's name, and by having begun before the
+    file did; one of another machine counts as killed.
     """
     match = _TEMPORARY.fullmatch(path.name)
     if match is None:
@@ -206,11 +200,7 @@ def make_folder(path: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Make sure that a file or folder inside a run is its own.
-
-    Raises:
-        RunDirError: it is a link.
-    """
+    """Raise a RunDirError where a file or folder inside a run is a link."""
     if path.is_symlink():
         raise _not_of_a_run(path)
 

@@ -33,19 +33,18 @@ def result_lines(trials: list[Trial]) -> bytes:
 
 def _results(trial: Trial) -> Iterator[list[Any]]:
     """A line for each budget that the trial was trained for, or failed at."""
+    crashed = {"loss": 1.0, "info": {"state": "CRASHED", "reason": trial.reason}}
     for rung in trial.rungs:
         times = _times(rung.started, rung.ended)
         if rung.valid_error is None:
-            result = {"loss": 1.0, "info": {"state": "CRASHED", "reason": trial.reason}}
-            yield [trial.id, float(rung.budget), times, result, trial.reason]
+            yield [trial.id, float(rung.budget), times, crashed, trial.reason]
         else:
             info = {"state": "SUCCESS", "diverged": rung.diverged}
             result = {"loss": rung.valid_error, "info": info}
             yield [trial.id, float(rung.budget), times, result, None]
     if trial.state == "failed":
-        result = {"loss": 1.0, "info": {"state": "CRASHED", "reason": trial.reason}}
         times = _times(trial.started, trial.ended)
-        yield [trial.id, float(trial.configuration.epochs), times, result, trial.reason]
+        yield [trial.id, float(trial.configuration.epochs), times, crashed, trial.reason]
 
 
 def _times(started: str | None, ended: str | None) -> dict[str, float]:

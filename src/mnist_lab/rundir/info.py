@@ -77,12 +77,7 @@ class RunInfo(Frozen):
 
 
 def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
-    """Refuse to continue a run with other settings or other data.
-
-    Args:
-        info: the run as it stands.
-        settings: what is asked now; `iters` may be larger than before.
-        digests: of the data set that is at hand now.
+    """Refuse to continue a run with other `settings`, but for more `iters`, or other data.
 
     Raises:
         SettingsError: they disagree; the difference is shown.

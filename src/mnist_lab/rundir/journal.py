@@ -87,12 +87,8 @@ class _Content(NamedTuple):
 class Journal:
     """The append-only journal of one run, open for writing.
 
-    `events` are all that it holds by now; `repaired` says in words, for the user,
-    what opening it cut off; None if it was whole. One of format version 1 is written anew.
-
-    Args:
-        path: the file.
-        identity: whose journal it is.
+    `events` are all that it holds by now; `repaired` says in words, for the user, what opening it
+    cut off; None if it was whole. One of format version 1 is written anew.
 
     Raises:
         RunDirError: when opened on, or told to append to, a disk that does not take it; or the
@@ -104,7 +100,13 @@ class Journal:
         self._failure: RunDirError | None = None
         found = _read(path, identity)
         self.events = found.events
-        self.repaired = _cut(found.n_damaged) if found.n_damaged else None
+        self.repaired = None
+        if found.n_damaged:
+            size = "1 byte" if found.n_damaged == 1 else f"{found.n_damaged:,} bytes"
+            self.repaired = (
+                f"the end of the journal was damaged ({size}, as a power cut leaves it) and was "
+                "cut off; what it said is trained again"
+            )
         self._n_lines, self._last = 0, _NOTHING
         begun = b""
         if found.is_chained and found.lines:
@@ -141,11 +143,7 @@ class Journal:
         self.events.append(event)
 
     def retry_failed(self) -> None:
-        """Have the trials that failed trained again.
-
-        Raises:
-            RunDirError: it cannot be written.
-        """
+        """Have the trials that failed trained again."""
         for trial in fold(self.events):
             if trial.state == "failed":
                 self.append(Retried(time=now(), trial=trial.trial))
@@ -177,24 +175,12 @@ class Journal:
 
 
 def read_journal(path: Path, identity: Identity | None) -> list[Event]:
-    """The events in a journal, in order; what is damaged at its end is left out.
-
-    Args:
-        path: the file; without one there are no events.
-        identity: whose journal it should be; None where nobody knows.
+    """The events in a journal, in order, without what is damaged at its end; none without a file.
 
     Raises:
-        RunDirError: it cannot be read, is damaged before its end, or is another run's.
+        RunDirError: it cannot be read, is damaged before its end, or is not that `identity`'s.
     """
     return _read(path, identity).events
-
-
-def _cut(n_bytes: int) -> str:
-    size = "1 byte" if n_bytes == 1 else f"{n_bytes:,} bytes"
-    return (
-        f"the end of the journal was damaged ({size}, as a power cut leaves it) and was cut off; "
-        "what it said is trained again"
-    )
 
 
 def _read(path: Path, identity: Identity | None) -> _Content:

@@ -1,36 +1,38 @@
 """The lock of a run: one process writes it, of this machine or of another that sees the folder.
 
-Two locks of filelock's decide. The operating system's (flock) refuses at once and ends with its
+Two things decide. The lock of the operating system (flock) refuses at once and ends with its
 process, but on a shared folder it may hold among the processes of one machine only, or not exist.
-So the holder also keeps a lease beside it, a file with its name whose time it renews every few
-seconds. Whoever finds a lease watches it: if it is renewed its process lives, if not that one died
-and is followed. Only change counts: the clocks of two machines differ.
+So the holder also keeps a lease beside it: a file with its name, which it touches every few
+seconds. Whoever finds one watches it: if it changes its process lives, if not that one died and is
+followed. Only change counts: the clocks of two machines differ.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnist_lab.errors import RunDirError, printable
+from mnist_lab.errors import RunDirError
 from mnist_lab.rundir.files import refuse_link, regular, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from filelock import SoftFileLease
+    from filelock._marker import OwnerRecord
 
-# A holder renews its lease this often, ...
+# A holder touches its lease this often, ...
 HEARTBEAT_S = 5.0
 # ... and three that are missed in a row mean that it died.
 GIVEN_UP_AFTER_S = 16.0
 # How often whoever waits for that looks.
 LOOK_S = 0.5
-# Longer than a lease is between two states: being written, or moved aside to be looked at.
+# Of two who follow a dead one at the same moment the second's lease stays; by then both see it.
 SETTLE_S = 0.3
 # How old the last sign of a writer may be where nothing is known but the time of its file, which
 # is by the clock of the machine that keeps the folder.
@@ -47,89 +49,74 @@ class Busy(RunDirError):
 class Held:
     """A lock that this process holds, or held until another took it over."""
 
-    def __init__(self, file: Path, lease: SoftFileLease) -> None:
-        self._file = file
+    def __init__(self, lease: SoftFileLease) -> None:
         self._lease = lease
-        self._taken_over = False
+        self._file = Path(lease.lock_file)
+        self._line = f"token={lease.token}".encode()
 
     def check(self) -> None:
         """Make sure that the run is still this process's to write; it takes one small read.
 
         Raises:
-            RunDirError: another process took the lock over, as this one gave no sign of life for
-                so long, suspended or cut off. Nothing may be written any more.
+            RunDirError: another process took it over, or may soon. Nothing may be written any more.
         """
-        if not self._taken_over and self._is_anothers():
-            time.sleep(SETTLE_S)
-            self._taken_over = self._is_anothers()
-        if self._taken_over:
+        if not self.is_mine():
             raise RunDirError(
                 _RULE,
-                received=f"{self._file.parent}, which {_name(self._file)} took over while "
-                "this one was suspended or cut off",
+                received=f"{self._file.parent}, which {_look(self._file)} took over while this one "
+                "was suspended or cut off",
                 next_step="wait for that one, or stop it; then give the same command to continue",
             )
+        if (lost := self._lease.compromise) and isinstance(lost.error, OSError):
+            raise unwritable(self._file, lost.error, what="the lock")
 
-    def _is_anothers(self) -> bool:
-        owner = self._lease.owner
-        if owner is not None:
-            return owner.token != self._lease.token
-        try:
-            self._file.lstat()
-        except FileNotFoundError:  # whoever took over may have ended since
-            return True
-        except OSError:
-            pass
-        return False  # what cannot be read now, as the network is down, is not lost yet
+    def is_mine(self) -> bool:
+        """Whether nobody took the lock over, as far as can be seen."""
+        # What cannot be read now, as the network is down, is not lost yet. A lease that is gone
+        # is: whoever took over may have ended since.
+        with suppress(OSError):
+            return self._line in (_read(self._file) or (b"",))[0].splitlines()
+        return True
 
 
 @contextmanager
 def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
-    """Hold the lock; it ends with the process, however that ends.
+    """Hold the lock `path`; it ends with the process, however that ends.
 
-    Args:
-        path: the file to lock; the lease is beside it.
-        say: told in one line when another machine must be watched, which takes
-            :data:`GIVEN_UP_AFTER_S`.
+    `say` is told in one line when another machine must be watched for :data:`GIVEN_UP_AFTER_S`.
 
     Raises:
         Busy: another process writes the run, whose host and process id are named.
         RunDirError: the folder cannot be written, or the lock is a link.
     """
-    from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout  # readers do without
+    from filelock import FileLock, Timeout
 
-    # Beside the lock, not in it: where locks are mandatory nobody else could read it.
-    file = _lease_of(path)
     refuse_link(path)
-    refuse_link(file)
-    with _flock(path, file):
-        lease = SoftFileLease(
-            file,
-            lease_duration=GIVEN_UP_AFTER_S,
-            heartbeat_interval=HEARTBEAT_S,
-            thread_local=False,
-        )
+    lease = _lease(path)
+    file = Path(lease.lock_file)
+    # Its own fallback would wait for ever for a machine that died.
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
         try:
-            _clear(lease, file)
-            try:
-                lease.acquire(timeout=SETTLE_S, poll_interval=SETTLE_S / 3)
-            except Timeout:
-                found = _renewed(file)
-                seconds = f"{GIVEN_UP_AFTER_S:.0f} s"
-                say(f"{_name(file)} may still write this run: watching it for {seconds}")
-                lease.acquire(
-                    timeout=GIVEN_UP_AFTER_S + LOOK_S,
-                    poll_interval=LOOK_S,
-                    cancel_check=lambda: _renewed(file) not in {None, found},
-                )
-        except (Timeout, LeaseSettingsMismatch):
+            # Who only looks whether a run is being written holds its lock for a moment, too.
+            lock.acquire(timeout=1, poll_interval=0.1)
+        except Timeout:
             raise _refused(file) from None
         except OSError as problem:
-            raise unwritable(file, problem, what="the lock") from None
+            if problem.errno not in _NO_FLOCK:
+                raise unwritable(path, problem, what="the lock") from None
         try:
-            yield Held(file, lease)
-        finally:
+            _claim(lease, say)
+            for left in file.parent.glob(f"{path.name}.*"):  # of one killed while it claimed
+                if left != file:
+                    left.unlink(missing_ok=True)
+        except OSError as problem:
+            raise unwritable(file, problem, what="the lock") from None
+        yield Held(lease)
+    finally:
+        with suppress(OSError):
             lease.release()
+        lock.release()
 
 
 def writer(path: Path) -> str | None:
@@ -138,107 +125,118 @@ def writer(path: Path) -> str | None:
     Nothing is written and nobody is waited for, so of another machine, which may have died, all
     that can be told is when it was last seen, up to :data:`SEEN_S` ago.
     """
-    file = _lease_of(path)
-    if _is_flocked(path):
-        return _name(file)
-    owner, renewed = _owner(file), _renewed(file)
-    if owner is None or renewed is None or _is_dead(owner):
-        return None
-    age_s = time.time() - renewed
-    return f"{_name(file)} (last seen {max(age_s, 0):.0f} s ago)" if abs(age_s) <= SEEN_S else None
-
-
-def forget(path: Path) -> None:
-    """Remove the lease of the holder."""
-    _lease_of(path).unlink(missing_ok=True)
-
-
-@contextmanager
-def _flock(path: Path, file: Path) -> Iterator[None]:
-    """Keep the other processes of this machine out, where the file system can."""
-    from filelock import FileLock, Timeout
-
-    # Its own fallback would wait for ever for a machine that died.
-    lock = FileLock(path, fallback_to_soft=False)
-    try:
-        # Who only looks whether a run is being written holds its lock for a moment, too.
-        lock.acquire(timeout=1, poll_interval=0.1)
-    except Timeout:
-        raise _refused(file) from None
-    except OSError as problem:
-        if problem.errno not in _NO_FLOCK:
-            raise unwritable(path, problem, what="the lock") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _is_flocked(path: Path) -> bool:
-    try:
-        with open(path, "rb", opener=regular) as lock:
+    file = path.with_suffix(".lease")
+    with suppress(OSError), open(path, "rb", opener=regular) as lock:
+        try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # there is none, or nobody can tell
-        return False
-    return False
-
-
-def _clear(lease: SoftFileLease, file: Path) -> None:
-    """Remove a lease that filelock would wait for: one that names nobody, or a zombie's."""
-    if _renewed(file) is None:
-        return
-    owner = _owner(file)
-    if owner is None:
-        time.sleep(SETTLE_S)  # it may just be written
-        if _owner(file) is None:
-            file.unlink(missing_ok=True)
-    elif _is_dead(owner):
-        lease.force_break()
-
-
-def _lease_of(path: Path) -> Path:
-    return path.with_suffix(".lease")
-
-
-def _owner(file: Path) -> Any:
-    """Filelock's record of who holds the lease; None if it names nobody."""
-    from filelock import SoftFileLease
-
-    return SoftFileLease(file).owner
-
-
-def _renewed(file: Path) -> float | None:
-    """When the lease was renewed, by the clock of the folder's machine; None if there is none."""
+        except BlockingIOError:
+            return _look(file)
     with suppress(OSError):
-        return file.lstat().st_mtime
+        if (found := _read(file)) and (owner := _lease(path).owner) and not _is_dead(owner):
+            age_s = time.time() - found[1] / 1e9
+            if abs(age_s) <= SEEN_S:
+                return f"{_name(owner)} (last seen {max(age_s, 0):.0f} s ago)"
     return None
 
 
-def _is_dead(owner: Any) -> bool:
-    """Whether a holder is known to be dead; of another machine nothing is known."""
+def forget(path: Path) -> None:
+    """Remove the lease, whosever it is."""
+    path.with_suffix(".lease").unlink(missing_ok=True)
+
+
+def _lease(path: Path) -> SoftFileLease:
+    from filelock import SoftFileLease  # what only reads a run that nobody writes does without
+
+    return SoftFileLease(
+        # Beside the lock, not in it: where locks are mandatory nobody else could read it.
+        path.with_suffix(".lease"),
+        lease_duration=GIVEN_UP_AFTER_S,
+        heartbeat_interval=HEARTBEAT_S,
+        thread_local=False,
+    )
+
+
+def _claim(lease: SoftFileLease, say: Callable[[str], None]) -> None:
+    """Take the lease where there is none, or that of a dead process.
+
+    filelock would follow by swapping two names, which network file systems refuse.
+    """
+    from filelock import LeaseSettingsMismatch, Timeout
+
+    file = Path(lease.lock_file)
+    if found := _read(file):
+        owner = lease.owner
+        n_looks = 0
+        if owner is None:  # damaged, unless somebody writes it just now
+            time.sleep(SETTLE_S)
+        elif not _is_dead(owner):
+            say(
+                f"{_name(owner)} may still write this run: watching it for {GIVEN_UP_AFTER_S:.0f} s"
+            )
+            n_looks = round(GIVEN_UP_AFTER_S / LOOK_S)
+        # Looks are counted, not seconds: while this process is suspended it sees no heartbeat.
+        while (there := _read(file)) == found and n_looks > 0:
+            time.sleep(LOOK_S)
+            n_looks -= 1
+        if there not in {found, None}:
+            raise _refused(file)
+        lease.break_lock()
+    try:
+        lease.acquire(blocking=False)
+    except (Timeout, LeaseSettingsMismatch):
+        raise _refused(file) from None
+    if found:
+        time.sleep(SETTLE_S)
+        if not Held(lease).is_mine():
+            raise _refused(file)
+
+
+def _is_dead(owner: OwnerRecord) -> bool:
+    """Whether a holder is known to be dead; of another machine nothing is known.
+
+    filelock takes two machines of one name for one that was started again, and a process that its
+    parent did not ask how it ended for a living one.
+    """
     import psutil
-    from filelock._identity import host_name, owner_is_stale  # nowhere public
+    from filelock._identity import host_name, owner_is_stale, process_start_token
 
-    if owner_is_stale(owner.pid, owner.hostname, owner.start):
-        return True
+    boots = [(token or 0) >> 64 for token in (owner.start, process_start_token(os.getpid()))]
+    if owner.hostname != host_name() or (all(boots) and boots[0] != boots[1]):
+        return False
     with suppress(psutil.Error):
-        is_here = owner.hostname == host_name()
-        return bool(is_here and psutil.Process(owner.pid).status() == psutil.STATUS_ZOMBIE)
-    return False
+        if psutil.Process(owner.pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+    return owner_is_stale(owner.pid, owner.hostname, owner.start)
 
 
-def _name(file: Path) -> str:
-    if (owner := _owner(file)) is None:
-        return "another process"
-    # In a container filelock appends the number of its process ids' namespace.
-    return printable(f"process {owner.pid} on {owner.hostname.partition('?pidns-')[0]}")
+def _read(file: Path) -> tuple[bytes, int, int] | None:
+    """What changes with every heartbeat and holder: content, time in ns, number of the file."""
+    try:
+        with open(file, "rb", opener=regular) as opened:
+            found = os.fstat(opened.fileno())
+            return opened.read(1024), found.st_mtime_ns, found.st_ino
+    except FileNotFoundError:
+        return None
+    except RunDirError:  # a link or a pipe, which no holder makes: damaged, and replaced
+        return b"", 0, 0
+
+
+def _look(file: Path) -> str:
+    """The holder's name; it writes it just after taking the lock."""
+    lease = _lease(file.with_suffix(""))
+    if (owner := lease.owner) is None:
+        time.sleep(0.1)
+        owner = lease.owner
+    return _name(owner) if owner else "another process"
+
+
+def _name(owner: OwnerRecord) -> str:
+    return f"process {owner.pid} on {owner.hostname.partition('?pidns-')[0]}"
 
 
 def _refused(file: Path) -> Busy:
     return Busy(
         _RULE,
-        received=f"{file.parent}, which {_name(file)} is writing",
+        received=f"{file.parent}, which {_look(file)} is writing",
         next_step="wait for it, stop it, or give another --out",
     )
