@@ -61,7 +61,10 @@ class Table(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The lowest error of a run, or the result of a test, over the repeats of a configuration."""
+    """The lowest error of a run, or the result of a test, over the repeats of a configuration.
+
+    Each of `errors` is of `n_images`, 0 where there is no interval.
+    """
 
     error: Spread
     configuration: TrainConfig
@@ -70,12 +73,8 @@ class Best(NamedTuple):
 
     @property
     def interval(self) -> Interval | None:
-        """That of the error, computed when it is asked for: SciPy takes a second to import.
-
-        Repeats that are all equal have none: one of no width would claim to know everything.
-        """
-        tells = self.n_images and (self.error.n == 1 or self.error.low < self.error.high)
-        return error_interval(self.errors, self.n_images) if tells else None
+        """That of the error, computed when it is asked for: SciPy takes a second to import."""
+        return error_interval(self.errors, self.n_images) if self.n_images else None
 
 
 _OF_TRIAL: dict[str, Callable[[Trial], Any]] = {
@@ -187,7 +186,8 @@ def _cells(info: RunInfo, trial: Trial) -> dict[str, Cell]:
 def best(info: RunInfo, trials: Sequence[Trial]) -> Best | None:
     """The lowest error so far; of a sweep with repeats, the lowest mean; of a test, its result.
 
-    Only what was trained equally long is compared.
+    Only what was trained equally long is compared. Repeats that are all equal have no interval:
+    one of no width would claim to know everything.
     """
     if info.settings.experiment == "test":
         scored = [(trial.configuration, trial.test) for trial in trials if trial.test is not None]
@@ -198,7 +198,8 @@ def best(info: RunInfo, trials: Sequence[Trial]) -> Best | None:
     row = min(rows, key=_place, default=None)
     if row is None or row.error is None:
         return None
-    return Best(row.error, row.configuration, row.errors, info.data.n_valid)
+    tells = row.error.n == 1 or row.error.low < row.error.high
+    return Best(row.error, row.configuration, row.errors, info.data.n_valid if tells else 0)
 
 
 def best_in_words(info: RunInfo, trials: Sequence[Trial]) -> list[str]:
