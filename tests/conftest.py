@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from data_files import Arrays, make_arrays
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ class Guard:
         if address[:2] == (LOOPBACK, self.trap_port):
             return "downloads: the data set comes from --data, MNIST_LAB_DATA or the sample"
         return None if _is_here(address[0]) else f"opens a socket to {address[0]}:{address[1]}"
+
+
+@pytest.fixture
+def arrays() -> Arrays:
+    """A small data set of random images."""
+    return make_arrays()
 
 
 @pytest.fixture(scope="session")
