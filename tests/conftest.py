@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from data_files import Arrays, make_arrays
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from data_files import Arrays
 
 RESULTS = Path(__file__).parents[1] / "results"
 LOOPBACK = "127.0.0.1"
@@ -101,6 +102,8 @@ class Guard:
 @pytest.fixture
 def arrays() -> Arrays:
     """A small data set of random images."""
+    from data_files import make_arrays  # this file is tested alone, too
+
     return make_arrays()
 
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab import data
 from mnist_lab.analysis.trials import endings, final_error
 from mnist_lab.errors import LabError, printable
 from mnist_lab.rundir import RunDir
@@ -55,6 +54,8 @@ def _command(*words: str) -> str:
 
 def _data(run: Run) -> list[str]:
     """The option that names a run's data, where they are at hand and not found without it."""
+    from mnist_lab import data  # NumPy, which status does without
+
     source = run.info.data.source
     is_here = source == data.SAMPLE or os.path.exists(source)  # noqa: PTH110 - forbidden: not here
     return ["--data", source] if is_here and source != data.locate() else []
