@@ -28,6 +28,8 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from data_files import Arrays
+
 RESULTS = Path(__file__).parents[1] / "results"
 LOOPBACK = "127.0.0.1"
 HERE = {"localhost", socket.gethostname()}
@@ -108,6 +110,14 @@ class Guard:
         if address[:2] == (LOOPBACK, self.trap_port):
             return "downloads: the data set comes from --data, MNIST_LAB_DATA or the sample"
         return None if _is_here(address[0]) else f"opens a socket to {address[0]}:{address[1]}"
+
+
+@pytest.fixture
+def arrays() -> Arrays:
+    """A small data set of random images."""
+    from data_files import make_arrays  # this file is tested alone, too
+
+    return make_arrays()
 
 
 @pytest.fixture(scope="session")

@@ -41,12 +41,6 @@ def real_mnist() -> str:
     pytest.skip(f"no mnist.npz in {REAL_MNIST[1].parent}; {data.DATA_VARIABLE} can name it")
 
 
-@pytest.fixture
-def arrays() -> Arrays:
-    """A small data set of random images."""
-    return make_arrays()
-
-
 @pytest.mark.parametrize("dtype", ["int64", "uint16", ">i4"])
 def test_labels_of_any_integer_type(tmp_path: Path, arrays: Arrays, dtype: str) -> None:
     """Labels of other integer types are the same labels, with the same digests."""

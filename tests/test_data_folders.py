@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def arrays() -> Arrays:
-    """A small data set of random images."""
-    return make_arrays()
-
-
 def write(top: Path, pattern: str, arrays: Arrays) -> Path:
     """Write the four files; {n} is a name, {e} as EMNIST has it, {d} dotted."""
     for key, name in IDX_NAMES.items():

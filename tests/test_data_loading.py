@@ -39,12 +39,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def arrays() -> Arrays:
-    """A small data set of random images."""
-    return make_arrays()
-
-
-@pytest.fixture
 def tiny_mnist(arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> Arrays:
     """The small data set, passing for MNIST: the published digests are its own."""
     monkeypatch.setattr(dataset_module, "MNIST_MD5", md5s(arrays))

@@ -21,17 +21,11 @@ from mnist_lab import processes
 from mnist_lab.errors import LabError, StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # The packages whose version may change a number or a file.
 PACKAGES = (
-    "mnist-lab",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "hpbandster",
-    "ConfigSpace",
-    "Pyro4",
+    *("mnist-lab", "tensorflow", "keras", "numpy", "hpbandster", "ConfigSpace", "Pyro4"),
     "matplotlib",
 )
 
@@ -63,7 +57,9 @@ _SHORTAGES: dict[str, tuple[str, dict[str, int]]] = {
     ),
 }
 
-# Where Linux tells which control groups hold this process, and what those allow.
+# Where Linux tells what its processors are, which control groups hold this process, and what those
+# allow.
+_PROCESSORS = Path("/proc/cpuinfo")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -76,19 +72,15 @@ def usable_cores() -> tuple[int, ...]:
 
 
 def core_limit() -> float:
-    """How many cores this process may use, above 0; a quota may allow a part of one.
+    """How many cores the affinity mask and the control groups' CPU quotas allow, above 0.
 
-    The smaller of its affinity mask and the CPU quotas of its control groups, as a container or a
-    batch system sets them. Where the system has no such groups the mask alone counts.
+    A quota, as a container or a batch system sets it, may allow a part of one.
     """
     return min(float(len(usable_cores())), _core_quota())
 
 
 def available_memory_gib() -> float:
-    """How much memory new processes can take, in GiB, at least 0.
-
-    The smaller of what the machine has left and what this process's control groups leave.
-    """
+    """How much memory the machine and this process's control groups leave, in GiB, at least 0."""
     return min(psutil.virtual_memory().available, _memory_left()) / 2**30
 
 
@@ -141,13 +133,9 @@ def oom_kills() -> int | None:
 
 
 def busy_cores(interval_s: float = 0.5) -> float:
-    """How many of the usable cores other processes keep busy now, at least 0.
+    """How many of the usable cores other processes keep busy now, at least 0; niced work does not.
 
-    The load average would still count, for a minute, the run that just ended. Niced work does not
-    count, as it gives way.
-
-    Args:
-        interval_s: how long to look, in seconds, above 0; this call takes as long.
+    Takes `interval_s`. The load average would still count the run that ended a minute ago.
     """
     busy_s, own_s, start = _busy_s(), time.process_time(), time.monotonic()
     time.sleep(interval_s)
@@ -156,16 +144,12 @@ def busy_cores(interval_s: float = 0.5) -> float:
 
 
 def suggested_workers(n_threads: int = 1) -> tuple[int, str]:
-    """How many workers to start on the CPU, at least 1, and why not one for every core.
+    """How many workers of `n_threads` find free cores and memory, at least 1.
 
-    They share the cores that this process may use and that nobody else keeps busy, and they fit
-    into the memory that is left. Takes half a second, to see who is busy.
-
-    Args:
-        n_threads: how many cores each worker keeps busy, at least 1.
+    Takes half a second, to see who is busy.
 
     Returns:
-        The number, and the reason in words; no words if all usable cores are taken.
+        The number, and in words why not one for every core; no words if all are taken.
     """
     n_cores, limit, memory_gib = len(usable_cores()), core_limit(), available_memory_gib()
     n_busy = min(round(busy_cores()), n_cores)  # whole cores: a little noise costs no worker
@@ -206,16 +190,17 @@ def let_others_go_first(pid: int, niceness: int) -> None:
 
 def listed_gpus() -> int:
     """How many GPUs NVIDIA's driver lists; whether TensorFlow can use them is another question."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return 0
     try:
-        answer = subprocess.run(  # noqa: S603 - the driver's own tool, found on the PATH
-            [tool, "-L"], capture_output=True, text=True, timeout=20, check=True
+        answer = subprocess.run(
+            ["nvidia-smi", "-L"],  # noqa: S607 - the driver's own tool, found on the PATH
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return 0
-    return sum(line.startswith("GPU ") for line in answer.stdout.splitlines())
+    return len(re.findall(r"^GPU ", answer.stdout, re.MULTILINE))
 
 
 def usable_gpus() -> int:
@@ -226,36 +211,23 @@ def usable_gpus() -> int:
     if listed_gpus() == 0:
         return 0
     question = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
-    answer = subprocess.run(  # noqa: S603
-        processes.python(question),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=processes.environment(),
-    )
+    words, env = processes.python(question), processes.environment()
+    answer = subprocess.run(words, capture_output=True, text=True, check=False, env=env)  # noqa: S603
     return int(answer.stdout) if answer.stdout.strip().isdigit() else 0
 
 
 def processor() -> str:
     """The processor's name, as the system tells it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - not a file on a disk
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    told = re.search(r"^model name\s*:\s*(.+)", _read(_PROCESSORS), re.MULTILINE)
+    return told[1] if told else platform.processor() or platform.machine()
 
 
 def has_bfloat16() -> bool | None:
     """Whether the processor multiplies bfloat16 in hardware; None where the system does not say."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            flags = next((line for line in lines if line.startswith("flags")), "").split()
-    except OSError:
-        return None
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    told = _read(_PROCESSORS)
+    return (
+        bool(re.search(r"^flags.* (avx512_bf16|amx_bf16)\b", told, re.MULTILINE)) if told else None
+    )
 
 
 def is_own_address(host: str) -> bool:
@@ -294,11 +266,10 @@ def hardware() -> dict[str, Any]:
 
 
 def _refused(what: str, limits: dict[str, int], problem: BaseException) -> LabError:
-    allowed = {name: resource.getrlimit(limit)[0] for name, limit in limits.items()}
     told = [
         f"{f'{number / 2**30:.2g} GiB' if name in _MEMORY else number} ({name})"
-        for name, number in allowed.items()
-        if number != resource.RLIM_INFINITY
+        for name, limit in limits.items()
+        if (number := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY
     ]
     line = str(problem).partition("\n")[0] or type(problem).__name__
     return LabError(
@@ -329,31 +300,21 @@ def _busy_s() -> float:
 
 def _core_quota(membership: Path = _MEMBERSHIP, root: Path = _GROUPS) -> float:
     """The smallest CPU quota of the control groups, in cores; infinite if there is none."""
-    quotas = [math.inf]
-    for group in _groups("cpu", membership, root):
-        told = _read(group / "cpu.max") or " ".join(
-            _read(group / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        )
-        numbers = _whole_numbers(told)
-        if len(numbers) == 2:  # noqa: PLR2004 - quota and period; "max" or -1 is no quota
-            quotas.append(numbers[0] / numbers[1])
-    return min(quotas)
+    names = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    found = [_two(group, *names) for group in _groups("cpu", membership, root)]
+    return min([quota / period for quota, period in filter(None, found)], default=math.inf)
 
 
 def _memory_left(membership: Path = _MEMBERSHIP, root: Path = _GROUPS) -> float:
     """The bytes that the control groups leave, at least 0; infinite if nothing limits them."""
     left = [math.inf]
     for group in _groups("memory", membership, root):
-        limit = _read(group / "memory.max") or _read(group / "memory.limit_in_bytes")
-        used = _read(group / "memory.current") or _read(group / "memory.usage_in_bytes")
         # Cached files that nobody uses make room; version 1 totals the subgroups under total_.
-        stat = _read(group / "memory.stat")
-        cached = re.search(r"^total_inactive_file (\d+)$", stat, re.MULTILINE) or re.search(
-            r"^inactive_file (\d+)$", stat, re.MULTILINE
-        )
-        numbers = _whole_numbers(f"{limit} {used}")
-        if len(numbers) == 2:  # noqa: PLR2004 - limit and use; "max" is no limit
-            left.append(max(0, numbers[0] - numbers[1] + (int(cached[1]) if cached else 0)))
+        stat = dict(re.findall(r"^(\w+) (\d+)$", _read(group / "memory.stat"), re.MULTILINE))
+        cached = stat.get("total_inactive_file") or stat.get("inactive_file", "0")
+        new, old = ("memory.max", "memory.current"), ("limit_in_bytes", "usage_in_bytes")
+        if numbers := _two(group, new, [f"memory.{name}" for name in old]):
+            left.append(max(0, numbers[0] - numbers[1] + int(cached)))
     return min(left)
 
 
@@ -374,8 +335,13 @@ def _groups(controller: str, membership: Path, root: Path) -> Iterator[Path]:
         yield from (group, *list(group.parents)[: len(group.parts) - len(top.parts)])
 
 
-def _whole_numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split() if word.isdecimal()]
+def _two(group: Path, *versions: Sequence[str]) -> list[int]:
+    """The two numbers in a group's files of either version; none where one is `max` or -1."""
+    for names in versions:
+        words = " ".join(_read(group / name) for name in names).split()
+        if len(numbers := [int(word) for word in words if word.isdecimal()]) == 2:  # noqa: PLR2004
+            return numbers
+    return []
 
 
 def _read(path: Path) -> str:
