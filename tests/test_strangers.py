@@ -106,7 +106,7 @@ def test_continue_is_made_from_the_settings(
     data = info.data.model_copy(update={"source": "it's;reboot"})
     run.write_info(info.model_copy(update={"state": "stopped", "command": "reboot", "data": data}))
     assert cli.main(["status", str(run.path)]) == 0
-    line = capsys.readouterr().out.partition("continue: ")[2]
+    line = capsys.readouterr().out.partition("continue: ")[2].partition("\n")[0]
     *_, last = shlex.split(line.partition("| ")[2] or line)
     words = shlex.split(line)
     assert last == f"--out={run.path}"
