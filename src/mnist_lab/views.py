@@ -14,6 +14,7 @@ from mnist_lab.analysis.intervals import Interval, error_interval
 from mnist_lab.analysis.outcomes import (
     Spread,
     SummaryRow,
+    best_row,
     best_trial,
     completed_error,
     outcome_of,
@@ -194,8 +195,7 @@ def best(info: RunInfo, trials: Sequence[Trial]) -> Best | None:
         result = confusion([score for _, score in scored])
         error, errors, n_images = result.error, result.errors, result.n_images
         return Best(error, scored[0][0], errors, n_images) if error else None
-    rows = [one for one in summary(trials, VARIED.get(info.settings.experiment)) if one.errors]
-    row = min(rows, key=_place, default=None)
+    row = best_row(info.settings, trials)
     if row is None or row.error is None:
         return None
     tells = row.error.n == 1 or row.error.low < row.error.high
