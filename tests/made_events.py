@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -222,7 +222,7 @@ _fractions = st.floats(0, 1)
 _numbers = st.integers(1, 10**6)
 _seeds = st.integers(0, 2**63 - 1)
 _texts = st.text()
-_times = st.datetimes(timezones=st.just(timezone.utc)).map(
+_times = st.datetimes(timezones=st.just(UTC)).map(
     lambda when: when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 )
 _losses = st.none() | st.floats(-3.4e38, 3.4e38)

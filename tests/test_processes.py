@@ -108,8 +108,6 @@ def test_what_a_child_sees(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("options", [[], ["-P"]])
 def test_module_runs_among_files_named_like_modules(tmp_path: Path, options: list[str]) -> None:
     """`python -m mnist_lab` does not take them either, but for those that Python itself loads."""
-    if options and sys.version_info < (3, 11):
-        pytest.skip("Python has -P from 3.11 on")
     for name in ("random", "numpy", "click", "logging"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')\n")
     done = subprocess.run(

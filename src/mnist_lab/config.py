@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-import sys
+import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 # Looking for plugins reads the metadata of every installed package: a tenth of `status`'s time.
@@ -34,9 +34,9 @@ from mnist_lab.errors import SettingsError, nearest, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import Self
 
     from pydantic_core import ErrorDetails
-    from typing_extensions import Self
 
 if TYPE_CHECKING:
     Experiment = str
@@ -362,11 +362,6 @@ def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
     Raises:
         SettingsError: the file is missing, not TOML, or has a key that the command does not know.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
     example = "give a file such as configs/lr-sweep.toml"
     values = _read(path, tomllib.loads, "a settings file is TOML", "TOML", example)
     options = {key.replace("-", "_"): value for key, value in values.items()}

@@ -180,7 +180,7 @@ def let_others_go_first(pid: int, niceness: int) -> None:
     for _ in range(5):
         try:
             Path(f"/proc/{pid}/autogroup").write_text(str(total))
-        except BlockingIOError:  # noqa: PERF203 - the kernel allows ten such changes a second
+        except BlockingIOError:
             time.sleep(0.11)
         except OSError:
             return  # it does not group here

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple, overload
 
 from pydantic import AfterValidator, Field, TypeAdapter
@@ -54,12 +54,12 @@ Time = Annotated[str, AfterValidator(_time)]
 
 def now() -> str:
     """The current time, RFC 3339 in UTC to the millisecond."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def timestamp(when: str | None) -> float:
     """Seconds since 1970 of an RFC 3339 time such as :func:`now` gives; 0 where there is none."""
-    return datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() if when else 0.0
+    return datetime.fromisoformat(when).timestamp() if when else 0.0
 
 
 class DatasetInfo(Frozen):

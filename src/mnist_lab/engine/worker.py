@@ -253,7 +253,7 @@ def _until_heard(call: Callable[[], Any]) -> Any:
     while True:
         try:
             return call()
-        except Pyro4.errors.CommunicationError:  # noqa: PERF203 - it takes a second then
+        except Pyro4.errors.CommunicationError:
             time.sleep(RETRY_S)
 
 
