@@ -20,7 +20,7 @@ from mnist_lab.engine.pool import WorkerSlot, environment
 
 os.environ |= environment(WorkerSlot(), 1)  # before TensorFlow is imported
 
-from mnist_lab.training import Trainer
+from mnist_lab.training.trainer import Trainer
 
 
 def main() -> None:

@@ -14,16 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import DataError
-from mnist_lab.records import Checkpoint, Epoch, Mistake, Result, TestScore
+from mnist_lab.records import Checkpoint, Epoch, Mistake, Result, Step, TestScore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from mnist_lab.config import TrainConfig
 
-    Steps = Generator[Checkpoint, None, tuple[Result, bytes | None]]
-
-TRAINER = "formula:open_formula"
 # What FORMULA_LEAKS_MIB leaks in each epoch after the first.
 hoard: list[bytes] = []
 
@@ -51,7 +48,7 @@ def score_of(seed: int) -> TestScore:
     )
 
 
-def open_formula(*, final: bool = False, **_: Any) -> Callable[..., Steps]:
+def open_formula(*, final: bool = False, **_: Any) -> Callable[..., Step]:
     """What a worker trains with; FORMULA_UNUSABLE makes it raise, FORMULA_ASLEEP sleep."""
     if os.environ.get("FORMULA_ASLEEP"):
         time.sleep(1000)
@@ -62,12 +59,12 @@ def open_formula(*, final: bool = False, **_: Any) -> Callable[..., Steps]:
 
 def _train(
     config: TrainConfig, seed: int, start: Checkpoint | None, *, final: bool = False
-) -> Steps:
-    first = 1
+) -> Step:
     if start is not None:
         assert start.state == f"after epoch {start.epoch.epoch}".encode()
-        first = start.epoch.epoch + 1
-    for number in range(first, config.epochs + 1):
+    number = start.epoch.epoch if start else 0
+    if number < config.epochs:
+        number += 1
         time.sleep(float(os.environ.get("FORMULA_SECONDS", "0.001")))
         _perhaps_fail(config, number)
         error = error_of(config, seed, number)
@@ -79,9 +76,12 @@ def _train(
             valid_error=error,
             duration_s=config.filter_size / 1000,
         )
-        yield Checkpoint(epoch, f"after epoch {number}".encode())
+        start = Checkpoint(epoch, f"after epoch {number}".encode())
+    assert start is not None
+    if number < config.epochs:
+        return Step(start)
     loss = error_of(config, seed, config.epochs)
-    return Result(loss=loss, test=score_of(seed) if final else None), b"a model"
+    return Step(start, Result(loss=loss, test=score_of(seed) if final else None), b"a model")
 
 
 def _perhaps_fail(config: TrainConfig, epoch: int) -> None:

@@ -12,7 +12,8 @@ from mnist_lab import data
 from mnist_lab.config import OPTIONAL, TrainConfig
 from mnist_lab.errors import DataError, DeviceError, SettingsError
 from mnist_lab.model import build_model, logits_of, reseed_dropout
-from mnist_lab.training import Trainer, open_trainer
+from mnist_lab.training import open_trainer
+from mnist_lab.training.trainer import Trainer
 from mnist_lab.training.compiled import compile_epoch
 
 if TYPE_CHECKING:

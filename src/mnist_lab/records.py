@@ -132,6 +132,17 @@ class Checkpoint(NamedTuple):
     state: bytes
 
 
+class Step(NamedTuple):
+    """What a training step hands back: where the training stands, and what came of it at its end.
+
+    `model` is the content of a `.keras` file, where models are kept.
+    """
+
+    checkpoint: Checkpoint
+    result: Result | None = None
+    model: bytes | None = None
+
+
 class Mistake(Frozen):
     """A misclassified test image; `confidence` is the probability that the prediction was given."""
 

@@ -106,7 +106,7 @@ def _print_outcome(run: Run, *, no_color: bool) -> None:
 
 def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     """Show what a study would train."""
-    from mnist_lab.study.run import plan as configurations
+    from mnist_lab.search.planning import plan as configurations
 
     settings = run.info.settings
     planned, brackets = configurations(settings), settings.brackets

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from rich.console import Console
 
@@ -23,31 +23,24 @@ from mnist_lab.progress import LiveTable, Silent, Watcher
 from mnist_lab.records import EpochDone, fold, now, timestamp
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
 from mnist_lab.rundir.choosing import Folder
+from mnist_lab.search.planning import plan, promotions, proposals_of
 from mnist_lab.study import results
-from mnist_lab.study.run import (
-    Run,
-    halted,
-    images_per_epoch,
-    load_run,
-    plan,
-    promotions,
-    proposals_of,
-    typed,
-)
-from mnist_lab.study.workers import places_for
+from mnist_lab.study.run import Run, halted, images_per_epoch, load_run, typed
+from mnist_lab.study.workers import place_for
+from mnist_lab.training import open_trainer
 from mnist_lab.words import counted, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from mnist_lab.config import Device, Precision, StudySettings
-    from mnist_lab.engine import WorkerSlot
+    from mnist_lab.execute.cluster import Cluster
+    from mnist_lab.execute.places import Place
+    from mnist_lab.execute.worker import Trainer
     from mnist_lab.records import DatasetInfo, Event, Trial
     from mnist_lab.rundir.choosing import Chosen
     from mnist_lab.rundir.lock import Held
 
-# What worker processes train with; the engine's own tests name another.
-TRAINER = "mnist_lab.training:open_trainer"
 # What the figures are drawn with at the end: matplotlib takes half a second to import.
 DRAWING = "mnist_lab.plots"
 
@@ -118,12 +111,8 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
     watch = options.get("watch") or _watcher_here()
     dry_run = options.get("dry_run", False)
     with ThreadPoolExecutor(1) as beside:
-        n_workers, n_threads = options.get("workers"), settings.threads_per_worker
-        nice = options.get("nice", False)
         # To look for free cores takes as long as to load the data.
-        looked = (
-            None if dry_run else beside.submit(places_for, n_workers, n_gpus, n_threads, nice=nice)
-        )
+        looked = None if dry_run else beside.submit(place_for, options, settings, n_gpus)
         data = datasets.load(options.get("data"), quiet=isinstance(watch, Silent))
     info = data.info
     _check_batch_sizes(settings, info)
@@ -147,14 +136,13 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
             files = results.write_records(run_dir, settings, run.trials)
             run = run._replace(files=tuple(files))
         else:
-            places, remark = looked.result()
+            place, remark = looked.result()
             for one in (*info.warnings, remark):
                 if one:
                     watch.note(one)
-            host = options.get("host") or machine.LOOPBACK
             with datasets.share(data.training_on(settings.fit_on), data.test) as shared:
                 del data  # the workers have it
-                run = session.run(places, watch, shared=shared, host=host, deadline=deadline)
+                run = session.run(place, watch, shared=shared, deadline=deadline)
         held.check()
         return run._replace(
             files=(*run.files, *results.write_results(run_dir, run.info, run.trials, watch.note))
@@ -240,11 +228,10 @@ class _Session:
 
     def run(
         self,
-        places: Sequence[WorkerSlot],
+        place: Place,
         watch: Watcher,
         *,
         shared: int,
-        host: str,
         deadline: Deadline | None,
     ) -> Run:
         """Train what is missing; whatever happens, the files tell what is done."""
@@ -252,7 +239,7 @@ class _Session:
         found = self._run_dir.read_trials()
         state: RunState = "stopped"
         try:
-            self._train(places, watch, shared, host, deadline)
+            self._train(place, watch, shared, deadline)
             state = "complete"
             self._run_dir.drop_checkpoints()
         except TimeLimit:
@@ -278,13 +265,12 @@ class _Session:
 
     def _train(
         self,
-        places: Sequence[WorkerSlot],
+        place: Place,
         watch: Watcher,
         shared: int,
-        host: str,
         deadline: Deadline | None,
     ) -> None:
-        from mnist_lab.engine import run_trials  # HpBandSter, only to train
+        from mnist_lab.execute.loop import run_trials  # Dask and HpBandSter, only to train
 
         journal = Journal(self._run_dir.journal, self._info.identity)
         if journal.repaired:
@@ -293,15 +279,15 @@ class _Session:
             journal.retry_failed()
         history = journal.events
         trials = fold(history)
-        most = max(self._settings.n_trials - n_ended(trials), 1)
-        used = places if self._settings.brackets else places[:most]
+        left = max(self._settings.n_trials - n_ended(trials), 1)
+        most = place.n_workers if self._settings.brackets else min(place.n_workers, left)
         planned = plan(self._settings)
         forecast = Forecast(
             planned,
             trials,
             promotions=promotions(self._settings, planned),
             n_images=images_per_epoch(self._settings, self._data),
-            n_workers=max(len(used), 1),
+            n_workers=max(most, 1),
             deadline=deadline,
         )
         # Once the first result is there, what draws at the end is loaded while workers train.
@@ -321,13 +307,17 @@ class _Session:
                 raise TimeLimit(f"the time limit was {deadline.words()}")
             watch.tick()
 
-        def announce(place: str, token: str) -> None:
-            path = self._run_dir.write_token(token)
-            if host != machine.LOOPBACK or not used:
+        def open_cluster() -> Cluster:
+            trainer = self._trainer()
+            cluster = place.open(trainer, most=most, shared=shared, run_dir=self._run_dir.path)
+            token = self._run_dir.write_token(cluster.token.model_dump_json())
+            if place.is_open:
+                address = cluster.token.scheduler.partition("//")[2]
                 watch.note(
                     f"workers join with mnist-lab worker {quoted(self._run_dir.path)}, or "
-                    f"--join {place} and a copy of {path} as --token"
+                    f"--join {address} and a copy of {token} as --token"
                 )
+            return cluster
 
         if self._settings.brackets:
             watch.note(describe_brackets(self._settings.brackets))
@@ -339,13 +329,7 @@ class _Session:
                 history=history,
                 emit=emit,
                 store=self._run_dir,
-                trainer=TRAINER,
-                arguments=self._trainer_arguments() | {"shared": shared},
-                files=(shared,),
-                places=used,
-                n_threads=self._settings.threads_per_worker,
-                host=host,
-                announce=announce,
+                open_cluster=open_cluster,
                 patience_s=forecast.patience_s,
                 tick=tick,
                 note=watch.note,
@@ -355,9 +339,11 @@ class _Session:
             journal.close()
             self._run_dir.drop_token()
 
-    def _trainer_arguments(self) -> dict[str, Any]:
+    def _trainer(self) -> Trainer:
+        from mnist_lab.execute.worker import Trainer
+
         settings = self._settings
-        return {
+        arguments = {
             "source": self._data.source,
             "digests": self._data.digests,
             "precision": settings.precision,
@@ -366,6 +352,13 @@ class _Session:
             "final": settings.experiment == "test",
             "keep_model": settings.experiment in {"test", "train"},
         }
+        return Trainer(
+            f"mnist-lab-{self._info.id}",
+            open_trainer,
+            arguments,
+            n_threads=settings.threads_per_worker,
+            versions=machine.versions(),
+        )
 
     def _title(self, trials: list[Trial]) -> str:
         done, n_epochs = n_ended(trials), sum(len(trial.epochs) for trial in trials)

@@ -11,14 +11,18 @@ from mnist_lab.config import as_text
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.progress import Silent
 from mnist_lab.rundir import RunDir
+from mnist_lab.training import open_trainer
 from mnist_lab.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnist_lab.engine import WorkerSlot
-    from mnist_lab.engine.worker import Orders
+    from mnist_lab.config import StudySettings
+    from mnist_lab.execute.cluster import Token
+    from mnist_lab.execute.places import Place
+    from mnist_lab.execute.pool import WorkerSlot
     from mnist_lab.progress import Watcher
+    from mnist_lab.study.session import Options
 
 # More than any machine has cores.
 MOST_WORKERS = 10_000
@@ -53,11 +57,12 @@ def join(
         StudyError: nobody answers, or a worker cannot start.
         DataError: this machine has another data set than the run.
     """
-    from mnist_lab.engine import joining, transport  # HpBandSter, only to train
+    from mnist_lab.execute import joining, worker  # Dask, only to train
+    from mnist_lab.execute.cluster import Token
 
     text = _token_text(run, token)
     try:
-        joined = transport.Token.model_validate_json(text)
+        joined = Token.model_validate_json(text)
     except ValueError:
         raise SettingsError(
             "a token is a copy of a run's .token.json",
@@ -65,21 +70,35 @@ def join(
             next_step="copy it again",
         ) from None
     if at is not None:
-        host, port = _address(at)
-        joined = joined.model_copy(update={"host": host, "port": port})
-    orders = joining.orders_of(joined)
-    given = orders.arguments
+        _address(at)
+        joined = joined.model_copy(update={"scheduler": f"tls://{at}"})
+    host, port = _address(joined.scheduler.partition("//")[2])
+    given = joined.arguments
     quiet = isinstance(watch, Silent)
-    dataset = datasets.load(data or _source(orders), expect=given["digests"], quiet=quiet)
-    places, remark = _places(orders, workers, nice=nice)
+    source = data or _source(given["source"])
+    dataset = datasets.load(source, expect=given["digests"], quiet=quiet)
+    slots, remark = _slots(joined, workers, nice=nice)
     if remark:
         watch.note(remark)
-    watch.note(f"joining {joined.host}:{joined.port} with {counted(len(places), 'worker')}")
     with datasets.share(dataset.training_on(given["fit_on"]), dataset.test) as shared:
-        mine = {"source": dataset.info.source, "shared": shared}
+        trainer = worker.Trainer(
+            joined.run,
+            open_trainer,
+            given | {"source": dataset.info.source, "shared": shared},
+            n_threads=joined.n_threads,
+            versions=joined.versions,
+        )
+        trainer.check_versions()
         del dataset  # the workers have it
-        orders = orders.model_copy(update={"arguments": given | mine})
-        joining.work(joined, orders, places, files=(shared,), note=watch.note)
+        watch.note(f"joining {host}:{port} with {counted(len(slots), 'worker')}")
+        joining.work(
+            joined,
+            trainer,
+            slots,
+            host=machine.address_towards(host, port),
+            files=[shared],
+            note=watch.note,
+        )
 
 
 def _token_text(run: Path | None, token: Path | None) -> str:
@@ -114,20 +133,19 @@ def _address(at: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _source(orders: Orders) -> str | None:
+def _source(source: str) -> str | None:
     """Where the run has its data set, if this machine sees it there; else its own."""
-    source: str = orders.arguments["source"]
     here = source == datasets.SAMPLE or os.path.exists(source)  # noqa: PTH110 - Path's raises if forbidden
     return source if here else None
 
 
-def _places(orders: Orders, workers: int | None, *, nice: bool) -> tuple[list[WorkerSlot], str]:
+def _slots(token: Token, workers: int | None, *, nice: bool) -> tuple[list[WorkerSlot], str]:
     check_workers(workers, 1, " here")
-    on_gpu = orders.arguments["device"] == "gpu"
+    on_gpu = token.arguments["device"] == "gpu"
     n_gpus = machine.usable_gpus() if on_gpu else 0
     if on_gpu and n_gpus == 0:
         raise no_gpu()
-    return places_for(workers, n_gpus, orders.n_threads, nice=nice)
+    return slots_for(workers, n_gpus, token.n_threads, nice=nice)
 
 
 def check_workers(workers: int | None, least: int, here: str = "") -> None:
@@ -141,7 +159,25 @@ def check_workers(workers: int | None, least: int, here: str = "") -> None:
         raise SettingsError(f"--workers is {rule}", received=workers, next_step="leave it out")
 
 
-def places_for(
+def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[Place, str]:
+    """Where a study is executed, and a line to tell about it, empty where there is none.
+
+    Args:
+        options: what was asked for.
+        settings: of the study.
+        n_gpus: that are used, 0 for the CPU.
+
+    Raises:
+        StudyError: so many workers cannot train on this machine.
+    """
+    from mnist_lab.execute import places  # Dask, only to train
+
+    nice, n_threads = options.get("nice", False), settings.threads_per_worker
+    slots, remark = slots_for(options.get("workers"), n_gpus, n_threads, nice=nice)
+    return places.Local(slots, options.get("host")), remark
+
+
+def slots_for(
     workers: int | None, n_gpus: int, n_threads: int, *, nice: bool
 ) -> tuple[list[WorkerSlot], str]:
     """One worker per GPU; else one per free core, each with one thread, as the network is small.
@@ -153,15 +189,15 @@ def places_for(
         nice: let other work go first.
 
     Returns:
-        The places, and a line that says why `auto` made them fewer than this machine's cores,
+        What each gets, and a line that says why `auto` made them fewer than this machine's cores,
         empty where it did not.
 
     Raises:
         StudyError: so many workers cannot train on this machine.
     """
-    from mnist_lab.engine import WorkerSlot  # HpBandSter, only to train
+    from mnist_lab.execute.pool import WorkerSlot  # Dask, only to train
 
-    place, why_fewer = WorkerSlot(niceness=NICENESS if nice else 0), ""
+    slot, why_fewer = WorkerSlot(niceness=NICENESS if nice else 0), ""
     if workers is None and n_gpus:
         workers = n_gpus
     elif workers is None:
@@ -170,5 +206,5 @@ def places_for(
     for obstacle in machine.obstacles(workers):
         raise obstacle
     if n_gpus:
-        return [place._replace(gpu=number % n_gpus) for number in range(workers)], ""
-    return [place] * workers, why_fewer
+        return [slot._replace(gpu=number % n_gpus) for number in range(workers)], ""
+    return [slot] * workers, why_fewer

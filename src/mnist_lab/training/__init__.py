@@ -6,8 +6,6 @@ depends on its configuration and its seed alone; the order and the dropout of ep
 (seed, e).
 """
 
-from mnist_lab import model  # noqa: F401 - first: it imports Keras as it was shipped
-from mnist_lab.training.trainer import Trainer, use_device
 from mnist_lab.training.trials import open_trainer
 
-__all__ = ["Trainer", "open_trainer", "use_device"]
+__all__ = ["open_trainer"]

@@ -7,11 +7,14 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsInt
 
+from mnist_lab import model  # first: it imports Keras as it was shipped
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mnist_lab import data, model
+from mnist_lab import data
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.records import Epoch, Mistake, TestScore
 from mnist_lab.training.compiled import EVALUATION_BATCH, compile_epoch, compile_evaluation

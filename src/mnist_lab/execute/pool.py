@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import pickle
+import platform
 import secrets
 import signal
-import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -15,18 +15,22 @@ import psutil
 
 from mnist_lab import machine, processes
 from mnist_lab.errors import StudyError
+from mnist_lab.execute.worker import Orders, tensorflow_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from mnist_lab.engine.worker import Orders
+    from mnist_lab.execute.cluster import Token
+    from mnist_lab.execute.worker import Trainer
 
 # After SIGTERM a worker has nothing to save: its epochs are in the journal already.
 STOP_PATIENCE_S = 5.0
 # Loading TensorFlow and the data takes 3 to 20 s; on a slow network folder a minute.
 START_PATIENCE_S = 300.0
+# How often in a row a worker may be killed while it starts.
+MOST_BAD_STARTS = 3
 
-_WORKER = "from mnist_lab.engine.worker import main; sys.exit(main())"
+_WORKER = "from mnist_lab.execute.worker import main; sys.exit(main())"
 
 
 class WorkerSlot(NamedTuple):
@@ -37,73 +41,80 @@ class WorkerSlot(NamedTuple):
 
 
 class _Process(NamedTuple):
-    place: WorkerSlot
-    process: subprocess.Popen[str]
-    output: IO[str]
+    slot: WorkerSlot
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
     name: str
     started_s: float
+    n_bad_starts: int
 
 
 class Pool:
-    """Worker processes, one for each place.
+    """Worker processes, one for each slot, started at once.
 
     Args:
-        orders: what each is told.
-        is_known: whether the worker of this name ever registered.
-        is_gone: whether it was given up, or has taken its leave.
+        slots: what each gets.
+        token: of the run.
+        trainer: what they train with.
+        host: this machine's address for the run's other processes.
         files: descriptors that each inherits, under the same numbers.
+
+    Raises:
+        StudyError: a process cannot be started.
     """
 
     def __init__(
         self,
-        orders: Orders,
-        *,
-        is_known: Callable[[str], bool],
-        is_gone: Callable[[str], bool],
-        files: Sequence[int] = (),
+        slots: Sequence[WorkerSlot],
+        token: Token,
+        trainer: Trainer,
+        host: str,
+        files: Sequence[int],
     ) -> None:
-        self._orders = orders
-        self._is_known = is_known
-        self._is_gone = is_gone
+        self._orders = Orders(token.scheduler, token.credentials, "", host, trainer)
         self._files = files
         self._n_oom_kills = machine.oom_kills()
         self._processes: list[_Process] = []
-
-    def start(self, places: Sequence[WorkerSlot], clock_s: float) -> None:
-        """Start a worker at each place; they are ready seconds later.
-
-        Raises:
-            StudyError: a process cannot be started.
-        """
-        self._processes.extend(self._start(place, clock_s) for place in places)
+        self._ready: set[str] = set()
+        try:
+            for slot in slots:
+                self._processes.append(self._start(slot, 0.0))
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def names(self) -> list[str]:
-        """The workers' names, as they register with the nameserver."""
+        """The workers' names, as the scheduler knows them."""
         return [worker.name for worker in self._processes]
 
-    def replace_dead(self, clock_s: float) -> list[tuple[str, str]]:
-        """Start each worker again that is dead or given up.
+    def kill(self, name: str) -> None:
+        """End a worker at once; the next look starts it again."""
+        for worker in self._processes:
+            if worker.name == name:
+                worker.process.kill()
+                worker.process.wait()
+
+    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str]]:
+        """Start each worker again that is dead.
 
         Args:
-            clock_s: the time in seconds, by the clock of :meth:`start`.
+            ready: the names of the workers that are ready.
+            clock_s: seconds since the pool was made.
 
         Returns:
             The dead ones' names, and why each died.
 
         Raises:
-            StudyError: one died before it was ready, and so would the next; or it is not ready
+            StudyError: one ended before it was ready, and so would the next; or it is not ready
                 after `START_PATIENCE_S`.
         """
+        self._ready |= ready
         dead = []
         for index, worker in enumerate(self._processes):
-            if self._is_gone(worker.name):
-                worker.process.kill()
-                worker.process.wait()
-            code = worker.process.poll()
+            code, is_ready = worker.process.poll(), worker.name in self._ready
             if code is None:
-                waited_s = clock_s - worker.started_s
-                if waited_s > START_PATIENCE_S and not self._is_known(worker.name):
+                if clock_s - worker.started_s > START_PATIENCE_S and not is_ready:
                     raise StudyError(
                         f"a worker is ready within {START_PATIENCE_S:.0f} s",
                         received=f"none; its last words: {_last_line(worker.output) or 'none'}",
@@ -112,11 +123,14 @@ class Pool:
                     )
                 continue
             reason, last_words = self._reason(code), _last_line(worker.output)
+            n_bad_starts = 0 if is_ready else worker.n_bad_starts + 1
+            if not is_ready and (code >= 0 or n_bad_starts >= MOST_BAD_STARTS):
+                raise StudyError(
+                    last_words if code > 0 and last_words else f"a worker starts: it {reason}"
+                )
             _close(worker)
-            if not self._is_known(worker.name):
-                raise StudyError(last_words or f"a worker starts: it {reason}")
             dead.append((worker.name, reason + (f": {last_words}" if code > 0 else "")))
-            self._processes[index] = self._start(worker.place, clock_s)
+            self._processes[index] = self._start(worker.slot, clock_s, n_bad_starts)
         return dead
 
     def stop(self) -> None:
@@ -132,17 +146,19 @@ class Pool:
             _close(worker)
         self._processes.clear()
 
-    def _start(self, place: WorkerSlot, clock_s: float) -> _Process:
-        orders = self._orders.model_copy(update={"tag": secrets.token_hex(3)})
+    def _start(self, slot: WorkerSlot, clock_s: float, n_bad_starts: int = 0) -> _Process:
+        n_threads = self._orders.trainer.n_threads
+        environment = processes.environment() | tensorflow_settings(n_threads)
+        if slot.gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
         try:
-            output = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed when its process ended
+            output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when its process ended
             process = subprocess.Popen(  # noqa: S603 - our own code
                 processes.python(_WORKER),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env=environment(place, orders.n_threads),
-                text=True,
+                env=environment,
                 pass_fds=self._files,
                 # A Ctrl-C at the terminal is for the parent, which decides what it means.
                 start_new_session=True,
@@ -153,19 +169,17 @@ class Pool:
                 received=problem,
                 next_step="make room or permit it, then give the same command to continue",
             ) from None
-        if place.niceness:
+        if slot.niceness:
             # Now, while it has one thread: those it starts later inherit this.
             with suppress(psutil.NoSuchProcess):  # it is found dead at the next look
-                machine.let_others_go_first(process.pid, place.niceness)
+                machine.let_others_go_first(process.pid, slot.niceness)
+        # The tag makes the name its own, where two machines share a host name.
+        name = f"{platform.node()}.{process.pid}.{secrets.token_hex(3)}"
         assert process.stdin is not None  # noqa: S101 - it was asked for above
-        try:
-            process.stdin.write(orders.model_dump_json() + "\n")
+        with suppress(BrokenPipeError):  # it died already, and is found dead at the next look
+            pickle.dump(self._orders._replace(name=name), process.stdin)
             process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died already, and is found dead at the next look
-        prefix = f"hpbandster.run_{orders.run_id}.worker"
-        name = f"{prefix}.{socket.gethostname()}.{process.pid}.{orders.tag}"
-        return _Process(place, process, output, name, clock_s)
+        return _Process(slot, process, output, name, clock_s, n_bad_starts)
 
     def _reason(self, code: int) -> str:
         if code >= 0:
@@ -180,27 +194,12 @@ class Pool:
 
 def _close(worker: _Process) -> None:
     if worker.process.stdin is not None:
-        worker.process.stdin.close()
+        with suppress(BrokenPipeError):
+            worker.process.stdin.close()
     worker.output.close()
 
 
-def environment(place: WorkerSlot, n_threads: int) -> dict[str, str]:
-    """The variables of a worker, with the settings that TensorFlow reads when it is imported."""
-    values = processes.environment() | {
-        "TF_NUM_INTRAOP_THREADS": str(n_threads),
-        "TF_NUM_INTEROP_THREADS": "1",
-        "OMP_NUM_THREADS": str(n_threads),
-        # By default each step sets up the convolutions' gradients anew, to save memory; that is up
-        # to a fifth of a small network's step, and no memory was seen to be saved.
-        "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE": "false",
-        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
-    }
-    if place.gpu is not None:
-        values["CUDA_VISIBLE_DEVICES"] = str(place.gpu)
-    return values
-
-
-def _last_line(output: IO[str]) -> str:
+def _last_line(output: IO[bytes]) -> str:
     output.seek(0)
-    lines = output.read().strip().splitlines()
+    lines = output.read().decode("utf-8", "replace").strip().splitlines()
     return lines[-1] if lines else ""

@@ -1,13 +1,11 @@
-"""What was proposed, trained and answered: between HpBandSter's jobs and the journal's events."""
+"""What the journal knows: what was proposed, how far each trial is, what came of it."""
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import (
-    Checkpoint,
     EpochDone,
     Event,
     Failed,
@@ -15,7 +13,6 @@ from mnist_lab.records import (
     HpBandSterId,
     Promoted,
     Proposed,
-    Result,
     Retried,
     Started,
     now,
@@ -25,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mnist_lab.config import TrainConfig
+    from mnist_lab.records import Checkpoint, Result
+    from mnist_lab.search.proposals import Proposal
 
 
 class Store(Protocol):
@@ -44,12 +43,12 @@ class Store(Protocol):
 
 
 class Ledger:
-    """Knows every trial of a run by HpBandSter's id; safe to use from several threads.
+    """Writes each thing that happens down, and answers what happened before.
 
     Args:
         history: the journal's events so far.
         base: the configuration that proposed hyperparameters are put into.
-        emit: called with each new event, one at a time; it is on the disk when `emit` returns.
+        emit: called with each new event; it is on the disk when `emit` returns.
         store: keeps checkpoints and models.
     """
 
@@ -64,140 +63,120 @@ class Ledger:
         self._base = base
         self._emit = emit
         self._store = store
-        self._lock = threading.Lock()
         self._proposed: dict[HpBandSterId, Proposed] = {}
         self._known: dict[tuple[int, int], Finished | Failed] = {}
         self._n_epochs: dict[int, int] = {}
+        ids: dict[int, HpBandSterId] = {}
         for event in history:
             if isinstance(event, Proposed):
                 self._proposed[event.id] = event
+                ids[event.trial] = event.id
             elif isinstance(event, Promoted):
-                id_ = next(id_ for id_, one in self._proposed.items() if one.trial == event.trial)
+                id_ = ids[event.trial]
                 self._proposed[id_] = _up_to(event.budget, self._proposed[id_])
             elif isinstance(event, Finished | Failed):
                 self._known[event.trial, event.budget] = event
+            elif isinstance(event, Started):
+                self._n_epochs[event.trial] = event.from_epoch
+            elif isinstance(event, EpochDone):
+                self._n_epochs[event.trial] = event.epoch.epoch
             elif isinstance(event, Retried):
                 self._known = {
                     place: end
                     for place, end in self._known.items()
                     if place[0] != event.trial or isinstance(end, Finished)
                 }
-            else:
-                self._count(event)
 
     @property
     def replaying(self) -> bool:
-        """Whether the journal holds results that the master has not asked for yet."""
+        """Whether the journal holds results that nobody has asked for yet."""
         return bool(self._known)
 
-    def proposed(
-        self, id_: HpBandSterId, values: dict[str, Any], info: dict[str, Any], budget: int
-    ) -> tuple[Proposed, Finished | Failed | None]:
-        """A configuration that HpBandSter wants trained, and its result if the journal has it.
+    def proposed(self, proposal: Proposal) -> tuple[Proposed, Finished | Failed | None]:
+        """The trial that is proposed, and its result if the journal has it.
 
         One that was trained before, for a smaller budget, is promoted.
-
-        Args:
-            id_: HpBandSter's id.
-            values: the proposed hyperparameters.
-            info: `seed` and `repeat` of the trial.
-            budget: epochs.
 
         Raises:
             RunDirError: the journal holds another configuration under this id.
         """
-        configuration = self._base.model_copy(update=values | {"epochs": budget})
-        with self._lock:
-            before = self._proposed.get(id_)
-            if before is not None:
-                same = _up_to(budget, before)
-                if (same.configuration, same.seed) != (configuration, info["seed"]):
-                    raise RunDirError(
-                        "a search proposes the same again from the same seed",
-                        received=f"another configuration for trial {before.trial}",
-                        next_step="use the versions that run.json names, or give --fresh",
-                    )
-                if budget > before.configuration.epochs:
-                    self._proposed[id_] = same
-                    self._emit(Promoted(time=now(), trial=same.trial, budget=budget))
-                return same, self._known.pop((same.trial, budget), None)
+        budget = proposal.budget
+        configuration = self._base.model_copy(update=proposal.values | {"epochs": budget})
+        before = self._proposed.get(proposal.id)
+        if before is None:
             event = Proposed(
                 time=now(),
                 trial=len(self._proposed) + 1,
-                id=id_,
+                id=proposal.id,
                 configuration=configuration,
-                seed=info["seed"],
-                repeat=info.get("repeat"),
+                seed=proposal.seed,
+                repeat=proposal.repeat,
             )
-            self._proposed[id_] = event
+            self._proposed[proposal.id] = event
             self._emit(event)
             return event, None
+        same = _up_to(budget, before)
+        if (same.configuration, same.seed) != (configuration, proposal.seed):
+            raise RunDirError(
+                "a search proposes the same again from the same seed",
+                received=f"another configuration for trial {before.trial}",
+                next_step="use the versions that run.json names, or give --fresh",
+            )
+        if budget > before.configuration.epochs:
+            self._proposed[proposal.id] = same
+            self._emit(Promoted(time=now(), trial=same.trial, budget=budget))
+        return same, self._known.pop((same.trial, budget), None)
 
-    def started(self, id_: HpBandSterId, worker: str, attempt: int) -> Checkpoint | None:
+    def started(self, trial: Proposed, worker: str, attempt: int) -> Checkpoint | None:
         """A worker takes the trial; returns the checkpoint that it goes on from, if there is one.
 
         The checkpoint is written before its epoch is: it may know one epoch more than the journal,
         which then learns it. Epochs of which there is no checkpoint are void, and trained again.
         """
-        trial = self._proposed[id_]
         checkpoint = self._store.read_checkpoint(trial)
         n_known = self._n_epochs.get(trial.trial, 0)
         if checkpoint is not None and checkpoint.epoch.epoch > n_known + 1:
             checkpoint = None  # the journal is older than the checkpoint, and lacks epochs
         reached = checkpoint.epoch.epoch if checkpoint else 0
-        self._tell(
+        from_epoch = self._n_epochs[trial.trial] = min(reached, n_known)
+        self._emit(
             Started(
                 time=now(),
                 trial=trial.trial,
                 worker=worker,
                 attempt=attempt,
-                from_epoch=min(reached, n_known),
+                from_epoch=from_epoch,
             )
         )
         if checkpoint is not None and reached > n_known:
-            self._tell(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
+            self._write(trial, checkpoint)
         return checkpoint
 
-    def epoch(self, id_: HpBandSterId, checkpoint: Checkpoint) -> None:
-        """A worker finished an epoch of the trial; one that is told twice counts once."""
-        trial = self._proposed[id_]
-        if checkpoint.epoch.epoch <= self._n_epochs.get(trial.trial, 0):
-            return
-        self._store.write_checkpoint(trial, checkpoint)
-        self._tell(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
+    def epoch(self, trial: Proposed, checkpoint: Checkpoint) -> None:
+        """A worker finished an epoch of the trial; one that is known already is not written."""
+        if checkpoint.epoch.epoch > self._n_epochs[trial.trial]:
+            self._store.write_checkpoint(trial, checkpoint)
+            self._write(trial, checkpoint)
 
-    def finished(
-        self, id_: HpBandSterId, budget: int, outcome: Result, model: bytes | None
-    ) -> None:
+    def finished(self, trial: Proposed, result: Result, model: bytes | None) -> None:
         """The trial was trained for its budget; `model` is the content of a `.keras` file."""
-        trial = self._proposed[id_]
         if model is not None:
             self._store.write_model(trial, model)
-        self._tell(Finished(time=now(), trial=trial.trial, budget=budget, **dict(outcome)))
+        budget = trial.configuration.epochs
+        self._emit(Finished(time=now(), trial=trial.trial, budget=budget, **dict(result)))
 
-    def failed(self, id_: HpBandSterId, budget: int, reason: str) -> None:
+    def failed(self, trial: Proposed, reason: str) -> None:
         """The trial could not be trained."""
-        trial = self._proposed[id_]
-        self._tell(Failed(time=now(), trial=trial.trial, budget=budget, reason=reason))
+        budget = trial.configuration.epochs
+        self._emit(Failed(time=now(), trial=trial.trial, budget=budget, reason=reason))
 
     def over(self, id_: HpBandSterId) -> None:
         """The trial will not be trained any further."""
         self._store.drop_checkpoint(self._proposed[id_])
 
-    def _tell(self, event: Event) -> None:
-        with self._lock:
-            known = self._n_epochs.get(event.trial, 0)
-            if isinstance(event, EpochDone) and event.epoch.epoch <= known:
-                return  # told a second time while the first was on its way to the disk
-            if isinstance(event, Started | EpochDone):
-                self._count(event)
-            self._emit(event)
-
-    def _count(self, event: Started | EpochDone) -> None:
-        if isinstance(event, Started):
-            self._n_epochs[event.trial] = event.from_epoch
-        else:
-            self._n_epochs[event.trial] = event.epoch.epoch
+    def _write(self, trial: Proposed, checkpoint: Checkpoint) -> None:
+        self._n_epochs[trial.trial] = checkpoint.epoch.epoch
+        self._emit(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
 
 
 def _up_to(budget: int, proposed: Proposed) -> Proposed:

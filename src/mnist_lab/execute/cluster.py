@@ -1,0 +1,206 @@
+"""Where a run is executed: Dask's scheduler, and the workers that it hands steps to."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from distributed import CancelledError, Client, Future, KilledWorker
+from distributed.deploy.spec import SpecCluster
+
+from mnist_lab.config import Frozen
+from mnist_lab.execute.dask import Credentials, Scheduler, dask_settings, new_credentials, security
+from mnist_lab.execute.worker import Failure, Taken, take_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mnist_lab.config import TrainConfig
+    from mnist_lab.execute.worker import Trainer
+    from mnist_lab.records import Checkpoint
+
+# What a run and those who watch over workers elsewhere tell each other.
+TOPIC = "mnist-lab"
+
+
+class Token(Frozen):
+    """What it takes to join a run: secret, and void when the run is no longer written."""
+
+    scheduler: str
+    credentials: Credentials
+    # What the run trains with: see the :class:`~mnist_lab.execute.worker.Trainer`.
+    run: str
+    arguments: dict[str, Any]
+    n_threads: int
+    versions: dict[str, str]
+
+
+class Ready(NamedTuple):
+    """A worker is there, and has loaded what it trains with."""
+
+    worker: str
+
+
+class Gone(NamedTuple):
+    """A worker is gone; `reason` says why, if that is known, and `blamed` whether it died."""
+
+    worker: str
+    reason: str | None = None
+    blamed: bool = True
+
+
+class Back(NamedTuple):
+    """A step that was submitted came back; None: nobody knows what became of it."""
+
+    step: Future
+    taken: Taken | None
+
+
+class Workers(Protocol):
+    """Workers that this process has started, here or elsewhere, and watches over."""
+
+    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str]]:
+        """Replace the dead; returns their names, and why each died."""
+
+    def kill(self, name: str) -> None:
+        """End a worker at once, if it is one of these, for another to take its place."""
+
+    def stop(self) -> None:
+        """End all of them."""
+
+
+class Cluster:
+    """The workers of a run, behind a scheduler in this process or somebody else's.
+
+    Args:
+        trainer: what the workers train with.
+        host: this machine's address for workers of others; loopback is for this one alone.
+        scheduler: the address of an existing scheduler; Dask's configuration has its credentials.
+    """
+
+    def __init__(self, trainer: Trainer, *, host: str, scheduler: str | None = None) -> None:
+        self._trainer = trainer
+        self._events: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        self._names: dict[str, str] = {}  # of the workers, by address
+        self._workers: Workers | None = None
+        self._credentials = new_credentials()
+        with ExitStack() as opened:
+            if scheduler is None:
+                secured = security(self._credentials)
+                options = {"host": host, "protocol": "tls://", "security": secured}
+                with dask_settings():
+                    own = SpecCluster(
+                        scheduler={"cls": Scheduler, "options": options}, security=secured
+                    )
+                    opened.callback(own.close)
+                    self._client = Client(
+                        own.scheduler_address, security=secured, loop=own.loop, set_as_default=False
+                    )
+            else:
+                self._client = Client(scheduler, set_as_default=False)
+            opened.callback(self._client.close)
+            for topic in ("all", TOPIC):
+                self._client.subscribe_topic(topic, self._events.put)
+            if scheduler is not None:
+                self._client.register_plugin(trainer)
+                opened.callback(self._client.unregister_worker_plugin, trainer.name)
+                for address in self._client.scheduler_info(n_workers=-1)["workers"]:
+                    self._events.put((0.0, {"action": "add-worker", "worker": address}))
+            self._opened = opened.pop_all()
+
+    @property
+    def token(self) -> Token:
+        """What others need to join."""
+        trainer = self._trainer
+        return Token(
+            scheduler=self._client.scheduler.address,
+            credentials=self._credentials,
+            run=trainer.name,
+            arguments=trainer.arguments,
+            n_threads=trainer.n_threads,
+            versions=trainer.versions,
+        )
+
+    def employ(self, start: Callable[[Token], Workers]) -> None:
+        """Start workers, look after them from now on, and end them at the end.
+
+        Raises:
+            StudyError: they cannot be started.
+        """
+        try:
+            self._workers = start(self.token)
+        except BaseException:
+            self.close()
+            raise
+        self._opened.callback(self._workers.stop)
+
+    def submit(
+        self, worker: str, config: TrainConfig, seed: int, before: Future | Checkpoint | None
+    ) -> Future:
+        """Have a worker take the step after `before`; what comes of it is not told by itself."""
+        (address,) = (address for address, name in self._names.items() if name == worker)
+        return self._client.submit(
+            take_step, self._trainer.name, config, seed, before, workers=[address], pure=False
+        )
+
+    def expect(self, step: Future) -> None:
+        """Have :meth:`wait` tell when this step is back."""
+        gathering = self._client.gather(step, asynchronous=True)
+        result = asyncio.run_coroutine_threadsafe(gathering, self._client.loop.asyncio_loop)
+        result.add_done_callback(lambda result: self._events.put((step, result)))
+
+    def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
+        """What happened, after waiting for something for so long at most."""
+        try:
+            while True:
+                yield from self._understood(*self._events.get(timeout=timeout_s))
+                timeout_s = 0.0
+        except queue.Empty:
+            return
+
+    def look(self, clock_s: float) -> Iterator[Gone]:
+        """The workers of this process that died, and why; they are replaced."""
+        if self._workers is not None:
+            for name, reason in self._workers.look(set(self._names.values()), clock_s):
+                yield Gone(name, reason)
+
+    def dismiss(self, worker: str) -> None:
+        """Have a worker ended at once, for another to take its place: it may be stuck."""
+        if self._workers is not None:
+            self._workers.kill(worker)
+        self._client.log_event(TOPIC, {"dismissed": worker})
+        address = next((one for one, name in self._names.items() if name == worker), None)
+        if address is not None:  # of those whom a nanny watches
+            restarting = self._client.scheduler.restart_workers(
+                workers=[address], on_error="return"
+            )
+            asyncio.run_coroutine_threadsafe(restarting, self._client.loop.asyncio_loop)
+
+    def close(self) -> None:
+        """End the workers and the scheduler."""
+        self._opened.close()
+
+    def _understood(self, about: Any, told: Any) -> Iterator[Ready | Gone | Back]:
+        if isinstance(about, Future):
+            yield Back(about, _result(told))
+        elif told.get("action") == "add-worker":
+            address = told["worker"]
+            info = self._client.scheduler_info(n_workers=-1)["workers"].get(address)
+            if info is not None and address not in self._names:
+                self._names[address] = str(info["name"])
+                yield Ready(self._names[address])
+        elif told.get("action") == "remove-worker":
+            if told["worker"] in self._names:
+                yield Gone(self._names.pop(told["worker"]))
+        elif "gone" in told:
+            yield Gone(told["gone"], told["reason"], told["blamed"])
+
+
+def _result(told: Any) -> Taken | None:
+    if told.cancelled() or isinstance(told.exception(), CancelledError | KilledWorker):
+        return None
+    problem = told.exception()
+    result: Taken = told.result() if problem is None else Taken(Failure(str(problem)))
+    return result

@@ -1,0 +1,134 @@
+"""Workers that join a run which another process, perhaps on another machine, writes."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
+
+from distributed import Client
+
+from mnist_lab.errors import SettingsError, StudyError
+from mnist_lab.execute.cluster import TOPIC
+from mnist_lab.execute.dask import security
+from mnist_lab.execute.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mnist_lab.execute.cluster import Token
+    from mnist_lab.execute.pool import WorkerSlot
+    from mnist_lab.execute.worker import Trainer
+
+TICK_S = 0.2
+# How long one answer is waited for.
+ANSWER_S = 10.0
+# How long a run that cannot be reached is waited for: long enough to put a cable back.
+REJOIN_PATIENCE_S = 600.0
+
+
+def connect(token: Token) -> Client:
+    """A line to a run.
+
+    Raises:
+        SettingsError: the token is damaged.
+        StudyError: nobody answers.
+    """
+    try:
+        secured = security(token.credentials)
+        secured.get_connection_args("client")
+    except (OSError, ValueError, TypeError) as problem:  # as ssl has it, one for each damage
+        raise SettingsError(
+            "a token holds certificates",
+            received=f"one that cannot be used ({problem})",
+            next_step="copy the run's .token.json again",
+        ) from None
+    try:
+        return Client(token.scheduler, security=secured, timeout=ANSWER_S, set_as_default=False)
+    except (OSError, TimeoutError) as problem:
+        cause: BaseException = problem
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise StudyError(
+            "a run can be joined where it listens",
+            received=f"no answer from {token.scheduler.partition('//')[2]} ({cause})",
+            next_step="see whether it runs (mnist-lab status), and was started with --host and an "
+            "address that this machine reaches",
+        ) from cause
+
+
+def work(
+    token: Token,
+    trainer: Trainer,
+    slots: Sequence[WorkerSlot],
+    *,
+    host: str,
+    files: Sequence[int],
+    note: Callable[[str], None],
+) -> None:
+    """Work for a run until it ends; one that cannot be reached for a while is joined again.
+
+    Args:
+        token: of the run.
+        trainer: what this machine's workers train with.
+        slots: what each of them gets.
+        host: this machine's address for the run.
+        files: descriptors that they inherit, under the same numbers.
+        note: called with a line when the run cannot be reached, and when it is reached again.
+
+    Raises:
+        StudyError: a worker cannot start, or the run cannot be reached, at first or for
+            :data:`REJOIN_PATIENCE_S`.
+    """
+    client = connect(token)
+    while True:
+        with closing(client):
+            pool = Pool(slots, token, trainer, host, files)
+            try:
+                _watch_over(pool, client)
+            finally:
+                # If nobody hears that they leave, they will be missed.
+                with suppress(OSError, TimeoutError):
+                    for name in pool.names:
+                        _tell(client, name, "left", blamed=False)
+                pool.stop()
+        lost_s = time.monotonic()
+        is_told = False
+        while True:
+            try:
+                client = connect(token)
+            except StudyError as problem:
+                if isinstance(problem.__cause__, ConnectionRefusedError):
+                    note("the run has ended, or was stopped")
+                    return
+                if time.monotonic() - lost_s > REJOIN_PATIENCE_S:
+                    raise
+                if not is_told:
+                    note(f"the run cannot be reached ({problem.__cause__}); trying again")
+                    is_told = True
+                time.sleep(1)
+            else:
+                note("the run is reached again")
+                break
+
+
+def _watch_over(pool: Pool, client: Client) -> None:
+    """Keep the workers alive for as long as the run can be reached."""
+    start_s = time.monotonic()
+
+    def happened(event: tuple[float, dict[str, Any]]) -> None:
+        if "dismissed" in event[1]:
+            pool.kill(event[1]["dismissed"])
+
+    client.subscribe_topic(TOPIC, happened)
+    with suppress(OSError, TimeoutError):  # the line is cut
+        while client.status == "running":
+            time.sleep(TICK_S)
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            names = {str(info["name"]) for info in workers}
+            for name, reason in pool.look(names, time.monotonic() - start_s):
+                _tell(client, name, reason, blamed=True)
+
+
+def _tell(client: Client, name: str, reason: str, *, blamed: bool) -> None:
+    client.log_event(TOPIC, {"gone": name, "reason": reason, "blamed": blamed})

@@ -1,0 +1,234 @@
+"""What a worker does: it loads what it trains with once, then takes one step after the other.
+
+A worker is a process with a Dask worker inside. Those that this program starts run :func:`main`,
+which is told on its standard input what to do; the input stays open while its parent lives, and at
+its end the worker ends too, so none is left behind, however the parent died. The workers of
+somebody else's Dask cluster get the same :class:`Trainer` from its scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import pickle
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import psutil
+from distributed import WorkerPlugin, get_worker
+
+from mnist_lab import machine
+from mnist_lab.errors import ExitCode, LabError, StudyError
+from mnist_lab.execute.dask import Worker, dask_settings, security
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from mnist_lab.config import TrainConfig
+    from mnist_lab.execute.dask import Credentials
+    from mnist_lab.records import Checkpoint, Step
+
+    Train = Callable[[TrainConfig, int, Checkpoint | None], Step]
+
+# TensorFlow and oneDNN keep what they compiled for each shape: 0.1 GiB after 50 trials of the
+# exercise's search space. A worker that grew by more than this since its first trial is started
+# anew, which takes seconds.
+MOST_GROWTH_GIB = 0.5
+# What must agree for the same numbers.
+VERSIONS = ("mnist-lab", "tensorflow", "keras", "numpy")
+# Keras imports these where they are installed, and training needs none: without them, and without
+# looking for garbage, `import keras` takes 2.5 s of processor time instead of 5.4, and 200 MB that
+# no other process shares instead of 287.
+UNWANTED = ("IPython", "matplotlib", "pandas", "sklearn")
+
+
+class Failure(NamedTuple):
+    """Why a step could not be taken."""
+
+    reason: str
+
+
+class Trainer(WorkerPlugin):
+    """Dask's plugin that makes a process a worker of a run: its trainer, opened once, in a thread.
+
+    Args:
+        name: of the run.
+        open_trainer: called with `arguments` in the worker; returns the function that takes a
+            step.
+        arguments: of that function.
+        n_threads: of TensorFlow's.
+        versions: package to version, where the run was started.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_trainer: Callable[..., Train],
+        arguments: dict[str, Any],
+        *,
+        n_threads: int,
+        versions: dict[str, str],
+    ) -> None:
+        self.name = name
+        self._open = open_trainer
+        self.arguments = arguments
+        self.n_threads = n_threads
+        self.versions = versions
+        self._train: Train | None = None
+        self._first_gib: float | None = None
+
+    def sharing(self, file: int) -> Trainer:
+        """The same, for processes that inherit a descriptor of :func:`mnist_lab.data.share`."""
+        arguments = self.arguments | {"shared": file}
+        return Trainer(
+            self.name, self._open, arguments, n_threads=self.n_threads, versions=self.versions
+        )
+
+    def check_versions(self) -> None:
+        """Refuse to work where a number might come out otherwise.
+
+        Raises:
+            StudyError: this machine has other versions.
+        """
+        here = machine.versions()
+        different = [
+            f"{name} {self.versions[name]} there, {here[name]} here"
+            for name in VERSIONS
+            if self.versions.get(name) != here[name]
+        ]
+        if different:
+            raise StudyError(
+                "all workers of a run use the same versions",
+                received="; ".join(different),
+                next_step="install the same requirements.lock",
+            )
+
+    async def setup(self, worker: Any) -> None:
+        """Open the trainer, without keeping the worker from saying that it lives."""
+        del worker
+        if self._train is None:
+            await asyncio.to_thread(self.load)
+
+    def load(self) -> None:
+        """Open the trainer.
+
+        Raises:
+            LabError: this machine has other versions or other data, or no such device.
+        """
+        self.check_versions()
+        os.environ.update(tensorflow_settings(self.n_threads))
+        sys.modules.update(dict.fromkeys(UNWANTED, cast("ModuleType", None)))
+        gc.disable()  # importing makes many objects and no garbage
+        try:
+            self._train = self._open(**self.arguments)
+        finally:
+            gc.enable()
+            gc.freeze()
+            for unwanted in UNWANTED:
+                del sys.modules[unwanted]
+
+    def take(self, config: TrainConfig, seed: int, start: Checkpoint | None) -> Step | Failure:
+        """Train one step; whatever ends the training is told, not raised."""
+        if self._train is None:
+            return Failure("its worker could not load what it trains with")
+        try:
+            return self._train(config, seed, start)
+        except Exception as problem:  # noqa: BLE001 - whatever ended the trial is its result
+            return Failure(str(machine.shortage(problem) or _last_line(problem)))
+
+    def growth(self) -> str | None:
+        """How much its memory grew since its first trial, in words, if that is too much."""
+        gib = psutil.Process().memory_info().rss / 2**30
+        if self._first_gib is None:
+            self._first_gib = gib
+        if gib - self._first_gib <= MOST_GROWTH_GIB:
+            return None
+        return f"its memory grew from {self._first_gib:.1f} to {gib:.1f} GiB"
+
+
+class Taken(NamedTuple):
+    """A step as it comes back; `leaves` is why its worker is to take no other trial."""
+
+    step: Step | Failure
+    leaves: str | None = None
+
+
+def take_step(run: str, config: TrainConfig, seed: int, before: Taken | Checkpoint | None) -> Taken:
+    """Take the step after `before`, in a worker; one that ended the training is handed on."""
+    start: Checkpoint | None
+    if isinstance(before, Taken):
+        if isinstance(before.step, Failure) or before.step.result is not None:
+            return before
+        start = before.step.checkpoint
+    else:
+        start = before
+    trainer: Trainer = get_worker().plugins[run]
+    step = trainer.take(config, seed, start)
+    ended = isinstance(step, Failure) or step.result is not None
+    return Taken(step, trainer.growth() if ended else None)
+
+
+class Orders(NamedTuple):
+    """What a worker process is told when it starts."""
+
+    scheduler: str
+    credentials: Credentials
+    name: str
+    host: str
+    trainer: Trainer
+
+
+def tensorflow_settings(n_threads: int) -> dict[str, str]:
+    """The environment variables that TensorFlow reads when it is imported."""
+    return {
+        "TF_NUM_INTRAOP_THREADS": str(n_threads),
+        "TF_NUM_INTEROP_THREADS": "1",
+        "OMP_NUM_THREADS": str(n_threads),
+        # By default each step sets up the convolutions' gradients anew, to save memory; that is up
+        # to a fifth of a small network's step, and no memory was seen to be saved.
+        "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE": "false",
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+    }
+
+
+def main() -> int:
+    """Be a worker process, until the run or the parent ends."""
+    orders: Orders = pickle.load(sys.stdin.buffer)  # noqa: S301 - a pipe from our own parent
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        orders.trainer.load()  # before the run hears of this worker, which is ready then
+        with dask_settings():
+            asyncio.run(_serve(orders))
+    except Exception as problem:
+        expected = problem if isinstance(problem, LabError) else machine.shortage(problem)
+        if expected is None:
+            raise
+        sys.stderr.write(f"{expected}\n")
+        return expected.exit_code
+    return ExitCode.DONE
+
+
+async def _serve(orders: Orders) -> None:
+    async with Worker(
+        orders.scheduler,
+        name=orders.name,
+        host=orders.host,
+        security=security(orders.credentials),
+        nthreads=1,
+        memory_limit=0,
+        plugins=[orders.trainer],
+    ) as worker:
+        await worker.finished()
+
+
+def _last_line(problem: Exception) -> str:
+    return "".join(traceback.format_exception_only(problem)).strip().splitlines()[-1]
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(ExitCode.TERMINATED)

@@ -1,0 +1,206 @@
+"""Who proposes the next training: HpBandSter's iterations, asked by `next` and taught by `tell`.
+
+A proposal is drawn from (study seed, HpBandSter's id), never from a generator that other proposals
+have advanced, so it does not depend on how many workers there are or who was first. Those of BOHB
+depend on the results that are known, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from hpbandster.core.base_iteration import BaseIteration
+from hpbandster.core.dispatcher import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from mnist_lab.config import Bracket
+    from mnist_lab.records import HpBandSterId
+    from mnist_lab.search.density import DensityModel
+
+    # A configuration of the search space, decided by the seed.
+    Draw = Callable[[int], dict[str, Any]]
+
+
+class Proposal(NamedTuple):
+    """A configuration to train up to a budget of epochs: its hyperparameters, its trial's seed."""
+
+    id: HpBandSterId
+    values: dict[str, Any]
+    seed: int
+    repeat: int | None
+    budget: int
+
+
+class Proposals:
+    """Configurations drawn from a search space at random: random search and Hyperband.
+
+    Args:
+        draw: one configuration of the search space, decided by the seed it is given.
+        brackets: HpBandSter's iterations; random search has one configuration in each.
+        seed: of the study.
+    """
+
+    def __init__(self, draw: Draw, *, brackets: Sequence[Bracket], seed: int) -> None:
+        # Those that will be trained no further, for whoever keeps something of theirs.
+        self.over: list[HpBandSterId] = []
+        self._draw = draw
+        self._brackets = brackets
+        self._seed = seed
+        self._iterations: list[_Iteration] = []
+
+    def next(self) -> Proposal | None:
+        """What to train next; None while that depends on results that nobody told yet."""
+        while True:
+            for iteration in self._iterations:
+                run = iteration.get_next_run()
+                if run is not None:
+                    id_, values, budget = run
+                    seed, repeat = self.seed_of(id_), self.repeat_of(id_)
+                    return Proposal(id_, values, seed, repeat, int(budget))
+            number = len(self._iterations)
+            if number == len(self._brackets):
+                return None
+            self._iterations.append(_Iteration(number, self._brackets[number], self))
+
+    def tell(self, proposal: Proposal, loss: float | None) -> None:
+        """The proposal was trained, to this loss; None: it could not be."""
+        job = Job(proposal.id, config=proposal.values, budget=proposal.budget)
+        job.result = None if loss is None else {"loss": loss}
+        iteration = self._iterations[proposal.id[0]]
+        iteration.register_result(job)
+        if loss is None or proposal.budget == iteration.budgets[-1]:
+            self.over.append(proposal.id)
+
+    def propose(self, id_: HpBandSterId) -> dict[str, Any]:
+        """The hyperparameters of the configuration with this id."""
+        return self._draw(self.seed_of(id_))
+
+    def seed_of(self, id_: HpBandSterId) -> int:
+        """The seed of its trial."""
+        return derive_seed(self._seed, *id_)
+
+    def repeat_of(self, id_: HpBandSterId) -> int | None:
+        """Which of the trainings of one configuration it is, from 1, where there are several."""
+        del id_
+        return None
+
+
+class Grid(Proposals):
+    """Given configurations, each repeated from several seeds, in the order given.
+
+    The seed of a trial comes from its repeat alone, so the values of a sweep are compared on the
+    same seeds, pair by pair.
+
+    Args:
+        configurations: the hyperparameters of each.
+        repeats: trainings of each configuration.
+        bracket: all of them, up to the epochs of each.
+        seed: of the study.
+    """
+
+    def __init__(
+        self,
+        configurations: Sequence[dict[str, Any]],
+        *,
+        repeats: int,
+        bracket: Bracket,
+        seed: int,
+    ) -> None:
+        super().__init__(configurations.__getitem__, brackets=[bracket], seed=seed)
+        self._repeats = repeats
+
+    def propose(self, id_: HpBandSterId) -> dict[str, Any]:
+        """The configuration whose turn it is."""
+        return self._draw(id_[2] // self._repeats)
+
+    def seed_of(self, id_: HpBandSterId) -> int:
+        """The seed of its repeat."""
+        return derive_seed(self._seed, self.repeat_of(id_))
+
+    def repeat_of(self, id_: HpBandSterId) -> int:
+        """Which repeat it is, from 1."""
+        return 1 + id_[2] % self._repeats
+
+
+class Bohb(Proposals):
+    """Configurations that a density model of the good results proposes (Falkner et al., 2018).
+
+    What was proposed once is proposed again: a search that continues does not depend on the order
+    in which its results came.
+
+    Args:
+        draw: see :class:`Proposals`.
+        brackets: of each iteration.
+        seed: of the study.
+        model: proposes, and learns from the results.
+        recorded: the hyperparameters that the journal knows of each id.
+    """
+
+    def __init__(
+        self,
+        draw: Draw,
+        *,
+        brackets: Sequence[Bracket],
+        seed: int,
+        model: DensityModel,
+        recorded: Mapping[HpBandSterId, dict[str, Any]],
+    ) -> None:
+        super().__init__(draw, brackets=brackets, seed=seed)
+        self._model = model
+        self._recorded = recorded
+
+    def tell(self, proposal: Proposal, loss: float | None) -> None:
+        """Let the model learn, too; a training that failed counts among the bad ones."""
+        super().tell(proposal, loss)
+        known = float("inf") if loss is None else loss
+        self._model.learn(proposal.id, proposal.values, proposal.budget, known)
+
+    def propose(self, id_: HpBandSterId) -> dict[str, Any]:
+        """The recorded ones, else the model's, else one drawn at random."""
+        if id_ in self._recorded:
+            return self._recorded[id_]
+        return self._model.propose(self.seed_of(id_)) or super().propose(id_)
+
+
+class _Iteration(BaseIteration):  # type: ignore[misc]  # HpBandSter is untyped
+    """HpBandSter's iteration by successive halving, which asks for the configuration by its id."""
+
+    def __init__(self, number: int, bracket: Bracket, proposals: Proposals) -> None:
+        # HpBandSter changes the list of what it still has to propose.
+        super().__init__(number, list(bracket.n_configs), bracket.epochs, None)
+        self._proposals = proposals
+
+    def add_configuration(self, config: Any = None, config_info: Any = None) -> HpBandSterId:
+        """Propose the next configuration of the rung."""
+        del config, config_info  # HpBandSter gives none here
+        id_ = (self.HPB_iter, self.stage, self.actual_num_configs[self.stage])
+        added: HpBandSterId = super().add_configuration(self._proposals.propose(id_), {})
+        return added
+
+    def process_results(self) -> None:
+        """Promote; who is not promoted will be trained no further."""
+        super().process_results()
+        beaten = [id_ for id_, datum in self.data.items() if datum.status == "TERMINATED"]
+        self._proposals.over.extend(beaten)
+
+    def _advance_to_next_stage(
+        self, config_ids: Sequence[HpBandSterId], losses: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """The best of a rung go on; HpBandSter's rule, in which the first of equals wins."""
+        del config_ids
+        ranks: NDArray[np.int64] = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
+        promoted: NDArray[np.bool_] = ranks < self.num_configs[self.stage]
+        return promoted
+
+
+def derive_seed(study_seed: int, *place: int) -> int:
+    """The seed of the trial at `place`: below 2**31, different for different places.
+
+    NumPy's `SeedSequence` mixes the numbers, so neighbours are independent.
+    """
+    return int(np.random.SeedSequence([study_seed, *place]).generate_state(1)[0]) >> 1
