@@ -13,15 +13,15 @@ from mnist_lab.config import OPTIONAL, TrainConfig
 from mnist_lab.errors import DataError, DeviceError, SettingsError
 from mnist_lab.model import build_model, logits_of, reseed_dropout
 from mnist_lab.training import open_trainer
-from mnist_lab.training.trainer import Trainer
 from mnist_lab.training.compiled import compile_epoch
+from mnist_lab.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from mnist_lab.records import Checkpoint, Epoch, Result
+    from mnist_lab.records import Checkpoint, Epoch, Result, Step
 
 # A step so small that the weights stay what they were drawn to be.
 STANDSTILL = TrainConfig(learning_rate=1e-30, batch_size=100, num_filters=4, epochs=1)
@@ -53,15 +53,17 @@ def numbers(epochs: list[Epoch]) -> list[tuple[float | None, ...]]:
 
 
 def drained(
-    steps: Generator[Checkpoint, None, tuple[Result, bytes | None]],
+    train: Callable[..., Step], config: TrainConfig, seed: int, start: Checkpoint | None = None
 ) -> tuple[list[Checkpoint], tuple[Result, bytes | None]]:
-    """What a generator yields, and what it returns."""
-
-    def all_of_them() -> Generator[Checkpoint, None, None]:
-        ended.append((yield from steps))
-
-    ended: list[tuple[Result, bytes | None]] = []
-    return list(all_of_them()), ended[0]
+    """Step after step until the end: the checkpoints that are new, and what came of it."""
+    made = []
+    while True:
+        step = train(config, seed, start)
+        if step.checkpoint is not start:
+            made.append(step.checkpoint)
+        if step.result is not None:
+            return made, (step.result, step.model)
+        start = step.checkpoint
 
 
 def test_small_network_learns_the_digits(trainer: Trainer) -> None:
@@ -158,9 +160,9 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(
     config = SMALL.model_copy(update={"epochs": 3, **update})
     arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
     arguments |= {"precision": precision, "device": "cpu", "final": True, "keep_model": True}
-    whole, (outcome, _) = drained(open_trainer(**arguments)(config, 1, None))
+    whole, (outcome, _) = drained(open_trainer(**arguments), config, 1)
     for start in whole:
-        rest, (again, model) = drained(open_trainer(**arguments)(config, 1, start))
+        rest, (again, model) = drained(open_trainer(**arguments), config, 1, start)
         done = [c.epoch for c in whole[: start.epoch.epoch]] + [c.epoch for c in rest]
         assert numbers(done) == numbers([c.epoch for c in whole])
         assert again == outcome
@@ -171,10 +173,10 @@ def test_shared_data_train_to_the_same_numbers(sample: data.Dataset) -> None:
     """A worker that maps the data of its machine measures what one that loaded them does."""
     arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
     arguments |= {"precision": "float32", "device": "cpu", "final": True}
-    loaded, (outcome, _) = drained(open_trainer(**arguments)(SMALL, 1, None))
+    loaded, (outcome, _) = drained(open_trainer(**arguments), SMALL, 1)
     with data.share(sample.training, sample.test) as file:
         train = open_trainer(**arguments, shared=file)
-    mapped, (again, _) = drained(train(SMALL, 1, None))
+    mapped, (again, _) = drained(train, SMALL, 1)
     assert numbers([c.epoch for c in mapped]) == numbers([c.epoch for c in loaded])
     assert again == outcome
 
@@ -340,9 +342,9 @@ def test_divergence_is_not_trained_on(sample: data.Dataset) -> None:
         source=data.SAMPLE, digests=sample.info.digests, precision="float32", device="cpu"
     )
     config = SMALL.model_copy(update={"learning_rate": 1e6})
-    checkpoints, (outcome, _) = drained(train(config, 1, None))
+    checkpoints, (outcome, _) = drained(train, config, 1)
     assert outcome.diverged
-    assert drained(train(config, 1, checkpoints[-1])) == ([], (outcome, None))
+    assert drained(train, config, 1, checkpoints[-1]) == ([], (outcome, None))
 
 
 @pytest.mark.proof
@@ -394,7 +396,7 @@ def test_final_training_scores_the_test_images(sample: data.Dataset) -> None:
         keep_model=True,
     )
     config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=3)
-    checkpoints, (outcome, model) = drained(train(config, 1, None))
+    checkpoints, (outcome, model) = drained(train, config, 1)
     epochs = [checkpoint.epoch for checkpoint in checkpoints]
     assert [epoch.valid_error for epoch in epochs] == [None] * 3
     assert outcome.loss == epochs[-1].train_error

@@ -23,6 +23,7 @@ from distributed import WorkerPlugin, get_worker
 from mnist_lab import machine
 from mnist_lab.errors import ExitCode, LabError, StudyError
 from mnist_lab.execute.dask import Worker, dask_settings, security
+from mnist_lab.records import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.config import TrainConfig
     from mnist_lab.execute.dask import Credentials
-    from mnist_lab.records import Checkpoint, Step
+    from mnist_lab.records import Checkpoint
 
     Train = Callable[[TrainConfig, int, Checkpoint | None], Step]
 
@@ -52,7 +53,19 @@ class Failure(NamedTuple):
     reason: str
 
 
-class Trainer(WorkerPlugin):
+class Taken(NamedTuple):
+    """A step as it comes back; `leaves` is why its worker is to take no other trial."""
+
+    step: Step | Failure
+    leaves: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the training is over with it."""
+        return isinstance(self.step, Failure) or self.step.result is not None
+
+
+class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
     """Dask's plugin that makes a process a worker of a run: its trainer, opened once, in a thread.
 
     Args:
@@ -111,6 +124,7 @@ class Trainer(WorkerPlugin):
         """Open the trainer, without keeping the worker from saying that it lives."""
         del worker
         if self._train is None:
+            os.environ.update(tensorflow_settings(self.n_threads))
             await asyncio.to_thread(self.load)
 
     def load(self) -> None:
@@ -120,27 +134,36 @@ class Trainer(WorkerPlugin):
             LabError: this machine has other versions or other data, or no such device.
         """
         self.check_versions()
-        os.environ.update(tensorflow_settings(self.n_threads))
-        sys.modules.update(dict.fromkeys(UNWANTED, cast("ModuleType", None)))
+        unwanted = [name for name in UNWANTED if name not in sys.modules]
+        sys.modules.update(dict.fromkeys(unwanted, cast("ModuleType", None)))
         gc.disable()  # importing makes many objects and no garbage
         try:
             self._train = self._open(**self.arguments)
         finally:
             gc.enable()
             gc.freeze()
-            for unwanted in UNWANTED:
-                del sys.modules[unwanted]
+            for name in unwanted:
+                del sys.modules[name]
 
-    def take(self, config: TrainConfig, seed: int, start: Checkpoint | None) -> Step | Failure:
-        """Train one step; whatever ends the training is told, not raised."""
+    def take(self, config: TrainConfig, seed: int, before: Taken | Checkpoint | None) -> Taken:
+        """Take the step after `before`; one that ended the training is handed on.
+
+        Whatever ends the training is told, not raised.
+        """
+        if isinstance(before, Taken):
+            if before.has_ended:
+                return before
+            assert isinstance(before.step, Step)  # noqa: S101 - a failure would have ended it
+            before = before.step.checkpoint
         if self._train is None:
-            return Failure("its worker could not load what it trains with")
+            return Taken(Failure("its worker could not load what it trains with"))
         try:
-            return self._train(config, seed, start)
+            taken = Taken(self._train(config, seed, before))
         except Exception as problem:  # noqa: BLE001 - whatever ended the trial is its result
-            return Failure(str(machine.shortage(problem) or _last_line(problem)))
+            taken = Taken(Failure(str(machine.shortage(problem) or _last_line(problem))))
+        return taken._replace(leaves=self._growth()) if taken.has_ended else taken
 
-    def growth(self) -> str | None:
+    def _growth(self) -> str | None:
         """How much its memory grew since its first trial, in words, if that is too much."""
         gib = psutil.Process().memory_info().rss / 2**30
         if self._first_gib is None:
@@ -150,26 +173,10 @@ class Trainer(WorkerPlugin):
         return f"its memory grew from {self._first_gib:.1f} to {gib:.1f} GiB"
 
 
-class Taken(NamedTuple):
-    """A step as it comes back; `leaves` is why its worker is to take no other trial."""
-
-    step: Step | Failure
-    leaves: str | None = None
-
-
 def take_step(run: str, config: TrainConfig, seed: int, before: Taken | Checkpoint | None) -> Taken:
-    """Take the step after `before`, in a worker; one that ended the training is handed on."""
-    start: Checkpoint | None
-    if isinstance(before, Taken):
-        if isinstance(before.step, Failure) or before.step.result is not None:
-            return before
-        start = before.step.checkpoint
-    else:
-        start = before
+    """Take the step after `before` with the trainer of this run, in a worker."""
     trainer: Trainer = get_worker().plugins[run]
-    step = trainer.take(config, seed, start)
-    ended = isinstance(step, Failure) or step.result is not None
-    return Taken(step, trainer.growth() if ended else None)
+    return trainer.take(config, seed, before)
 
 
 class Orders(NamedTuple):
@@ -230,5 +237,7 @@ def _last_line(problem: Exception) -> str:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not through Python's buffer: its lock, held at exit, would abort the process.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os._exit(ExitCode.TERMINATED)

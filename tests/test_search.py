@@ -1,0 +1,387 @@
+"""Deciding, without a process: proposals and the loop, with workers that are plain calls."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import formula
+import numpy as np
+import pytest
+
+from mnist_lab import machine
+from mnist_lab.config import Bracket, TrainConfig, bracket
+from mnist_lab.errors import RunDirError
+from mnist_lab.execute.cluster import Back, Gone, Ready
+from mnist_lab.execute.loop import run_trials
+from mnist_lab.execute.worker import Taken, Trainer
+from mnist_lab.records import (
+    Checkpoint,
+    EpochDone,
+    Event,
+    Finished,
+    Promoted,
+    Proposed,
+    fold,
+)
+from mnist_lab.search.density import Cube, DensityModel
+from mnist_lab.search.proposals import Bohb, Grid, Proposals, derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+BASE = TrainConfig(epochs=3)
+
+
+def formula_trainer() -> Trainer:
+    """What the workers of these tests train with."""
+    return Trainer("run", formula.open_formula, {}, n_threads=1, versions=machine.versions())
+
+
+class Pending:
+    """A step that is taken when somebody asks for its result."""
+
+    def __init__(self, take: Callable[..., Taken], *arguments: Any) -> None:
+        self._take, self._arguments = take, arguments
+        self._taken: Taken | None = None
+
+    def taken(self) -> Taken:
+        """The step, after the one before it."""
+        if self._taken is None:
+            *others, before = self._arguments
+            before = before.taken() if isinstance(before, Pending) else before
+            self._taken = self._take(*others, before)
+        return self._taken
+
+    def cancel(self, **_: str) -> None:
+        """Nobody waits for it any more."""
+
+
+class Here:
+    """A cluster of calls in this process; which of its workers is done first is drawn by lot."""
+
+    def __init__(self, n_workers: int, seed: int = 0) -> None:
+        self.trainer = formula_trainer()
+        self.trainer.load()
+        self.names = [f"worker {number}" for number in range(n_workers)]
+        self._events: deque[Ready | Gone | Back] = deque(map(Ready, self.names))
+        self._expected: list[Pending] = []
+        self._lot = random.Random(seed)  # noqa: S311 - chance, no secret
+
+    def submit(self, worker: str, config: TrainConfig, seed: int, before: Any) -> Pending:
+        """A step, to be taken later."""
+        assert worker in self.names
+        return Pending(self.trainer.take, config, seed, before)
+
+    def expect(self, step: Pending) -> None:
+        """It will be told."""
+        self._expected.append(step)
+
+    def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
+        """One thing that happened."""
+        del timeout_s
+        if self._events:
+            yield self._events.popleft()
+        else:
+            step = self._expected.pop(self._lot.randrange(len(self._expected)))
+            yield Back(step, step.taken())
+
+    def look(self, clock_s: float) -> list[Gone]:
+        """Nobody dies."""
+        del clock_s
+        return []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Memory:
+    """A store that forgets everything with the test."""
+
+    def __init__(self) -> None:
+        self.models: list[bytes] = []
+        self.checkpoints: dict[int, Checkpoint] = {}
+
+    def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
+        """Keep the latest."""
+        self.checkpoints[trial.trial] = checkpoint
+
+    def read_checkpoint(self, trial: Proposed) -> Checkpoint | None:
+        """What was kept."""
+        return self.checkpoints.get(trial.trial)
+
+    def drop_checkpoint(self, trial: Proposed) -> None:
+        """Forget it."""
+        self.checkpoints.pop(trial.trial, None)
+
+    def write_model(self, _: Proposed, content: bytes) -> None:
+        """Keep all."""
+        self.models.append(content)
+
+
+def grid(*batch_sizes: int, repeats: int = 1) -> Grid:
+    """A grid over batch sizes."""
+    configurations: list[dict[str, Any]] = [{"batch_size": size} for size in batch_sizes]
+    all_of_them = Bracket((len(batch_sizes) * repeats,), (BASE.epochs,))
+    return Grid(configurations, repeats=repeats, bracket=all_of_them, seed=0)
+
+
+def draw(seed: int) -> dict[str, Any]:
+    """A configuration of the search space: a batch size."""
+    return {"batch_size": 1 + seed % 1000}
+
+
+def search(n_iterations: int) -> Proposals:
+    """A random search over batch sizes."""
+    return Proposals(draw, brackets=[Bracket((1,), (3,))] * n_iterations, seed=5)
+
+
+@cache
+def whole(name: str, n_iterations: int = 0) -> tuple[Event, ...]:
+    """The events of an undisturbed search of so many iterations, or Hyperband, by two workers."""
+    return tuple(decide(hyperband() if name == "hyperband" else search(n_iterations)))
+
+
+BRACKETS = [bracket(number, 1, 9) for number in range(3)]
+
+
+def hyperband() -> Proposals:
+    """Hyperband over batch sizes: three brackets, up to nine epochs."""
+    return Proposals(draw, brackets=BRACKETS, seed=5)
+
+
+def bohb(history: Sequence[Event] = ()) -> Bohb:
+    """BOHB over batch sizes: twelve brackets, enough for a model."""
+    cube = Cube(
+        (0,),
+        lambda values: np.array([(values["batch_size"] - 1) / 999]),
+        lambda vector: {"batch_size": 1 + round(float(vector[0]) * 999)},
+    )
+    recorded = {
+        event.id: {"batch_size": event.configuration.batch_size}
+        for event in history
+        if isinstance(event, Proposed)
+    }
+    brackets = [bracket(number, 1, 9) for number in range(6)]
+    return Bohb(draw, brackets=brackets, seed=5, model=DensityModel(cube), recorded=recorded)
+
+
+def decide(
+    proposals: Proposals,
+    *,
+    history: Sequence[Event] = (),
+    n_workers: int = 2,
+    lot: int = 0,
+    emit: Callable[[Event], None] | None = None,
+    store: Memory | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> list[Event]:
+    """The new events of a run whose workers are calls."""
+    events: list[Event] = []
+    run_trials(
+        proposals=proposals,
+        base=BASE,
+        history=history,
+        emit=emit or events.append,
+        store=store or Memory(),
+        open_cluster=lambda: Here(n_workers, lot),
+        patience_s=lambda _: 300.0,
+        tick=tick,
+        note=lambda _: None,
+    )
+    return events
+
+
+def results(events: Sequence[Event]) -> dict[Any, Any]:
+    """What the trials measured, without times and places."""
+    return {
+        trial.id: (
+            trial.configuration,
+            trial.seed,
+            trial.state,
+            [epoch.valid_error for epoch in trial.epochs],
+            [(rung.budget, rung.valid_error) for rung in trial.rungs],
+        )
+        for trial in fold(events)
+    }
+
+
+def test_grid_trains_every_configuration_with_every_repeat() -> None:
+    """Each value and repeat becomes one trial, with all its epochs and the formula's results."""
+    trials = fold(decide(grid(16, 32, 64, repeats=2)))
+    assert [(t.configuration.batch_size, t.repeat) for t in trials] == [
+        (size, repeat) for size in (16, 32, 64) for repeat in (1, 2)
+    ]
+    for trial in trials:
+        assert trial.state == "complete"
+        assert [epoch.valid_error for epoch in trial.epochs] == [
+            formula.error_of(trial.configuration, trial.seed, number) for number in (1, 2, 3)
+        ]
+
+
+def test_repeats_share_seeds_across_values() -> None:
+    """The seed comes from the repeat alone, so that values are compared pair by pair."""
+    trials = fold(decide(grid(16, 32, repeats=2)))
+    assert {trial.repeat: trial.seed for trial in trials} == {
+        1: derive_seed(0, 1),
+        2: derive_seed(0, 2),
+    }
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 4, 50])
+def test_results_depend_neither_on_workers_nor_on_who_is_first(n_workers: int) -> None:
+    """One worker or many, done in whatever order, propose and measure the same."""
+    for lot in range(5):
+        assert results(decide(search(6), n_workers=n_workers, lot=lot)) == results(
+            whole("search", 6)
+        )
+        assert results(decide(hyperband(), n_workers=n_workers, lot=lot)) == results(
+            whole("hyperband")
+        )
+
+
+def test_models_are_handed_over() -> None:
+    """A trial's model arrives with its content."""
+    store = Memory()
+    decide(grid(16), store=store)
+    assert store.models == [b"a model"]
+
+
+@pytest.mark.parametrize("n_kept", [1, 7, 12, 20])
+def test_resuming_trains_only_what_the_journal_lacks(n_kept: int) -> None:
+    """Wherever a journal breaks off, the rest is trained and the whole is the same."""
+    undisturbed = whole("search", 5)
+    history = undisturbed[:n_kept]
+    finished = {event.trial for event in history if isinstance(event, Finished)}
+    rest = decide(search(5), history=history)
+    assert not finished & {event.trial for event in rest}
+    assert results([*history, *rest]) == results(undisturbed)
+
+
+def test_resuming_goes_on_after_the_last_finished_epoch() -> None:
+    """No epoch that the journal has is trained again, and the whole is the same."""
+    whole = decide(grid(16, 32, 64))
+    store, history = Memory(), list[Event]()
+
+    def tick() -> None:
+        if sum(isinstance(event, EpochDone) for event in history) >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decide(grid(16, 32, 64), store=store, emit=history.append, tick=tick)
+    assert store.checkpoints
+    rest = decide(grid(16, 32, 64), history=history, store=store)
+    assert results([*history, *rest]) == results(whole)
+    trained = [(e.trial, e.epoch.epoch) for e in [*history, *rest] if isinstance(e, EpochDone)]
+    assert sorted(trained) == [(trial, epoch) for trial in (1, 2, 3) for epoch in (1, 2, 3)]
+    assert store.checkpoints == {}
+
+
+@pytest.mark.parametrize("n_lost", [0, 1, 2])
+def test_journal_and_checkpoint_may_differ(n_lost: int) -> None:
+    """A checkpoint that knows one epoch more teaches the journal; one that knows two is void."""
+    whole = decide(grid(16))
+    epochs = [event.epoch for event in whole if isinstance(event, EpochDone)]
+    history = [event for event in whole if not isinstance(event, Finished)]
+    history = history[: len(history) - n_lost]
+    store = Memory()
+    store.checkpoints[1] = Checkpoint(epochs[-1], b"after epoch 3")
+    rest = decide(grid(16), history=history, store=store)
+    learnt = [event.epoch for event in rest if isinstance(event, EpochDone)]
+    assert learnt == {0: [], 1: epochs[-1:], 2: epochs}[n_lost]
+    assert results([*history, *rest]) == results(whole)
+
+
+def test_trial_without_its_checkpoint_starts_again() -> None:
+    """Epochs whose state is gone are void and trained again, to the same numbers."""
+    whole = decide(grid(16))
+    history = [event for event in whole if not isinstance(event, Finished)]
+    rest = decide(grid(16), history=history)
+    assert [e.epoch.epoch for e in rest if isinstance(e, EpochDone)] == [1, 2, 3]
+    assert [len(trial.epochs) for trial in fold([*history, *rest])] == [3]
+    assert results([*history, *rest]) == results(whole)
+
+
+def test_complete_journal_needs_no_worker() -> None:
+    """What is known already is answered without opening a cluster."""
+    history = whole("search", 3)
+    assert decide(search(3), history=history, n_workers=0) == []
+
+
+def test_more_iterations_continue_a_search() -> None:
+    """Raising the iterations trains the new ones only, and they are those of a longer search."""
+    history = whole("search", 2)
+    rest = decide(search(4), history=history)
+    assert len({event.trial for event in rest}) == 2
+    assert results([*history, *rest]) == results(whole("search", 4))
+
+
+def test_hyperband_promotes_the_best_which_go_on_from_their_checkpoints() -> None:
+    """HpBandSter's numbers; no epoch is trained twice, and the best of each rung are promoted."""
+    store = Memory()
+    events = decide(hyperband(), store=store)
+    trials = fold(events)
+    assert [sum(t.id[0] == number for t in trials) for number in range(3)] == [9, 3, 3]
+    for number, (first, *later) in enumerate(one.epochs for one in BRACKETS):
+        inside = [trial for trial in trials if trial.id[0] == number]
+        assert all(trial.rungs[0].budget == first for trial in inside)
+        for n_promoted, (before, after) in zip(
+            BRACKETS[number].n_configs[1:], pairwise([first, *later]), strict=True
+        ):
+            rung = {
+                trial.id: next(r.valid_error for r in trial.rungs if r.budget == before)
+                for trial in inside
+                if before in {r.budget for r in trial.rungs}
+            }
+            promoted = [t.id for t in inside if after in {r.budget for r in t.rungs}]
+            assert promoted == sorted(sorted(rung, key=lambda id_: rung[id_] or 0.0)[:n_promoted])
+    trained = [(e.trial, e.epoch.epoch) for e in events if isinstance(e, EpochDone)]
+    assert len(trained) == len(set(trained)) == sum(one.n_epochs for one in BRACKETS)
+    assert store.checkpoints == {}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.8, 0.95])
+def test_hyperband_continues(share: float) -> None:
+    """Wherever the journal breaks off, and whatever checkpoints are left, the whole is the same."""
+    undisturbed = whole("hyperband")
+    history = undisturbed[: int(share * len(undisturbed))]
+    rest = decide(hyperband(), history=history)
+    assert results([*history, *rest]) == results(undisturbed)
+    promoted = [(e.trial, e.budget) for e in [*history, *rest] if isinstance(e, Promoted)]
+    assert len(promoted) == len(set(promoted)) == 5
+
+
+def test_rung_without_a_success_is_filled_with_new_configurations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """HpBandSter proposes new ones at the next rung, and if those fail too the search ends."""
+    monkeypatch.setenv("FORMULA_RAISES", "*")
+    events = decide(Proposals(draw, brackets=[Bracket((3, 1), (3, 9))], seed=5))
+    assert [trial.state for trial in fold(events)] == ["failed"] * 4
+    assert decide(Proposals(draw, brackets=[Bracket((3, 1), (3, 9))], seed=5), history=events) == []
+
+
+def test_bohb_learns_and_continues_with_what_it_proposed() -> None:
+    """Large batch sizes are better by the formula; what the journal knows is proposed again."""
+    whole = decide(bohb(), n_workers=1)
+    sizes = [trial.configuration.batch_size for trial in fold(whole)]
+    assert np.mean(sizes[len(sizes) // 2 :]) > np.mean(sizes[: len(sizes) // 2])
+    for share in (0.3, 0.7):
+        history = whole[: int(share * len(whole))]
+        rest = decide(bohb(history), history=history, n_workers=2)
+        again = fold([*history, *rest])
+        for before, after in zip(fold(history), again, strict=False):
+            assert (before.id, before.seed) == (after.id, after.seed)
+            assert before.configuration.batch_size == after.configuration.batch_size
+        assert len(again) == len(fold(whole))
+    assert decide(bohb(whole), history=whole) == []
+
+
+def test_journal_of_another_search_is_refused() -> None:
+    """A journal whose configurations are not proposed again is named as the problem."""
+    history = decide(grid(16, 32))
+    with pytest.raises(RunDirError, match="proposes the same again from the same seed"):
+        decide(grid(16, 48), history=history)
