@@ -15,7 +15,7 @@ from mnist_lab.execute.dask import Credentials, Scheduler, dask_settings, new_cr
 from mnist_lab.execute.worker import Failure, Taken, take_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from mnist_lab.config import TrainConfig
     from mnist_lab.execute.worker import Trainer
@@ -123,18 +123,10 @@ class Cluster:
             versions=trainer.versions,
         )
 
-    def employ(self, start: Callable[[Token], Workers]) -> None:
-        """Start workers, look after them from now on, and end them at the end.
-
-        Raises:
-            StudyError: they cannot be started.
-        """
-        try:
-            self._workers = start(self.token)
-        except BaseException:
-            self.close()
-            raise
-        self._opened.callback(self._workers.stop)
+    def employ(self, workers: Workers) -> None:
+        """Look after these workers from now on, and end them at the end."""
+        self._workers = workers
+        self._opened.callback(workers.stop)
 
     def submit(
         self, worker: str, config: TrainConfig, seed: int, before: Future | Checkpoint | None

@@ -12,6 +12,7 @@ from mnist_lab.errors import SettingsError, StudyError
 from mnist_lab.execute.cluster import TOPIC
 from mnist_lab.execute.dask import security
 from mnist_lab.execute.pool import Pool
+from mnist_lab.execute.worker import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,8 +84,9 @@ def work(
     client = connect(token)
     while True:
         with closing(client):
-            pool = Pool(slots, token, trainer, host, files)
+            pool = Pool(slots, trainer, files)
             try:
+                pool.join(Line(token.scheduler, token.credentials, host))
                 _watch_over(pool, client)
             finally:
                 # If nobody hears that they leave, they will be missed.

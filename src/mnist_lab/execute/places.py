@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from mnist_lab import machine
 from mnist_lab.execute.cluster import Cluster
 from mnist_lab.execute.pool import Pool
+from mnist_lab.execute.worker import Line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,12 +53,15 @@ class Local:
     def open(self, trainer: Trainer, *, most: int, shared: int, run_dir: Path) -> Cluster:
         """Start the scheduler in this process, and the workers beside it."""
         del run_dir
-        cluster = Cluster(trainer, host=self._host)
-        cluster.employ(
-            lambda token: Pool(
-                self._slots[:most], token, trainer.sharing(shared), machine.LOOPBACK, [shared]
-            )
-        )
+        pool = Pool(self._slots[:most], trainer.sharing(shared), [shared])
+        try:
+            cluster = Cluster(trainer, host=self._host)
+        except BaseException:
+            pool.stop()
+            raise
+        cluster.employ(pool)
+        token = cluster.token
+        pool.join(Line(token.scheduler, token.credentials, machine.LOOPBACK))
         return cluster
 
 

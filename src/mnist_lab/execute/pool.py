@@ -15,13 +15,12 @@ import psutil
 
 from mnist_lab import machine, processes
 from mnist_lab.errors import StudyError
-from mnist_lab.execute.worker import Orders, tensorflow_settings
+from mnist_lab.execute.worker import tensorflow_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnist_lab.execute.cluster import Token
-    from mnist_lab.execute.worker import Trainer
+    from mnist_lab.execute.worker import Line, Trainer
 
 # After SIGTERM a worker has nothing to save: its epochs are in the journal already.
 STOP_PATIENCE_S = 5.0
@@ -50,13 +49,11 @@ class _Process(NamedTuple):
 
 
 class Pool:
-    """Worker processes, one for each slot, started at once.
+    """Worker processes, one for each slot, which load what they train with at once.
 
     Args:
         slots: what each gets.
-        token: of the run.
         trainer: what they train with.
-        host: this machine's address for the run's other processes.
         files: descriptors that each inherits, under the same numbers.
 
     Raises:
@@ -66,12 +63,11 @@ class Pool:
     def __init__(
         self,
         slots: Sequence[WorkerSlot],
-        token: Token,
         trainer: Trainer,
-        host: str,
         files: Sequence[int],
     ) -> None:
-        self._orders = Orders(token.scheduler, token.credentials, "", host, trainer)
+        self._trainer = trainer
+        self._line: Line | None = None
         self._files = files
         self._n_oom_kills = machine.oom_kills()
         self._processes: list[_Process] = []
@@ -82,6 +78,12 @@ class Pool:
         except BaseException:
             self.stop()
             raise
+
+    def join(self, line: Line) -> None:
+        """Make them workers of a run, as soon as they have loaded."""
+        self._line = line
+        for worker in self._processes:
+            _send(worker.process, worker.name, line)
 
     @property
     def names(self) -> list[str]:
@@ -147,8 +149,7 @@ class Pool:
         self._processes.clear()
 
     def _start(self, slot: WorkerSlot, clock_s: float, n_bad_starts: int = 0) -> _Process:
-        n_threads = self._orders.trainer.n_threads
-        environment = processes.environment() | tensorflow_settings(n_threads)
+        environment = processes.environment() | tensorflow_settings(self._trainer.n_threads)
         if slot.gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
         try:
@@ -175,10 +176,9 @@ class Pool:
                 machine.let_others_go_first(process.pid, slot.niceness)
         # The tag makes the name its own, where two machines share a host name.
         name = f"{platform.node()}.{process.pid}.{secrets.token_hex(3)}"
-        assert process.stdin is not None  # noqa: S101 - it was asked for above
-        with suppress(BrokenPipeError):  # it died already, and is found dead at the next look
-            pickle.dump(self._orders._replace(name=name), process.stdin)
-            process.stdin.flush()
+        _send(process, self._trainer)
+        if self._line is not None:
+            _send(process, name, self._line)
         return _Process(slot, process, output, name, clock_s, n_bad_starts)
 
     def _reason(self, code: int) -> str:
@@ -190,6 +190,14 @@ class Pool:
             self._n_oom_kills = machine.oom_kills()
             hint = ": the machine ran out of memory"
         return f"was killed by signal {number} ({signal.Signals(number).name}){hint}"
+
+
+def _send(process: subprocess.Popen[bytes], *orders: object) -> None:
+    assert process.stdin is not None  # noqa: S101 - it was asked for
+    with suppress(BrokenPipeError):  # it died already, and is found dead at the next look
+        for order in orders:
+            pickle.dump(order, process.stdin)
+        process.stdin.flush()
 
 
 def _close(worker: _Process) -> None:

@@ -1,9 +1,8 @@
 """What a worker does: it loads what it trains with once, then takes one step after the other.
 
 A worker is a process with a Dask worker inside. Those that this program starts run :func:`main`,
-which is told on its standard input what to do; the input stays open while its parent lives, and at
-its end the worker ends too, so none is left behind, however the parent died. The workers of
-somebody else's Dask cluster get the same :class:`Trainer` from its scheduler.
+are told on their standard input what to do, and end when their parent does, however it died. The
+workers of somebody else's Dask cluster get the same :class:`Trainer` from its scheduler.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import os
 import pickle
 import sys
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 # exercise's search space. A worker that grew by more than this since its first trial is started
 # anew, which takes seconds.
 MOST_GROWTH_GIB = 0.5
+# How often a worker process looks whether its parent lives.
+LOOK_S = 1.0
 # What must agree for the same numbers.
 VERSIONS = ("mnist-lab", "tensorflow", "keras", "numpy")
 # Keras imports these where they are installed, and training needs none: without them, and without
@@ -179,14 +181,12 @@ def take_step(run: str, config: TrainConfig, seed: int, before: Taken | Checkpoi
     return trainer.take(config, seed, before)
 
 
-class Orders(NamedTuple):
-    """What a worker process is told when it starts."""
+class Line(NamedTuple):
+    """How a worker process reaches its run, and at which address of its own it is reached."""
 
     scheduler: str
     credentials: Credentials
-    name: str
     host: str
-    trainer: Trainer
 
 
 def tensorflow_settings(n_threads: int) -> dict[str, str]:
@@ -203,13 +203,21 @@ def tensorflow_settings(n_threads: int) -> dict[str, str]:
 
 
 def main() -> int:
-    """Be a worker process, until the run or the parent ends."""
-    orders: Orders = pickle.load(sys.stdin.buffer)  # noqa: S301 - a pipe from our own parent
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """Be a worker process, until the run or the parent ends.
+
+    The parent sends the trainer, then its name and the :class:`Line`: loading takes seconds, in
+    which the run is opened.
+    """
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     try:
-        orders.trainer.load()  # before the run hears of this worker, which is ready then
+        trainer: Trainer = _received()
+        trainer.load()  # before the run hears of this worker, which is ready then
+        name: str = _received()
+        line: Line = _received()
         with dask_settings():
-            asyncio.run(_serve(orders))
+            asyncio.run(_serve(trainer, name, line))
+    except EOFError:
+        return ExitCode.TERMINATED
     except Exception as problem:
         expected = problem if isinstance(problem, LabError) else machine.shortage(problem)
         if expected is None:
@@ -219,15 +227,19 @@ def main() -> int:
     return ExitCode.DONE
 
 
-async def _serve(orders: Orders) -> None:
+def _received() -> Any:
+    return pickle.load(sys.stdin.buffer)  # noqa: S301 - a pipe from our own parent
+
+
+async def _serve(trainer: Trainer, name: str, line: Line) -> None:
     async with Worker(
-        orders.scheduler,
-        name=orders.name,
-        host=orders.host,
-        security=security(orders.credentials),
+        line.scheduler,
+        name=name,
+        host=line.host,
+        security=security(line.credentials),
         nthreads=1,
         memory_limit=0,
-        plugins=[orders.trainer],
+        plugins=[trainer],
     ) as worker:
         await worker.finished()
 
@@ -236,8 +248,7 @@ def _last_line(problem: Exception) -> str:
     return "".join(traceback.format_exception_only(problem)).strip().splitlines()[-1]
 
 
-def _end_with_parent() -> None:
-    # Not through Python's buffer: its lock, held at exit, would abort the process.
-    while os.read(sys.stdin.fileno(), 1):
-        pass
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
     os._exit(ExitCode.TERMINATED)
