@@ -23,25 +23,27 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab import machine, plots
 from mnist_lab.config import Bracket, StudySettings, TrainConfig
-from mnist_lab.engine import WorkerSlot, run_trials
-from mnist_lab.engine.proposals import Sampled
-from mnist_lab.records import Checkpoint, Epoch, Proposed, Result
+from mnist_lab.execute.loop import run_trials
+from mnist_lab.execute.places import Local
+from mnist_lab.execute.pool import WorkerSlot
+from mnist_lab.execute.worker import Trainer
+from mnist_lab.records import Checkpoint, Epoch, Proposed, Result, Step
 from mnist_lab.rundir import Identity, Journal, RunDir
+from mnist_lab.search.proposals import Proposals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
 # Bytes of the base configuration's weights.
 CHECKPOINT_BYTES = 104_250 * 4
 
 
-def open_sleeper(*, seconds: float) -> Callable[..., Any]:
+def open_sleeper(*, seconds: float, shared: int) -> Callable[..., Step]:
     """A trainer that sleeps; its checkpoint begins with who slept, and from when to when."""
+    del shared
     filling = os.urandom(CHECKPOINT_BYTES)
 
-    def sleep(
-        config: TrainConfig, seed: int, start: Checkpoint | None
-    ) -> Generator[Checkpoint, None, tuple[Result, None]]:
+    def sleep(config: TrainConfig, seed: int, start: Checkpoint | None) -> Step:
         del config, seed, start
         begin = time.monotonic()
         time.sleep(seconds)
@@ -54,8 +56,7 @@ def open_sleeper(*, seconds: float) -> Callable[..., Any]:
             valid_error=0.5,
             duration_s=seconds,
         )
-        yield Checkpoint(epoch, times + b"\n" + filling)
-        return Result(loss=0.5), None
+        return Step(Checkpoint(epoch, times + b"\n" + filling), Result(loss=0.5))
 
     return sleep
 
@@ -81,7 +82,7 @@ def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
         settings = StudySettings(experiment="random-search", base=TrainConfig(epochs=1))
         journal = Journal(run.journal, Identity(id="", settings=settings, digests={}))
         run_trials(
-            proposals=Sampled(
+            proposals=Proposals(
                 lambda seed: {"batch_size": 1 + seed % 1000},
                 brackets=[Bracket((1,), (1,))] * n_trials,
                 seed=0,
@@ -90,12 +91,18 @@ def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
             history=(),
             emit=journal.append,
             store=run,
-            trainer="scale:open_sleeper",
-            arguments={"seconds": seconds},
-            places=[WorkerSlot()] * n_workers,
-            n_threads=1,
-            host="127.0.0.1",
-            announce=lambda *_: None,
+            open_cluster=lambda: Local([WorkerSlot()] * n_workers).open(
+                Trainer(
+                    "scale",
+                    open_sleeper,
+                    {"seconds": seconds},
+                    n_threads=1,
+                    versions=machine.versions(),
+                ),
+                most=n_workers,
+                shared=0,
+                run_dir=run.path,
+            ),
             patience_s=lambda _: 300.0,
             tick=lambda: None,
             note=lambda text: print(text, file=sys.stderr),
@@ -187,4 +194,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import scale  # under its own name, by which the workers find it
+
+    scale.main()

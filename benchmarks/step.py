@@ -24,7 +24,7 @@ from typing import Any, get_args
 
 from mnist_lab import machine
 from mnist_lab.config import Precision, TrainConfig
-from mnist_lab.engine.pool import WorkerSlot, environment
+from mnist_lab.execute.worker import tensorflow_settings
 
 # Batch size, number of filters, filter size: the base, and those of benchmarks/peers.
 CONFIGURATIONS = (
@@ -49,7 +49,7 @@ def as_words(shape: tuple[int, ...]) -> str:
 
 def train(data: str, shape: tuple[int, ...], precision: Precision) -> None:
     """Print the median microseconds of a step; with oneDNN's own lines, if they are asked for."""
-    os.environ.update(environment(WorkerSlot(), 1) | os.environ)  # before TensorFlow is imported
+    os.environ.update(tensorflow_settings(1) | os.environ)  # before TensorFlow is imported
 
     import keras
     import numpy as np

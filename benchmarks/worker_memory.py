@@ -16,9 +16,9 @@ import psutil
 
 from mnist_lab import data, space
 from mnist_lab.config import TrainConfig
-from mnist_lab.engine.pool import WorkerSlot, environment
+from mnist_lab.execute.worker import tensorflow_settings
 
-os.environ |= environment(WorkerSlot(), 1)  # before TensorFlow is imported
+os.environ |= tensorflow_settings(1)  # before TensorFlow is imported
 
 from mnist_lab.training.trainer import Trainer
 

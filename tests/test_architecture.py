@@ -36,7 +36,8 @@ LAYERS = [
     "model",
     "training",
     "space",
-    "engine",
+    "search",
+    "execute",
     "analysis",
     "views",
     "findings",
@@ -50,16 +51,19 @@ LAYERS = [
     "cli",
 ]
 # What trains, and what shows what was trained: neither imports the other.
-TRAINING = {"data", "model", "training", "space", "engine"}
+TRAINING = {"data", "model", "training", "space", "search", "execute"}
 SHOWING = {"analysis", "findings", "plots", "report", "views", "export", "notebook", "progress"}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {
     "tensorflow": {"model", "training"},
     "keras": {"model", "training"},
-    "hpbandster": {"engine"},
-    "Pyro4": {"engine"},
-    "ConfigSpace": {"space", "engine.proposals"},
+    "hpbandster": {"search"},
+    "distributed": {"execute"},
+    "dask": {"execute"},
+    "dask_jobqueue": {"execute"},
+    "asyncssh": {"execute"},
+    "ConfigSpace": {"space"},
     "matplotlib": {"plots"},
     "pandas": {"notebook"},
     "IPython": {"notebook"},
@@ -86,7 +90,7 @@ class Import(NamedTuple):
 
 
 def module_name(path: Path) -> str:
-    """A module's name within the package: `engine.pool`; a folder's is its own."""
+    """A module's name within the package: `execute.pool`; a folder's is its own."""
     return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -218,7 +222,7 @@ def test_only_rundir_names_files() -> None:
 
 # --- what a command loads
 
-HEAVY = {"tensorflow", "keras", "hpbandster", "Pyro4", "ConfigSpace", "matplotlib", "scipy"}
+HEAVY = {"tensorflow", "keras", "hpbandster", "distributed", "ConfigSpace", "matplotlib", "scipy"}
 
 
 def loaded(*arguments: str) -> set[str]:
@@ -287,8 +291,12 @@ def test_worker_is_light() -> None:
     """A worker trains without what Keras only takes along; and that stays importable."""
     script = """
 import sys
-from mnist_lab.engine.worker import UNWANTED, _imported
-_imported("mnist_lab.training:open_trainer")
+from mnist_lab import machine
+from mnist_lab.data import SAMPLE
+from mnist_lab.execute.worker import UNWANTED, Trainer
+from mnist_lab.training import open_trainer
+arguments = {"source": SAMPLE, "digests": None, "precision": "float32", "device": "cpu"}
+Trainer("", open_trainer, arguments, n_threads=1, versions=machine.versions()).load()
 print("keras" in sys.modules, *(name in sys.modules for name in UNWANTED))
 import pandas
 """

@@ -35,45 +35,43 @@ def sweep(data: str, work: Work, precision: str, out: Path) -> None:
 
 def fixed(data: str, work: Work, precision: str, out: Path) -> None:
     """Train given configurations: no command takes a list, so as its studies call the engine."""
-    from mnist_lab.engine import run_trials
-    from mnist_lab.engine.proposals import Grid
-    from mnist_lab.study.session import TRAINER
-    from mnist_lab.study.workers import places_for
+    from mnist_lab.execute.loop import run_trials
+    from mnist_lab.execute.places import Local
+    from mnist_lab.execute.worker import Trainer
+    from mnist_lab.search.proposals import Grid
+    from mnist_lab.study.workers import slots_for
+    from mnist_lab.training import open_trainer
 
-    dataset = datasets.load(data).info
+    dataset = datasets.load(data)
     configs = [TrainConfig(**one, epochs=work.epochs) for one in work.configurations]
     configs.sort(key=forward_multiplications, reverse=True)
-    places, _ = places_for(None, 0, 1, nice=False)
+    slots, _ = slots_for(None, 0, 1, nice=False)
     run = RunDir(out)
     run.create()
     settings = StudySettings(experiment="train", base=TrainConfig(epochs=work.epochs))
-    journal = Journal(run.journal, Identity(id="", settings=settings, digests=dataset.digests))
-    run_trials(
-        proposals=Grid(
-            [config.model_dump() for config in configs],
-            repeats=1,
-            bracket=Bracket((len(configs),), (work.epochs,)),
-            seed=work.seed,
-        ),
-        base=TrainConfig(epochs=work.epochs),
-        history=(),
-        emit=journal.append,
-        store=run,
-        trainer=TRAINER,
-        arguments={
-            "source": dataset.source,
-            "digests": dataset.digests,
-            "precision": precision,
-            "device": "cpu",
-        },
-        places=places[: len(configs)],
-        n_threads=1,
-        host=machine.LOOPBACK,
-        announce=lambda *_: None,
-        patience_s=lambda _: 600.0,
-        tick=lambda: None,
-        note=lambda text: print(text, file=sys.stderr),
-    )
+    journal = Journal(run.journal, Identity(id="", settings=settings, digests=dataset.info.digests))
+    arguments = {"source": dataset.info.source, "digests": dataset.info.digests}
+    arguments |= {"precision": precision, "device": "cpu"}
+    trainer = Trainer("fixed", open_trainer, arguments, n_threads=1, versions=machine.versions())
+    with datasets.share(dataset.training, dataset.test) as shared:
+        run_trials(
+            proposals=Grid(
+                [config.model_dump() for config in configs],
+                repeats=1,
+                bracket=Bracket((len(configs),), (work.epochs,)),
+                seed=work.seed,
+            ),
+            base=TrainConfig(epochs=work.epochs),
+            history=(),
+            emit=journal.append,
+            store=run,
+            open_cluster=lambda: Local(slots).open(
+                trainer, most=len(configs), shared=shared, run_dir=out
+            ),
+            patience_s=lambda _: 600.0,
+            tick=lambda: None,
+            note=lambda text: print(text, file=sys.stderr),
+        )
     journal.close()
 
 
