@@ -127,18 +127,25 @@ class Ledger:
             self._emit(Promoted(time=now(), trial=same.trial, budget=budget))
         return same, self._known.pop((same.trial, budget), None)
 
-    def started(self, trial: Proposed, worker: str, attempt: int) -> Checkpoint | None:
-        """A worker takes the trial; returns the checkpoint that it goes on from, if there is one.
+    def checkpoint(self, trial: Proposed) -> Checkpoint | None:
+        """What the trial goes on from, if there is something.
 
         The checkpoint is written before its epoch is: it may know one epoch more than the journal,
-        which then learns it. Epochs of which there is no checkpoint are void, and trained again.
+        not two.
         """
         checkpoint = self._store.read_checkpoint(trial)
         n_known = self._n_epochs.get(trial.trial, 0)
-        if checkpoint is not None and checkpoint.epoch.epoch > n_known + 1:
-            checkpoint = None  # the journal is older than the checkpoint, and lacks epochs
-        reached = checkpoint.epoch.epoch if checkpoint else 0
-        from_epoch = self._n_epochs[trial.trial] = min(reached, n_known)
+        return None if checkpoint and checkpoint.epoch.epoch > n_known + 1 else checkpoint
+
+    def started(self, trial: Proposed, worker: str, attempt: int, start: Checkpoint | None) -> None:
+        """A worker takes the trial, and goes on from `start`.
+
+        The journal learns the epoch that it lacks. Epochs of which there is no checkpoint are void,
+        and trained again.
+        """
+        reached = start.epoch.epoch if start else 0
+        n_known = self._n_epochs.get(trial.trial, 0)
+        self._n_epochs[trial.trial] = from_epoch = min(reached, n_known)
         self._emit(
             Started(
                 time=now(),
@@ -148,9 +155,8 @@ class Ledger:
                 from_epoch=from_epoch,
             )
         )
-        if checkpoint is not None and reached > n_known:
-            self._write(trial, checkpoint)
-        return checkpoint
+        if start is not None and reached > n_known:
+            self._write(trial, start)
 
     def epoch(self, trial: Proposed, checkpoint: Checkpoint) -> None:
         """A worker finished an epoch of the trial; one that is known already is not written."""

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.execute.cluster import Back, Gone, Ready
+from mnist_lab.execute.cluster import Gone, Ready
 from mnist_lab.execute.ledger import Ledger
 from mnist_lab.execute.worker import Failure
 from mnist_lab.records import Failed
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distributed import Future
 
     from mnist_lab.config import TrainConfig
-    from mnist_lab.execute.cluster import Cluster
+    from mnist_lab.execute.cluster import Back, Cluster
     from mnist_lab.execute.ledger import Store
     from mnist_lab.execute.worker import Taken
     from mnist_lab.records import Checkpoint, Event, Proposed
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TICK_S = 0.1
 # A tick that took longer than this was no work: this process was suspended.
 LONGEST_TICK_S = 1.0
-# Of each trial: one that is taken, and the next.
+# Of each worker: the one that it takes, and the next.
 STEPS_IN_FLIGHT = 2
 # How often a trial whose worker died, or whose training raised, is tried in all.
 MAX_ATTEMPTS = 3
@@ -44,23 +44,30 @@ REASON_S = 2.0
 
 
 class _Task:
-    """A trial that is being trained: what is submitted of it, and how it fared so far."""
+    """A trial that is to be trained, and how it fared so far."""
 
     def __init__(self, proposal: Proposal, trial: Proposed) -> None:
         self.proposal = proposal
         self.trial = trial
         self.n_started = self.n_blamed = self.n_lost = 0
-        self.worker = ""
-        self.heard_s = 0.0
-        self.epoch = 0  # up to which steps are submitted
-        # Of the steps in flight, the earliest first.
-        self.steps: deque[Future] = deque()
+        self.start: Checkpoint | None = None
+        self.n_submitted = 0  # up to this epoch steps are submitted
 
-    def drop(self) -> None:
-        """Forget what is in flight: whatever comes of it is not listened to."""
-        for step in self.steps:
-            step.cancel(reason="its worker is lost", msg=False)
-        self.steps.clear()
+
+class _Worker:
+    """A worker and its steps in flight: the first is taken now, of the task that is started."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.steps: deque[tuple[_Task, Future]] = deque()
+        self.heard_s = 0.0
+
+    def drop(self, task: _Task) -> None:
+        """Forget the task's steps: whatever comes of them is not listened to."""
+        for one, step in self.steps:
+            if one is task:
+                step.cancel()
+        self.steps = deque(pair for pair in self.steps if pair[0] is not task)
 
 
 class Loop:
@@ -92,10 +99,8 @@ class Loop:
         self._patience_s = patience_s
         self._tick = tick
         self._note = note
-        self._cluster: Cluster | None = None
         self._waiting: deque[_Task] = deque()
-        self._running: dict[str, _Task] = {}  # by its worker's name
-        self._idle: dict[str, None] = {}  # the names of workers, longest idle first
+        self._workers: dict[str, _Worker] = {}
         # Tasks whose worker is gone, until when its reason is waited for.
         self._unexplained: dict[str, tuple[_Task, float]] = {}
         # Stands still while this process is suspended.
@@ -109,9 +114,12 @@ class Loop:
             StudyError: a worker cannot start.
             LabError: what writing raised.
         """
+        if not self._propose():
+            return
+        self._cluster = self._open_cluster()
         try:
-            while self._propose():
-                assert self._cluster is not None  # noqa: S101 - opened for what is in flight
+            while self._propose() or self._in_flight:
+                self._hand_out()
                 for event in self._cluster.wait(TICK_S):
                     self._take(event)
                 self._count_time()
@@ -120,118 +128,112 @@ class Loop:
                 self._give_up_lost()
                 self._tick()
         finally:
-            if self._cluster is not None:
-                self._cluster.close()
-
-    def _propose(self) -> bool:
-        """Give every idle worker something; False when there is nothing left to do."""
-        while True:
-            if not self._waiting and (self._idle or not self._in_flight or self._ledger.replaying):
-                proposal = self._proposals.next()
-                while self._proposals.over:
-                    self._ledger.over(self._proposals.over.pop())
-                if proposal is not None:
-                    trial, known = self._ledger.proposed(proposal)
-                    if known is None:
-                        self._waiting.append(_Task(proposal, trial))
-                    else:
-                        self._proposals.tell(
-                            proposal, None if isinstance(known, Failed) else known.loss
-                        )
-                    continue
-            if not self._waiting:
-                return self._in_flight
-            if self._cluster is None:
-                self._cluster = self._open_cluster()
-            if not self._idle:
-                return True
-            self._start(self._waiting.popleft())
+            self._cluster.close()
 
     @property
     def _in_flight(self) -> bool:
-        return bool(self._running or self._waiting or self._unexplained)
+        return bool(self._unexplained) or any(one.steps for one in self._workers.values())
+
+    def _propose(self) -> bool:
+        """Have a task waiting, if there is one; what the journal knows is answered from it."""
+        while not self._waiting:
+            proposal = self._proposals.next()
+            while self._proposals.over:
+                self._ledger.over(self._proposals.over.pop())
+            if proposal is None:
+                return False
+            trial, known = self._ledger.proposed(proposal)
+            if known is None:
+                self._waiting.append(_Task(proposal, trial))
+            else:
+                loss = None if isinstance(known, Failed) else known.loss
+                self._proposals.tell(proposal, loss)
+        return True
+
+    def _hand_out(self) -> None:
+        """Give each worker something to do, and something to do next."""
+        for worker in sorted(self._workers.values(), key=lambda one: len(one.steps)):
+            while len(worker.steps) < STEPS_IN_FLIGHT:
+                task, before = worker.steps[-1] if worker.steps else (None, None)
+                if task is None or task.n_submitted >= task.trial.configuration.epochs:
+                    task, before = self._next_task(worker), None
+                if task is None:
+                    break
+                step = self._cluster.submit(
+                    worker.name,
+                    task.trial.configuration,
+                    task.trial.seed,
+                    before or task.start,
+                )
+                task.n_submitted += 1
+                worker.steps.append((task, step))
+                if len(worker.steps) == 1:
+                    self._begin(worker)
+
+    def _next_task(self, worker: _Worker) -> _Task | None:
+        """What the worker does after what it has."""
+        # A proposal that depends on results waits for one more of them.
+        if worker.steps and not self._proposals.independent:
+            return None
+        if not self._propose() and (worker.steps or not self._take_back()):
+            return None
+        task = self._waiting.popleft()
+        task.start = self._ledger.checkpoint(task.trial)
+        task.n_submitted = task.start.epoch.epoch if task.start else 0
+        return task
+
+    def _take_back(self) -> bool:
+        """Have a task waiting again that a busy worker has not started, for one that is idle."""
+        for worker in self._workers.values():
+            tasks = [task for task, _ in worker.steps]
+            if tasks and tasks[-1] is not tasks[0]:
+                worker.drop(tasks[-1])
+                self._waiting.append(tasks[-1])
+                return True
+        return False
+
+    def _begin(self, worker: _Worker) -> None:
+        """The worker's first step is of a task that it starts with."""
+        task, step = worker.steps[0]
+        task.n_started += 1
+        worker.heard_s = self._clock_s
+        self._ledger.started(task.trial, worker.name, task.n_started, task.start)
+        self._cluster.expect(step)
 
     def _take(self, event: Ready | Gone | Back) -> None:
         if isinstance(event, Ready):
-            self._idle[event.worker] = None
+            self._workers[event.worker] = _Worker(event.worker)
         elif isinstance(event, Gone):
             self._gone(*event)
         else:
             self._took(*event)
 
-    def _count_time(self) -> None:
-        now = time.monotonic()
-        self._clock_s += min(now - self._last_s, LONGEST_TICK_S)
-        self._last_s = now
-
-    def _give_up_lost(self) -> None:
-        for name, task in list(self._running.items()):
-            silence_s = self._clock_s - task.heard_s
-            if silence_s > self._patience_s(task.trial.configuration):
-                self._gone(name, f"made no epoch for {silence_s:.0f} s")
-                self._dismiss(name)
-        for name, (task, until_s) in list(self._unexplained.items()):
-            if self._clock_s > until_s:
-                del self._unexplained[name]
-                self._note(f"worker {name} was lost")
-                self._again(task, "its worker was lost", blamed=False)
-
-    def _start(self, task: _Task) -> None:
-        """Hand a task to the worker that is idle for longest."""
-        name = next(iter(self._idle))
-        del self._idle[name]
-        task.n_started += 1
-        task.worker, task.heard_s = name, self._clock_s
-        self._running[name] = task
-        start = self._ledger.started(task.trial, name, task.n_started)
-        task.epoch = start.epoch.epoch if start else 0
-        self._submit(task, start)
-        self._expect(task)
-
-    def _submit(self, task: _Task, before: Future | Checkpoint | None) -> None:
-        assert self._cluster is not None  # noqa: S101 - opened before anybody is idle
-        config, seed = task.trial.configuration, task.trial.seed
-        task.steps.append(self._cluster.submit(task.worker, config, seed, before))
-        task.epoch += 1
-
-    def _expect(self, task: _Task) -> None:
-        """Wait for the first step in flight, with another one behind it."""
-        assert self._cluster is not None  # noqa: S101 - it has the steps
-        if len(task.steps) < STEPS_IN_FLIGHT and task.epoch < task.trial.configuration.epochs:
-            self._submit(task, task.steps[-1])
-        self._cluster.expect(task.steps[0])
-
-    def _took(self, future: Future, taken: Taken | None) -> None:
+    def _took(self, step: Future, taken: Taken | None) -> None:
         """A step came back; of one that was given up since nothing is taken."""
-        running = (one for one in self._running.values() if one.steps and one.steps[0] is future)
-        task = next(running, None)
-        if task is None or taken is None:  # its worker is gone, or will be missed
+        heads = (one for one in self._workers.values() if one.steps and one.steps[0][1] is step)
+        worker = next(heads, None)
+        if worker is None or taken is None:  # its worker is gone, or will be missed
             return
-        task.steps.popleft()
-        task.heard_s = self._clock_s
-        step = taken.step
-        if isinstance(step, Failure):
-            self._free(task, taken.leaves)
-            self._again(task, step.reason, blamed=True)
+        task, _ = worker.steps.popleft()
+        worker.heard_s = self._clock_s
+        if not isinstance(taken.step, Failure):
+            task.n_lost = 0
+            self._ledger.epoch(task.trial, taken.step.checkpoint)
+        if not taken.has_ended:
+            self._hand_out()
+            self._cluster.expect(worker.steps[0][1])
             return
-        task.n_lost = 0
-        self._ledger.epoch(task.trial, step.checkpoint)
-        if step.result is None:
-            self._expect(task)
-            return
-        self._ledger.finished(task.trial, step.result, step.model)
-        self._proposals.tell(task.proposal, step.result.loss)
-        self._free(task, taken.leaves)
-
-    def _free(self, task: _Task, leaves: str | None) -> None:
-        """The task's worker has nothing to do, or is to be started anew."""
-        task.drop()
-        del self._running[task.worker]
-        if leaves is None:
-            self._idle[task.worker] = None
-        else:
-            self._note(f"worker {task.worker} is started anew: {leaves}")
-            self._dismiss(task.worker)
+        worker.drop(task)
+        if isinstance(taken.step, Failure):
+            self._again(task, taken.step.reason, blamed=True)
+        elif taken.step.result is not None:
+            self._ledger.finished(task.trial, taken.step.result, taken.step.model)
+            self._proposals.tell(task.proposal, taken.step.result.loss)
+        if taken.leaves is not None:
+            self._note(f"worker {worker.name} is started anew: {taken.leaves}")
+            self._dismiss(worker.name)
+        elif worker.steps:
+            self._begin(worker)
 
     def _again(self, task: _Task, reason: str, *, blamed: bool) -> None:
         """Try once more from the last epoch that counts, or write down that it failed."""
@@ -245,22 +247,55 @@ class Loop:
 
     def _gone(self, name: str, reason: str | None, blamed: bool = True) -> None:  # noqa: FBT001, FBT002 - as the event has it
         """A worker is gone; why may be told before or after that is noticed."""
-        self._idle.pop(name, None)
-        task = self._running.pop(name, None)
-        if task is None:
-            if reason is None or name not in self._unexplained:
-                return
+        worker = self._workers.pop(name, None)
+        if worker is not None:
+            task = self._taken_from(worker)
+        elif reason is not None and name in self._unexplained:
             task, _ = self._unexplained.pop(name)
-        task.drop()
+        else:
+            return
+        if task is None:
+            return
         if reason is None:
             self._unexplained[name] = task, self._clock_s + REASON_S
             return
         self._note(f"worker {name} {reason}")
         self._again(task, f"its worker {reason}", blamed=blamed)
 
+    def _taken_from(self, worker: _Worker) -> _Task | None:
+        """The task that a worker was at; one that it had not started waits again."""
+        started, *others = dict.fromkeys(task for task, _ in worker.steps) or [None]
+        for task in (started, *others):
+            if task is not None:
+                worker.drop(task)
+        self._waiting.extendleft(task for task in others if task is not None)
+        return started
+
+    def _give_up_lost(self) -> None:
+        for name, worker in list(self._workers.items()):
+            silence_s = self._clock_s - worker.heard_s
+            if worker.steps and silence_s > self._patience_s(
+                worker.steps[0][0].trial.configuration
+            ):
+                self._gone(name, f"made no epoch for {silence_s:.0f} s")
+                self._cluster.dismiss(name)
+        for name, (task, until_s) in list(self._unexplained.items()):
+            if self._clock_s > until_s:
+                del self._unexplained[name]
+                self._note(f"worker {name} was lost")
+                self._again(task, "its worker was lost", blamed=False)
+
     def _dismiss(self, name: str) -> None:
-        assert self._cluster is not None  # noqa: S101 - it has this worker
+        """Have a worker that is at nothing started anew."""
+        task = self._taken_from(self._workers.pop(name))
+        if task is not None:
+            self._waiting.appendleft(task)
         self._cluster.dismiss(name)
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self._clock_s += min(now - self._last_s, LONGEST_TICK_S)
+        self._last_s = now
 
 
 def run_trials(

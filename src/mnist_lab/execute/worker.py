@@ -49,6 +49,9 @@ VERSIONS = ("mnist-lab", "tensorflow", "keras", "numpy")
 UNWANTED = ("IPython", "matplotlib", "pandas", "sklearn")
 
 
+_one_at_a_time = threading.Lock()
+
+
 class Failure(NamedTuple):
     """Why a step could not be taken."""
 
@@ -160,7 +163,9 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         if self._train is None:
             return Taken(Failure("its worker could not load what it trains with"))
         try:
-            taken = Taken(self._train(config, seed, before))
+            # Somebody's Dask worker may have several threads; this has one network.
+            with _one_at_a_time:
+                taken = Taken(self._train(config, seed, before))
         except Exception as problem:  # noqa: BLE001 - whatever ended the trial is its result
             taken = Taken(Failure(str(machine.shortage(problem) or _last_line(problem))))
         return taken._replace(leaves=self._growth()) if taken.has_ended else taken

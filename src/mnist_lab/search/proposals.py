@@ -48,6 +48,8 @@ class Proposals:
     def __init__(self, draw: Draw, *, brackets: Sequence[Bracket], seed: int) -> None:
         # Those that will be trained no further, for whoever keeps something of theirs.
         self.over: list[HpBandSterId] = []
+        # Whether nothing that is proposed depends on a result.
+        self.independent = all(len(bracket.n_configs) == 1 for bracket in brackets)
         self._draw = draw
         self._brackets = brackets
         self._seed = seed
@@ -151,6 +153,7 @@ class Bohb(Proposals):
         recorded: Mapping[HpBandSterId, dict[str, Any]],
     ) -> None:
         super().__init__(draw, brackets=brackets, seed=seed)
+        self.independent = False
         self._model = model
         self._recorded = recorded
 
