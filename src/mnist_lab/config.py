@@ -379,6 +379,8 @@ def _as_typed(value: Any) -> Any:
     """A TOML value as a person would type it: the command line then refuses 1.5 epochs."""
     if isinstance(value, list):
         return [_as_typed(one) for one in value]
+    if isinstance(value, dict):
+        return value
     return value if isinstance(value, bool) else str(value)
 
 

@@ -240,13 +240,16 @@ def is_own_address(host: str) -> bool:
     return bool(addresses) and addresses <= own
 
 
-def address_towards(host: str, port: int) -> str:
-    """This machine's address as `host` sees it; nothing is sent."""
-    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind) as probe:
-        probe.connect(address)
-        own: str = probe.getsockname()[0]
-        return own
+def address_towards(host: str, port: int) -> str | None:
+    """This machine's address as `host` sees it, if there is a way to it; nothing is sent."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)
+            own: str = probe.getsockname()[0]
+            return own
+    except OSError:
+        return None
 
 
 def free_disk_gib(path: Path) -> float:

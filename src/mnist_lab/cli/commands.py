@@ -90,6 +90,7 @@ for _name, _experiment in EXPERIMENTS.items():
     type=click.Path(path_type=Path),
     help="A copy of the run's .token.json, where this machine does not see the folder.",
 )
+@click.option("--name", help="What the workers' names begin with. [default: this machine's name]")
 @worker_options
 def worker(run_dir: Path | None, **options: Any) -> None:
     """Join a run, from this machine or another, until it ends.

@@ -41,6 +41,20 @@ class Values(click.ParamType[list[float]]):
             self.fail(f"{value!r} is not a list of {what} such as 1,3", param, ctx)
 
 
+class Cluster(click.ParamType["str | dict[str, Any]"]):
+    """A place to train; what a batch system needs is in the settings file's table `[cluster]`."""
+
+    name = "place"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | dict[str, Any]:
+        """The place, with what the table says of it."""
+        del param
+        given = ((ctx and ctx.default_map) or {}).get("cluster")
+        return given | {"place": value} if isinstance(given, dict) and value != given else value
+
+
 class Workers(click.ParamType["int | None"]):
     """A number of workers, or the word `auto`, which is None."""
 
@@ -137,6 +151,13 @@ _TRAINING_OPTIONS = (
         default="auto",
         show_default=True,
         help="Where to train.",
+    ),
+    click.option(
+        "--cluster",
+        type=Cluster(),
+        metavar="PLACE",
+        help="Where to train: local; ssh:HOST,HOST; slurm, pbs, lsf, sge or htcondor; or the "
+        "address of a Dask scheduler, such as tls://HOST:8786. [default: local, this machine]",
     ),
     _workers("; 0: only coordinate those that join"),
     click.option(

@@ -123,6 +123,16 @@ class Cluster:
             versions=trainer.versions,
         )
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of the thread in which everything is sent and received."""
+        loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
+        return loop
+
+    def names(self) -> list[str]:
+        """The names of the workers that are there."""
+        return list(self._names.values())
+
     def employ(self, workers: Workers) -> None:
         """Look after these workers from now on, and end them at the end."""
         self._workers = workers
@@ -140,7 +150,7 @@ class Cluster:
     def expect(self, step: Future) -> None:
         """Have :meth:`wait` tell when this step is back."""
         gathering = self._client.gather(step, asynchronous=True)
-        result = asyncio.run_coroutine_threadsafe(gathering, self._client.loop.asyncio_loop)
+        result = asyncio.run_coroutine_threadsafe(gathering, self.loop)
         result.add_done_callback(lambda result: self._events.put((step, result)))
 
     def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
@@ -168,7 +178,7 @@ class Cluster:
             restarting = self._client.scheduler.restart_workers(
                 workers=[address], on_error="return"
             )
-            asyncio.run_coroutine_threadsafe(restarting, self._client.loop.asyncio_loop)
+            asyncio.run_coroutine_threadsafe(restarting, self.loop)
 
     def close(self) -> None:
         """End the workers and the scheduler."""

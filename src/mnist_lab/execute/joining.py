@@ -63,6 +63,7 @@ def work(
     trainer: Trainer,
     slots: Sequence[WorkerSlot],
     *,
+    name: str | None,
     host: str,
     files: Sequence[int],
     note: Callable[[str], None],
@@ -73,6 +74,7 @@ def work(
         token: of the run.
         trainer: what this machine's workers train with.
         slots: what each of them gets.
+        name: what their names begin with; None: this machine's.
         host: this machine's address for the run.
         files: descriptors that they inherit, under the same numbers.
         note: called with a line when the run cannot be reached, and when it is reached again.
@@ -84,15 +86,15 @@ def work(
     client = connect(token)
     while True:
         with closing(client):
-            pool = Pool(slots, trainer, files)
+            pool = Pool(slots, trainer, files, name)
             try:
                 pool.join(Line(token.scheduler, token.credentials, host))
                 _watch_over(pool, client)
             finally:
                 # If nobody hears that they leave, they will be missed.
                 with suppress(OSError, TimeoutError):
-                    for name in pool.names:
-                        _tell(client, name, "left", blamed=False)
+                    for worker in pool.names:
+                        _tell(client, worker, "left", blamed=False)
                 pool.stop()
         lost_s = time.monotonic()
         is_told = False

@@ -1,42 +1,68 @@
-"""Places to run: this machine, or an existing Dask scheduler."""
+"""Places to run: this machine, hosts behind SSH, a batch system, an existing Dask scheduler."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab import machine
 from mnist_lab.execute.cluster import Cluster
+from mnist_lab.execute.elsewhere import BatchSystem, Elsewhere, over_ssh
 from mnist_lab.execute.pool import Pool
 from mnist_lab.execute.worker import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from mnist_lab.execute.pool import WorkerSlot
     from mnist_lab.execute.worker import Trainer
 
+# How this program is run by Python.
+PROGRAM = ("-m", "mnist_lab")
+# Any address beyond this machine: towards it goes what has no closer way. Nothing is sent.
+_AWAY = "192.0.2.1"
 
-class Place(Protocol):
+
+class Place:
     """Where a run is executed."""
 
-    # How many workers there will be, as far as that is known; 0: those that join.
-    n_workers: int
-    # Whether workers of other machines may join.
-    is_open: bool
+    # How many workers there will be, as far as that is known; 0: those that come.
+    n_workers = 0
+    # Whether a person is to be told how to join.
+    is_open = False
 
-    def open(self, trainer: Trainer, *, most: int, shared: int, run_dir: Path) -> Cluster:
+    def open(
+        self,
+        trainer: Trainer,
+        *,
+        most: int,
+        shared: int,
+        run_dir: Path,
+        write_token: Callable[[str], object],
+        note: Callable[[str], None],
+    ) -> Cluster:
         """Start a scheduler and workers, or use those that are there.
 
         Args:
             trainer: what the workers train with.
             most: how many workers find something to do.
             shared: a descriptor of :func:`mnist_lab.data.share`, for workers of this machine.
-            run_dir: of the run, in which those of other machines find what they need.
+            run_dir: of the run, which those of other machines see, too.
+            write_token: takes what it takes to join.
+            note: called with a line when workers elsewhere end.
         """
+        raise NotImplementedError
+
+    def plan(self, run_dir: Path) -> str:
+        """What a person may want to see before: the script of a job; else empty."""
+        del run_dir
+        return ""
 
 
-class Local:
+class Local(Place):
     """This machine, for itself or with others that join.
 
     Args:
@@ -50,9 +76,16 @@ class Local:
         self._slots = slots
         self._host = host or machine.LOOPBACK
 
-    def open(self, trainer: Trainer, *, most: int, shared: int, run_dir: Path) -> Cluster:
-        """Start the scheduler in this process, and the workers beside it."""
-        del run_dir
+    def open(
+        self,
+        trainer: Trainer,
+        *,
+        most: int,
+        shared: int,
+        write_token: Callable[[str], object] = lambda _: None,
+        **_: Any,
+    ) -> Cluster:
+        """Start the workers, and the scheduler in this process while they load."""
         pool = Pool(self._slots[:most], trainer.sharing(shared), [shared])
         try:
             cluster = Cluster(trainer, host=self._host)
@@ -62,23 +95,141 @@ class Local:
         cluster.employ(pool)
         token = cluster.token
         pool.join(Line(token.scheduler, token.credentials, machine.LOOPBACK))
+        write_token(token.model_dump_json())
         return cluster
 
 
-class Existing:
+class _Elsewhere(Place):
+    """Places where `mnist-lab worker` is run for a run directory that they see, too.
+
+    Args:
+        host: this machine's address for them.
+        n_workers: how many there will be, as far as that is known.
+    """
+
+    def __init__(self, host: str, n_workers: int) -> None:
+        self.n_workers = n_workers
+        self._host = host
+
+    def open(
+        self,
+        trainer: Trainer,
+        *,
+        most: int,
+        run_dir: Path,
+        write_token: Callable[[str], object],
+        note: Callable[[str], None],
+        **_: Any,
+    ) -> Cluster:
+        """Start the scheduler in this process, and have the command run in each place."""
+        cluster = Cluster(trainer, host=self._host)
+        try:
+            write_token(cluster.token.model_dump_json())
+            cluster.employ(
+                Elsewhere(
+                    self._runs(run_dir, most), loop=cluster.loop, known=cluster.names, note=note
+                )
+            )
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
+
+    def _runs(self, run_dir: Path, most: int) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+
+class Ssh(_Elsewhere):
+    """Hosts behind SSH that see the run directory: on each, one worker for each free core.
+
+    Args:
+        hosts: as in `user@host:port`, or as `~/.ssh/config` calls them.
+        host: this machine's address for them; None: the one towards the first of them.
+        words: further ones of `mnist-lab worker`.
+        options: of `asyncssh.connect`.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[str],
+        *,
+        host: str | None,
+        words: Sequence[str],
+        options: Mapping[str, Any],
+    ) -> None:
+        first = hosts[0].rpartition("@")[2]
+        super().__init__(host or machine.address_towards(first, 22) or _own_address(), 0)
+        self._hosts = hosts
+        self._words = words
+        self._options = dict(options)
+
+    def _runs(self, run_dir: Path, most: int) -> Mapping[str, Any]:
+        del most
+        command = ["env", *_environment(), sys.executable, *_command(run_dir), *self._words]
+        return {
+            host: partial(over_ssh, host=host, command=command, options=self._options)
+            for host in self._hosts
+        }
+
+
+class Batch(_Elsewhere):
+    """Jobs of a batch system.
+
+    Args:
+        system: one of :data:`~mnist_lab.execute.elsewhere.SYSTEMS`.
+        n_jobs: how many.
+        host: this machine's address for them; None: the one towards the world.
+        options: of dask-jobqueue, before those of Dask's configuration files.
+    """
+
+    def __init__(
+        self, system: str, n_jobs: int, *, host: str | None, options: Mapping[str, Any]
+    ) -> None:
+        super().__init__(host or _own_address(), n_jobs)
+        self._system = system
+        self._options = options
+
+    def plan(self, run_dir: Path) -> str:
+        """The script of a job."""
+        script: str = self._jobs(run_dir).job(f"{self._system}-1").job_script()
+        return script
+
+    def _runs(self, run_dir: Path, most: int) -> Mapping[str, Any]:
+        jobs = self._jobs(run_dir)
+        return {f"{self._system}-{number}": jobs.run for number in range(1, most + 1)}
+
+    def _jobs(self, run_dir: Path) -> BatchSystem:
+        return BatchSystem(
+            self._system,
+            command=_command(run_dir),
+            log_directory=run_dir / "jobs",
+            options=self._options,
+        )
+
+
+class Existing(Place):
     """Somebody else's Dask scheduler, with the workers that it has.
 
     Args:
         scheduler: its address, `tcp://HOST:PORT` or `tls://HOST:PORT`.
     """
 
-    n_workers = 0
-    is_open = False
-
     def __init__(self, scheduler: str) -> None:
         self._scheduler = scheduler
 
-    def open(self, trainer: Trainer, *, most: int, shared: int, run_dir: Path) -> Cluster:
+    def open(self, trainer: Trainer, **_: Any) -> Cluster:
         """Make its workers ones of this run."""
-        del most, shared, run_dir
         return Cluster(trainer, host="", scheduler=self._scheduler)
+
+
+def _command(run_dir: Path) -> list[str]:
+    return [*PROGRAM, "worker", str(run_dir.absolute()), "--quiet"]
+
+
+def _environment() -> list[str]:
+    """What a shell on another host lacks of this one's environment."""
+    return [f"{name}={os.environ[name]}" for name in ("PYTHONPATH",) if name in os.environ]
+
+
+def _own_address() -> str:
+    return machine.address_towards(_AWAY, 9) or machine.LOOPBACK

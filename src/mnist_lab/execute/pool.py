@@ -55,6 +55,7 @@ class Pool:
         slots: what each gets.
         trainer: what they train with.
         files: descriptors that each inherits, under the same numbers.
+        name: what their names begin with; None: this machine's.
 
     Raises:
         StudyError: a process cannot be started.
@@ -65,8 +66,10 @@ class Pool:
         slots: Sequence[WorkerSlot],
         trainer: Trainer,
         files: Sequence[int],
+        name: str | None = None,
     ) -> None:
         self._trainer = trainer
+        self._name = name or platform.node()
         self._line: Line | None = None
         self._files = files
         self._n_oom_kills = machine.oom_kills()
@@ -175,7 +178,7 @@ class Pool:
             with suppress(psutil.NoSuchProcess):  # it is found dead at the next look
                 machine.let_others_go_first(process.pid, slot.niceness)
         # The tag makes the name its own, where two machines share a host name.
-        name = f"{platform.node()}.{process.pid}.{secrets.token_hex(3)}"
+        name = f"{self._name}.{process.pid}.{secrets.token_hex(3)}"
         _send(process, self._trainer)
         if self._line is not None:
             _send(process, name, self._line)

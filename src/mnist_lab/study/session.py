@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from rich.console import Console
 
@@ -31,7 +33,7 @@ from mnist_lab.training import open_trainer
 from mnist_lab.words import counted, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mnist_lab.config import Device, Precision, StudySettings
     from mnist_lab.execute.cluster import Cluster
@@ -53,6 +55,9 @@ class Options(TypedDict, total=False):
             a number, such as `results/lr-sweep-2`.
         data: a path, or `sample`: looked for as :func:`mnist_lab.data.load` says.
         device: `cpu`, `gpu` or `auto`, the default: a GPU that TensorFlow sees, else the CPU.
+        cluster: where to train: `local`, the default, this machine; `ssh:HOST,HOST`; `slurm`,
+            `pbs`, `lsf`, `sge` or `htcondor`; the address of a Dask scheduler; or a dictionary
+            of that as `place` and what else it needs, as dask-jobqueue or asyncssh call it.
         workers: how many trainings at the same time on this machine. None: every GPU, or every
             core that is free; with 0 it only coordinates those that join.
         host: the address that workers of other machines reach this one at. None: loopback, for
@@ -74,6 +79,7 @@ class Options(TypedDict, total=False):
     out: str | Path
     data: str | None
     device: Device
+    cluster: str | Mapping[str, Any] | None
     workers: int | None
     host: str | None
     threads_per_worker: int
@@ -126,7 +132,11 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
         fresh=options.get("fresh", False),
     )
     if looked is None:
-        return _what_would_be(folder.choose(), info, watch)
+        chosen = folder.choose()
+        if options.get("cluster") is not None:
+            place, _ = place_for(options, settings, n_gpus)
+            watch.note(place.plan(chosen.run_dir.path))
+        return _what_would_be(chosen, info, watch)
     with folder.hold(watch.note) as (chosen, held), _telling_what_is_kept(chosen.run_dir):
         run_dir, settings = chosen.run_dir, chosen.settings
         retry = options.get("retry_failed", False)
@@ -308,16 +318,14 @@ class _Session:
             watch.tick()
 
         def open_cluster() -> Cluster:
-            trainer = self._trainer()
-            cluster = place.open(trainer, most=most, shared=shared, run_dir=self._run_dir.path)
-            token = self._run_dir.write_token(cluster.token.model_dump_json())
-            if place.is_open:
-                address = cluster.token.scheduler.partition("//")[2]
-                watch.note(
-                    f"workers join with mnist-lab worker {quoted(self._run_dir.path)}, or "
-                    f"--join {address} and a copy of {token} as --token"
-                )
-            return cluster
+            return place.open(
+                self._trainer(),
+                most=most,
+                shared=shared,
+                run_dir=self._run_dir.path,
+                write_token=partial(self._write_token, place, watch),
+                note=watch.note,
+            )
 
         if self._settings.brackets:
             watch.note(describe_brackets(self._settings.brackets))
@@ -338,6 +346,15 @@ class _Session:
             watch.end()
             journal.close()
             self._run_dir.drop_token()
+
+    def _write_token(self, place: Place, watch: Watcher, text: str) -> None:
+        path = self._run_dir.write_token(text)
+        if place.is_open:
+            address = json.loads(text)["scheduler"].partition("//")[2]
+            watch.note(
+                f"workers join with mnist-lab worker {quoted(self._run_dir.path)}, or "
+                f"--join {address} and a copy of {path} as --token"
+            )
 
     def _trainer(self) -> Trainer:
         from mnist_lab.execute.worker import Trainer

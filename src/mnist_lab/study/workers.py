@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.config import as_text
-from mnist_lab.errors import SettingsError, no_gpu
+from mnist_lab.errors import SettingsError, nearest, no_gpu
 from mnist_lab.progress import Silent
 from mnist_lab.rundir import RunDir
 from mnist_lab.training import open_trainer
 from mnist_lab.words import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mnist_lab.config import StudySettings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # More than any machine has cores.
 MOST_WORKERS = 10_000
+BATCH_SYSTEMS = ("slurm", "pbs", "lsf", "sge", "htcondor")
 # What `--nice` adds, as the command `nice` does.
 NICENESS = 10
 
@@ -38,6 +40,7 @@ def join(
     data: str | None = None,
     workers: int | None = None,
     nice: bool = False,
+    name: str | None = None,
     watch: Watcher,
 ) -> None:
     """Work for a run until it ends.
@@ -49,6 +52,7 @@ def join(
         data: as for the studies; by default where the run has it, else where this machine does.
         workers: how many; None is one for each free core, or each GPU.
         nice: let other people's work go first.
+        name: what the workers' names begin with; None: this machine's.
         watch: its notes say what happens; there is no study to draw.
 
     Raises:
@@ -95,7 +99,8 @@ def join(
             joined,
             trainer,
             slots,
-            host=machine.address_towards(host, port),
+            name=name,
+            host=machine.address_towards(host, port) or machine.LOOPBACK,
             files=[shared],
             note=watch.note,
         )
@@ -172,9 +177,41 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
     """
     from mnist_lab.execute import places  # Dask, only to train
 
-    nice, n_threads = options.get("nice", False), settings.threads_per_worker
-    slots, remark = slots_for(options.get("workers"), n_gpus, n_threads, nice=nice)
-    return places.Local(slots, options.get("host")), remark
+    nice, workers, host = options.get("nice"), options.get("workers"), options.get("host")
+    place, details = _place(options.get("cluster"))
+    kind, _, hosts = place.partition(":")
+    if kind == "local":
+        n_threads = settings.threads_per_worker
+        slots, remark = slots_for(workers, n_gpus, n_threads, nice=bool(nice))
+        return places.Local(slots, host), remark
+    if kind == "ssh" and hosts:
+        words = ["--nice"] * bool(nice) + ([] if workers is None else ["--workers", str(workers)])
+        names = [one.strip() for one in hosts.split(",")]
+        return places.Ssh(names, host=host, words=words, options=details), ""
+    if place in BATCH_SYSTEMS:
+        if not workers:
+            raise SettingsError(
+                f"--cluster {place} needs a number of jobs",
+                received="none",
+                next_step="give one: --workers 20",
+            )
+        return places.Batch(place, workers, host=host, options=details), ""
+    if kind in {"tcp", "tls"}:
+        return places.Existing(place), ""
+    raise SettingsError(
+        "--cluster is local, ssh:HOST,HOST, slurm, pbs, lsf, sge, htcondor, or the address of a "
+        "Dask scheduler (tcp://HOST:PORT or tls://HOST:PORT)",
+        received=repr(place),
+        next_step=nearest(kind, {"local", "ssh", *BATCH_SYSTEMS}),
+    )
+
+
+def _place(cluster: str | Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """The place, and what else the settings file's table `[cluster]` says of it."""
+    if cluster is None or isinstance(cluster, str):
+        return cluster or "local", {}
+    details = dict(cluster)
+    return str(details.pop("place", "local")), details
 
 
 def slots_for(
