@@ -7,25 +7,25 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import formula
 import psutil
 import pytest
 from test_search import BASE, Memory, formula_trainer, grid, results, search, whole
 
-from mnist_lab.config import Bracket
-from mnist_lab.errors import LabError, RunDirError, StudyError
+from mnist_lab.errors import RunDirError, StudyError
 from mnist_lab.execute.loop import run_trials
 from mnist_lab.execute.places import Local
 from mnist_lab.execute.pool import WorkerSlot
 from mnist_lab.records import Event, Failed, Proposed, Started, fold
-from mnist_lab.search.proposals import Proposals
+from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mnist_lab.execute.cluster import Cluster
+    from mnist_lab.search.proposals import Proposals
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,11 @@ def run(
 
     def open_cluster() -> Cluster:
         place = Local([WorkerSlot(niceness=niceness)] * n_workers)
-        return place.open(formula_trainer(), most=n_workers, shared=0, run_dir=Path())
+        run_dir = RunDir(Path("run"))
+        run_dir.create()
+        return place.open(
+            formula_trainer(), most=n_workers, shared=0, run_dir=run_dir, note=lambda _: None
+        )
 
     run_trials(
         proposals=proposals,

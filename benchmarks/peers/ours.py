@@ -66,7 +66,7 @@ def fixed(data: str, work: Work, precision: str, out: Path) -> None:
             emit=journal.append,
             store=run,
             open_cluster=lambda: Local(slots).open(
-                trainer, most=len(configs), shared=shared, run_dir=out
+                trainer, most=len(configs), shared=shared, run_dir=run, note=print
             ),
             patience_s=lambda _: 600.0,
             tick=lambda: None,

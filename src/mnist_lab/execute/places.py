@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab import machine
@@ -15,10 +17,10 @@ from mnist_lab.execute.worker import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from mnist_lab.execute.pool import WorkerSlot
     from mnist_lab.execute.worker import Trainer
+    from mnist_lab.rundir import RunDir
 
 # How this program is run by Python.
 PROGRAM = ("-m", "mnist_lab")
@@ -40,8 +42,7 @@ class Place:
         *,
         most: int,
         shared: int,
-        run_dir: Path,
-        write_token: Callable[[str], object],
+        run_dir: RunDir,
         note: Callable[[str], None],
     ) -> Cluster:
         """Start a scheduler and workers, or use those that are there.
@@ -50,13 +51,12 @@ class Place:
             trainer: what the workers train with.
             most: how many workers find something to do.
             shared: a descriptor of :func:`mnist_lab.data.share`, for workers of this machine.
-            run_dir: of the run, which those of other machines see, too.
-            write_token: takes what it takes to join.
+            run_dir: where those who join find what they need.
             note: called with a line when workers elsewhere end.
         """
         raise NotImplementedError
 
-    def plan(self, run_dir: Path) -> str:
+    def plan(self, run_dir: RunDir) -> str:
         """What a person may want to see before: the script of a job; else empty."""
         del run_dir
         return ""
@@ -82,7 +82,7 @@ class Local(Place):
         *,
         most: int,
         shared: int,
-        write_token: Callable[[str], object] = lambda _: None,
+        run_dir: RunDir,
         **_: Any,
     ) -> Cluster:
         """Start the workers, and the scheduler in this process while they load."""
@@ -95,7 +95,7 @@ class Local(Place):
         cluster.employ(pool)
         token = cluster.token
         pool.join(Line(token.scheduler, token.credentials, machine.LOOPBACK))
-        write_token(token.model_dump_json())
+        run_dir.write_token(token.model_dump_json())
         return cluster
 
 
@@ -116,15 +116,14 @@ class _Elsewhere(Place):
         trainer: Trainer,
         *,
         most: int,
-        run_dir: Path,
-        write_token: Callable[[str], object],
+        run_dir: RunDir,
         note: Callable[[str], None],
         **_: Any,
     ) -> Cluster:
         """Start the scheduler in this process, and have the command run in each place."""
         cluster = Cluster(trainer, host=self._host)
         try:
-            write_token(cluster.token.model_dump_json())
+            run_dir.write_token(cluster.token.model_dump_json())
             cluster.employ(
                 Elsewhere(
                     self._runs(run_dir, most), loop=cluster.loop, known=cluster.names, note=note
@@ -135,7 +134,7 @@ class _Elsewhere(Place):
             raise
         return cluster
 
-    def _runs(self, run_dir: Path, most: int) -> Mapping[str, Any]:
+    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Any]:
         raise NotImplementedError
 
 
@@ -163,7 +162,7 @@ class Ssh(_Elsewhere):
         self._words = words
         self._options = dict(options)
 
-    def _runs(self, run_dir: Path, most: int) -> Mapping[str, Any]:
+    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Any]:
         del most
         command = ["env", *_environment(), sys.executable, *_command(run_dir), *self._words]
         return {
@@ -189,20 +188,22 @@ class Batch(_Elsewhere):
         self._system = system
         self._options = options
 
-    def plan(self, run_dir: Path) -> str:
+    def plan(self, run_dir: RunDir) -> str:
         """The script of a job."""
-        script: str = self._jobs(run_dir).job(f"{self._system}-1").job_script()
-        return script
+        with tempfile.TemporaryDirectory() as logs:  # dask-jobqueue makes the folder at once
+            jobs = self._jobs(run_dir, Path(logs))
+            script: str = jobs.job(f"{self._system}-1").job_script()
+        return script.replace(logs, str(run_dir.jobs))
 
-    def _runs(self, run_dir: Path, most: int) -> Mapping[str, Any]:
-        jobs = self._jobs(run_dir)
+    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Any]:
+        jobs = self._jobs(run_dir, run_dir.jobs)
         return {f"{self._system}-{number}": jobs.run for number in range(1, most + 1)}
 
-    def _jobs(self, run_dir: Path) -> BatchSystem:
+    def _jobs(self, run_dir: RunDir, logs: Path) -> BatchSystem:
         return BatchSystem(
             self._system,
             command=_command(run_dir),
-            log_directory=run_dir / "jobs",
+            log_directory=logs,
             options=self._options,
         )
 
@@ -222,8 +223,8 @@ class Existing(Place):
         return Cluster(trainer, host="", scheduler=self._scheduler)
 
 
-def _command(run_dir: Path) -> list[str]:
-    return [*PROGRAM, "worker", str(run_dir.absolute()), "--quiet"]
+def _command(run_dir: RunDir) -> list[str]:
+    return [*PROGRAM, "worker", str(run_dir.path.absolute()), "--quiet"]
 
 
 def _environment() -> list[str]:

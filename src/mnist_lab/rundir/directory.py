@@ -62,7 +62,8 @@ class RunDir:
         self.space = self.hpbandster / "configspace.json"
         self.checkpoints = path / "checkpoints"
         self.export = path / "export"
-        self._token = path / ".token.json"
+        self.jobs = path / "jobs"  # what the jobs of a batch system print
+        self.token = path / ".token.json"
         self._lock = path / ".lock"
 
     def exists(self) -> bool:
@@ -263,26 +264,25 @@ class RunDir:
         """Replace `test.json`."""
         write_json(self.test, result.model_dump(mode="json"))
 
-    def write_token(self, text: str) -> Path:
-        """Write what it takes to join the run, for its owner alone to read; returns the path."""
-        write_bytes(self._token, text.encode(), mode=0o600)
-        return self._token
+    def write_token(self, text: str) -> None:
+        """Write what it takes to join the run, for its owner alone to read."""
+        write_bytes(self.token, text.encode(), mode=0o600)
 
     def read_token(self) -> str:
         """What it takes to join the run; a RunDirError where nobody writes it now."""
         try:
-            return read_bytes(self._token).decode()
+            return read_bytes(self.token).decode()
         except (OSError, UnicodeDecodeError) as problem:
             raise RunDirError(
                 "a run can be joined while somebody writes it",
-                received=f"{self._token} ({getattr(problem, 'strerror', None) or problem})",
+                received=f"{self.token} ({getattr(problem, 'strerror', None) or problem})",
                 next_step="start or continue the run first, as the same user",
             ) from None
 
     def drop_token(self) -> None:
         """Remove what it takes to join the run: it is void."""
         with suppress(OSError):  # it can wait: nobody listens any more
-            self._token.unlink(missing_ok=True)
+            self.token.unlink(missing_ok=True)
 
     def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
         """Replace the figure `name`, such as `learning_curves`, as `png` or `svg`; its path."""

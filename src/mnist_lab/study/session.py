@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -135,7 +133,7 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
         chosen = folder.choose()
         if options.get("cluster") is not None:
             place, _ = place_for(options, settings, n_gpus)
-            watch.note(place.plan(chosen.run_dir.path))
+            watch.note(place.plan(chosen.run_dir))
         return _what_would_be(chosen, info, watch)
     with folder.hold(watch.note) as (chosen, held), _telling_what_is_kept(chosen.run_dir):
         run_dir, settings = chosen.run_dir, chosen.settings
@@ -318,14 +316,16 @@ class _Session:
             watch.tick()
 
         def open_cluster() -> Cluster:
-            return place.open(
-                self._trainer(),
-                most=most,
-                shared=shared,
-                run_dir=self._run_dir.path,
-                write_token=partial(self._write_token, place, watch),
-                note=watch.note,
+            cluster = place.open(
+                self._trainer(), most=most, shared=shared, run_dir=self._run_dir, note=watch.note
             )
+            if place.is_open:
+                address = cluster.token.scheduler.partition("//")[2]
+                watch.note(
+                    f"workers join with mnist-lab worker {quoted(self._run_dir.path)}, or --join "
+                    f"{address} and a copy of {self._run_dir.token} as --token"
+                )
+            return cluster
 
         if self._settings.brackets:
             watch.note(describe_brackets(self._settings.brackets))
@@ -346,15 +346,6 @@ class _Session:
             watch.end()
             journal.close()
             self._run_dir.drop_token()
-
-    def _write_token(self, place: Place, watch: Watcher, text: str) -> None:
-        path = self._run_dir.write_token(text)
-        if place.is_open:
-            address = json.loads(text)["scheduler"].partition("//")[2]
-            watch.note(
-                f"workers join with mnist-lab worker {quoted(self._run_dir.path)}, or "
-                f"--join {address} and a copy of {path} as --token"
-            )
 
     def _trainer(self) -> Trainer:
         from mnist_lab.execute.worker import Trainer
