@@ -69,8 +69,6 @@ class Slurm:
     def clean(self) -> None:
         """Leave no job behind, and let none take part in the next test."""
         left = [job.id for job in self.jobs()]
-        for job in left:
-            _run("scancel", "--signal=KILL", "--full", job)
         self.cancel(*left)
         for job in left:
             self.wait(job)
@@ -96,6 +94,8 @@ def slurm(folder: Path, patch: pytest.MonkeyPatch) -> Slurm:
     """Slurm for a test in this folder, or its end if there is none."""
     _need(_SLURM_PORT)
     patch.setenv("SLURM_CONF", SLURM_CONF)
+    # Where a site's settings are, in any file `*.yaml`; dask_jobqueue writes its own there.
+    patch.setenv("DASK_CONFIG", str(folder / "dask"))
     return Slurm(folder)
 
 
