@@ -28,6 +28,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clusters import Slurm, Sshd
     from data_files import Arrays
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -183,6 +184,24 @@ def real_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real(real_runs: Path, tmp_path: Path) -> Path:
     """A copy of them in the test's own folder."""
     return Path(shutil.copytree(real_runs, tmp_path, dirs_exist_ok=True))
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
+    """A real Slurm, which has no job of this test before and after; without one, a skip."""
+    import clusters
+
+    found = clusters.slurm(tmp_path, monkeypatch)
+    yield found
+    found.clean()
+
+
+@pytest.fixture
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sshd:
+    """A real SSH server, which this test's home folder may log in to; without one, a skip."""
+    import clusters
+
+    return clusters.sshd(tmp_path, monkeypatch)
 
 
 def _state() -> dict[str, Any]:
