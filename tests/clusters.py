@@ -6,13 +6,12 @@ import re
 import socket
 import subprocess
 import time
-from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STATE = "/run/mnist-lab-cluster"
 SLURM_CONF = f"{STATE}/slurm.conf"
@@ -79,15 +78,18 @@ class Sshd:
 
     hosts = ("127.0.0.1", "127.0.0.2")
 
-    def sessions(self) -> list[int]:
-        """The process ids of what the server runs for those who logged in."""
-        server = _run("cat", f"{STATE}/sshd.pid").strip()
-        lines = _run("ps", "-e", "--no-headers", "-o", "pid,ppid").splitlines()
-        parents = {int(pid): int(parent) for pid, parent in map(str.split, lines)}
-        found = {int(server)}
-        for _ in range(8):
-            found |= {pid for pid, parent in parents.items() if parent in found}
-        return sorted(found - {int(server)})
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+
+    def processes(self) -> list[psutil.Process]:
+        """What the server runs of this test: what names its folder, oldest first."""
+        server = psutil.Process(int(Path(STATE, "sshd.pid").read_text()))
+        found = []
+        for process in server.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if self._folder in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
 
 
 def slurm(folder: Path, patch: pytest.MonkeyPatch) -> Slurm:
@@ -107,7 +109,7 @@ def sshd(folder: Path, patch: pytest.MonkeyPatch) -> Sshd:
     (home / ".ssh").symlink_to(SSH)
     patch.setenv("HOME", str(home))
     patch.delenv("SSH_AUTH_SOCK", raising=False)
-    return Sshd()
+    return Sshd(folder)
 
 
 def _need(port: int) -> None:

@@ -27,8 +27,16 @@ def test_slurm(slurm: Slurm) -> None:
 
 
 def test_sshd(sshd: Sshd) -> None:
-    """Each host lets this test's home in without a question."""
+    """Each host lets this test's home in unasked; what runs there is found and killed."""
     for host in sshd.hosts:
         command = ["ssh", "-F", "home/.ssh/config", host, "echo $SSH_CONNECTION"]
         seen = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
         assert seen.stdout.split()[2] == host
+    Path("words").touch()
+    command[-1] = f"echo; exec tail -f {Path('words').resolve()}"
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as session:
+        assert session.stdout
+        session.stdout.readline()
+        (follower,) = sshd.processes()
+        follower.kill()
+    assert session.returncode
