@@ -33,10 +33,9 @@ def test_sshd(sshd: Sshd) -> None:
         seen = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
         assert seen.stdout.split()[2] == host
     Path("words").touch()
-    command[-1] = f"echo; exec tail -f {Path('words').resolve()}"
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as session:
-        assert session.stdout
-        session.stdout.readline()
-        (follower,) = sshd.processes()
-        follower.kill()
-    assert session.returncode
+    command[-1] = f"timeout 20 tail -f {Path('words').resolve()}"
+    with subprocess.Popen(command) as session:
+        while session.poll() is None:
+            for process in sshd.processes():
+                process.kill()
+    assert session.returncode not in {0, 124}
