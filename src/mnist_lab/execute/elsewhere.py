@@ -174,7 +174,7 @@ async def over_ssh(name: str, *, host: str, command: Sequence[str], options: dic
                 if process.returncode is None:
                     with suppress(OSError, asyncssh.Error):
                         await connection.run(f"kill -KILL {pid}", timeout=STOP_PATIENCE_S)
-    except (asyncssh.Error, ValueError) as problem:  # the second: of ~/.ssh/config and keys
+    except (asyncssh.Error, ValueError, TypeError) as problem:  # of ~/.ssh/config, keys, options
         raise OSError(str(problem)) from None
     return last_line or f"ended with {process.returncode}"
 
@@ -190,6 +190,10 @@ class BatchSystem:
         command: its words; `--workers`, `--name` and their values follow.
         log_directory: made if need be; where what jobs print is kept.
         options: of dask-jobqueue.
+        known: the names of the workers that are there now.
+
+    Raises:
+        SettingsError: dask-jobqueue is not installed.
     """
 
     def __init__(
@@ -199,6 +203,7 @@ class BatchSystem:
         command: Sequence[str],
         log_directory: Path,
         options: Mapping[str, Any],
+        known: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         import dask
 
@@ -225,6 +230,7 @@ class BatchSystem:
         python = setting("python", sys.executable)
         self._command = [python, *command, "--workers", str(self.n_cores)]
         self._options.pop("python", None)
+        self._known = known
         self._listed: set[str] | None = None
         self._asked_s = -math.inf
         self._asking = asyncio.Lock()
@@ -250,7 +256,7 @@ class BatchSystem:
         submitting = asyncio.create_task(job.start())
         try:
             await asyncio.shield(submitting)
-            await self._until_over(job.job_id)
+            await self._until_over(name, job.job_id)
             return f"job {job.job_id} has left the queue{self._last_line(job.job_id)}"
         finally:
             await asyncio.wait([submitting])
@@ -258,14 +264,17 @@ class BatchSystem:
 
     def _last_line(self, job_id: str) -> str:
         """What a job wrote last, as far as it has reached this machine."""
-        logs = Path(self._options["log_directory"]).glob(f"*{job_id}*")
+        logs = Path(self._options["log_directory"]).glob(f"*[!0-9]{job_id.partition('.')[0]}.*")
         lines = [
             line for log in sorted(logs) for line in log.read_text(errors="replace").splitlines()
         ]
         return f": {lines[-1]}" if lines else ""
 
-    async def _until_over(self, job_id: str) -> None:
-        """Wait until the queue no longer lists a job; while it cannot be asked, it may."""
+    async def _until_over(self, name: str, job_id: str) -> None:
+        """Wait until the queue no longer lists a job, nor the run a worker of it.
+
+        While the queue cannot be asked, it may.
+        """
         submitted_s = time.monotonic()
         while True:
             await asyncio.sleep(1)
@@ -274,7 +283,8 @@ class BatchSystem:
                     self._asked_s = time.monotonic()
                     self._listed = await self._list()
             seen = self._listed if self._asked_s > submitted_s else None
-            if seen is not None and job_id.partition(".")[0] not in seen:
+            is_listed = seen is None or job_id.partition(".")[0] in seen
+            if not is_listed and not any(worker.startswith(name) for worker in self._known()):
                 return
 
     async def _list(self) -> set[str] | None:

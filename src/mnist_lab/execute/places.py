@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
@@ -16,11 +17,15 @@ from mnist_lab.execute.pool import Pool
 from mnist_lab.execute.worker import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from mnist_lab.execute.elsewhere import Run
     from mnist_lab.execute.pool import WorkerSlot
     from mnist_lab.execute.worker import Trainer
     from mnist_lab.rundir import RunDir
+
+    # The names of the workers that are there now.
+    Known = Callable[[], Iterable[str]]
 
 # How this program is run by Python.
 PROGRAM = ("-m", "mnist_lab")
@@ -126,7 +131,10 @@ class _Elsewhere(Place):
             run_dir.write_token(cluster.token.model_dump_json())
             cluster.employ(
                 Elsewhere(
-                    self._runs(run_dir, most), loop=cluster.loop, known=cluster.names, note=note
+                    self._runs(run_dir, most, cluster.names),
+                    loop=cluster.loop,
+                    known=cluster.names,
+                    note=note,
                 )
             )
         except BaseException:
@@ -134,7 +142,7 @@ class _Elsewhere(Place):
             raise
         return cluster
 
-    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Any]:
+    def _runs(self, run_dir: RunDir, most: int, known: Known) -> Mapping[str, Run]:
         raise NotImplementedError
 
 
@@ -162,8 +170,8 @@ class Ssh(_Elsewhere):
         self._words = words
         self._options = dict(options)
 
-    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Any]:
-        del most
+    def _runs(self, run_dir: RunDir, most: int, known: Known) -> Mapping[str, Run]:
+        del most, known
         command = ["env", *_environment(), sys.executable, *_command(run_dir), *self._words]
         return {
             host: partial(over_ssh, host=host, command=command, options=self._options)
@@ -176,15 +184,15 @@ class Batch(_Elsewhere):
 
     Args:
         system: one of :data:`~mnist_lab.execute.elsewhere.SYSTEMS`.
-        n_jobs: how many.
+        n_workers: how many, each with a core.
         host: this machine's address for them; None: the one towards the world.
         options: of dask-jobqueue, before those of Dask's configuration files.
     """
 
     def __init__(
-        self, system: str, n_jobs: int, *, host: str | None, options: Mapping[str, Any]
+        self, system: str, n_workers: int, *, host: str | None, options: Mapping[str, Any]
     ) -> None:
-        super().__init__(host or _own_address(), n_jobs)
+        super().__init__(host or _own_address(), n_workers)
         self._system = system
         self._options = options
 
@@ -195,16 +203,18 @@ class Batch(_Elsewhere):
             script: str = jobs.job(f"{self._system}-1").job_script()
         return script.replace(logs, str(run_dir.jobs))
 
-    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Any]:
-        jobs = self._jobs(run_dir, run_dir.jobs)
-        return {f"{self._system}-{number}": jobs.run for number in range(1, most + 1)}
+    def _runs(self, run_dir: RunDir, most: int, known: Known) -> Mapping[str, Run]:
+        jobs = self._jobs(run_dir, run_dir.jobs, known)
+        n_jobs = math.ceil(most / jobs.n_cores)
+        return {f"{self._system}-{number}": jobs.run for number in range(1, n_jobs + 1)}
 
-    def _jobs(self, run_dir: RunDir, logs: Path) -> BatchSystem:
+    def _jobs(self, run_dir: RunDir, logs: Path, known: Known = tuple) -> BatchSystem:
         return BatchSystem(
             self._system,
             command=_command(run_dir),
             log_directory=logs,
             options=self._options,
+            known=known,
         )
 
 
