@@ -27,29 +27,15 @@ def test_slurm(slurm: Slurm) -> None:
 
 
 def test_sshd(sshd: Sshd) -> None:
-<<<<<<< HEAD
-    """Each host lets this test's home in without a question; what runs there is found and killed."""
-=======
     """Each host lets this test's home in unasked; what runs there is found and killed."""
->>>>>>> slurm
     for host in sshd.hosts:
         command = ["ssh", "-F", "home/.ssh/config", host, "echo $SSH_CONNECTION"]
         seen = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
         assert seen.stdout.split()[2] == host
     Path("words").touch()
-<<<<<<< HEAD
-    command[-1] = f"echo; exec tail -f {Path('words').resolve()}"
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as session:
-        assert session.stdout
-        session.stdout.readline()
-        (follower,) = sshd.processes()
-        follower.kill()
-    assert session.returncode
-=======
     command[-1] = f"timeout 20 tail -f {Path('words').resolve()}"
     with subprocess.Popen(command) as session:
         while session.poll() is None:
             for process in sshd.processes():
                 process.kill()
     assert session.returncode not in {0, 124}
->>>>>>> slurm
