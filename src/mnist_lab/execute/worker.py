@@ -201,8 +201,7 @@ def main() -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         orders.trainer.load()  # before the run hears of this worker, which is ready then
-        with dask_settings():
-            asyncio.run(_serve(orders))
+        asyncio.run(_serve(orders))
     except Exception as problem:
         expected = problem if isinstance(problem, LabError) else machine.shortage(problem)
         if expected is None:
@@ -213,16 +212,17 @@ def main() -> int:
 
 
 async def _serve(orders: Orders) -> None:
-    async with Worker(
-        orders.scheduler,
-        name=orders.name,
-        host=orders.host,
-        security=security(orders.credentials),
-        nthreads=1,
-        memory_limit=0,
-        plugins=[orders.trainer],
-    ) as worker:
-        await worker.finished()
+    with dask_settings():
+        worker = await Worker(
+            orders.scheduler,
+            name=orders.name,
+            host=orders.host,
+            security=security(orders.credentials),
+            nthreads=1,
+            memory_limit=0,
+            plugins=[orders.trainer],
+        )
+    await worker.finished()
 
 
 def _last_line(problem: Exception) -> str:
