@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from distributed.security import Security
+from pydantic import Field
 
 from mnist_lab.config import Frozen
 
@@ -54,7 +55,7 @@ _one_at_a_time = threading.Lock()
 class Credentials(Frozen):
     """What every process of a run shows and trusts, as PEM: secret."""
 
-    certificate: str
+    certificate: str = Field(min_length=1)  # Dask takes none for a wish to go without
     key: str
 
 
@@ -131,6 +132,11 @@ def dask_settings() -> Iterator[None]:
         dask.config.set(_SETTINGS | {"temporary-directory": folder}),
     ):
         yield
+
+
+def bracketed(host: str) -> str:
+    """An address as Dask wants it, which takes an IPv6 one in brackets alone."""
+    return f"[{host}]" if ":" in host else host
 
 
 def new_credentials() -> Credentials:

@@ -22,7 +22,7 @@ from distributed import WorkerPlugin, get_worker
 
 from mnist_lab import machine
 from mnist_lab.errors import ExitCode, LabError, StudyError
-from mnist_lab.execute.dask import Worker, dask_settings, security
+from mnist_lab.execute.dask import Worker, bracketed, dask_settings, security
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,7 +216,7 @@ async def _serve(orders: Orders) -> None:
         worker = await Worker(
             orders.scheduler,
             name=orders.name,
-            host=orders.host,
+            host=bracketed(orders.host),
             security=security(orders.credentials),
             nthreads=1,
             memory_limit=0,
