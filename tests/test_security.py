@@ -374,6 +374,9 @@ def test_floods_delay_no_epoch_and_end_nothing(
             assert flood.communicate()[0] == "there\n"
         assert all(one.is_running() for one in family)
         printed = stop(run)
+        if elsewhere:
+            printed += joined.communicate(timeout=30)[0]
+            assert joined.returncode == 0, printed
     assert "Traceback" not in printed
     events = list(RunDir(tmp_path / "run").read_events())
     assert {event.attempt for event in events if isinstance(event, Started)} == {1}
