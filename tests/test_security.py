@@ -262,7 +262,9 @@ def test_strangers_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(dask, "MOST_STRANGERS", 3)
     monkeypatch.setattr(dask, "HANDSHAKE_S", 0.5)
     trainer = Trainer("run", formula.open_formula, {}, n_threads=1, versions=machine.versions())
+    path = list(sys.path)
     with closing(Cluster(trainer, host=LOOPBACK)) as cluster, ExitStack() as opened:
+        assert sys.path == path  # Dask would look for modules in a temporary folder first
         token = cluster.token
         port = int(token.scheduler.rpartition(":")[2])
         plain = socket.create_connection((LOOPBACK, port), timeout=5)
