@@ -31,7 +31,7 @@ def limited(shell: str, command: str) -> subprocess.CompletedProcess[str]:
         ("ulimit -v 800000", TRAIN, "up to 3 GiB of addresses", "0.8 GiB"),
         ("ulimit -v 2000000", TRAIN, "up to 3 GiB of addresses", "1.9 GiB"),
         ("ulimit -n 6", "space", "needs more open files", "6 (ulimit -n)"),
-        ("ulimit -n 12", TRAIN, "--workers 1 opens up to 26 files", "12"),
+        ("ulimit -n 12", TRAIN, "--workers 1 opens up to 131 files", "12"),
         ("ulimit -d 300000", TRAIN, "needs more", "0.29 GiB (ulimit -d)"),
     ],
 )

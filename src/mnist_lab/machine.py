@@ -39,8 +39,9 @@ WORKER_GIB = 1.2
 # The addresses that a worker with TensorFlow reserves: 2.3 GiB in the base configuration, 3 in the
 # largest; with less it is killed, raises what says nothing, or hangs.
 ADDRESSES_GIB = 3.0
-# What the process that coordinates has open at the most: 12 files, and 4 to 5 for each worker.
-FILES = 20
+# What the process that coordinates has open at the most: 21 files, a hundred strangers at its port,
+# and 6 for each worker.
+FILES = 125
 FILES_OF_WORKER = 6
 # What is scarce where an error says one of these, and the limits that may be why.
 _MEMORY = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}

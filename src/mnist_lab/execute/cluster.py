@@ -11,7 +11,14 @@ from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.deploy.spec import SpecCluster
 
 from mnist_lab.config import Frozen
-from mnist_lab.execute.dask import Credentials, Scheduler, dask_settings, new_credentials, security
+from mnist_lab.execute.dask import (
+    Credentials,
+    Scheduler,
+    bracketed,
+    dask_settings,
+    new_credentials,
+    security,
+)
 from mnist_lab.execute.worker import Failure, Taken, take_step
 
 if TYPE_CHECKING:
@@ -89,7 +96,7 @@ class Cluster:
         with ExitStack() as opened:
             if scheduler is None:
                 secured = security(self._credentials)
-                options = {"host": host, "protocol": "tls://", "security": secured}
+                options = {"host": bracketed(host), "protocol": "tls://", "security": secured}
                 with dask_settings():
                     own = SpecCluster(
                         scheduler={"cls": Scheduler, "options": options}, security=secured

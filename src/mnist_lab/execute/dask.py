@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import logging
 import ssl
+import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dask
 import distributed
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from distributed.security import Security
+from pydantic import Field
 
 from mnist_lab.config import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
+
+# How many may be connected to a port without having shown a certificate yet, and for how long; the
+# longest there makes room for the next. Dask waits for all of them for ever, until no file can be
+# opened.
+MOST_STRANGERS = 100
+HANDSHAKE_S = 10.0
 
 # Measured at 64 workers on two cores, which drown with the defaults.
 _SETTINGS: dict[str, Any] = {
@@ -41,35 +55,114 @@ _one_at_a_time = threading.Lock()
 class Credentials(Frozen):
     """What every process of a run shows and trusts, as PEM: secret."""
 
-    certificate: str
+    certificate: str = Field(min_length=1)  # Dask takes none for a wish to go without
     key: str
 
 
-class Scheduler(distributed.Scheduler):  # type: ignore[misc]  # Dask is untyped
-    """Dask's scheduler without its HTTP server, which asks nobody who he is."""
+class _Door:
+    """Who comes to a port of ours is heard once it has shown the run's certificate, or goes soon.
+
+    Args:
+        listener: Dask's, which lets whoever says nothing stay for ever.
+    """
+
+    def __init__(self, listener: Any) -> None:
+        self._strangers: dict[Any, None] = {}  # the longest there first
+        self._handle = listener.tcp_server.handle_stream
+        listener.tcp_server.handle_stream = self._come
+        self._prepare = listener._prepare_stream  # noqa: SLF001 - Dask has no other place for it
+        listener._prepare_stream = self._prove  # noqa: SLF001
+
+    def _come(self, stream: Any, address: Any) -> Coroutine[Any, Any, None]:
+        # At once, as a hundred may come before the loop does anything else.
+        if len(self._strangers) == MOST_STRANGERS:
+            longest = next(iter(self._strangers))
+            del self._strangers[longest]
+            longest.close()
+        self._strangers[stream] = None
+        handling: Coroutine[Any, Any, None] = self._handle(stream, address)
+        return handling
+
+    async def _prove(self, stream: Any, address: str) -> Any:
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                return await self._prepare(stream, address)
+        except TimeoutError:
+            stream.close()
+            return None
+        finally:
+            self._strangers.pop(stream, None)
+
+
+class _Server(distributed.core.Server):  # type: ignore[misc]  # Dask is untyped
+    """What our servers do not do as Dask's do: they trust nobody who merely is near."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Dask looks for modules first in a folder for temporary files.
+        sys.path.remove(self.local_directory)
+
+    async def listen(self, *args: Any, **options: Any) -> None:
+        """As the base class, with an eye on who comes."""
+        await super().listen(*args, **options)
+        _Door(self.listeners[-1])
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
-        """There is none."""
+        """There is none: it asks nobody who he is."""
 
 
-class Worker(distributed.Worker):  # type: ignore[misc]
-    """Dask's worker without its HTTP server."""
+class Scheduler(_Server, distributed.Scheduler):  # type: ignore[misc]
+    """Dask's scheduler, as :class:`_Server` says."""
 
-    def start_http_server(self, *_: Any, **__: Any) -> None:
-        """There is none."""
+
+class Worker(_Server, distributed.Worker):  # type: ignore[misc]
+    """Dask's worker, as :class:`_Server` says."""
 
 
 @contextmanager
 def dask_settings() -> Iterator[None]:
-    """Dask's configuration while something of ours is made."""
-    with _one_at_a_time, dask.config.set(_SETTINGS):
+    """Dask's configuration while something of ours is made.
+
+    The folder that each of its servers makes, and nothing here writes to, is gone afterwards: where
+    it is by default others may write, and after a kill it stayed.
+    """
+    with (
+        _one_at_a_time,
+        tempfile.TemporaryDirectory(prefix="mnist-lab-") as folder,
+        dask.config.set(_SETTINGS | {"temporary-directory": folder}),
+    ):
         yield
 
 
+def bracketed(host: str) -> str:
+    """An address as Dask wants it, which takes an IPv6 one in brackets alone."""
+    return f"[{host}]" if ":" in host else host
+
+
 def new_credentials() -> Credentials:
-    """Credentials for one run: an authority that signed itself, and nothing else."""
-    made = Security.temporary()
-    return Credentials(certificate=made.tls_ca_file, key=made.tls_client_key)
+    """Credentials for one run: an authority that signed itself, and nothing else.
+
+    They are void with the run, and valid at any time, as the clocks of machines differ.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mnist-lab")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
+        .not_valid_after(dt.datetime(3000, 1, 1, tzinfo=dt.UTC))
+        .sign(key, hashes.SHA256())
+    )
+    as_pem = serialization.Encoding.PEM
+    return Credentials(
+        certificate=certificate.public_bytes(as_pem).decode(),
+        key=key.private_bytes(
+            as_pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
+    )
 
 
 def security(credentials: Credentials) -> Security:
@@ -79,6 +172,7 @@ def security(credentials: Credentials) -> Security:
         require_encryption=True,
         tls_ca_file=credentials.certificate,
         tls_min_version=ssl.TLSVersion.TLSv1_3,
+        tls_max_version=None,
         **{f"tls_{role}_cert": credentials.certificate for role in roles},
         **{f"tls_{role}_key": credentials.key for role in roles},
     )

@@ -22,7 +22,7 @@ from distributed import WorkerPlugin, get_worker
 
 from mnist_lab import machine
 from mnist_lab.errors import ExitCode, LabError, StudyError
-from mnist_lab.execute.dask import Worker, dask_settings, security
+from mnist_lab.execute.dask import Worker, bracketed, dask_settings, security
 from mnist_lab.records import Step
 
 if TYPE_CHECKING:
@@ -219,8 +219,7 @@ def main() -> int:
         trainer.load()  # before the run hears of this worker, which is ready then
         name: str = _received()
         line: Line = _received()
-        with dask_settings():
-            asyncio.run(_serve(trainer, name, line))
+        asyncio.run(_serve(trainer, name, line))
     except EOFError:
         return ExitCode.TERMINATED
     except Exception as problem:
@@ -237,16 +236,17 @@ def _received() -> Any:
 
 
 async def _serve(trainer: Trainer, name: str, line: Line) -> None:
-    async with Worker(
-        line.scheduler,
-        name=name,
-        host=line.host,
-        security=security(line.credentials),
-        nthreads=1,
-        memory_limit=0,
-        plugins=[trainer],
-    ) as worker:
-        await worker.finished()
+    with dask_settings():
+        worker = await Worker(
+            line.scheduler,
+            name=name,
+            host=bracketed(line.host),
+            security=security(line.credentials),
+            nthreads=1,
+            memory_limit=0,
+            plugins=[trainer],
+        )
+    await worker.finished()
 
 
 def _last_line(problem: Exception) -> str:
