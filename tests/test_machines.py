@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 import pytest
 from data_files import make_arrays, write_npz
+from mnist_lab.engine.transport import new_credentials
 from test_faults import TESTS, measured
 from test_transport import wait_for
 
-from mnist_lab.engine.transport import new_credentials
 from mnist_lab.records import EpochDone, Started
 from mnist_lab.rundir import RunDir
 
