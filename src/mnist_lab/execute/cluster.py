@@ -44,11 +44,10 @@ class Ready(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """A worker is gone; `reason` says why, if that is known, and `blamed` whether it died."""
+    """A worker is gone; `reason` says why it died, if that is known."""
 
     worker: str
     reason: str | None = None
-    blamed: bool = True
 
 
 class Back(NamedTuple):
@@ -61,7 +60,7 @@ class Back(NamedTuple):
 class Workers(Protocol):
     """Workers that this process has started, here or elsewhere, and watches over."""
 
-    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str]]:
+    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str | None]]:
         """Replace the dead; returns their names, and why each died."""
 
     def kill(self, name: str) -> None:
@@ -195,7 +194,13 @@ class Cluster:
             if told["worker"] in self._names:
                 yield Gone(self._names.pop(told["worker"]))
         elif "gone" in told:
-            yield Gone(told["gone"], told["reason"], told["blamed"])
+            yield Gone(told["gone"], told["reason"])
+
+
+def is_connected(client: Client) -> bool:
+    """Whether a client still has its line to the scheduler: a new one would know of nothing."""
+    line = client.scheduler_comm
+    return client.status == "running" and line is not None and not line.closed()
 
 
 def _result(told: Any) -> Taken | None:

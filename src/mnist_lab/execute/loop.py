@@ -173,7 +173,7 @@ class Loop:
         for name, (task, until_s) in list(self._unexplained.items()):
             if self._clock_s > until_s:
                 del self._unexplained[name]
-                self._note(f"worker {name} was lost")
+                self._note(f"worker {name} left, or was cut off")
                 self._again(task, "its worker was lost", blamed=False)
 
     def _start(self, task: _Task) -> None:
@@ -243,8 +243,8 @@ class Loop:
         self._ledger.failed(task.trial, reason)
         self._proposals.tell(task.proposal, None)
 
-    def _gone(self, name: str, reason: str | None, blamed: bool = True) -> None:  # noqa: FBT001, FBT002 - as the event has it
-        """A worker is gone; why may be told before or after that is noticed."""
+    def _gone(self, name: str, reason: str | None) -> None:
+        """A worker is gone; why it died may be told before or after that is noticed."""
         self._idle.pop(name, None)
         task = self._running.pop(name, None)
         if task is None:
@@ -256,7 +256,7 @@ class Loop:
             self._unexplained[name] = task, self._clock_s + REASON_S
             return
         self._note(f"worker {name} {reason}")
-        self._again(task, f"its worker {reason}", blamed=blamed)
+        self._again(task, f"its worker {reason}", blamed=True)
 
     def _dismiss(self, name: str) -> None:
         assert self._cluster is not None  # noqa: S101 - it has this worker

@@ -84,9 +84,9 @@ class Pool:
             raise
 
     @property
-    def names(self) -> list[str]:
-        """The workers' names, as the scheduler knows them."""
-        return [worker.name for worker in self._processes]
+    def is_starting(self) -> bool:
+        """Whether a worker is not known to be ready."""
+        return any(worker.name not in self._ready for worker in self._processes)
 
     def kill(self, name: str) -> None:
         """End a worker at once; the next look starts it again."""
@@ -95,7 +95,7 @@ class Pool:
                 worker.process.kill()
                 worker.process.wait()
 
-    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str]]:
+    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str | None]]:
         """Start each worker again that is dead.
 
         Args:
@@ -103,14 +103,14 @@ class Pool:
             clock_s: seconds since the pool was made.
 
         Returns:
-            The dead ones' names, and why each died.
+            The dead ones' names, and why each died; None: the run sent it home, or was cut off.
 
         Raises:
             StudyError: one ended before it was ready, and so would the next; or it is not ready
                 after `START_PATIENCE_S`.
         """
         self._ready |= ready
-        dead = []
+        dead: list[tuple[str, str | None]] = []
         for index, worker in enumerate(self._processes):
             code, is_ready = worker.process.poll(), worker.name in self._ready
             if code is None:
@@ -123,13 +123,14 @@ class Pool:
                     )
                 continue
             reason, last_words = self._reason(code), _last_line(worker.output)
-            n_bad_starts = 0 if is_ready else worker.n_bad_starts + 1
-            if not is_ready and (code >= 0 or n_bad_starts >= MOST_BAD_STARTS):
+            n_bad_starts = 0 if is_ready or code == 0 else worker.n_bad_starts + 1
+            if not is_ready and (code > 0 or n_bad_starts >= MOST_BAD_STARTS):
                 raise StudyError(
                     last_words if code > 0 and last_words else f"a worker starts: it {reason}"
                 )
             _close(worker)
-            dead.append((worker.name, reason + (f": {last_words}" if code > 0 else "")))
+            why = reason + (f": {last_words}" if code > 0 else "")
+            dead.append((worker.name, why if code else None))
             self._processes[index] = self._start(worker.slot, clock_s, n_bad_starts)
         return dead
 
