@@ -7,10 +7,11 @@ import queue
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from distributed import CancelledError, Client, Future, KilledWorker
+from distributed import CancelledError, Client, Future, KilledWorker, wait
 from distributed.deploy.spec import SpecCluster
 
 from mnist_lab.config import Frozen
+from mnist_lab.errors import StudyError
 from mnist_lab.execute.dask import Credentials, Scheduler, dask_settings, new_credentials, security
 from mnist_lab.execute.worker import Failure, Taken, take_step
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # What a run and those who watch over workers elsewhere tell each other.
 TOPIC = "mnist-lab"
+# How long until a worker that did not answer is asked again for a step that it took.
+RETRY_S = 1.0
 
 
 class Token(Frozen):
@@ -146,12 +149,23 @@ class Cluster:
 
     def expect(self, step: Future) -> None:
         """Have :meth:`wait` tell when this step is back."""
-        gathering = self._client.gather(step, asynchronous=True)
-        result = asyncio.run_coroutine_threadsafe(gathering, self._client.loop.asyncio_loop)
-        result.add_done_callback(lambda result: self._events.put((step, result)))
+        fetched = asyncio.run_coroutine_threadsafe(
+            self._fetch(step), self._client.loop.asyncio_loop
+        )
+        fetched.add_done_callback(lambda taken: self._events.put((step, taken.result())))
 
     def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
-        """What happened, after waiting for something for so long at most."""
+        """What happened, after waiting for something for so long at most.
+
+        Raises:
+            StudyError: the scheduler is gone.
+        """
+        if not is_connected(self._client):
+            raise StudyError(
+                "a run keeps its line to its scheduler",
+                received="one that is cut, or a scheduler that ended",
+                next_step="see to the network, then give the same command to continue",
+            )
         try:
             while True:
                 yield from self._understood(*self._events.get(timeout=timeout_s))
@@ -181,9 +195,30 @@ class Cluster:
         """End the workers and the scheduler."""
         self._opened.close()
 
+    async def _fetch(self, step: Future) -> Taken | None:
+        """What became of a step; None: nobody knows.
+
+        Dask's own `gather` asks for several at once, and a worker that is cut off would keep the
+        others' steps back.
+        """
+        try:
+            await wait(step)
+            problem = await step.exception()
+            if problem is not None and not isinstance(problem, KilledWorker):
+                return Taken(Failure(str(problem)))
+            while step.status == "finished":
+                told = await self._client.scheduler.gather(keys=[step.key])
+                if told["status"] == "OK":
+                    taken: Taken = told["data"][step.key]
+                    return taken
+                await asyncio.sleep(RETRY_S)
+        except (CancelledError, OSError):
+            pass
+        return None
+
     def _understood(self, about: Any, told: Any) -> Iterator[Ready | Gone | Back]:
         if isinstance(about, Future):
-            yield Back(about, _result(told))
+            yield Back(about, told)
         elif told.get("action") == "add-worker":
             address = told["worker"]
             info = self._client.scheduler_info(n_workers=-1)["workers"].get(address)
@@ -201,11 +236,3 @@ def is_connected(client: Client) -> bool:
     """Whether a client still has its line to the scheduler: a new one would know of nothing."""
     line = client.scheduler_comm
     return client.status == "running" and line is not None and not line.closed()
-
-
-def _result(told: Any) -> Taken | None:
-    if told.cancelled() or isinstance(told.exception(), CancelledError | KilledWorker):
-        return None
-    problem = told.exception()
-    result: Taken = told.result() if problem is None else Taken(Failure(str(problem)))
-    return result

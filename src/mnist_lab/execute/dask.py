@@ -31,6 +31,8 @@ _SETTINGS: dict[str, Any] = {
     "distributed.admin.event-loop-monitor-interval": "10s",
     "distributed.admin.low-level-log-length": 100,
 }
+# The line that a worker process prints when the run has it.
+READY = "mnist-lab: this worker is ready"
 # Dask tells of every closed connection, among our lines; what matters comes back by itself.
 for _name in ("distributed", "distributed.client", "tornado", "tornado.application"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
@@ -53,10 +55,15 @@ class Scheduler(distributed.Scheduler):  # type: ignore[misc]  # Dask is untyped
 
 
 class Worker(distributed.Worker):  # type: ignore[misc]
-    """Dask's worker without its HTTP server."""
+    """Dask's worker without its HTTP server; what it prints tells its parent that it is ready."""
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
         """There is none."""
+
+    async def handle_scheduler(self, comm: Any) -> None:
+        """Take what the scheduler has to say, from the first word on."""
+        print(READY, flush=True)  # noqa: T201 - into the parent's file
+        await super().handle_scheduler(comm)
 
 
 @contextmanager

@@ -109,12 +109,8 @@ def _watch_over(pool: Pool, client: Client) -> None:
     client.subscribe_topic(TOPIC, happened)
     while is_connected(client):
         time.sleep(TICK_S)
-        ready = set[str]()
         try:
-            if pool.is_starting:
-                workers = client.scheduler_info(n_workers=-1)["workers"].values()
-                ready = {str(info["name"]) for info in workers}
-            for name, reason in pool.look(ready, time.monotonic() - start_s):
+            for name, reason in pool.look(set(), time.monotonic() - start_s):
                 if reason is not None:
                     client.log_event(TOPIC, {"gone": name, "reason": reason})
         except OSError:  # the line is cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import platform
 import secrets
@@ -15,6 +16,7 @@ import psutil
 
 from mnist_lab import machine, processes
 from mnist_lab.errors import StudyError
+from mnist_lab.execute.dask import READY
 from mnist_lab.execute.worker import Orders, tensorflow_settings
 
 if TYPE_CHECKING:
@@ -83,11 +85,6 @@ class Pool:
             self.stop()
             raise
 
-    @property
-    def is_starting(self) -> bool:
-        """Whether a worker is not known to be ready."""
-        return any(worker.name not in self._ready for worker in self._processes)
-
     def kill(self, name: str) -> None:
         """End a worker at once; the next look starts it again."""
         for worker in self._processes:
@@ -112,7 +109,11 @@ class Pool:
         self._ready |= ready
         dead: list[tuple[str, str | None]] = []
         for index, worker in enumerate(self._processes):
-            code, is_ready = worker.process.poll(), worker.name in self._ready
+            code = worker.process.poll()
+            # Nobody may have heard the name of one that died of its first step.
+            if worker.name not in self._ready and READY in _lines(worker.output):
+                self._ready.add(worker.name)
+            is_ready = worker.name in self._ready
             if code is None:
                 if clock_s - worker.started_s > START_PATIENCE_S and not is_ready:
                     raise StudyError(
@@ -200,7 +201,12 @@ def _close(worker: _Process) -> None:
     worker.output.close()
 
 
+def _lines(output: IO[bytes]) -> list[str]:
+    # The process writes where the file's position is, which therefore stays.
+    content = os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0)
+    return content.decode("utf-8", "replace").strip().splitlines()
+
+
 def _last_line(output: IO[bytes]) -> str:
-    output.seek(0)
-    lines = output.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    said = [line for line in _lines(output) if line != READY]
+    return said[-1] if said else ""
