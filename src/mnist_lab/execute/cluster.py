@@ -7,7 +7,7 @@ import queue
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from distributed import CancelledError, Client, Future, KilledWorker, wait
+from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.deploy.spec import SpecCluster
 
 from mnist_lab.config import Frozen
@@ -152,7 +152,7 @@ class Cluster:
         fetched = asyncio.run_coroutine_threadsafe(
             self._fetch(step), self._client.loop.asyncio_loop
         )
-        fetched.add_done_callback(lambda taken: self._events.put((step, taken.result())))
+        fetched.add_done_callback(lambda taken: self._events.put((step, taken)))
 
     def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
         """What happened, after waiting for something for so long at most.
@@ -202,7 +202,6 @@ class Cluster:
         others' steps back.
         """
         try:
-            await wait(step)
             problem = await step.exception()
             if problem is not None and not isinstance(problem, KilledWorker):
                 return Taken(Failure(str(problem)))
@@ -218,7 +217,7 @@ class Cluster:
 
     def _understood(self, about: Any, told: Any) -> Iterator[Ready | Gone | Back]:
         if isinstance(about, Future):
-            yield Back(about, told)
+            yield Back(about, told.result())
         elif told.get("action") == "add-worker":
             address = told["worker"]
             info = self._client.scheduler_info(n_workers=-1)["workers"].get(address)
