@@ -13,7 +13,8 @@ from mnist_lab.cli import entrypoint
 from mnist_lab.study import results, session, workers
 
 if __name__ == "__main__":
-    session.open_trainer = workers.open_trainer = formula.open_formula
+    for module in (session, workers):
+        vars(module)["open_trainer"] = formula.open_formula
     if version := os.environ.get("FORMULA_VERSIONS"):
         everything = dict.fromkeys(["python", *machine.PACKAGES], version)
         machine.versions = lambda: everything

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import formula
 import nbformat
 import psutil
 import pytest
@@ -40,7 +41,10 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parent
 TOUR = TESTS.parent / "examples" / "tour.ipynb"
 HURRY = "import os; os.environ['FORMULA_SECONDS'] = '0.001'"
-FORMULA = "from mnist_lab.study import session; session.TRAINER = 'formula:open_formula'"
+FORMULA = (
+    "import formula; from mnist_lab.study import session; session.open_trainer = "
+    "formula.open_formula"
+)
 # 20 epochs each, of FORMULA_SECONDS.
 SWEEP = "lr_sweep([0.1, 0.01], epochs=20, data='sample', workers=2, out='r')"
 COMMAND = ("lr-sweep", "--values", "0.1,0.01", "--epochs", "20", "--data", "sample")
@@ -297,7 +301,7 @@ def test_stop_button_ends_the_watching_alone(notebook: Notebook) -> None:
 
 def test_study_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no signal arrives a study runs all the same, and touches no handler."""
-    monkeypatch.setattr(session, "TRAINER", "formula:open_formula")
+    monkeypatch.setattr(session, "open_trainer", formula.open_formula)
     monkeypatch.setenv("FORMULA_SECONDS", "0.001")
     runs: list[study.Run] = []
 

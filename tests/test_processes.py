@@ -77,7 +77,7 @@ def test_keras_in_this_process_reads_no_settings(tmp_path: Path) -> None:
     (tmp_path / "keras.json").write_text("[]")  # Keras raises AttributeError
     code = """import os
 before = dict(os.environ)
-from mnist_lab import training
+from mnist_lab.training import trainer
 import keras
 print(keras.config.backend(), keras.config.floatx(), keras.config.image_data_format())
 print({key: os.environ.get(key) for key in before} == before)"""

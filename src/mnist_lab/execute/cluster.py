@@ -11,6 +11,7 @@ from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.deploy.spec import SpecCluster
 
 from mnist_lab.config import Frozen
+from mnist_lab.errors import StudyError
 from mnist_lab.execute.dask import (
     Credentials,
     Scheduler,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # What a run and those who watch over workers elsewhere tell each other.
 TOPIC = "mnist-lab"
+# How long until a worker that did not answer is asked again for a step that it took.
+RETRY_S = 1.0
 
 
 class Token(Frozen):
@@ -51,11 +54,10 @@ class Ready(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """A worker is gone; `reason` says why, if that is known, and `blamed` whether it died."""
+    """A worker is gone; `reason` says why it died, if that is known."""
 
     worker: str
     reason: str | None = None
-    blamed: bool = True
 
 
 class Back(NamedTuple):
@@ -68,7 +70,7 @@ class Back(NamedTuple):
 class Workers(Protocol):
     """Workers that this process has started, here or elsewhere, and watches over."""
 
-    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str]]:
+    def look(self, clock_s: float) -> list[tuple[str, str | None]]:
         """Replace the dead; returns their names, and why each died."""
 
     def kill(self, name: str) -> None:
@@ -156,12 +158,21 @@ class Cluster:
 
     def expect(self, step: Future) -> None:
         """Have :meth:`wait` tell when this step is back."""
-        gathering = self._client.gather(step, asynchronous=True)
-        result = asyncio.run_coroutine_threadsafe(gathering, self.loop)
-        result.add_done_callback(lambda result: self._events.put((step, result)))
+        fetched = asyncio.run_coroutine_threadsafe(self._fetch(step), self.loop)
+        fetched.add_done_callback(lambda taken: self._events.put((step, taken)))
 
     def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
-        """What happened, after waiting for something for so long at most."""
+        """What happened, after waiting for something for so long at most.
+
+        Raises:
+            StudyError: the scheduler is gone.
+        """
+        if not is_connected(self._client):
+            raise StudyError(
+                "a run keeps its line to its scheduler",
+                received="one that is cut, or a scheduler that ended",
+                next_step="see to the network, then give the same command to continue",
+            )
         try:
             while True:
                 yield from self._understood(*self._events.get(timeout=timeout_s))
@@ -172,7 +183,7 @@ class Cluster:
     def look(self, clock_s: float) -> Iterator[Gone]:
         """The workers of this process that died, and why; they are replaced."""
         if self._workers is not None:
-            for name, reason in self._workers.look(set(self._names.values()), clock_s):
+            for name, reason in self._workers.look(clock_s):
                 yield Gone(name, reason)
 
     def dismiss(self, worker: str) -> None:
@@ -191,9 +202,29 @@ class Cluster:
         """End the workers and the scheduler."""
         self._opened.close()
 
+    async def _fetch(self, step: Future) -> Taken | None:
+        """What became of a step; None: nobody knows.
+
+        Dask's own `gather` asks for several at once, and a worker that is cut off would keep the
+        others' steps back.
+        """
+        try:
+            problem = await step.exception()
+            if problem is not None and not isinstance(problem, KilledWorker):
+                return Taken(Failure(str(problem)))
+            while step.status == "finished":
+                told = await self._client.scheduler.gather(keys=[step.key])
+                if told["status"] == "OK":
+                    taken: Taken = told["data"][step.key]
+                    return taken
+                await asyncio.sleep(RETRY_S)
+        except (CancelledError, OSError):
+            pass
+        return None
+
     def _understood(self, about: Any, told: Any) -> Iterator[Ready | Gone | Back]:
         if isinstance(about, Future):
-            yield Back(about, _result(told))
+            yield Back(about, told.result())
         elif told.get("action") == "add-worker":
             address = told["worker"]
             info = self._client.scheduler_info(n_workers=-1)["workers"].get(address)
@@ -204,12 +235,10 @@ class Cluster:
             if told["worker"] in self._names:
                 yield Gone(self._names.pop(told["worker"]))
         elif "gone" in told:
-            yield Gone(told["gone"], told["reason"], told["blamed"])
+            yield Gone(told["gone"], told["reason"])
 
 
-def _result(told: Any) -> Taken | None:
-    if told.cancelled() or isinstance(told.exception(), CancelledError | KilledWorker):
-        return None
-    problem = told.exception()
-    result: Taken = told.result() if problem is None else Taken(Failure(str(problem)))
-    return result
+def is_connected(client: Client) -> bool:
+    """Whether a client still has its line to the scheduler: a new one would know of nothing."""
+    line = client.scheduler_comm
+    return client.status == "running" and line is not None and not line.closed()

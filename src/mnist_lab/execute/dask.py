@@ -45,6 +45,8 @@ _SETTINGS: dict[str, Any] = {
     "distributed.admin.event-loop-monitor-interval": "10s",
     "distributed.admin.low-level-log-length": 100,
 }
+# The line that a worker process prints when the run has it.
+READY = "mnist-lab: this worker is ready"
 # Dask tells of every closed connection, among our lines; what matters comes back by itself.
 for _name in ("distributed", "distributed.client", "tornado", "tornado.application"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
@@ -117,6 +119,11 @@ class Scheduler(_Server, distributed.Scheduler):  # type: ignore[misc]
 
 class Worker(_Server, distributed.Worker):  # type: ignore[misc]
     """Dask's worker, as :class:`_Server` says."""
+
+    async def handle_scheduler(self, comm: Any) -> None:
+        """Take what the scheduler has to say, from the first word on."""
+        print(READY, flush=True)  # noqa: T201 - into the parent's file
+        await super().handle_scheduler(comm)
 
 
 @contextmanager

@@ -76,13 +76,13 @@ class Elsewhere:
         self._tasks: list[asyncio.Task[None]] = []
         self._in_loop(self._start(places))
 
-    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str]]:
+    def look(self, clock_s: float) -> list[tuple[str, str | None]]:
         """See whether there is a place that works, or may; workers are watched over there.
 
         Raises:
             StudyError: everywhere the command ends before a worker is known, again and again.
         """
-        del ready, clock_s
+        del clock_s
         for task in self._tasks:
             if task.done():
                 task.result()  # it ends by what must not happen alone

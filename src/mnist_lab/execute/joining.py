@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client
 
 from mnist_lab.errors import SettingsError, StudyError
-from mnist_lab.execute.cluster import TOPIC
+from mnist_lab.execute.cluster import TOPIC, is_connected
 from mnist_lab.execute.dask import security
 from mnist_lab.execute.pool import Pool
 from mnist_lab.execute.worker import Line
@@ -44,9 +46,12 @@ def connect(token: Token) -> Client:
             received=f"one that cannot be used ({problem})",
             next_step="copy the run's .token.json again",
         ) from None
+    host, _, port = token.scheduler.partition("//")[2].rpartition(":")
     try:
+        # Dask would try again and again, where nobody listens too.
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
         return Client(token.scheduler, security=secured, timeout=ANSWER_S, set_as_default=False)
-    except (OSError, TimeoutError) as problem:
+    except (OSError, UnicodeError) as problem:
         cause: BaseException = problem
         while cause.__cause__ is not None:
             cause = cause.__cause__
@@ -59,6 +64,7 @@ def connect(token: Token) -> Client:
 
 
 def work(
+    client: Client,
     token: Token,
     trainer: Trainer,
     slots: Sequence[WorkerSlot],
@@ -71,6 +77,7 @@ def work(
     """Work for a run until it ends; one that cannot be reached for a while is joined again.
 
     Args:
+        client: the line to the run, which this closes.
         token: of the run.
         trainer: what this machine's workers train with.
         slots: what each of them gets.
@@ -80,40 +87,19 @@ def work(
         note: called with a line when the run cannot be reached, and when it is reached again.
 
     Raises:
-        StudyError: a worker cannot start, or the run cannot be reached, at first or for
+        StudyError: a worker cannot start, or the run cannot be reached for
             :data:`REJOIN_PATIENCE_S`.
     """
-    client = connect(token)
-    while True:
-        with closing(client):
+    line: Client | None = client
+    while line is not None:
+        with closing(line):
             pool = Pool(slots, trainer, files, name)
             try:
                 pool.join(Line(token.scheduler, token.credentials, host))
-                _watch_over(pool, client)
+                _watch_over(pool, line)
             finally:
-                # If nobody hears that they leave, they will be missed.
-                with suppress(OSError, TimeoutError):
-                    for worker in pool.names:
-                        _tell(client, worker, "left", blamed=False)
                 pool.stop()
-        lost_s = time.monotonic()
-        is_told = False
-        while True:
-            try:
-                client = connect(token)
-            except StudyError as problem:
-                if isinstance(problem.__cause__, ConnectionRefusedError):
-                    note("the run has ended, or was stopped")
-                    return
-                if time.monotonic() - lost_s > REJOIN_PATIENCE_S:
-                    raise
-                if not is_told:
-                    note(f"the run cannot be reached ({problem.__cause__}); trying again")
-                    is_told = True
-                time.sleep(1)
-            else:
-                note("the run is reached again")
-                break
+        line = _connect_again(token, note)
 
 
 def _watch_over(pool: Pool, client: Client) -> None:
@@ -125,14 +111,34 @@ def _watch_over(pool: Pool, client: Client) -> None:
             pool.kill(event[1]["dismissed"])
 
     client.subscribe_topic(TOPIC, happened)
-    with suppress(OSError, TimeoutError):  # the line is cut
-        while client.status == "running":
-            time.sleep(TICK_S)
-            workers = client.scheduler_info(n_workers=-1)["workers"].values()
-            names = {str(info["name"]) for info in workers}
-            for name, reason in pool.look(names, time.monotonic() - start_s):
-                _tell(client, name, reason, blamed=True)
+    while is_connected(client):
+        time.sleep(TICK_S)
+        try:
+            for name, reason in pool.look(time.monotonic() - start_s):
+                if reason is not None:
+                    client.log_event(TOPIC, {"gone": name, "reason": reason})
+        except OSError:  # the line is cut
+            return
 
 
-def _tell(client: Client, name: str, reason: str, *, blamed: bool) -> None:
-    client.log_event(TOPIC, {"gone": name, "reason": reason, "blamed": blamed})
+def _connect_again(token: Token, note: Callable[[str], None]) -> Client | None:
+    """Reach a run again that was cut off; None: it has ended."""
+    until_s = time.monotonic() + REJOIN_PATIENCE_S
+    is_told = False
+    while True:
+        try:
+            client = connect(token)
+        except StudyError as problem:
+            # There is a machine, and nobody who listens, or it is somebody else.
+            if isinstance(problem.__cause__, ConnectionRefusedError | ssl.SSLError):
+                note("the run has ended, or was stopped")
+                return None
+            if time.monotonic() > until_s:
+                raise
+            if not is_told:
+                note(f"the run cannot be reached ({problem.__cause__}); trying again")
+                is_told = True
+            time.sleep(1)
+        else:
+            note("the run is reached again")
+            return client

@@ -245,8 +245,8 @@ class Loop:
         self._ledger.failed(task.trial, reason)
         self._proposals.tell(task.proposal, None)
 
-    def _gone(self, name: str, reason: str | None, blamed: bool = True) -> None:  # noqa: FBT001, FBT002 - as the event has it
-        """A worker is gone; why may be told before or after that is noticed."""
+    def _gone(self, name: str, reason: str | None) -> None:
+        """A worker is gone; why it died may be told before or after that is noticed."""
         worker = self._workers.pop(name, None)
         if worker is not None:
             task = self._taken_from(worker)
@@ -260,7 +260,7 @@ class Loop:
             self._unexplained[name] = task, self._clock_s + REASON_S
             return
         self._note(f"worker {name} {reason}")
-        self._again(task, f"its worker {reason}", blamed=blamed)
+        self._again(task, f"its worker {reason}", blamed=True)
 
     def _taken_from(self, worker: _Worker) -> _Task | None:
         """The task that a worker was at; one that it had not started waits again."""
@@ -282,7 +282,7 @@ class Loop:
         for name, (task, until_s) in list(self._unexplained.items()):
             if self._clock_s > until_s:
                 del self._unexplained[name]
-                self._note(f"worker {name} was lost")
+                self._note(f"worker {name} left, or was cut off")
                 self._again(task, "its worker was lost", blamed=False)
 
     def _dismiss(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import platform
 import secrets
@@ -15,6 +16,7 @@ import psutil
 
 from mnist_lab import machine, processes
 from mnist_lab.errors import StudyError
+from mnist_lab.execute.dask import READY
 from mnist_lab.execute.worker import tensorflow_settings
 
 if TYPE_CHECKING:
@@ -88,11 +90,6 @@ class Pool:
         for worker in self._processes:
             _send(worker.process, worker.name, line)
 
-    @property
-    def names(self) -> list[str]:
-        """The workers' names, as the scheduler knows them."""
-        return [worker.name for worker in self._processes]
-
     def kill(self, name: str) -> None:
         """End a worker at once; the next look starts it again."""
         for worker in self._processes:
@@ -100,24 +97,26 @@ class Pool:
                 worker.process.kill()
                 worker.process.wait()
 
-    def look(self, ready: set[str], clock_s: float) -> list[tuple[str, str]]:
+    def look(self, clock_s: float) -> list[tuple[str, str | None]]:
         """Start each worker again that is dead.
 
         Args:
-            ready: the names of the workers that are ready.
             clock_s: seconds since the pool was made.
 
         Returns:
-            The dead ones' names, and why each died.
+            The dead ones' names, and why each died; None: the run sent it home, or was cut off.
 
         Raises:
             StudyError: one ended before it was ready, and so would the next; or it is not ready
                 after `START_PATIENCE_S`.
         """
-        self._ready |= ready
-        dead = []
+        dead: list[tuple[str, str | None]] = []
         for index, worker in enumerate(self._processes):
-            code, is_ready = worker.process.poll(), worker.name in self._ready
+            code = worker.process.poll()
+            # Nobody may have heard the name of one that died of its first step.
+            if worker.name not in self._ready and READY in _lines(worker.output):
+                self._ready.add(worker.name)
+            is_ready = worker.name in self._ready
             if code is None:
                 if clock_s - worker.started_s > START_PATIENCE_S and not is_ready:
                     raise StudyError(
@@ -128,13 +127,14 @@ class Pool:
                     )
                 continue
             reason, last_words = self._reason(code), _last_line(worker.output)
-            n_bad_starts = 0 if is_ready else worker.n_bad_starts + 1
-            if not is_ready and (code >= 0 or n_bad_starts >= MOST_BAD_STARTS):
+            n_bad_starts = 0 if is_ready or code == 0 else worker.n_bad_starts + 1
+            if not is_ready and (code > 0 or n_bad_starts >= MOST_BAD_STARTS):
                 raise StudyError(
                     last_words if code > 0 and last_words else f"a worker starts: it {reason}"
                 )
             _close(worker)
-            dead.append((worker.name, reason + (f": {last_words}" if code > 0 else "")))
+            why = reason + (f": {last_words}" if code > 0 else "")
+            dead.append((worker.name, why if code else None))
             self._processes[index] = self._start(worker.slot, clock_s, n_bad_starts)
         return dead
 
@@ -210,7 +210,12 @@ def _close(worker: _Process) -> None:
     worker.output.close()
 
 
+def _lines(output: IO[bytes]) -> list[str]:
+    # The process writes where the file's position is, which therefore stays.
+    content = os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0)
+    return content.decode("utf-8", "replace").strip().splitlines()
+
+
 def _last_line(output: IO[bytes]) -> str:
-    output.seek(0)
-    lines = output.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else ""
+    said = [line for line in _lines(output) if line != READY]
+    return said[-1] if said else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab import data as datasets
@@ -78,13 +79,16 @@ def join(
         joined = joined.model_copy(update={"scheduler": f"tls://{at}"})
     host, port = _address(joined.scheduler.partition("//")[2])
     given = joined.arguments
-    quiet = isinstance(watch, Silent)
-    source = data or _source(given["source"])
-    dataset = datasets.load(source, expect=given["digests"], quiet=quiet)
-    slots, remark = _slots(joined, workers, nice=nice)
-    if remark:
-        watch.note(remark)
-    with datasets.share(dataset.training_on(given["fit_on"]), dataset.test) as shared:
+    with ExitStack() as opened:
+        client = opened.enter_context(closing(joining.connect(joined)))
+        source, quiet = data or _source(given["source"]), isinstance(watch, Silent)
+        dataset = datasets.load(source, expect=given["digests"], quiet=quiet)
+        slots, remark = _slots(joined, workers, nice=nice)
+        if remark:
+            watch.note(remark)
+        shared = opened.enter_context(
+            datasets.share(dataset.training_on(given["fit_on"]), dataset.test)
+        )
         trainer = worker.Trainer(
             joined.run,
             open_trainer,
@@ -96,6 +100,7 @@ def join(
         del dataset  # the workers have it
         watch.note(f"joining {host}:{port} with {counted(len(slots), 'worker')}")
         joining.work(
+            client,
             joined,
             trainer,
             slots,
