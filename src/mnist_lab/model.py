@@ -52,16 +52,11 @@ def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float
         return keras.initializers.GlorotUniform(seed=int(next(seeds)) >> 1)
 
     layers = keras.layers
-    images = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="images")
-    flow = images
+    images = flow = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="images")
     for number in (1, 2):
+        shape, name = (config.num_filters, config.filter_size), f"convolution_{number}"
         flow = layers.Conv2D(
-            config.num_filters,
-            config.filter_size,
-            padding="same",
-            kernel_initializer=kernel(),
-            dtype=dtype,
-            name=f"convolution_{number}",
+            *shape, padding="same", kernel_initializer=kernel(), dtype=dtype, name=name
         )(flow)
         flow = layers.MaxPooling2D(POOL_SIZE, dtype=dtype, name=f"pooling_{number}")(flow)
         flow = layers.Activation("relu", dtype=dtype, name=f"relu_{number}")(flow)

@@ -66,11 +66,7 @@ def checked(raw: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[n
     """
     for rule, received, next_step in _faults(raw):
         raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
-    arrays = {}
-    for part in ("train", "test"):
-        arrays[f"x_{part}"] = np.ascontiguousarray(raw[f"x_{part}"])
-        arrays[f"y_{part}"] = raw[f"y_{part}"].astype(np.uint8)
-    return arrays
+    return {key: np.ascontiguousarray(array, np.uint8) for key, array in raw.items()}
 
 
 def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
@@ -79,13 +75,12 @@ def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
         rule = "x_train and x_test hold images, y_train and y_test one label for each of them"
         received = f"{one} {raw[one].shape} and {other} {raw[other].shape}"
         yield rule, received, f"swap {one} and {other}"
+    shape = f"(n, {IMAGE_SIDE}, {IMAGE_SIDE})"
     for part, word in (("train", "training"), ("test", "test")):
         x, y = raw[f"x_{part}"], raw[f"y_{part}"]
-        n, side = len(x) if x.ndim else 0, IMAGE_SIDE
-        if x.shape != (n, side, side) or x.dtype != np.uint8:
-            rule = (
-                f"the {word} images are an array (n, {side}, {side}) of bytes from 0 to 255 (uint8)"
-            )
+        n = len(x) if x.ndim else 0
+        if x.shape != (n, IMAGE_SIDE, IMAGE_SIDE) or x.dtype != np.uint8:
+            rule = f"the {word} images are an array {shape} of bytes from 0 to 255 (uint8)"
             yield rule, f"{x.dtype} {x.shape}", _image_advice(x, y)
         least = _MIN_TRAIN if part == "train" else 1
         if n < least:
@@ -117,15 +112,15 @@ def _image_advice(x: NDArray[Any], labels: NDArray[Any]) -> str:
     for pattern, axes in _AXES:
         at = pattern.index(_N)
         if x.shape == (*pattern[:at], *x.shape[at : at + 1], *pattern[at + 1 :]):
-            fitting.append((at, axes))
+            fitting.append((x.shape[at], axes))
     if len(fitting) > 1:  # the labels tell which axis counts the images, unless two are as long
-        fitting = [one for one in fitting if labels.shape[:1] == x.shape[one[0] : one[0] + 1]]
-    axes = fitting[0][1] if fitting else ""
+        fitting = [one for one in fitting if labels.shape[:1] == one[:1]]
     if len(fitting) > 1:
         return (
             "which axis counts the images is not to be seen from that: save them with the images "
             "along the first axis"
         )
+    axes = fitting[0][1] if fitting else ""
     if not axes and x.ndim >= 3 and x.shape[:1] == labels.shape[:1]:  # noqa: PLR2004 - images
         axes = _cropped(x)
         if not axes:

@@ -39,12 +39,8 @@ NPZ_KEYS = dict(zip(("x_train", "y_train", "x_test", "y_test"), MNIST_MD5, stric
 # CRC-32 of each tenth of the images, eight hexadecimal digits each: damage is in one place, what
 # somebody does to images (noise, another order, a choice of them) is in many.
 _MNIST_TENTHS = {
-    "train-images-idx3-ubyte": (
-        "de38d0692576b87e538395c97a5939fc4aee021740b1ed0757bd380398a5a359084869582212922e"
-    ),
-    "t10k-images-idx3-ubyte": (
-        "87ab9190c7ab7eba231a7e3dfdf8cb1e1f21714164a65ddc73afad27d24ae19330df77bdc1412f08"
-    ),
+    "x_train": "de38d0692576b87e538395c97a5939fc4aee021740b1ed0757bd380398a5a359084869582212922e",
+    "x_test": "87ab9190c7ab7eba231a7e3dfdf8cb1e1f21714164a65ddc73afad27d24ae19330df77bdc1412f08",
 }
 
 _VALID_DIVISOR = 6  # the last sixth of the training images validates: 10,000 of 60,000
@@ -71,9 +67,8 @@ class TrainingData:
 
     def joined(self) -> TrainingData:
         """All images to train on, in the data set's own order, and none to validate."""
-        parts = (self.train, self.valid)
-        images = np.concatenate([part.images for part in parts])
-        labels = np.concatenate([part.labels for part in parts])
+        images = np.concatenate([self.train.images, self.valid.images])
+        labels = np.concatenate([self.train.labels, self.valid.labels])
         return TrainingData(train=_split(images, labels), valid=_split(images[:0], labels[:0]))
 
 
@@ -98,34 +93,25 @@ def make_dataset(
     notice: str = "",
     classes: tuple[str, ...] = (),
 ) -> Dataset:
-    """Check and split four arrays.
+    """Check and split four arrays, given by their npz keys.
 
-    Args:
-        raw: the arrays by their npz keys.
-        source: where they come from.
-        name: of the data set, if it is not MNIST.
-        notice: what its readers must know; by default in how far it is MNIST.
-        classes: the names of its classes, if they are known.
+    `name`, `notice` and `classes` hold unless its arrays are MNIST's; without a notice it says in
+    how far they are.
 
     Raises:
         DataError: it is no data set of this kind, cannot be meant as it is, or is a damaged MNIST.
     """
     arrays = checked(raw, source)
-    x_train, y_train, x_test, y_test = arrays.values()
     digests = {NPZ_KEYS[key]: _digest(array) for key, array in arrays.items()}
     same = {key for key, idx_name in NPZ_KEYS.items() if digests[idx_name] == MNIST_MD5[idx_name]}
     is_mnist = len(same) == len(NPZ_KEYS)
-    _refuse_damaged({key: arrays[key] for key in ("x_train", "x_test") if key not in same}, source)
+    for key in ("x_train", "x_test"):
+        if key not in same:
+            _refuse_damaged(key, arrays[key], source)
+    x_train, y_train, *test_part = arrays.values()
     n = len(x_train) - len(x_train) // _VALID_DIVISOR
-    parts = {
-        "training": (x_train[:n], y_train[:n]),
-        "validating": (x_train[n:], y_train[n:]),
-        "test": (x_test, y_test),
-    }
-    warnings = () if is_mnist else look(parts, source)
-    train, valid, test = (_split(*part) for part in parts.values())
-    if same:
-        classes = DIGITS
+    parts = ((x_train[:n], y_train[:n]), (x_train[n:], y_train[n:]), test_part)
+    train, valid, test = (_split(*part) for part in parts)
     info = DatasetInfo(
         name="MNIST" if is_mnist else name,
         source=source,
@@ -135,8 +121,8 @@ def make_dataset(
         n_test=len(test),
         digests=digests,
         notice="" if is_mnist else notice or _relation(same, name),
-        warnings=warnings,
-        classes=classes,
+        warnings=() if is_mnist else look(train, valid, test, source),
+        classes=DIGITS if same else classes,
     )
     return Dataset(training=TrainingData(train=train, valid=valid), test=test, info=info)
 
@@ -157,29 +143,27 @@ def _digest(array: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _refuse_damaged(images: Mapping[str, NDArray[np.uint8]], source: str) -> None:
+def _refuse_damaged(key: str, images: NDArray[np.uint8], source: str) -> None:
     """Refuse MNIST's images with a fault in one place; other differences are somebody's own."""
-    for key, array in images.items():
-        tenths = [f"{zlib.crc32(tenth.data):08x}" for tenth in np.array_split(array, 10)]
-        published = textwrap.wrap(_MNIST_TENTHS[NPZ_KEYS[key]], 8)
-        if sum(map(str.__eq__, tenths, published)) == len(tenths) - 1:
-            raise DataError(
-                "a copy of MNIST equals the published one, byte for byte",
-                received=f"{source}, damaged in {NPZ_KEYS[key]}",
-                next_step=f"get it again, or save {key} without some of its images if you changed "
-                "it on purpose",
-            )
+    tenths = [f"{zlib.crc32(tenth.data):08x}" for tenth in np.array_split(images, 10)]
+    published = textwrap.wrap(_MNIST_TENTHS[key], 8)
+    if sum(map(str.__eq__, tenths, published)) == len(tenths) - 1:
+        raise DataError(
+            "a copy of MNIST equals the published one, byte for byte",
+            received=f"{source}, damaged in {NPZ_KEYS[key]}",
+            next_step=f"get it again, or save {key} without some of its images if you changed it "
+            "on purpose",
+        )
 
 
 def _relation(same: set[str], name: str) -> str:
     """In how far a data set of which the arrays `same` are MNIST's is MNIST."""
     if not same:
         return f"not MNIST: {name}"
-    what = {
-        (True, True): "are MNIST's",
-        (True, False): "are MNIST's, with other labels",
-        (False, True): "are not the published ones, their labels are",
-        (False, False): "are not the published ones",
-    }
-    train, test = (what[f"x_{part}" in same, f"y_{part}" in same] for part in ("train", "test"))
+    of_same = ("are MNIST's, with other labels", "are MNIST's")
+    of_others = ("are not the published ones", "are not the published ones, their labels are")
+    train, test = (
+        (of_same if f"x_{part}" in same else of_others)[f"y_{part}" in same]
+        for part in ("train", "test")
+    )
     return f"not the whole of MNIST: the training images {train}; the test images {test}"

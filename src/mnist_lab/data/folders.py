@@ -1,4 +1,4 @@
-"""Where the four IDX files of a data set are: as published, torchvision, Kaggle or EMNIST lay them.
+"""Where the four IDX files of a data set are, in the layouts that people have; what it is called.
 
 A data set is four files in one folder whose names begin alike. Kaggle unpacks each file into a
 folder of the file's name; torchvision puts them two folders further down.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
 from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS
 from mnist_lab.data.foreign import is_foreign
 from mnist_lab.errors import DataError
+from mnist_lab.records import DIGITS
 
 _DEPTH = 3  # folders below the given one
 # train-images-idx3-ubyte, or with dots; EMNIST says test for t10k, and puts a name before it.
@@ -23,22 +25,51 @@ _NAME = re.compile(
     r"(?P<idx>idx[13])[-_.]ubyte(\.gz)?",
     re.IGNORECASE,
 )
-_TYPED = (
-    f"({', '.join(MNIST_MD5)}; gzipped or not; or with dots, with test for t10k, with a prefix)"
-)
+_CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+_KANA = "o,ki,su,tsu,na,ha,ma,ya,re,wo"
+# Data sets in MNIST's format, by the words of their names, in any spelling; and their classes.
+_KNOWN = {
+    ("fashion", "mnist"): ("FashionMNIST", tuple(_CLOTHES.split(","))),
+    ("kmnist",): ("KMNIST", tuple(_KANA.split(","))),
+    ("kuzushiji", "mnist"): ("KMNIST", tuple(_KANA.split(","))),
+    ("not", "mnist"): ("notMNIST", tuple("ABCDEFGHIJ")),
+    ("qmnist",): ("QMNIST", DIGITS),
+    ("emnist", "digits"): ("EMNIST digits", DIGITS),
+    ("emnist", "mnist"): ("EMNIST's MNIST", DIGITS),
+    ("emnist", "letters"): ("EMNIST letters", ()),
+    ("emnist", "balanced"): ("EMNIST balanced", ()),
+}
+# Names of folders that say nothing about what is in them.
+_NO_NAMES = {"archive", "data", "dataset", "datasets", "files", "gzip", "idx", "processed", "raw"}
 
 
 class IdxFiles(NamedTuple):
-    """The four files of a data set by npz key, the folder that they share, and their prefix."""
+    """The folder that the four files of a data set share, their prefix, and they by npz key."""
 
     folder: Path
     prefix: str
     files: dict[str, Path]
 
-    @property
-    def typed(self) -> str:
-        """What to type for it and no other, as a shell wants it."""
-        return shlex.quote(str(self.files["x_train"] if self.prefix else self.folder))
+
+def names(path: Path, prefix: str = "") -> tuple[str, tuple[str, ...]]:
+    """What the data set in a file or a folder is called, and its classes, none if not known.
+
+    Its files' names may have a prefix, as in `emnist-letters-train-images...`.
+    """
+    telling = (part for part in reversed(path.parts) if part.lower() not in _NO_NAMES)
+    name = prefix or next(telling, path.name).removesuffix(".npz")
+    for words, (title, classes) in _KNOWN.items():
+        if match := re.search(f"(?<![a-z]){'[-_ .]*'.join(words)}(?![a-z])", name.lower()):
+            return (title if match.group() == name.lower() else name), classes
+    return f"{name} (not as published)" if name.lower() == "mnist" else name, ()
+
+
+def idx_key(path: Path) -> str:
+    """Which of the four a file is by its name, as npz key; "" if none."""
+    match = _NAME.fullmatch(path.name.lower())
+    if not match or (match["what"] == "images") != (match["idx"] == "idx3"):
+        return ""
+    return f"{'x' if match['what'] == 'images' else 'y'}_{match['part'].replace('t10k', 'test')}"
 
 
 def find_idx(place: Path) -> IdxFiles:
@@ -49,39 +80,37 @@ def find_idx(place: Path) -> IdxFiles:
     Raises:
         DataError: there is none, or more than one.
     """
-    found = _sets(place if place.is_dir() else _place(place)[0])
-    if not place.is_dir():
-        found = [one for one in found if (one.folder, one.prefix) == _place(place)]
+    if place.is_dir():
+        found = _sets(place)
+    else:
+        found = [one for one in _sets(_place(place)[0]) if one[:2] == _place(place)]
     whole = [one for one in found if len(one.files) == len(NPZ_KEYS)]
-    if nearest := [one for one in whole if one.folder == place]:
-        whole = nearest
+    whole = [one for one in whole if one.folder == place] or whole
     if len(whole) == 1:
         return whole[0]
     if whole:
+        # What to type for each and no other, as a shell wants it.
+        typed = [str(one.files["x_train"] if one.prefix else one.folder) for one in whole]
         raise DataError(
             "a folder holds one data set",
             received=f"{len(whole)} in {place}",
-            next_step=f"give one of them: {', '.join(one.typed for one in whole)}",
+            next_step=f"give one of them: {', '.join(map(shlex.quote, typed))}",
         )
-    raise _incomplete(place, found)
-
-
-def _incomplete(place: Path, found: list[IdxFiles]) -> DataError:
-    rule = f"a data folder holds the four IDX files {_TYPED}"
     if found:
         most = max(found, key=lambda one: len(one.files))
         missing = [name for key, name in NPZ_KEYS.items() if key not in most.files]
-        return DataError(
-            rule,
-            received=f"{most.folder} without {', '.join(missing)}, with "
-            f"{', '.join(path.name for path in most.files.values())}",
-            next_step="add what is missing, or give the folder that has all four",
-        )
-    others = sorted(path for path in place.iterdir() if path.suffix == ".npz" or is_foreign(path))
-    return DataError(
-        rule,
-        received=f"none of them in {place}, nor up to {_DEPTH} folders below",
-        next_step=f"give {others[0]}" if others else "give the folder that has them",
+        has = ", ".join(path.name for path in most.files.values())
+        received = f"{most.folder} without {', '.join(missing)}, with {has}"
+        next_step = "add what is missing, or give the folder that has all four"
+    else:
+        files = sorted(one for one in place.iterdir() if one.suffix == ".npz" or is_foreign(one))
+        received = f"none of them in {place}, nor up to {_DEPTH} folders below"
+        next_step = f"give {files[0] if files else 'the folder that has them'}"
+    raise DataError(
+        f"a data folder holds the four IDX files ({', '.join(MNIST_MD5)}; gzipped or not; or with "
+        "dots, with test for t10k, with a prefix)",
+        received=received,
+        next_step=next_step,
     )
 
 
@@ -98,28 +127,18 @@ def _sets(top: Path) -> list[IdxFiles]:
         if len(folder.relative_to(top).parts) >= _DEPTH:
             folders.clear()
         candidates += [path for file in files if idx_key(path := folder / file) and path.is_file()]
-    sets: dict[tuple[Path, str], dict[str, Path]] = {}
-    # Of one file in several forms: unpacked before gzipped, as published before with dots.
-    candidates.sort(key=lambda path: (path.suffix == ".gz", len(path.parts), path.name))
+    sets: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
     seen = set()  # a link leads to the same file again
-    for path in candidates:
-        if (real := path.resolve()) in seen:
-            continue
-        seen.add(real)
-        sets.setdefault(_place(path), {}).setdefault(idx_key(path), path)
+    # Of one file in several forms: unpacked before gzipped, as published before with dots.
+    for path in sorted(candidates, key=lambda one: (one.suffix == ".gz", len(one.parts), one.name)):
+        if (real := path.resolve()) not in seen:
+            seen.add(real)
+            sets[_place(path)].setdefault(idx_key(path), path)
     return [IdxFiles(*place, sets[place]) for place in sorted(sets)]
-
-
-def idx_key(path: Path) -> str:
-    """Which of the four a file is by its name, as npz key; "" if none."""
-    match = _NAME.fullmatch(path.name.lower())
-    if not match or (match["what"] == "images") != (match["idx"] == "idx3"):
-        return ""
-    return f"{'x' if match['what'] == 'images' else 'y'}_{match['part'].replace('t10k', 'test')}"
 
 
 def _place(path: Path) -> tuple[Path, str]:
     """The folder that the four files share, not one called as the file is, and their prefix."""
     match = _NAME.fullmatch(path.name)
-    prefix = (match and match["prefix"]) or ""
-    return path.parent.parent if idx_key(path.parent) else path.parent, prefix
+    folder = path.parent.parent if idx_key(path.parent) else path.parent
+    return folder, (match and match["prefix"]) or ""

@@ -14,9 +14,9 @@ from mnist_lab.data.arrays import DARKEST, IMAGE_SIDE, N_CLASSES
 from mnist_lab.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from mnist_lab.data.dataset import Split
 
 _BRIGHTER = 64  # between the means of two parts: 255 - mean has another sign
 _EMPTY = 5  # pixels that differ from the corner's: no digit is drawn with fewer
@@ -32,14 +32,11 @@ _SHUFFLE = (
 class _Part:
     """One split of a data set, and what is counted of it."""
 
-    def __init__(self, word: str, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-        self.word = word
-        self.images = images
-        self.labels = labels
-        self.n = len(labels)
-        self.counts = np.bincount(labels, minlength=N_CLASSES)
-        self.mean = float(images.mean())
-        pixels = images.reshape(self.n, -1)
+    def __init__(self, word: str, split: Split) -> None:
+        self.word, self.images, self.labels, self.n = word, split.images, split.labels, len(split)
+        self.counts = np.bincount(self.labels, minlength=N_CLASSES)
+        self.mean = float(self.images.mean())
+        pixels = self.images.reshape(self.n, -1)
         # How many pixels differ from the first; half the time of np.count_nonzero.
         is_drawn = (pixels != pixels[:, :1]).view(np.uint8)
         drawn = np.add.reduce(is_drawn, axis=1, dtype=np.uint16)
@@ -49,24 +46,16 @@ class _Part:
         self.hashes = np.fromiter(map(hash, rows), np.int64, self.n)
 
 
-def look(
-    parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]], source: str
-) -> tuple[str, ...]:
-    """What is odd about a data set, one line each.
-
-    Args:
-        parts: images (n, 28, 28) and labels (n,) of the training, the validating and the test
-            images, in this order, by what they are called.
-        source: where they come from.
+def look(train: Split, valid: Split, test: Split, source: str) -> tuple[str, ...]:
+    """What is odd about a data set, one line each; `source` is where it comes from.
 
     Raises:
         DataError: the data cannot be meant as they are.
     """
-    train, valid, test = (_Part(word, *arrays) for word, arrays in parts.items())
-    for rule, received, next_step in _faults(train, valid, test):
+    parts = _Part("training", train), _Part("validating", valid), _Part("test", test)
+    for rule, received, next_step in _faults(*parts):
         raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
-    odd = (_odd_labels, _odd_pixels, _odd_copies)
-    return tuple(line for lines in odd for line in lines(train, valid, test))
+    return (*_odd_labels(*parts), *_odd_pixels(*parts), *_odd_copies(*parts))
 
 
 def _faults(train: _Part, valid: _Part, test: _Part) -> Iterator[tuple[str, str, str]]:

@@ -9,15 +9,15 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE
-from mnist_lab.data.folders import find_idx, idx_key
+from mnist_lab.data.folders import find_idx, idx_key, names
 from mnist_lab.data.foreign import refuse_foreign
-from mnist_lab.data.names import names
 from mnist_lab.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def refusing_broken(path: Path) -> Iterator[None]:
     Raises:
         DataError: the file is missing, unreadable or damaged, or claims a size beyond all measure.
     """
-    broken = (EOFError, ValueError, zipfile.BadZipFile, zlib.error)
     # An array's header in an .npz is Python, to numpy. Encrypted zip; sizes that no machine holds.
     odd = (SyntaxError, tokenize.TokenError, RuntimeError, MemoryError)
     try:
@@ -53,7 +52,7 @@ def refusing_broken(path: Path) -> Iterator[None]:
         raise DataError(
             "the data set exists", received=f"{path}, which does not", next_step=_GIVE
         ) from error
-    except (OSError, *broken, *odd) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, *odd) as error:
         raise DataError(
             "a data file is readable, whole and holds plain arrays",
             received=f"{path} ({error})",
@@ -79,9 +78,8 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[s
         if start:
             refuse_foreign(path, start)
     kind = "a single IDX or gzip file" if start.startswith((_GZIP, _IDX)) else "which is neither"
-    raise DataError(
-        "a data set is a .npz file or a folder", received=f"{path}, {kind}", next_step=_GIVE
-    )
+    rule = "a data set is a .npz file or a folder"
+    raise DataError(rule, received=f"{path}, {kind}", next_step=_GIVE)
 
 
 def _start(path: Path) -> bytes:
@@ -108,26 +106,26 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
                 received=f"{path} without {', '.join(missing)}",
                 next_step=_renaming(missing, sorted(set(npz.files) - set(NPZ_KEYS))),
             )
-        # asarray: numpy hands out a member that is no array as bytes, which have no shape.
-        return {key: np.asarray(_read_member(npz, key, path)) for key in NPZ_KEYS}
-
-
-def _read_member(npz: Any, key: str, path: Path) -> Any:
-    try:
-        return npz[key]
-    except ValueError as error:
-        if "Object arrays" not in str(error):
-            raise
-        raise DataError(
-            "arrays hold numbers; Python's objects are never loaded, as that runs their code",
-            received=f"objects as {key} in {path}",
-            next_step=f"save np.array({key[0]}.tolist())",
-        ) from None
+        arrays = {}
+        for key in NPZ_KEYS:
+            try:
+                # asarray: numpy hands out a member that is no array as bytes, which have no shape.
+                arrays[key] = np.asarray(npz[key])
+            except ValueError as error:
+                if "Object arrays" not in str(error):
+                    raise
+                raise DataError(
+                    "arrays hold numbers; Python's objects are never loaded, as that runs their "
+                    "code",
+                    received=f"objects as {key} in {path}",
+                    next_step=f"save np.array({key[0]}.tolist())",
+                ) from None
+        return arrays
 
 
 def _renaming(missing: list[str], others: list[str]) -> str:
     """What to do about arrays that are missing, where there are others: rename what says it all."""
-    meant: dict[str, list[str]] = {key: [] for key in NPZ_KEYS}
+    meant = defaultdict(list)
     for name in others:
         if match := _OTHER_NAME.fullmatch(name) or _OTHER_ORDER.fullmatch(name):
             letter = "x" if match["what"].lower() in {"x", "images", "image"} else "y"
@@ -144,7 +142,7 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     n_axes = 3 if "idx3" in path.name else 1
     with (
         refusing_broken(path),
-        gzip.open(path) if _start(path).startswith(_GZIP) else path.open("rb") as file,
+        (gzip.open if _start(path).startswith(_GZIP) else open)(path, "rb") as file,
     ):
         head = file.read(4 + 4 * n_axes)
         if head[:4] != bytes((0, 0, 8, n_axes)) or len(head) < 4 + 4 * n_axes:

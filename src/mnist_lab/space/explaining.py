@@ -41,26 +41,24 @@ def sampled(space: ConfigurationSpace) -> list[Hyperparameter]:
 
 def rules(space: ConfigurationSpace) -> list[str]:
     """The conditions and the forbidden combinations of the space, in words."""
-    conditions = [
-        f"{condition.child.name} only if "
-        + str(condition).replace(f"{condition.child.name} | ", "")
-        for condition in space.conditions
+    found = [
+        f"{one.child.name} only if {str(one).replace(f'{one.child.name} | ', '')}"
+        for one in space.conditions
     ]
-    forbidden = [str(clause).replace("Forbidden: ", "") for clause in space.forbidden_clauses]
+    found += [f"never {str(one).replace('Forbidden: ', '')}" for one in space.forbidden_clauses]
     return [
         rule.replace(" && ", " and ").replace(" || ", " or ").replace(" == ", " = ")
-        for rule in (*conditions, *(f"never {clause}" for clause in forbidden))
+        for rule in found
     ]
 
 
 def examples(hyperparameters: Sequence[Hyperparameter]) -> dict[str, int]:
     """Of each logarithmic range of whole numbers the first draw that is no power of two."""
-    odd = {
-        one.name: next((value for value in one.draws if value & (value - 1)), None)
+    return {
+        one.name: odd[0]
         for one in hyperparameters
-        if one.scale == "log" and one.whole
+        if one.scale == "log" and one.whole and (odd := [n for n in one.draws if n & (n - 1)])
     }
-    return {name: value for name, value in odd.items() if value is not None}
 
 
 def explain(
@@ -68,9 +66,7 @@ def explain(
 ) -> dict[str, str]:
     """How a search space samples, in sentences with their numbers, by topic.
 
-    Args:
-        hyperparameters: with their draws.
-        examples: the whole numbers that somebody wonders about, by hyperparameter.
+    `examples` are the whole numbers that somebody wonders about, by hyperparameter.
     """
     found = {}
     if any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters):
@@ -79,15 +75,15 @@ def explain(
             "It does not mean powers of two."
         )
     if examples:
-        drawn = {one.name: one.draws for one in hyperparameters}
-        names = {name: _named(name, value) for name, value in examples.items()}
-        times = [
-            f"{names[name]} came {counted(drawn[name].count(value), 'time')} in "
-            f"{len(drawn[name]):,} draws"
-            for name, value in examples.items()
-        ]
+        draws_of = {one.name: one.draws for one in hyperparameters}
+        names, times = [], []
+        for name, value in examples.items():
+            is_filters, drawn = name == "num_filters", draws_of[name]
+            names.append(counted(value, "filter") if is_filters else f"{in_words(name)} {value}")
+            n_times = counted(drawn.count(value), "time")
+            times.append(f"{names[-1]} came {n_times} in {len(drawn):,} draws")
         are = "is an ordinary draw" if len(names) == 1 else "are ordinary draws"
-        found["ordinary"] = f"{capital(listed([*names.values()]))} {are}: {listed(times)}."
+        found["ordinary"] = f"{capital(listed(names))} {are}: {listed(times)}."
     for one in hyperparameters:
         text = " ".join(_choices(one) if one.choices else _range(one))
         if one.active < 1:
@@ -106,14 +102,15 @@ def as_json(one: Hyperparameter, example: int | None = None) -> dict[str, Any]:
     if one.choices:
         shares = [one.draws.count(choice) / (n_draws or 1) for choice in one.choices]
         return row | {"choices": one.choices, "shares": shares, "expected": one.expected_shares}
-    row |= {"lower": one.lower, "upper": one.upper} | quantiles(one)
-    keys = ("low", "high", "expected", "drawn")
-    row["octaves"] = [dict(zip(keys, part, strict=True)) for part in _doublings(one)]
+    row |= {"lower": one.lower, "upper": one.upper} | quantiles(one) | {"octaves": _doublings(one)}
+
+    def n_drawn(value: int) -> dict[str, int]:
+        return {"value": value, "n_drawn": one.draws.count(value)}
+
     if one.whole:
-        powers = {value: one.draws.count(value) for value in _powers_of_two(one)}
-        row["powers_of_two"] = [{"value": v, "n_drawn": n} for v, n in powers.items()]
+        row["powers_of_two"] = [*map(n_drawn, _powers_of_two(one))]
     if example is not None:
-        row["example"] = {"value": example, "n_drawn": one.draws.count(example)}
+        row["example"] = n_drawn(example)
     return row
 
 
@@ -124,7 +121,7 @@ def quantiles(one: Hyperparameter) -> dict[str, float]:
     return {name: ordered[int(share * len(ordered))] for name, share in shares.items() if ordered}
 
 
-def _doublings(one: Hyperparameter) -> list[tuple[float, float, float | None, float | None]]:
+def _doublings(one: Hyperparameter) -> list[dict[str, Any]]:
     """Of each doubling of a range its bounds and its shares of what is expected and of the draws.
 
     The upper bound belongs to the next doubling, and the last may be cut short. What is expected is
@@ -142,13 +139,13 @@ def _doublings(one: Hyperparameter) -> list[tuple[float, float, float | None, fl
         n_drawn = sum(low <= value and (is_last or value < high) for value in one.draws)
         top = one.upper if is_last else high
         expected = math.log(top / low) / math.log(one.upper / one.lower) if is_exact else None
-        parts.append((low, top, expected, n_drawn / len(one.draws) if one.draws else None))
+        drawn = n_drawn / len(one.draws) if one.draws else None
+        parts.append({"low": low, "high": top, "expected": expected, "drawn": drawn})
     return parts
 
 
 def _powers_of_two(one: Hyperparameter) -> list[int]:
-    lower, upper = int(one.lower or 0), int(one.upper or 0)
-    return [2**n for n in range(upper.bit_length()) if lower <= 2**n <= upper]
+    return [2**n for n in range(int(one.upper or 0).bit_length()) if 2**n >= (one.lower or 0)]
 
 
 def _range(one: Hyperparameter) -> Iterator[str]:
@@ -156,23 +153,21 @@ def _range(one: Hyperparameter) -> Iterator[str]:
     scale = "logarithmic" if one.scale == "log" else "linear"
     kind = scale if one.distribution == "uniform" else f"{scale}, {one.distribution}"
     text = f"{rounded(one.lower)} to {rounded(one.upper)}, {kind}"
-    parts = _doublings(one)
     if not one.draws:
         yield f"{text}: never drawn."
         return
-    first = parts[0][2] if parts else None
-    if len(parts) > _FEW and first is not None:
-        shares = [drawn or 0.0 for *_, drawn in parts[:-1]]
+    parts = _doublings(one)
+    if len(parts) > _FEW and (first := parts[0]["expected"]) is not None:
+        shares = [part["drawn"] for part in parts[:-1]]
         text += (
             f": each whole doubling is expected in {percent(first)} of the draws, and came in "
             f"{percent(min(shares))} to {percent(max(shares))}"
         )
     elif len(parts) > 1:
-        told = [
-            f"{rounded(low)} to {rounded(high - (one.whole and high != one.upper))} in "
-            f"{percent(drawn or 0.0)}"
-            for low, high, _, drawn in parts
-        ]
+        told = []
+        for low, high, _, drawn in map(dict.values, parts):
+            last = high - 1 if one.whole and high != one.upper else high
+            told.append(f"{rounded(low)} to {rounded(last)} in {percent(drawn)}")
         text += f": {listed(told)} of the draws"
     yield f"{text}."
     median = f"The median is {rounded(quantiles(one)['median'])}"
@@ -180,8 +175,7 @@ def _range(one: Hyperparameter) -> Iterator[str]:
         middle = ((one.lower or 0) + (one.upper or 0)) / 2
         median += f"; without log it would be {rounded(round(middle) if one.whole else middle)}"
     yield f"{median}."
-    powers = _powers_of_two(one) if one.scale == "log" and one.whole else []
-    if powers:
+    if one.scale == "log" and one.whole and (powers := _powers_of_two(one)):
         share = sum(map(one.draws.count, powers)) / len(one.draws)
         n_values = round((one.upper or 0) - (one.lower or 0)) + 1
         yield (
@@ -197,8 +191,3 @@ def _choices(one: Hyperparameter) -> Iterator[str]:
         drawn = f" (drawn {percent(share)})" if one.draws else ""
         told.append(f"{rounded(choice)} with {percent(expected)}{drawn}")
     yield f"{counted(len(told), 'choice')}: {listed(told)}."
-
-
-def _named(name: str, value: int) -> str:
-    """`22 filters`, `batch size 95`."""
-    return counted(value, "filter") if name == "num_filters" else f"{in_words(name)} {value}"
