@@ -11,48 +11,38 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from mnist_lab import processes
 from mnist_lab.errors import LabError, StudyError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 # The packages whose version may change a number or a file.
 PACKAGES = (
     *("mnist-lab", "tensorflow", "keras", "numpy", "hpbandster", "ConfigSpace", "Pyro4"),
     "matplotlib",
 )
-
 NOT_INSTALLED = "not installed"
-# This machine's address for itself: nobody else reaches it there.
-LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"  # this machine's address for itself: nobody else reaches it there
 
 # What a worker with TensorFlow takes: over 50 trials of the search space it peaked at 1,042 MB.
 WORKER_GIB = 1.2
 # The addresses that it reserves: 2.3 GiB in the base configuration, 3 in the largest; with less it
 # is killed, raises what says nothing, or hangs.
 _ADDRESSES_GIB = 3.0
-# What is scarce where an error says one of these, and the limits that may be why.
-_MEMORY = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
+_NO_MEMORY = "MemoryError|Cannot allocate memory|failed to map segment|bad_alloc|ResourceExhausted"
+_NO_THREAD = "can't start new thread|Resource temporarily unavailable"
+_MEMORY = {"v": resource.RLIMIT_AS, "d": resource.RLIMIT_DATA}
+# What is scarce where an error says one of these; the limits that may be why, by option of ulimit.
 _SHORTAGES: tuple[tuple[str, str, dict[str, int]], ...] = (
     ("No usable temporary directory|writable cache directory", "a folder for temporary files", {}),
-    (
-        "MemoryError|Cannot allocate memory|failed to map segment|bad_alloc|ResourceExhausted",
-        "more memory",
-        _MEMORY,
-    ),
-    ("Too many open files", "more open files", {"ulimit -n": resource.RLIMIT_NOFILE}),
-    (
-        "can't start new thread|Resource temporarily unavailable",
-        "more processes and threads",
-        _MEMORY | {"ulimit -u": resource.RLIMIT_NPROC},
-    ),
+    (_NO_MEMORY, "more memory", _MEMORY),
+    ("Too many open files", "more open files", {"n": resource.RLIMIT_NOFILE}),
+    (_NO_THREAD, "more processes and threads", _MEMORY | {"u": resource.RLIMIT_NPROC}),
 )
 
 # Where Linux tells what its processors are, which control groups hold this process, and what those
@@ -108,11 +98,11 @@ def shortage(problem: BaseException | None) -> LabError | None:
     while problem is not None:
         for pattern, what, limits in _SHORTAGES:
             if re.search(pattern, f"{type(problem).__name__}: {problem}"):
-                told = [
-                    f"{f'{number / 2**30:.2g} GiB' if name in _MEMORY else number} ({name})"
-                    for name, limit in limits.items()
-                    if (number := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY
-                ]
+                told = []
+                for option, limit in limits.items():
+                    if (number := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY:
+                        amount = f"{number / 2**30:.2g} GiB" if option in _MEMORY else number
+                        told.append(f"{amount} (ulimit -{option})")
                 line = str(problem).partition("\n")[0] or type(problem).__name__
                 return LabError(
                     f"this command needs {what}",
@@ -131,13 +121,13 @@ def oom_kills() -> int | None:
     return int(told[1]) if told else None
 
 
-def busy_cores(interval_s: float = 0.5) -> float:
+def busy_cores() -> float:
     """How many of the usable cores other processes keep busy now, at least 0; niced work does not.
 
-    Takes `interval_s`. The load average would still count the run that ended a minute ago.
+    Takes half a second. The load average would still count the run that ended a minute ago.
     """
     busy_s, own_s, start = _busy_s(), time.process_time(), time.monotonic()
-    time.sleep(interval_s)
+    time.sleep(0.5)
     others_s = _busy_s() - busy_s - (time.process_time() - own_s)
     return max(0.0, others_s / (time.monotonic() - start))
 

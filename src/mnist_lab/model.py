@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_lab import processes
 from mnist_lab.data import IMAGE_SIDE, N_CLASSES
@@ -21,8 +22,6 @@ with processes.keras_as_shipped():
     import keras
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mnist_lab.config import Precision, TrainConfig
 
 N_HIDDEN = 128

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # What Keras, TensorFlow, XLA, oneDNN, cuDNN and NumPy read: kernels, precisions, layouts, limits.
 _PERSONAL = (

@@ -1,26 +1,28 @@
-"""A data set in memory: what it consists of, how it is checked, split and known again."""
+"""A data set in memory: what it consists of, how it is checked, split, known again and shared."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import mmap
 import struct
+import tempfile
 import textwrap
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-from mnist_lab.data.arrays import checked
+from mnist_lab.data.arrays import IMAGE_SIDE, checked
 from mnist_lab.data.looking import look
-from mnist_lab.errors import DataError
+from mnist_lab.errors import DataError, StudyError
 from mnist_lab.records import DIGITS, DatasetInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
     from mnist_lab.config import FitOn
 
 SAMPLE = "sample"  # the word for the bundled digits; a folder of that name is ./sample
@@ -44,6 +46,7 @@ _MNIST_TENTHS = {
 }
 
 _VALID_DIVISOR = 6  # the last sixth of the training images validates: 10,000 of 60,000
+_ALIGNED_BYTES = 64  # where an array begins that TensorFlow does not copy: kAllocatorAlignment
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -66,7 +69,7 @@ class TrainingData:
     valid: Split
 
     def joined(self) -> TrainingData:
-        """All images to train on, in the data set's own order, and none to validate."""
+        """All to train on, in the data set's own order, and none to validate."""
         images = np.concatenate([self.train.images, self.valid.images])
         labels = np.concatenate([self.train.labels, self.valid.labels])
         return TrainingData(train=_split(images, labels), valid=_split(images[:0], labels[:0]))
@@ -108,10 +111,9 @@ def make_dataset(
     for key in ("x_train", "x_test"):
         if key not in same:
             _refuse_damaged(key, arrays[key], source)
-    x_train, y_train, *test_part = arrays.values()
-    n = len(x_train) - len(x_train) // _VALID_DIVISOR
-    parts = ((x_train[:n], y_train[:n]), (x_train[n:], y_train[n:]), test_part)
-    train, valid, test = (_split(*part) for part in parts)
+    x, y, *test_part = arrays.values()
+    n = len(x) - len(x) // _VALID_DIVISOR
+    train, valid, test = _split(x[:n], y[:n]), _split(x[n:], y[n:]), _split(*test_part)
     info = DatasetInfo(
         name="MNIST" if is_mnist else name,
         source=source,
@@ -127,6 +129,59 @@ def make_dataset(
     return Dataset(training=TrainingData(train=train, valid=valid), test=test, info=info)
 
 
+@contextmanager
+def share(training: TrainingData, test: Split) -> Iterator[int]:
+    """Write the arrays to where this process and its children can map them: once a machine.
+
+    The file never had a name, so nothing is left of it when the last of them ends, however it does.
+
+    Yields:
+        The file's descriptor, for children that inherit it and call :func:`attach`.
+
+    Raises:
+        StudyError: there is no room for it.
+    """
+    splits = (training.train, training.valid, test)
+    arrays: list[NDArray[Any]] = [np.array([*map(len, splits)], np.int64)]
+    for split in splits:
+        arrays += [split.images, split.labels]
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, where its own errors are not
+        for array in arrays:
+            file.write(array.tobytes() + bytes(-array.nbytes % _ALIGNED_BYTES))
+        file.flush()
+    except OSError as problem:
+        raise StudyError(
+            "the workers' copy of the data set fits into the folder for temporary files",
+            received=problem,
+            next_step="make room, or name another folder in the variable TMPDIR",
+        ) from None
+    with file:
+        yield file.fileno()
+
+
+def attach(file: int) -> tuple[TrainingData, Split]:
+    """What another process shares by :func:`share`: the training data and the test images.
+
+    The pages are those of all processes. The arrays are writable, as TensorFlow wants them before
+    it uses them in place; who writes gets a copy of that page for itself.
+    """
+    memory = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    offset = 0
+
+    def take(dtype: DTypeLike, *shape: int) -> NDArray[Any]:
+        nonlocal offset
+        array = np.frombuffer(memory, dtype, math.prod(shape), offset).reshape(shape)
+        offset += array.nbytes + -array.nbytes % _ALIGNED_BYTES
+        return array
+
+    train, valid, test = (
+        Split(images=take(np.uint8, n, IMAGE_SIDE, IMAGE_SIDE), labels=take(np.int32, n))
+        for n in map(int, take(np.int64, 3))
+    )
+    return TrainingData(train=train, valid=valid), test
+
+
 def _split(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
     split = Split(images=images, labels=labels.astype(np.int32))  # TensorFlow's losses: no uint8
     split.images.setflags(write=False)
@@ -136,9 +191,8 @@ def _split(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
 
 def _digest(array: NDArray[np.uint8]) -> str:
     """MD5 of the array as an uncompressed IDX file; against damage, not against malice."""
-    axes = array.ndim
-    digest = hashlib.md5(bytes((0, 0, 8, axes)), usedforsecurity=False)
-    digest.update(struct.pack(f">{axes}I", *array.shape))
+    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    digest = hashlib.md5(head, usedforsecurity=False)
     digest.update(array.data)
     return digest.hexdigest()
 

@@ -6,22 +6,17 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnist_lab.data.arrays import IMAGE_SIDE, N_CLASSES
-from mnist_lab.data.dataset import NPZ_KEYS, SAMPLE, make_dataset
+from mnist_lab.data.dataset import NPZ_KEYS, SAMPLE, Dataset, make_dataset
 from mnist_lab.data.reading import read_arrays, refusing_broken
 from mnist_lab.errors import DataError
 from mnist_lab.records import DIGITS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mnist_lab.data.dataset import Dataset
 
 DATA_VARIABLE = "MNIST_LAB_DATA"  # the same values as --data, which wins over it
 

@@ -6,6 +6,7 @@ small set lacks classes here and there. All of it takes 0.1 s for 70,000 images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,6 @@ from mnist_lab.data.arrays import DARKEST, IMAGE_SIDE, N_CLASSES
 from mnist_lab.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from mnist_lab.data.dataset import Split
 
 _BRIGHTER = 64  # between the means of two parts: 255 - mean has another sign

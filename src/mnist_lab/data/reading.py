@@ -10,21 +10,17 @@ import tokenize
 import zipfile
 import zlib
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE
-from mnist_lab.data.folders import find_idx, idx_key, names
-from mnist_lab.data.foreign import refuse_foreign
+from mnist_lab.data.folders import find_idx, idx_key, names, refuse_foreign
 from mnist_lab.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _MAX_BYTES = 2**31  # of one array, 40 times MNIST: a small zip or gzip can claim terabytes
 # How files begin, whatever they are called; an .npz is a zip archive, the second an empty one.

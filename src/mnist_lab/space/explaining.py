@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ConfigSpace import ConfigurationSpace
 
 from mnist_lab.config import Hyperparameter
 from mnist_lab.space.sampling import draws, to_dict
 from mnist_lab.words import capital, counted, in_words, listed, percent, rounded
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from ConfigSpace import ConfigurationSpace
 
 # Enough for a smooth histogram, half a second.
 N_DRAWS = 10_000

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from mnist_lab.errors import SettingsError, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _RANGE = ("lower", "upper")
 _NUMBERS: dict[str, tuple[str, ...]]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ConfigSpace import (
@@ -23,10 +25,6 @@ from mnist_lab.errors import SettingsError, nearest
 from mnist_lab.space.explaining import describe
 from mnist_lab.space.hyperparameters import current
 from mnist_lab.space.sampling import from_dict, sample
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 # What a search may vary; the number of epochs is its budget.
 SEARCHABLE = tuple(name for name in TrainConfig.model_fields if name != "epochs")

@@ -6,21 +6,18 @@ import contextlib
 import copy
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from ConfigSpace import ConfigurationSpace, Constant
 from ConfigSpace.hyperparameters import FloatHyperparameter
+from numpy.typing import NDArray
 
 from mnist_lab.config import OPTIONAL, TrainConfig
 from mnist_lab.errors import SettingsError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
-
-    Vector = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 _FLOATS = {name for name, field in TrainConfig.model_fields.items() if field.annotation is float}
 
