@@ -1,20 +1,20 @@
-"""Builders of the files that data sets come in, written apart from the code that reads them."""
+"""Files that data sets come in, built apart from the code that reads them; what they hold."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from mnist_lab import data
 
-    from numpy.typing import NDArray
-
-Arrays = dict[str, "NDArray[Any]"]
+Arrays = dict[str, NDArray[Any]]
 
 IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte",
@@ -65,3 +65,21 @@ def write_idx(
         body = idx_bytes(array)
         (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(body) if packed else body)
     return folder
+
+
+def assert_holds(dataset: data.Dataset, arrays: Arrays) -> None:
+    """The data set has exactly these arrays, in their order, as the types say."""
+    training = dataset.training
+    joined = training.joined()
+    assert len(joined.valid) == 0
+    for split, part in ((joined.train, "train"), (dataset.test, "test")):
+        np.testing.assert_array_equal(split.images, arrays[f"x_{part}"])
+        np.testing.assert_array_equal(split.labels, arrays[f"y_{part}"])
+    for split in (training.train, training.valid, dataset.test, joined.train, joined.valid):
+        assert split.images.shape == (len(split), 28, 28)
+        assert split.images.dtype == np.uint8
+        assert split.images.flags.c_contiguous
+        assert split.labels.shape == (len(split),)
+        assert split.labels.dtype == np.int32
+        assert not split.images.flags.writeable
+        assert not split.labels.flags.writeable
