@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,13 @@ def md5s(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
         name: hashlib.md5(idx_bytes(arrays[key]), usedforsecurity=False).hexdigest()
         for key, name in IDX_NAMES.items()
     }
+
+
+def npz_bytes(arrays: Mapping[str, Any], *, compress: bool = False) -> bytes:
+    """The bytes of an .npz."""
+    file = io.BytesIO()
+    (np.savez_compressed if compress else np.savez)(file, **arrays)
+    return file.getvalue()
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import Arrays, assert_holds, make_arrays, md5s, write_idx, write_npz
+from data_files import Arrays, assert_holds, make_arrays, md5s, npz_bytes, write_idx, write_npz
 
 from mnist_lab import data
 from mnist_lab.data import dataset as dataset_module
@@ -224,13 +223,6 @@ def server(tiny_mnist: Arrays, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serv
         STOPPING.set()
         server.shutdown()
         thread.join()
-
-
-def npz_bytes(arrays: Arrays) -> bytes:
-    """Give the bytes of an .npz."""
-    file = io.BytesIO()
-    np.savez(file, **arrays)  # type: ignore[arg-type] # numpy's stub takes it for allow_pickle
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("length", [-1, None])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,24 +16,27 @@ from mnist_lab import data
 from mnist_lab.data.looking import look
 from mnist_lab.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Change = Callable[[Arrays], dict[str, Any]]
+Change = Callable[[Arrays], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def digits() -> Arrays:
     """The sample as four arrays, 4,286 digits to train and to validate."""
     dataset = data.load("sample")
-    joined = dataset.training.joined().train
-    return {
-        "x_train": joined.images,
-        "y_train": joined.labels,
-        "x_test": dataset.test.images,
-        "y_test": dataset.test.labels,
-    }
+    train, test = dataset.training.joined().train, dataset.test
+    arrays: Arrays = {"x_train": train.images, "y_train": train.labels}
+    return arrays | {"x_test": test.images, "y_test": test.labels}
+
+
+def load(folder: Path, arrays: Arrays) -> data.Dataset:
+    """The arrays by way of a file."""
+    return data.load(str(write_npz(folder / "a.npz", arrays)))
+
+
+def looked(x: Any, y: Any, *parts: Any) -> tuple[str, ...]:
+    """What is odd about parts of images and labels, by number or slice."""
+    train, valid, test = (data.Split(images=x[part], labels=y[part]) for part in parts)
+    return look(train, valid, test, "")
 
 
 def ordered(a: Arrays, order: Any) -> dict[str, Any]:
@@ -71,19 +76,18 @@ REFUSED: dict[str, tuple[Change, str]] = {
 def test_refused(tmp_path: Path, digits: Arrays, change: Change, match: str) -> None:
     """What cannot be meant is refused before anything trains."""
     with pytest.raises(DataError, match=match):
-        data.load(str(write_npz(tmp_path / "a.npz", {**digits, **change(digits)})))
+        load(tmp_path, digits | change(digits))
 
 
 def test_advice_for_sorted_data(tmp_path: Path, digits: Arrays) -> None:
     """The line that the refusal of sorted data gives makes data that are taken without a word."""
     arrays = digits | ordered(digits, digits["y_train"].argsort())
     with pytest.raises(DataError) as raised:
-        data.load(str(write_npz(tmp_path / "a.npz", arrays)))
+        load(tmp_path, arrays)
     names = {"np": np, "x": arrays["x_train"], "y": arrays["y_train"]}
     exec(raised.value.next_step.partition(": ")[2], names)  # noqa: S102 - as its reader would
-    mended = {**arrays, "x_train": names["x"], "y_train": names["y"]}
-    info = data.load(str(write_npz(tmp_path / "b.npz", mended))).info
-    assert info.warnings == ()
+    mended = arrays | {"x_train": names["x"], "y_train": names["y"]}
+    assert load(tmp_path, mended).info.warnings == ()
 
 
 ODD: dict[str, tuple[Change, str]] = {
@@ -96,10 +100,7 @@ ODD: dict[str, tuple[Change, str]] = {
         "the classes are unequal: 35. training images are of class .*, .* of class 8",
     ),
     "a class not tested": (
-        lambda a: {
-            "x_test": a["x_test"][a["y_test"] != 2],
-            "y_test": a["y_test"][a["y_test"] != 2],
-        },
+        lambda a: {key: a[key][a["y_test"] != 2] for key in ("x_test", "y_test")},
         "no test image is of class 2, unlike training images",
     ),
     "two blocks, sorted": (
@@ -139,11 +140,7 @@ ODD: dict[str, tuple[Change, str]] = {
         "500 of 500 test images are among the training images too",
     ),
     "labels that differ": (
-        lambda a: {
-            "x_train": a["x_train"] // 1,
-            "x_test": a["x_train"][:714],
-            "y_test": 9 - a["y_train"][:714],
-        },
+        lambda a: {"x_test": a["x_train"][:714], "y_test": 9 - a["y_train"][:714]},
         "714 images are there again with another label",
     ),
     "28 of 28 by 28": (
@@ -156,32 +153,26 @@ ODD: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize(("change", "match"), ODD.values(), ids=ODD)
 def test_odd(tmp_path: Path, digits: Arrays, change: Change, match: str) -> None:
     """What is odd is told in one line, which the record of the data keeps."""
-    info = data.load(str(write_npz(tmp_path / "a.npz", {**digits, **change(digits)}))).info
-    assert any(re.search(match, line) for line in info.warnings), info.warnings
-    assert all("\n" not in line for line in info.warnings)
+    warnings = load(tmp_path, digits | change(digits)).info.warnings
+    assert any(re.search(match, line) for line in warnings), warnings
+    assert all("\n" not in line for line in warnings)
 
 
 def test_no_false_alarm(digits: Arrays) -> None:
     """The sample and random choices of it, down to 200, are taken without a word."""
     assert data.load("sample").info.warnings == ()
+    x = np.concatenate([digits["x_train"], digits["x_test"]])
+    y = np.concatenate([digits["y_train"], digits["y_test"]])
     rng = np.random.default_rng(0)
     for n in [200] * 20 + [1000] * 5:
         train = rng.permutation(4286)[:n]
-        parts = {"training": train[n // 6 :], "validating": train[: n // 6]}
-        arrays = {word: (digits["x_train"][i], digits["y_train"][i]) for word, i in parts.items()}
-        arrays["test"] = (digits["x_test"][: n // 6], digits["y_test"][: n // 6])
-        assert look(arrays, "") == ()
+        assert looked(x, y, train[n // 6 :], train[: n // 6], slice(4286, 4286 + n // 6)) == ()
 
 
 def test_speed(digits: Arrays) -> None:
     """The look takes some 0.1 s of one core for 70,000 images."""
     copies = np.arange(70_000) % 4286
     images, labels = digits["x_train"][copies], digits["y_train"][copies]
-    parts = {
-        "training": slice(50_000),
-        "validating": slice(50_000, 60_000),
-        "test": slice(60_000, None),
-    }
     begin = time.process_time()
-    look({word: (images[part], labels[part]) for word, part in parts.items()}, "")
+    looked(images, labels, slice(50_000), slice(50_000, 60_000), slice(60_000, None))
     assert time.process_time() - begin < 1
