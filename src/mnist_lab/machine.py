@@ -68,29 +68,23 @@ def obstacles(n_workers: int) -> Iterator[StudyError]:
     """What keeps so many workers from training here, though everything is installed."""
     addresses_gib = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30  # below 0 without a limit
     if n_workers and 0 <= addresses_gib < _ADDRESSES_GIB:
-        yield StudyError(
-            f"a worker reserves up to {_ADDRESSES_GIB:.0f} GiB of addresses",
-            received=f"a limit of {addresses_gib:.1f} GiB",
-            next_step="raise it: ulimit -v unlimited",
-        )
+        rule = f"a worker reserves up to {_ADDRESSES_GIB:.0f} GiB of addresses"
+        received, way = f"a limit of {addresses_gib:.1f} GiB", "raise it: ulimit -v unlimited"
+        yield StudyError(rule, received=received, next_step=way)
     n_allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     # The process that coordinates has 12 open at the most, and 4 to 5 for each worker.
     n_files = 20 + 6 * n_workers
     if 0 <= n_allowed < n_files:
-        yield StudyError(
-            f"a run with --workers {n_workers} opens up to {n_files} files at a time",
-            received=f"a limit of {n_allowed}",
-            next_step=f"raise it: ulimit -n {n_files}",
-        )
+        rule = f"a run with --workers {n_workers} opens up to {n_files} files at a time"
+        received, way = f"a limit of {n_allowed}", f"raise it: ulimit -n {n_files}"
+        yield StudyError(rule, received=received, next_step=way)
     try:
         with socket.create_server((LOOPBACK, 0)) as server:
             socket.create_connection(server.getsockname(), timeout=10).close()
     except OSError as problem:
-        yield StudyError(
-            f"the processes of a run reach each other over the loopback interface, {LOOPBACK}",
-            received=problem.strerror or problem,
-            next_step="bring it up (ip link set lo up), or allow this container or sandbox to",
-        )
+        rule = f"the processes of a run reach each other over the loopback interface, {LOOPBACK}"
+        way = "bring it up (ip link set lo up), or allow this container or sandbox to"
+        yield StudyError(rule, received=problem.strerror or problem, next_step=way)
 
 
 def shortage(problem: BaseException | None) -> LabError | None:
@@ -104,13 +98,11 @@ def shortage(problem: BaseException | None) -> LabError | None:
                         amount = f"{number / 2**30:.2g} GiB" if option in _MEMORY else number
                         told.append(f"{amount} (ulimit -{option})")
                 line = str(problem).partition("\n")[0] or type(problem).__name__
-                return LabError(
-                    f"this command needs {what}",
-                    received=line + f", with a limit of {' and '.join(told)}" * bool(told),
-                    next_step="raise the limit or end other programs; the same command continues"
-                    if limits
-                    else "name one that can be written in the variable TMPDIR",
-                )
+                line += f", with a limit of {' and '.join(told)}" * bool(told)
+                way = "raise the limit or end other programs; the same command continues"
+                if not limits:
+                    way = "name one that can be written in the variable TMPDIR"
+                return LabError(f"this command needs {what}", received=line, next_step=way)
         problem = problem.__cause__ or problem.__context__
     return None
 

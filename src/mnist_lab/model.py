@@ -44,13 +44,12 @@ def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float
             `mixed_bfloat16`); the softmax is float32 in both cases.
     """
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    seeds = iter(np.random.SeedSequence(seed).generate_state(4))
+    layers, seeds = keras.layers, iter(np.random.SeedSequence(seed).generate_state(4))
 
     def kernel() -> keras.initializers.Initializer:
         # Keras keeps seeds in 32 bits, signed on some devices.
         return keras.initializers.GlorotUniform(seed=int(next(seeds)) >> 1)
 
-    layers = keras.layers
     images = flow = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="images")
     for number in (1, 2):
         shape, name = (config.num_filters, config.filter_size), f"convolution_{number}"

@@ -19,7 +19,6 @@ IMAGE_SIDE = 28  # pixels
 N_CLASSES = 10
 DARKEST = 128  # the least maximum of pixels that use their 8 bits
 
-_MIN_TRAIN = 12  # images; enough for two to validate
 _N = -1  # in a shape: any number of images
 _PIXELS = IMAGE_SIDE**2
 # What makes images (n, 28, 28) of other shapes.
@@ -72,7 +71,7 @@ def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
         rule = "x_train and x_test hold images, y_train and y_test one label for each of them"
         received = f"{one} {raw[one].shape} and {other} {raw[other].shape}"
         yield rule, received, f"swap {one} and {other}"
-    for part, word, least in (("train", "training", _MIN_TRAIN), ("test", "test", 1)):
+    for part, word, least in (("train", "training", 12), ("test", "test", 1)):  # two to validate
         x, y = raw[f"x_{part}"], raw[f"y_{part}"]
         n = len(x) if x.ndim else 0
         if x.shape != (n, IMAGE_SIDE, IMAGE_SIDE) or x.dtype != np.uint8:

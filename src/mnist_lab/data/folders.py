@@ -11,7 +11,6 @@ import re
 import shlex
 from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple
 
 from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS
 from mnist_lab.errors import DataError
@@ -66,15 +65,8 @@ _READERS = {
 }
 _ARCHIVES = {".zip": "zipfile", ".tar": "tarfile", ".tgz": "tarfile"}
 _PICKLES = {".pkl", ".pickle"}
+_FOREIGN = {*_PICKLES, *_READERS, *_ARCHIVES}
 _ZIP, _GZIP = b"PK\3\4", b"\x1f\x8b"
-
-
-class IdxFiles(NamedTuple):
-    """The folder that the four files of a data set share, their prefix, and they by npz key."""
-
-    folder: Path
-    prefix: str
-    files: dict[str, Path]
 
 
 def names(path: Path, prefix: str = "") -> tuple[str, tuple[str, ...]]:
@@ -98,50 +90,47 @@ def idx_key(path: Path) -> str:
     return f"{'x' if match['what'] == 'images' else 'y'}_{match['part'].replace('t10k', 'test')}"
 
 
-def find_idx(place: Path) -> IdxFiles:
+def find_idx(place: Path) -> tuple[Path, str, dict[str, Path]]:
     """The data set in a folder, or the one that a file of it is given for.
 
     What lies in the folder itself wins over what lies further down.
 
+    Returns:
+        The folder that the four files share, their prefix, and they by npz key.
+
     Raises:
         DataError: there is none, or more than one.
     """
-    if place.is_dir():
-        found = _sets(place)
-    else:
-        found = [one for one in _sets(_place(place)[0]) if one[:2] == _place(place)]
-    whole = [one for one in found if len(one.files) == len(NPZ_KEYS)]
-    whole = [one for one in whole if one.folder == place] or whole
+    sets = _sets(place if place.is_dir() else _place(place)[0])
+    if not place.is_dir():
+        sets = {one: files for one, files in sets.items() if one == _place(place)}
+    whole = [one for one, files in sets.items() if len(files) == len(NPZ_KEYS)]
+    whole = [one for one in whole if one[0] == place] or whole
     if len(whole) == 1:
-        return whole[0]
+        return *whole[0], sets[whole[0]]
     if whole:
         # What to type for each and no other, as a shell wants it.
-        typed = [str(one.files["x_train"] if one.prefix else one.folder) for one in whole]
-        raise DataError(
-            "a folder holds one data set",
-            received=f"{len(whole)} in {place}",
-            next_step=f"give one of them: {', '.join(map(shlex.quote, typed))}",
-        )
-    if found:
-        most = max(found, key=lambda one: len(one.files))
-        missing = [name for key, name in NPZ_KEYS.items() if key not in most.files]
-        has = ", ".join(path.name for path in most.files.values())
-        received = f"{most.folder} without {', '.join(missing)}, with {has}"
-        next_step = "add what is missing, or give the folder that has all four"
+        typed = [str(sets[one]["x_train"] if one[1] else one[0]) for one in whole]
+        rule, received = "a folder holds one data set", f"{len(whole)} in {place}"
+        way = f"give one of them: {', '.join(map(shlex.quote, typed))}"
+        raise DataError(rule, received=received, next_step=way)
+    if sets:
+        (folder, _), files = max(sets.items(), key=lambda one: len(one[1]))
+        missing = [name for key, name in NPZ_KEYS.items() if key not in files]
+        has = ", ".join(path.name for path in files.values())
+        received = f"{folder} without {', '.join(missing)}, with {has}"
+        way = "add what is missing, or give the folder that has all four"
     else:
-        files = sorted(one for one in place.iterdir() if one.suffix == ".npz" or is_foreign(one))
+        near = sorted(x for x in place.iterdir() if x.suffix == ".npz" or _kind(x) in _FOREIGN)
         received = f"none of them in {place}, nor up to {_DEPTH} folders below"
-        next_step = f"give {files[0] if files else 'the folder that has them'}"
-    raise DataError(
-        f"a data folder holds the four IDX files ({', '.join(MNIST_MD5)}; gzipped or not; or with "
-        "dots, with test for t10k, with a prefix)",
-        received=received,
-        next_step=next_step,
-    )
+        way = f"give {near[0] if near else 'the folder that has them'}"
+    kinds = "gzipped or not; or with dots, with test for t10k, with a prefix"
+    rule = f"a data folder holds the four IDX files ({', '.join(MNIST_MD5)}; {kinds})"
+    raise DataError(rule, received=received, next_step=way)
 
 
-def _sets(top: Path) -> list[IdxFiles]:
-    """All data sets, whole or not, in a folder and those below it."""
+def _sets(top: Path) -> dict[tuple[Path, str], dict[str, Path]]:
+    """All data sets, whole or not, in a folder and those below it: their files by npz key."""
 
     def refuse(error: OSError) -> None:
         if error.filename == str(top):
@@ -160,7 +149,7 @@ def _sets(top: Path) -> list[IdxFiles]:
         if (real := path.resolve()) not in seen:
             seen.add(real)
             sets[_place(path)].setdefault(idx_key(path), path)
-    return [IdxFiles(*place, sets[place]) for place in sorted(sets)]
+    return dict(sorted(sets.items()))
 
 
 def _place(path: Path) -> tuple[Path, str]:
@@ -168,11 +157,6 @@ def _place(path: Path) -> tuple[Path, str]:
     match = _NAME.fullmatch(path.name)
     folder = path.parent.parent if idx_key(path.parent) else path.parent
     return folder, (match and match["prefix"]) or ""
-
-
-def is_foreign(path: Path) -> bool:
-    """Whether a file is called as one of those that :func:`refuse_foreign` refuses."""
-    return _kind(path) in {*_PICKLES, *_READERS, *_ARCHIVES}
 
 
 def refuse_foreign(path: Path, start: bytes) -> None:

@@ -49,11 +49,10 @@ def load(
         dataset = (_load_cached if _given(source) is None else _load_path)(Path(place))
     if expect is not None and (digests := dataset.info.digests) != dict(expect):
         differing = [name for name, digest in digests.items() if expect.get(name) != digest]
-        raise DataError(
-            "a run goes on with the data that it began with",
-            received=f"{dataset.info.source} (other {', '.join(differing) or 'digests'})",
-            next_step="give those data with --data, or begin another run with --out",
-        )
+        rule = "a run goes on with the data that it began with"
+        received = f"{dataset.info.source} (other {', '.join(differing) or 'digests'})"
+        way = "give those data with --data, or begin another run with --out"
+        raise DataError(rule, received=received, next_step=way)
     return dataset
 
 
@@ -100,11 +99,9 @@ def _load_cached(path: Path) -> Dataset:
     try:
         return _load_mnist(path)
     except DataError as error:
-        raise DataError(
-            "the file in Keras' cache is MNIST, whole and readable",
-            received=error,
-            next_step=f"delete {path} to have it downloaded again, or give --data PATH",
-        ) from error
+        rule = "the file in Keras' cache is MNIST, whole and readable"
+        way = f"delete {path} to have it downloaded again, or give --data PATH"
+        raise DataError(rule, received=error, next_step=way) from error
 
 
 def _download_or_sample(target: Path, *, quiet: bool) -> Dataset:

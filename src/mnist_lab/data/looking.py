@@ -88,10 +88,8 @@ def _odd_labels(train: _Part, *others: _Part) -> Iterator[str]:
         yield f"no training image is of {_classes(missing)}"
     most, least = counts.argmax(), np.where(counts, counts, counts.max()).argmin()
     if counts[most] > _UNEQUAL * (counts[least] + 2):  # two: chance in a small set
-        yield (
-            f"the classes are unequal: {counts[most]:,} training images are of class {most}, "
-            f"{counts[least]:,} of class {least}"
-        )
+        told = f"{counts[most]:,} training images are of class {most}"
+        yield f"the classes are unequal: {told}, {counts[least]:,} of class {least}"
     shares = counts / counts.sum()
     for part in others:
         theirs = part.counts / part.n

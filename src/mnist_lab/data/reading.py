@@ -45,15 +45,15 @@ def refusing_broken(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(
-            "the data set exists", received=f"{path}, which does not", next_step=_GIVE
-        ) from error
+        rule, received = "the data set exists", f"{path}, which does not"
+        raise DataError(rule, received=received, next_step=_GIVE) from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, *odd) as error:
-        raise DataError(
+        rule, received = (
             "a data file is readable, whole and holds plain arrays",
-            received=f"{path} ({error})",
-            next_step="get or save it again, or give another",
-        ) from error
+            f"{path} ({error})",
+        )
+        way = "get or save it again, or give another"
+        raise DataError(rule, received=received, next_step=way) from error
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[str, ...]]]:
@@ -64,9 +64,8 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[s
     """
     with refusing_broken(path):
         if path.is_dir() or (idx_key(path) and path.is_file()):
-            found = find_idx(path)
-            arrays = {key: _read_idx(found.files[key]) for key in NPZ_KEYS}
-            return arrays, names(found.folder, found.prefix)
+            folder, prefix, files = find_idx(path)
+            return {key: _read_idx(files[key]) for key in NPZ_KEYS}, names(folder, prefix)
         path.stat()  # for the error, if there is none
         start = _start(path) if path.is_file() else b""  # a pipe would keep us waiting for ever
         if start.startswith(_ZIP) and (path.suffix == ".npz" or _has_arrays(path)):
@@ -97,11 +96,9 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                 raise ValueError(f"{member.filename} is packed as numpy never does it")
         if missing := [key for key in NPZ_KEYS if key not in npz]:
-            raise DataError(
-                f"a .npz data set holds {', '.join(NPZ_KEYS)}",
-                received=f"{path} without {', '.join(missing)}",
-                next_step=_renaming(missing, sorted(set(npz.files) - set(NPZ_KEYS))),
-            )
+            rule, received = f"a .npz data set holds {', '.join(NPZ_KEYS)}", ", ".join(missing)
+            way = _renaming(missing, sorted(set(npz.files) - set(NPZ_KEYS)))
+            raise DataError(rule, received=f"{path} without {received}", next_step=way)
         arrays = {}
         for key in NPZ_KEYS:
             try:
@@ -110,12 +107,9 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             except ValueError as error:
                 if "Object arrays" not in str(error):
                     raise
-                raise DataError(
-                    "arrays hold numbers; Python's objects are never loaded, as that runs their "
-                    "code",
-                    received=f"objects as {key} in {path}",
-                    next_step=f"save np.array({key[0]}.tolist())",
-                ) from None
+                rule = "arrays hold numbers; Python's objects are never loaded, as that runs their"
+                received, way = f"objects as {key} in {path}", f"save np.array({key[0]}.tolist())"
+                raise DataError(f"{rule} code", received=received, next_step=way) from None
         return arrays
 
 

@@ -13,12 +13,10 @@ from mnist_lab.config import Hyperparameter
 from mnist_lab.space.sampling import draws, to_dict
 from mnist_lab.words import capital, counted, in_words, listed, percent, rounded
 
-# Enough for a smooth histogram, half a second.
-N_DRAWS = 10_000
+N_DRAWS = 10_000  # enough for a smooth histogram, half a second
 # What the student of the exercise sheet drew, and wondered about.
 ASKED = {"num_filters": 22, "batch_size": 95}
-# Doublings that are told one by one.
-_FEW = 4
+_FEW = 4  # doublings that are told one by one
 
 
 def describe(space: ConfigurationSpace) -> list[Hyperparameter]:
@@ -31,10 +29,8 @@ def describe(space: ConfigurationSpace) -> list[Hyperparameter]:
 def sampled(space: ConfigurationSpace) -> list[Hyperparameter]:
     """The hyperparameters of the space, with what it samples."""
     drawn = draws(space, N_DRAWS)
-    return [
-        one._replace(draws=drawn[one.name], active=len(drawn[one.name]) / N_DRAWS)
-        for one in describe(space)
-    ]
+    shares = {name: len(values) / N_DRAWS for name, values in drawn.items()}
+    return [one._replace(draws=drawn[one.name], active=shares[one.name]) for one in describe(space)]
 
 
 def rules(space: ConfigurationSpace) -> list[str]:
@@ -44,10 +40,8 @@ def rules(space: ConfigurationSpace) -> list[str]:
         for one in space.conditions
     ]
     found += [f"never {str(one).replace('Forbidden: ', '')}" for one in space.forbidden_clauses]
-    return [
-        rule.replace(" && ", " and ").replace(" || ", " or ").replace(" == ", " = ")
-        for rule in found
-    ]
+    text = "\n".join(found).replace(" && ", " and ").replace(" || ", " or ")
+    return text.replace(" == ", " = ").splitlines()
 
 
 def examples(hyperparameters: Sequence[Hyperparameter]) -> dict[str, int]:

@@ -10,18 +10,15 @@ from typing import Any
 from mnist_lab.errors import SettingsError, nearest
 
 _RANGE = ("lower", "upper")
-_NUMBERS: dict[str, tuple[str, ...]]
-_NUMBERS = {"uniform": (), "normal": ("mu", "sigma"), "beta": ("alpha", "beta")}
 # What a hyperparameter of each type must say, and what it may.
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    f"{kind}_{number}": ((*own, *_RANGE), ("default_value", "log"))
-    for kind, own in _NUMBERS.items()
-    for number in ("float", "int")
-} | {
     "categorical": (("choices",), ("default_value", "weights")),
     "ordinal": (("sequence",), ("default_value",)),
     "constant": (("value",), ()),
 }
+for _number in ("float", "int"):
+    for _kind, _own in (("uniform", ()), ("normal", ("mu", "sigma")), ("beta", ("alpha", "beta"))):
+        _KEYS[f"{_kind}_{_number}"] = (*_own, *_RANGE), ("default_value", "log")
 # Before ConfigSpace 1.0: other names for keys and for a type.
 _OLD_KEYS = {"default": "default_value", "probabilities": "weights"}
 _OLD_TYPES = {"unparametrized": "constant"}

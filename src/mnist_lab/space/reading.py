@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ConfigSpace import (
-    CategoricalHyperparameter,
-    ConfigurationSpace,
-    UniformFloatHyperparameter,
-    UniformIntegerHyperparameter,
-)
+from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
 from ConfigSpace.exceptions import ForbiddenValueError
 from ConfigSpace.read_and_write.dictionary import CONDITION_DECODERS, FORBIDDEN_DECODERS
 
@@ -28,8 +23,7 @@ from mnist_lab.space.sampling import from_dict, sample
 
 # What a search may vary; the number of epochs is its budget.
 SEARCHABLE = tuple(name for name in TrainConfig.model_fields if name != "epochs")
-# Of ConfigSpace's JSON: what ConfigSpace 1.2 writes. It reads the older ones, and ignores the rest.
-_FORMAT_VERSION = 0.4
+_FORMAT_VERSION = 0.4  # of ConfigSpace 1.2, which reads the older ones, and ignores the rest
 # The parts of a space; later ones name hyperparameters of the first.
 _DECODERS = {"conditions": CONDITION_DECODERS, "forbiddens": FORBIDDEN_DECODERS}
 _PARTS = ("hyperparameters", *_DECODERS)
@@ -54,10 +48,10 @@ def default_space() -> ConfigurationSpace:
     """The exercise sheet's search space; `configs/space.json` is the same."""
     space = ConfigurationSpace(name="exercise")
     space.add(
-        UniformFloatHyperparameter("learning_rate", 1e-4, 1e-1, log=True, default_value=1e-2),
-        UniformIntegerHyperparameter("batch_size", 16, 128, log=True, default_value=64),
-        UniformIntegerHyperparameter("num_filters", 8, 64, log=True, default_value=16),
-        CategoricalHyperparameter("filter_size", [3, 5]),
+        Float("learning_rate", (1e-4, 1e-1), log=True, default=1e-2),
+        Integer("batch_size", (16, 128), log=True, default=64),
+        Integer("num_filters", (8, 64), log=True, default=16),
+        Categorical("filter_size", [3, 5]),
     )
     return space
 
@@ -110,19 +104,15 @@ def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
         # ConfigSpace divides by a sigma of 0, which NumPy would only warn about.
         with np.errstate(divide="raise", invalid="raise", over="raise"):
             yield
-    except ForbiddenValueError:
-        raise SettingsError(
-            "the default values of a search space are not forbidden",
-            received=f"{_first_refused(values)} in {path}",
-            next_step="change a default_value, or forbid less",
-        ) from None
-    except _NOT_A_SPACE:
-        raise SettingsError(
-            "a search space is one that ConfigSpace can take",
-            received=f"{_first_refused(values)} in {path}",
-            next_step="correct its keys and values; the value in a condition, for example, is one "
-            "that its parent can have",
-        ) from None
+    except _NOT_A_SPACE as problem:
+        rule = "a search space is one that ConfigSpace can take"
+        way = "correct its keys and values; the value in a condition, for example, is one that its "
+        way += "parent can have"
+        if isinstance(problem, ForbiddenValueError):
+            rule = "the default values of a search space are not forbidden"
+            way = "change a default_value, or forbid less"
+        received = f"{_first_refused(values)} in {path}"
+        raise SettingsError(rule, received=received, next_step=way) from None
 
 
 def _first_refused(values: dict[str, Any]) -> str:

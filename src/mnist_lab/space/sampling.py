@@ -53,8 +53,8 @@ def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, l
 
 def to_dict(space: ConfigurationSpace) -> dict[str, Any]:
     """The space as ConfigSpace's own JSON object."""
-    text = json.dumps(space.to_serialized_dict(), default=native)
-    return dict(json.loads(text))
+    plain = json.dumps(space.to_serialized_dict(), default=lambda value: value.item())
+    return dict(json.loads(plain))
 
 
 def from_dict(values: dict[str, Any]) -> ConfigurationSpace:
@@ -157,10 +157,10 @@ def _configurations(space: ConfigurationSpace, vectors: Vector) -> Iterator[dict
 
 def _values(hyperparameter: Any, column: Vector) -> list[Any]:
     """The values at these coordinates, in Python's numbers."""
-    values = hyperparameter.to_value(column)
+    values = np.asarray(hyperparameter.to_value(column))
     if isinstance(hyperparameter, FloatHyperparameter):
-        values = np.round(values, 13)  # as ConfigSpace does
-    return [*map(float if hyperparameter.name in _FLOATS else native, values)]
+        values = values.round(13)  # as ConfigSpace does
+    return [*map(float, values)] if hyperparameter.name in _FLOATS else values.tolist()
 
 
 def _activity(space: ConfigurationSpace, vector: Vector) -> list[bool]:
@@ -183,8 +183,3 @@ def _constants(space: ConfigurationSpace) -> Vector:
 def silence() -> contextlib.AbstractContextManager[Any]:
     """Let nothing be printed, as ConfigSpace 1.2.0 does where "at least" is forbidden."""
     return contextlib.redirect_stdout(io.StringIO())
-
-
-def native(value: Any) -> Any:
-    """A value in Python's numbers: Pyro4 refuses NumPy's."""
-    return value.item() if hasattr(value, "item") else value
