@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from mnist_lab import data
 from mnist_lab.config import OPTIONAL, TrainConfig
@@ -16,10 +20,6 @@ from mnist_lab.training import Trainer, open_trainer
 from mnist_lab.training.compiled import compile_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from numpy.typing import NDArray
-
     from mnist_lab.records import Checkpoint, Epoch, Result
 
 # A step so small that the weights stay what they were drawn to be.
@@ -27,6 +27,7 @@ STANDSTILL = TrainConfig(learning_rate=1e-30, batch_size=100, num_filters=4, epo
 SMALL = TrainConfig(learning_rate=0.05, batch_size=32, num_filters=4, epochs=2)
 # A decay so large that a step without it would show.
 BEYOND: dict[str, Any] = {"momentum": 0.9, "dropout": 0.25, "weight_decay": 0.01}
+UPDATES = pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +52,33 @@ def numbers(epochs: list[Epoch]) -> list[tuple[float | None, ...]]:
     return [(e.train_loss, e.train_error, e.valid_loss, e.valid_error) for e in epochs]
 
 
+@pytest.fixture(scope="module")
+def opened(sample: data.Dataset) -> Callable[..., Any]:
+    """What opens a trainer of the bundled digits as a worker does."""
+
+    def opened(**more: Any) -> Any:
+        arguments = {"digests": sample.info.digests, "precision": "float32", "device": "cpu"}
+        return open_trainer(source=data.SAMPLE, **(arguments | more))
+
+    return opened
+
+
 def drained(
     steps: Generator[Checkpoint, None, tuple[Result, bytes | None]],
 ) -> tuple[list[Checkpoint], tuple[Result, bytes | None]]:
     """What a generator yields, and what it returns."""
-
-    def all_of_them() -> Generator[Checkpoint, None, None]:
-        ended.append((yield from steps))
-
-    ended: list[tuple[Result, bytes | None]] = []
-    return list(all_of_them()), ended[0]
+    found = []
+    while True:
+        try:
+            found.append(next(steps))
+        except StopIteration as end:
+            return found, end.value
 
 
 def test_small_network_learns_the_digits(trainer: Trainer) -> None:
     """A few epochs on 3,572 real digits bring the validation error below 10 %."""
-    epochs = list(
-        trainer.fit(TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4), seed=1)
-    )
+    config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4)
+    epochs = list(trainer.fit(config, seed=1))
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
     assert epochs[-1].valid_error is not None
     assert epochs[-1].valid_error < 0.10
@@ -132,7 +143,7 @@ def test_epoch_is_what_keras_does(
         np.testing.assert_allclose(mine, theirs, atol=2e-4)
 
 
-@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+@UPDATES
 def test_training_depends_on_its_configuration_and_seed_alone(
     trainer: Trainer, update: dict[str, Any]
 ) -> None:
@@ -149,30 +160,29 @@ def test_training_depends_on_its_configuration_and_seed_alone(
 @pytest.mark.parametrize(
     "precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.proof)]
 )
-@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+@UPDATES
 def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(
-    sample: data.Dataset, update: dict[str, Any], precision: str
+    opened: Callable[..., Any], update: dict[str, Any], precision: str
 ) -> None:
     """Whoever goes on from a checkpoint measures, to the last bit, what the first would have."""
     config = SMALL.model_copy(update={"epochs": 3, **update})
-    arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
-    arguments |= {"precision": precision, "device": "cpu", "final": True, "keep_model": True}
-    whole, (outcome, _) = drained(open_trainer(**arguments)(config, 1, None))
+    arguments: dict[str, Any] = {"precision": precision, "final": True, "keep_model": True}
+    whole, (outcome, _) = drained(opened(**arguments)(config, 1, None))
     for start in whole:
-        rest, (again, model) = drained(open_trainer(**arguments)(config, 1, start))
+        rest, (again, model) = drained(opened(**arguments)(config, 1, start))
         done = [c.epoch for c in whole[: start.epoch.epoch]] + [c.epoch for c in rest]
         assert numbers(done) == numbers([c.epoch for c in whole])
         assert again == outcome
         assert model is not None
 
 
-def test_shared_data_train_to_the_same_numbers(sample: data.Dataset) -> None:
+def test_shared_data_train_to_the_same_numbers(
+    sample: data.Dataset, opened: Callable[..., Any]
+) -> None:
     """A worker that maps the data of its machine measures what one that loaded them does."""
-    arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
-    arguments |= {"precision": "float32", "device": "cpu", "final": True}
-    loaded, (outcome, _) = drained(open_trainer(**arguments)(SMALL, 1, None))
+    loaded, (outcome, _) = drained(opened(final=True)(SMALL, 1, None))
     with data.share(sample.training, sample.test) as file:
-        train = open_trainer(**arguments, shared=file)
+        train = opened(final=True, shared=file)
     mapped, (again, _) = drained(train(SMALL, 1, None))
     assert numbers([c.epoch for c in mapped]) == numbers([c.epoch for c in loaded])
     assert again == outcome
@@ -191,7 +201,7 @@ def test_shared_data_are_not_copied(sample: data.Dataset) -> None:
     assert before.valid_error != after.valid_error
 
 
-@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+@UPDATES
 def test_compiled_program_is_shared_without_a_trace(
     sample: data.Dataset, update: dict[str, Any]
 ) -> None:
@@ -299,15 +309,19 @@ def test_mistakes_of_what_diverged(trainer: Trainer, sample: data.Dataset) -> No
     assert trainer.score(sample.test).mistakes == ()
 
 
-def test_scores_ignore_dropout(trainer: Trainer, sample: data.Dataset) -> None:
-    """Scoring twice gives the same, which is what the saved weights give without dropout."""
+def test_scores_and_models_ignore_dropout(
+    trainer: Trainer, sample: data.Dataset, tmp_path: Path
+) -> None:
+    """Scoring twice gives the same, which the saved weights and `model.keras` give without it."""
     list(trainer.fit(SMALL.model_copy(update=BEYOND), seed=1))
     score = trainer.score(sample.test)
     assert trainer.score(sample.test) == score
     plain = build_model(SMALL, seed=1)
     plain.set_weights(trainer.weights())
-    predicted = plain.predict(floats(sample.test), verbose=0).argmax(axis=1)
-    assert (predicted != sample.test.labels).mean() == pytest.approx(score.test_error)
+    (tmp_path / "model.keras").write_bytes(trainer.model_bytes())
+    for model in (plain, keras.models.load_model(tmp_path / "model.keras")):
+        predicted = model.predict(floats(sample.test), verbose=0).argmax(axis=1)
+        assert (predicted != sample.test.labels).mean() == pytest.approx(score.test_error)
 
 
 def test_momentum_and_weight_decay_do_what_they_are_for(trainer: Trainer) -> None:
@@ -324,24 +338,18 @@ def test_momentum_and_weight_decay_do_what_they_are_for(trainer: Trainer) -> Non
     assert trained(weight_decay=0.1)[1] < plain_size
 
 
-def test_divergence_ends_a_training_and_is_a_result(trainer: Trainer) -> None:
-    """A loss that is not finite is null, what it predicts is wrong, and no epoch follows."""
-    epochs = list(trainer.fit(SMALL.model_copy(update={"learning_rate": 1e6}), seed=1))
-    assert len(epochs) == 1
-    assert epochs[0].train_loss is None
-    assert epochs[0].valid_loss is None
-    assert epochs[0].valid_error == 1.0
+def test_divergence_ends_a_training_and_is_a_result(opened: Callable[..., Any]) -> None:
+    """A loss that is not finite is null, what it predicts is wrong, and no epoch follows.
 
-
-def test_divergence_is_not_trained_on(sample: data.Dataset) -> None:
-    """Interrupted between the epoch that diverged and the result, a trial ends with that epoch."""
-    train = open_trainer(
-        source=data.SAMPLE, digests=sample.info.digests, precision="float32", device="cpu"
-    )
+    Interrupted between that epoch and the result, a trial ends with that epoch.
+    """
     config = SMALL.model_copy(update={"learning_rate": 1e6})
-    checkpoints, (outcome, _) = drained(train(config, 1, None))
+    train = opened()
+    (checkpoint,), (outcome, _) = drained(train(config, 1, None))
+    epoch = checkpoint.epoch
+    assert (epoch.train_loss, epoch.valid_loss, epoch.valid_error) == (None, None, 1.0)
     assert outcome.diverged
-    assert drained(train(config, 1, checkpoints[-1])) == ([], (outcome, None))
+    assert drained(train(config, 1, checkpoint)) == ([], (outcome, None))
 
 
 @pytest.mark.proof
@@ -361,42 +369,28 @@ def test_bfloat16_learns_like_float32(
     assert rounded[-1].valid_error == pytest.approx(exact[-1].valid_error, abs=0.05)
 
 
-def test_batch_larger_than_the_data_is_refused(trainer: Trainer) -> None:
-    """The error names the number of training images."""
+def test_refused(trainer: Trainer, sample: data.Dataset, opened: Callable[..., Any]) -> None:
+    """A batch larger than the data, an absent GPU, a score of nothing, the data of another run."""
     with pytest.raises(SettingsError, match=r"at most .* 3572: got 5000"):
         next(trainer.fit(SMALL.model_copy(update={"batch_size": 5000}), seed=1))
+    if not tf.config.list_physical_devices("GPU"):
+        with pytest.raises(DeviceError, match="needs a GPU that TensorFlow sees"):
+            Trainer(sample.training, device="gpu")
+    with pytest.raises(RuntimeError, match="nothing was trained yet"):
+        Trainer(sample.training).score(sample.test)
+    with pytest.raises(DataError, match="goes on with the data that it began with"):
+        opened(digests={})
 
 
-def test_absent_gpu_is_an_error(sample: data.Dataset) -> None:
-    """Asking for a GPU where TensorFlow sees none says so."""
-    if keras.backend.backend() == "tensorflow" and _n_gpus():
-        return
-    with pytest.raises(DeviceError, match="needs a GPU that TensorFlow sees"):
-        Trainer(sample.training, device="gpu")
-
-
-def _n_gpus() -> int:
-    import tensorflow as tf
-
-    return len(tf.config.list_physical_devices("GPU"))
-
-
-def test_final_training_scores_the_test_images(sample: data.Dataset) -> None:
+def test_final_training_scores_the_test_images(
+    sample: data.Dataset, opened: Callable[..., Any]
+) -> None:
     """A test counts each test image once, and its error is the confusion matrix's."""
-    train = open_trainer(
-        source=data.SAMPLE,
-        digests=sample.info.digests,
-        precision="float32",
-        device="cpu",
-        fit_on="train+valid",
-        final=True,
-        keep_model=True,
-    )
     config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=3)
+    train = opened(fit_on="train+valid", final=True, keep_model=True)
     checkpoints, (outcome, model) = drained(train(config, 1, None))
-    epochs = [checkpoint.epoch for checkpoint in checkpoints]
-    assert [epoch.valid_error for epoch in epochs] == [None] * 3
-    assert outcome.loss == epochs[-1].train_error
+    assert [one.epoch.valid_error for one in checkpoints] == [None] * 3
+    assert outcome.loss == checkpoints[-1].epoch.train_error
     assert outcome.reason is not None
     assert outcome.test is not None
     assert "trained on all training images" in outcome.reason
@@ -405,30 +399,3 @@ def test_final_training_scores_the_test_images(sample: data.Dataset) -> None:
     assert outcome.test.test_error == pytest.approx(1 - np.trace(confusion) / confusion.sum())
     assert outcome.test.test_error < 0.15
     assert model is not None
-
-
-def test_kept_model_opens_in_keras_and_predicts_the_same(
-    trainer: Trainer, sample: data.Dataset, tmp_path: object
-) -> None:
-    """`model.keras` is the trained network: it scores the test images as the trainer did."""
-    from pathlib import Path
-
-    list(trainer.fit(SMALL.model_copy(update=BEYOND), seed=1))
-    score = trainer.score(sample.test)
-    path = Path(str(tmp_path)) / "model.keras"
-    path.write_bytes(trainer.model_bytes())
-    model = keras.models.load_model(path)
-    predicted = model.predict(floats(sample.test), verbose=0).argmax(axis=1)
-    assert (predicted != sample.test.labels).mean() == pytest.approx(score.test_error)
-
-
-def test_scoring_before_training_is_an_error(sample: data.Dataset) -> None:
-    """There is no model yet, and the message says so."""
-    with pytest.raises(RuntimeError, match="nothing was trained yet"):
-        Trainer(sample.training).score(sample.test)
-
-
-def test_other_data_than_the_runs_are_refused() -> None:
-    """A worker does not train on another data set than its run."""
-    with pytest.raises(DataError, match="goes on with the data that it began with"):
-        open_trainer(source=data.SAMPLE, digests={}, precision="float32", device="cpu")
