@@ -13,7 +13,7 @@ from importlib import metadata
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -77,98 +77,62 @@ def test_usable_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         assert machine.usable_cores() == cores
 
 
-@pytest.fixture
-def put_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Writes what Linux would tell: this process's membership, and the files of control groups.
-
-    The files' texts are given by their paths below the root.
-    """
-
-    def put(membership: str, files: dict[str, str]) -> None:
-        monkeypatch.setattr(machine, "_MEMBERSHIP", tmp_path / "membership")
-        monkeypatch.setattr(machine, "_GROUPS", tmp_path / "groups")
-        machine._MEMBERSHIP.write_text(membership, encoding="utf-8")
-        for name, text in files.items():
-            path = machine._GROUPS / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{text}\n", encoding="utf-8")
-
-    return put
-
-
 V1 = "4:memory:/docker/a1\n3:cpu,cpuacct:/docker/a1\n1:name=systemd:/docker/a1\n"
-V2 = "0::/user.slice/job.scope\n"
+V2, USER, JOB = "0::/user.slice/job.scope\n", "user.slice", "user.slice/job.scope"
+# By version the files of a group.
+CPU = {V1: ["cpu.cfs_quota_us", "cpu.cfs_period_us"]}
+MEMORY = {V1: ["memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"]}
+# A process's membership, the contents of the groups' files, and what they allow.
+CORES = [
+    (V2, {JOB: "150000 100000"}, 1.5),
+    (V2, {JOB: "max 100000", USER: "max 5"}, inf),
+    (V2, {JOB: "9 1", USER: "3 1"}, 3),
+    (V2, {JOB: "3 1", USER: "9 1"}, 3),
+    (V2, {"other.slice": "1 1"}, inf),
+    # A container sees its own group as the root.
+    ("0::/\n", {"": "50000 100000"}, 0.5),
+    ("0::/docker/a1\n", {"": "50000 100000"}, 0.5),
+    ("0::/../../a1\n", {"": "9 1", "a1": "2 1"}, 2),
+    (V1, {"cpu/docker/a1": "-1 100000", "cpu/docker": "250000 100000"}, 2.5),
+    (V1, {"cpu": "200000 100000"}, 2),
+    (V1, {"cpu": "200000"}, inf),
+    ("", {"": "1 1"}, inf),
+]
+LEFT = [
+    (V2, {USER: "900 300"}, 600),
+    (V2, {USER: "max 300"}, inf),
+    (V2, {USER: "900 901"}, 0),
+    (V2, {JOB: "900 700 anon 5\nactive_file 6\ninactive_file 90\nx 1", "": "2000 1000"}, 290),
+    (
+        V1,
+        {
+            "memory/docker/a1": "9223372036854771712 300",
+            "memory/docker": "900 800 inactive_file 1\ntotal_inactive_file 20",
+        },
+        120,
+    ),
+    (V1, {"cpu": "9 1"}, inf),
+    ("", {}, inf),
+]
 
 
-@pytest.mark.parametrize(
-    ("membership", "files", "cores"),
-    [
-        (V2, {"user.slice/job.scope/cpu.max": "150000 100000"}, 1.5),
-        (V2, {"user.slice/job.scope/cpu.max": "max 100000", "user.slice/cpu.max": "max 5"}, inf),
-        (V2, {"user.slice/job.scope/cpu.max": "9 1", "user.slice/cpu.max": "3 1"}, 3),
-        (V2, {"user.slice/cpu.max": "9 1", "user.slice/job.scope/cpu.max": "3 1"}, 3),
-        (V2, {"other.slice/cpu.max": "1 1"}, inf),
-        # A container sees its own group as the root.
-        ("0::/\n", {"cpu.max": "50000 100000"}, 0.5),
-        ("0::/docker/a1\n", {"cpu.max": "50000 100000"}, 0.5),
-        ("0::/../../a1\n", {"cpu.max": "9 1", "a1/cpu.max": "2 1"}, 2),
-        (
-            V1,
-            {
-                "cpu/docker/a1/cpu.cfs_quota_us": "-1",
-                "cpu/docker/a1/cpu.cfs_period_us": "100000",
-                "cpu/docker/cpu.cfs_quota_us": "250000",
-                "cpu/docker/cpu.cfs_period_us": "100000",
-            },
-            2.5,
-        ),
-        (V1, {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
-        (V1, {"cpu/cpu.cfs_quota_us": "200000"}, inf),
-        ("", {"cpu.max": "1 1"}, inf),
-    ],
-)
-def test_core_quota(put_groups: Any, membership: str, files: dict[str, str], cores: float) -> None:
-    """The smallest quota of the process's group and those above it counts, in both versions."""
-    put_groups(membership, files)
-    assert machine._core_quota() == cores
+def test_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least that a process's group and those above it allow counts, in both versions.
 
-
-@pytest.mark.parametrize(
-    ("membership", "files", "left"),
-    [
-        (V2, {"user.slice/memory.max": "900", "user.slice/memory.current": "300"}, 600),
-        (V2, {"user.slice/memory.max": "max", "user.slice/memory.current": "300"}, inf),
-        (V2, {"user.slice/memory.max": "900", "user.slice/memory.current": "901"}, 0),
-        (
-            V2,
-            {
-                "user.slice/job.scope/memory.max": "900",
-                "user.slice/job.scope/memory.current": "700",
-                "user.slice/job.scope/memory.stat": "anon 5\nactive_file 6\ninactive_file 90\nx 1",
-                "memory.max": "2000",
-                "memory.current": "1000",
-            },
-            290,
-        ),
-        (
-            V1,
-            {
-                "memory/docker/a1/memory.limit_in_bytes": "9223372036854771712",
-                "memory/docker/a1/memory.usage_in_bytes": "300",
-                "memory/docker/memory.limit_in_bytes": "900",
-                "memory/docker/memory.usage_in_bytes": "800",
-                "memory/docker/memory.stat": "inactive_file 1\ntotal_inactive_file 20",
-            },
-            120,
-        ),
-        (V1, {"cpu/memory.limit_in_bytes": "9", "cpu/memory.usage_in_bytes": "1"}, inf),
-        ("", {}, inf),
-    ],
-)
-def test_memory_left(put_groups: Any, membership: str, files: dict[str, str], left: float) -> None:
-    """The group that leaves the least counts; its cached files that nobody uses make room."""
-    put_groups(membership, files)
-    assert machine._memory_left() == left
+    Of memory, cached files that nobody uses make room.
+    """
+    for number, (membership, groups, allowed) in enumerate([*CORES, *LEFT]):
+        is_cpu, root = number < len(CORES), tmp_path / str(number)
+        names = ["cpu.max"] if is_cpu else ["memory.max", "memory.current", "memory.stat"]
+        names = (CPU if is_cpu else MEMORY).get(membership, names)
+        for group, text in groups.items():
+            (root / group).mkdir(parents=True, exist_ok=True)
+            for name, content in zip(names, text.split(" ", len(names) - 1), strict=False):
+                (root / group / name).write_text(f"{content}\n", encoding="utf-8")
+        (tmp_path / "membership").write_text(membership, encoding="utf-8")
+        monkeypatch.setattr(machine, "_MEMBERSHIP", tmp_path / "membership")
+        monkeypatch.setattr(machine, "_GROUPS", root)
+        assert (machine._core_quota() if is_cpu else machine._memory_left()) == allowed, number
 
 
 def test_no_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,17 +175,17 @@ class Times(NamedTuple):
     guest: float = 0  # which user holds too
 
 
-@pytest.mark.parametrize(
-    ("later", "cores", "busy"),
-    [
-        ([Times(14, 5, 5, 50), Times(10, 5, 5, 60)], (0, 1), 0.3),
-        ([Times(10, 9, 5, 50), Times(10, 5, 5, 55, iowait=5)], (0, 1), 0.0),
-        ([Times(12, 5, 6, 50, irq=1, softirq=1, steal=1, guest=2), Times(10, 5, 5, 60)], (0,), 0.5),
-        ([Times(20, 5, 5, 50), Times(13, 5, 5, 57)], (1,), 0.2),
-        # A container that lists its own cores only, renumbered.
-        ([Times(14, 5, 5, 50), Times(14, 5, 5, 50)], (12, 13), 0.7),
-    ],
-)
+BUSY: list[tuple[list[Times], tuple[int, ...], float]] = [
+    ([Times(14, 5, 5, 50), Times(10, 5, 5, 60)], (0, 1), 0.3),
+    ([Times(10, 9, 5, 50), Times(10, 5, 5, 55, iowait=5)], (0, 1), 0.0),
+    ([Times(12, 5, 6, 50, irq=1, softirq=1, steal=1, guest=2), Times(10, 5, 5, 60)], (0,), 0.5),
+    ([Times(20, 5, 5, 50), Times(13, 5, 5, 57)], (1,), 0.2),
+    # A container that lists its own cores only, renumbered.
+    ([Times(14, 5, 5, 50), Times(14, 5, 5, 50)], (12, 13), 0.7),
+]
+
+
+@pytest.mark.parametrize(("later", "cores", "busy"), BUSY)
 def test_busy_cores_by_kind(
     monkeypatch: pytest.MonkeyPatch, later: list[Times], cores: tuple[int, ...], busy: float
 ) -> None:
@@ -230,49 +194,36 @@ def test_busy_cores_by_kind(
     clock, own = iter([100.0, 110.0]), iter([1.0, 2.0])
     monkeypatch.setattr(psutil, "cpu_times", lambda *, percpu: next(told) if percpu else None)
     monkeypatch.setattr(machine, "usable_cores", lambda: cores)
-    made = SimpleNamespace(
-        sleep=lambda _: None, monotonic=lambda: next(clock), process_time=lambda: next(own)
-    )
-    monkeypatch.setattr(machine, "time", made)
+    made = {"sleep": lambda _: None, "monotonic": clock.__next__, "process_time": own.__next__}
+    monkeypatch.setattr(machine, "time", SimpleNamespace(**made))
     assert machine.busy_cores() == pytest.approx(busy)
 
 
-@pytest.mark.parametrize(
-    ("cores", "quota", "busy", "memory", "n_threads", "n_workers", "why"),
-    [
+def test_suggested_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as find a free core and memory, one at least; the reason for fewer is named."""
+    quota = "this process's group is limited to {} cores"
+    free = "{} GiB of memory are free, a worker takes 1.2"
+    for n_cores, *given, n_threads, n_workers, why in (
         (2, inf, 0, 20, 1, 2, ""),
         (2, 2, 0.4, 20, 1, 2, ""),
         (2, 2, 0.6, 20, 1, 1, "other work keeps 1 of 2 cores busy"),
         (2, 2, 3.2, 20, 1, 1, "other work keeps 2 of 2 cores busy"),
         (1, 1, 1.0, 20, 1, 1, ""),
-        (2, 1.5, 0, 20, 1, 1, "this process's group is limited to 1.5 of 2 cores"),
-        (4, 0.5, 0, 20, 1, 1, "this process's group is limited to 0.5 of 4 cores"),
-        (64, 4, 40, 99, 1, 4, "this process's group is limited to 4 of 64 cores"),
-        (8, 8, 0, 2.5, 1, 2, "2.5 GiB of memory are free, a worker takes 1.2"),
-        (8, 8, 0, 0.5, 1, 1, "0.5 GiB of memory are free, a worker takes 1.2"),
+        (2, 1.5, 0, 20, 1, 1, quota.format("1.5 of 2")),
+        (4, 0.5, 0, 20, 1, 1, quota.format("0.5 of 4")),
+        (64, 4, 40, 99, 1, 4, quota.format("4 of 64")),
+        (8, 8, 0, 2.5, 1, 2, free.format(2.5)),
+        (8, 8, 0, 0.5, 1, 1, free.format(0.5)),
         (1, 1, 0, 0.5, 1, 1, ""),
         (8, 8, 0, 99, 3, 2, ""),
         (8, 8, 3, 99, 3, 1, "other work keeps 3 of 8 cores busy"),
         (2, 2, 0, 99, 4, 1, ""),
-    ],
-)
-def test_suggested_workers(
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    cores: int,
-    quota: float,
-    busy: float,
-    memory: float,
-    n_threads: int,
-    n_workers: int,
-    why: str,
-) -> None:
-    """As many as find a free core and memory, one at least; the reason for fewer is named."""
-    monkeypatch.setattr(machine, "usable_cores", lambda: tuple(range(cores)))
-    monkeypatch.setattr(machine, "_core_quota", lambda: quota)
-    monkeypatch.setattr(machine, "busy_cores", lambda: busy)
-    monkeypatch.setattr(machine, "available_memory_gib", lambda: memory)
-    assert machine.suggested_workers(n_threads) == (n_workers, why)
+    ):
+        told: dict[str, Any] = {"usable_cores": tuple(range(n_cores))}
+        told |= dict(zip(("_core_quota", "busy_cores", "available_memory_gib"), given, strict=True))
+        for name, value in told.items():
+            monkeypatch.setattr(machine, name, lambda value=value: value)
+        assert machine.suggested_workers(n_threads) == (n_workers, why)
 
 
 def test_suggested_workers_here() -> None:
