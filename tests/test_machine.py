@@ -13,7 +13,7 @@ from importlib import metadata
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
