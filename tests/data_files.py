@@ -78,7 +78,7 @@ def write_idx(
 def assert_holds(dataset: data.Dataset, arrays: Arrays) -> None:
     """The data set has exactly these arrays, in their order, as the types say."""
     training = dataset.training
-    joined = training.joined()
+    joined = dataset.training_on("train+valid")
     assert len(joined.valid) == 0
     for split, part in ((joined.train, "train"), (dataset.test, "test")):
         np.testing.assert_array_equal(split.images, arrays[f"x_{part}"])

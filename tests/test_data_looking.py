@@ -23,7 +23,7 @@ Change = Callable[[Arrays], dict[str, Any]]
 def digits() -> Arrays:
     """The sample as four arrays, 4,286 digits to train and to validate."""
     dataset = data.load("sample")
-    train, test = dataset.training.joined().train, dataset.test
+    train, test = dataset.training_on("train+valid").train, dataset.test
     arrays: Arrays = {"x_train": train.images, "y_train": train.labels}
     return arrays | {"x_test": test.images, "y_test": test.labels}
 

@@ -158,8 +158,7 @@ def _bytes_of(x: NDArray[Any], axes: str) -> str:
     ]
     whole = next((text for text, is_so in fits if is_so), "")
     if whole == "{x}":
-        rounded = ".round()" if x.dtype.kind == "f" or is_mean else ""
-        return f"{axes}{rounded}.astype('uint8')"
+        return f"{axes}{'.round()' * (x.dtype.kind == 'f' or is_mean)}.astype('uint8')"
     return whole and f"({whole.format(x=axes)}).round().astype('uint8')"
 
 

@@ -67,12 +67,6 @@ class TrainingData:
     train: Split
     valid: Split
 
-    def joined(self) -> TrainingData:
-        """All to train on, in the data set's own order, and none to validate."""
-        images = np.concatenate([self.train.images, self.valid.images])
-        labels = np.concatenate([self.train.labels, self.valid.labels])
-        return TrainingData(train=_split(images, labels), valid=_split(images[:0], labels[:0]))
-
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Dataset:
@@ -83,8 +77,16 @@ class Dataset:
     info: DatasetInfo
 
     def training_on(self, fit_on: FitOn) -> TrainingData:
-        """What is trained on and validated with: `train+valid` leaves nothing to validate."""
-        return self.training if fit_on == "train" else self.training.joined()
+        """What is trained on and validated with.
+
+        `train+valid` are all to train on, in the data set's own order, and none to validate.
+        """
+        if fit_on == "train":
+            return self.training
+        parts = (self.training.train, self.training.valid)
+        images = np.concatenate([part.images for part in parts])
+        labels = np.concatenate([part.labels for part in parts])
+        return TrainingData(train=_split(images, labels), valid=_split(images[:0], labels[:0]))
 
 
 def make_dataset(

@@ -50,7 +50,10 @@ _FROM_PICKLE = (
     "np.savez('mnist.npz', x_train=np.concatenate([f(a), f(c)]), y_train=np.concatenate([b, d]), "
     "x_test=f(x), y_test=y)"
 )
-_SAVE = "np.savez('mnist.npz', x_train=..., y_train=..., x_test=..., y_test=...)"
+_SAVE = (
+    "np.savez('mnist.npz', x_train=..., y_train=..., x_test=..., y_test=...), images as "
+    "(n, 28, 28) uint8 from 0 to 255, labels as (n,) integers from 0 to 9"
+)
 # What reads the others in Python, by the end of the name.
 _READERS = {
     ".joblib": "joblib.load",
@@ -70,10 +73,7 @@ _ZIP, _GZIP = b"PK\3\4", b"\x1f\x8b"
 
 
 def names(path: Path, prefix: str = "") -> tuple[str, tuple[str, ...]]:
-    """What the data set in a file or a folder is called, and its classes, none if not known.
-
-    Its files' names may have a prefix, as in `emnist-letters-train-images...`.
-    """
+    """What the data set in a file or a folder is called, and its classes, none if not known."""
     telling = (part for part in reversed(path.parts) if part.lower() not in _NO_NAMES)
     name = prefix or next(telling, path.name).removesuffix(".npz")
     for words, (title, classes) in _KNOWN.items():
@@ -169,16 +169,13 @@ def refuse_foreign(path: Path, start: bytes) -> None:
     if kind in _PICKLES or (start[:1] == b"\x80" and start[1:2] in {b"\2", b"\3", b"\4", b"\5"}):
         code = _FROM_PICKLE.format(open="gzip.open" if start.startswith(_GZIP) else "open")
         rule = "a pickle is never loaded here, as that runs the code in it"
-        next_step = (
-            "if you trust it, and it holds three pairs of images and labels as the mnist.pkl.gz of "
-            f'courses, this makes mnist.npz of it: python -c "{code}" {here}'
+        next_step = "if you trust it, and it holds three pairs of images and labels as the "
+        next_step += (
+            f'mnist.pkl.gz of courses, this makes mnist.npz of it: python -c "{code}" {here}'
         )
     elif kind in _READERS:
         rule = f"a data set is a .npz file or a folder of IDX files, not a {kind} file"
-        next_step = (
-            f"read it in Python ({_READERS[kind]}) and save {_SAVE}, images as (n, 28, 28) uint8 "
-            "from 0 to 255, labels as (n,) integers from 0 to 9"
-        )
+        next_step = f"read it in Python ({_READERS[kind]}) and save {_SAVE}"
     elif kind in _ARCHIVES or start.startswith(_ZIP):
         rule = "an archive of data files is unpacked first"
         folder = shlex.quote(path.name.partition(".")[0])

@@ -22,10 +22,8 @@ _EMPTY = 5  # pixels that differ from the corner's: no digit is drawn with fewer
 _UNEQUAL = 10  # times as many images in one class as in another
 _SURE = 20  # images expected where there is none: by chance e^-20
 _FEW = 0.01  # of the images: so many are odd without a word
-_SHUFFLE = (
-    "shuffle both before you save them: "
-    "i = np.random.default_rng(0).permutation(len(y)); x, y = x[i], y[i]"
-)
+_SHUFFLED = "i = np.random.default_rng(0).permutation(len(y)); x, y = x[i], y[i]"
+_SHUFFLE = f"shuffle both before you save them: {_SHUFFLED}"
 
 
 class _Part:
@@ -37,8 +35,7 @@ class _Part:
         self.mean = float(self.images.mean())
         pixels = self.images.reshape(self.n, -1)
         # How many pixels differ from the first; half the time of np.count_nonzero.
-        is_drawn = (pixels != pixels[:, :1]).view(np.uint8)
-        drawn = np.add.reduce(is_drawn, axis=1, dtype=np.uint16)
+        drawn = (pixels != pixels[:, :1]).view(np.uint8).sum(axis=1, dtype=np.uint16)
         self.n_blank = np.count_nonzero(drawn < _EMPTY)
         # Of each image's bytes; 64 bits, so that no chance makes two alike.
         rows = pixels.view(f"V{pixels.shape[1]}").ravel().tolist()
@@ -98,10 +95,8 @@ def _odd_labels(train: _Part, *others: _Part) -> Iterator[str]:
         # what a sample of n from ten equal classes is off on average.
         if off.sum() / 2 > 0.2 + (3 / part.n) ** 0.5:
             at = int(off.argmax())
-            yield (
-                f"{100 * theirs[at]:.0f} % of the {part.word} images are of class {at}, and "
-                f"{100 * shares[at]:.0f} % of the training images: were they shuffled?"
-            )
+            its = f"{100 * theirs[at]:.0f} % of the {part.word} images are of class {at}"
+            yield f"{its}, and {100 * shares[at]:.0f} % of the training images: were they shuffled?"
         elif lacking := np.flatnonzero((part.counts == 0) & (shares * part.n >= _SURE)).tolist():
             yield f"no {part.word} image is of {_classes(lacking)}, unlike training images"
 
@@ -117,19 +112,15 @@ def _odd_pixels(train: _Part, valid: _Part, test: _Part) -> Iterator[str]:
         yield f"no pixel{where} is brighter than {high}, of 255{hint}"
     for part in (valid, test):
         if abs(part.mean - train.mean) > _BRIGHTER:
-            yield (
-                f"the mean brightness of the {part.word} images is {part.mean:.0f}, that of the "
-                f"training images {train.mean:.0f}: is one of them inverted or scaled?"
-            )
+            told = f"the mean brightness of the {part.word} images is {part.mean:.0f}, that of the"
+            yield f"{told} training images {train.mean:.0f}: is one of them inverted or scaled?"
     for part in (train, valid, test):
         if part.n_blank:
             yield f"{part.n_blank:,} of {part.n:,} {part.word} images are blank or nearly so"
     for n, word in ((train.n + valid.n, "training"), (test.n, "test")):
         if n == IMAGE_SIDE:
-            yield (
-                f"the {word} images are an array {(n,) * 3}: that its first axis counts them is "
-                "taken for granted"
-            )
+            told = f"the {word} images are an array {(n,) * 3}"
+            yield f"{told}: that its first axis counts them is taken for granted"
 
 
 def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
@@ -146,5 +137,4 @@ def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
 
 
 def _classes(numbers: Sequence[int]) -> str:
-    words = ", ".join(map(str, numbers))
-    return f"class {words}" if len(numbers) == 1 else f"classes {words}"
+    return f"class{'es' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"

@@ -62,10 +62,8 @@ def explain(
     """
     found = {}
     if any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters):
-        found["log"] = (
-            "log=True makes the logarithm of the value uniform: each doubling is equally likely. "
-            "It does not mean powers of two."
-        )
+        uniform = "log=True makes the logarithm of the value uniform: each doubling is equally"
+        found["log"] = f"{uniform} likely. It does not mean powers of two."
     if examples:
         draws_of = {one.name: one.draws for one in hyperparameters}
         names, times = [], []
@@ -126,13 +124,16 @@ def _doublings(one: Hyperparameter) -> list[dict[str, Any]]:
     is_exact = one.scale == "log" and one.distribution == "uniform" and not one.whole
     parts = []
     for power in range(n_parts):
-        low, high = one.lower * 2**power, one.lower * 2 ** (power + 1)
-        is_last = power == n_parts - 1
+        low, high, is_last = (
+            one.lower * 2**power,
+            one.lower * 2 ** (power + 1),
+            power == n_parts - 1,
+        )
         n_drawn = sum(low <= value and (is_last or value < high) for value in one.draws)
-        top = one.upper if is_last else high
-        expected = math.log(top / low) / math.log(one.upper / one.lower) if is_exact else None
+        high = one.upper if is_last else high
+        expected = math.log(high / low) / math.log(one.upper / one.lower) if is_exact else None
         drawn = n_drawn / len(one.draws) if one.draws else None
-        parts.append({"low": low, "high": top, "expected": expected, "drawn": drawn})
+        parts.append({"low": low, "high": high, "expected": expected, "drawn": drawn})
     return parts
 
 
@@ -151,10 +152,8 @@ def _range(one: Hyperparameter) -> Iterator[str]:
     parts = _doublings(one)
     if len(parts) > _FEW and (first := parts[0]["expected"]) is not None:
         shares = [part["drawn"] for part in parts[:-1]]
-        text += (
-            f": each whole doubling is expected in {percent(first)} of the draws, and came in "
-            f"{percent(min(shares))} to {percent(max(shares))}"
-        )
+        text += f": each whole doubling is expected in {percent(first)} of the draws, and came in "
+        text += f"{percent(min(shares))} to {percent(max(shares))}"
     elif len(parts) > 1:
         told = []
         for low, high, _, drawn in map(dict.values, parts):
@@ -162,18 +161,15 @@ def _range(one: Hyperparameter) -> Iterator[str]:
             told.append(f"{rounded(low)} to {rounded(last)} in {percent(drawn)}")
         text += f": {listed(told)} of the draws"
     yield f"{text}."
-    median = f"The median is {rounded(quantiles(one)['median'])}"
+    median, (lower, upper) = rounded(quantiles(one)["median"]), (one.lower or 0, one.upper or 0)
     if one.scale == "log" and one.distribution == "uniform":
-        middle = ((one.lower or 0) + (one.upper or 0)) / 2
+        middle = (lower + upper) / 2
         median += f"; without log it would be {rounded(round(middle) if one.whole else middle)}"
-    yield f"{median}."
+    yield f"The median is {median}."
     if one.scale == "log" and one.whole and (powers := _powers_of_two(one)):
-        share = sum(map(one.draws.count, powers)) / len(one.draws)
-        n_values = round((one.upper or 0) - (one.lower or 0)) + 1
-        yield (
-            f"The powers of two are {len(powers)} of {n_values} values, and {percent(share)} of "
-            "the draws."
-        )
+        share = percent(sum(map(one.draws.count, powers)) / len(one.draws))
+        values = f"{len(powers)} of {round(upper - lower) + 1} values"
+        yield f"The powers of two are {values}, and {share} of the draws."
 
 
 def _choices(one: Hyperparameter) -> Iterator[str]:

@@ -89,11 +89,9 @@ def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
     with _refusing(path, values):
         n_legal = len(list(sample(space, 1000, np.random.RandomState(0))))
     if n_legal < 10:  # noqa: PLR2004 - rarer ones are not worth waiting for
-        raise SettingsError(
-            "a search space allows at least 1 % of its combinations",
-            received=f"{n_legal} of 1,000 draws from {path}",
-            next_step="forbid less, or narrow the ranges",
-        )
+        rule, way = "allows at least 1 % of its combinations", "forbid less, or narrow the ranges"
+        received = f"{n_legal} of 1,000 draws from {path}"
+        raise SettingsError(f"a search space {rule}", received=received, next_step=way)
     return space
 
 
@@ -106,8 +104,8 @@ def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
             yield
     except _NOT_A_SPACE as problem:
         rule = "a search space is one that ConfigSpace can take"
-        way = "correct its keys and values; the value in a condition, for example, is one that its "
-        way += "parent can have"
+        way = "correct its keys and values; the value in a condition, for example, is one that its"
+        way += " parent can have"
         if isinstance(problem, ForbiddenValueError):
             rule = "the default values of a search space are not forbidden"
             way = "change a default_value, or forbid less"
@@ -138,11 +136,9 @@ def _parsed(text: str, path: Path) -> Any:
     try:  # what is kept in the run is written again
         json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:
-        raise SettingsError(
-            "a search space holds finite numbers and whole characters",
-            received=f"{path}, which has others",
-            next_step="look for NaN, Infinity, 1e999 or \\ud800 in it",
-        ) from None
+        rule, received = "holds finite numbers and whole characters", f"{path}, which has others"
+        way = "look for NaN, Infinity, 1e999 or \\ud800 in it"
+        raise SettingsError(f"a search space {rule}", received=received, next_step=way) from None
     return values
 
 

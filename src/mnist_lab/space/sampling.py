@@ -25,8 +25,6 @@ _FLOATS = {name for name, field in TrainConfig.model_fields.items() if field.ann
 def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
     """One configuration, decided by `seed` alone: the active hyperparameters, in Python's numbers.
 
-    ConfigSpace returns NumPy's scalars for categoricals; Pyro4 refuses them.
-
     Raises:
         SettingsError: the space forbids everything.
     """
@@ -35,11 +33,8 @@ def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
     for n_tries in (5, 50, 500, 5_000, 50_000):
         for drawn in sample(space, n_tries, random):
             return drawn
-    raise SettingsError(
-        "a search space allows some combination of its values",
-        received="none in 50,000 draws",
-        next_step="forbid less",
-    )
+    rule, received = "a search space allows some combination of its values", "none in 50,000 draws"
+    raise SettingsError(rule, received=received, next_step="forbid less")
 
 
 def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, list[Any]]:
