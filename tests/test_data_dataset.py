@@ -89,7 +89,8 @@ def test_splits_are_disjoint_and_exhaustive(n_train: int, n_test: int) -> None:
 def test_real_mnist(real_mnist: str, tmp_path: Path) -> None:
     """MNIST is known by its digests, split 50,000 : 10,000 : 10,000 in its order, in seconds.
 
-    So it is as IDX files.
+    So it is as IDX files, and has the sample's digits among its training images, labels too. One
+    flipped bit in 55 MB is seen, and the array that has it is named.
     """
     begin = time.perf_counter()
     dataset = data.load(real_mnist)
@@ -102,28 +103,14 @@ def test_real_mnist(real_mnist: str, tmp_path: Path) -> None:
         arrays = dict(npz)
     assert_holds(dataset, arrays)
     assert data.load(str(write_idx(tmp_path / "idx", arrays))).info.is_mnist
-
-
-@pytest.mark.real_data
-def test_real_mnist_with_one_wrong_bit(real_mnist: str, tmp_path: Path) -> None:
-    """One flipped bit in 55 MB is seen, and the array that has it is named."""
-    with np.load(real_mnist) as npz:
-        arrays = dict(npz)
-    arrays["x_test"][9_999, 27, 27] ^= 1
-    path = tmp_path / "mnist.npz"
-    np.savez(path, **arrays)
-    with pytest.raises(DataError, match=r"damaged in t10k-images-idx3-ubyte; get it again"):
-        data.load(str(path))
-
-
-@pytest.mark.real_data
-def test_the_sample_is_of_mnist(real_mnist: str) -> None:
-    """Every digit of the sample is a training image of MNIST, with its label."""
-    with np.load(real_mnist) as npz:
-        labels = dict(zip(map(bytes, npz["x_train"]), npz["y_train"].tolist(), strict=True))
+    labels = dict(zip(map(bytes, arrays["x_train"]), arrays["y_train"].tolist(), strict=True))
     sample = data.load("sample")
     for split in (sample.training.train, sample.training.valid, sample.test):
         assert [labels[bytes(image)] for image in split.images] == split.labels.tolist()
+    arrays["x_test"][9_999, 27, 27] ^= 1
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    with pytest.raises(DataError, match=r"damaged in t10k-images-idx3-ubyte; get it again"):
+        data.load(str(tmp_path / "mnist.npz"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from mnist_lab import data
 from mnist_lab.data.looking import look
 from mnist_lab.errors import DataError
 
-Change = Callable[[Arrays], dict[str, Any]]
+Change = Callable[[Arrays], Arrays]
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,10 @@ def test_refused(tmp_path: Path, digits: Arrays, change: Change, match: str) -> 
 
 def test_advice_for_sorted_data(tmp_path: Path, digits: Arrays) -> None:
     """The line that the refusal of sorted data gives makes data that are taken without a word."""
-    arrays = digits | order(np.argsort)(digits)
+    arrays = {**digits, **order(np.argsort)(digits)}
     with pytest.raises(DataError) as raised:
         load(tmp_path, arrays)
-    names = {"np": np, "x": arrays["x_train"], "y": arrays["y_train"]}
+    names: dict[str, Any] = {"np": np, "x": arrays["x_train"], "y": arrays["y_train"]}
     exec(raised.value.next_step.partition(": ")[2], names)  # noqa: S102 - as its reader would
     mended = arrays | {"x_train": names["x"], "y_train": names["y"]}
     assert load(tmp_path, mended).info.warnings == ()

@@ -63,6 +63,11 @@ def opened(sample: data.Dataset) -> Callable[..., Any]:
     return opened
 
 
+def measured(trainer: Trainer, config: TrainConfig = SMALL, seed: int = 1, **update: Any) -> Any:
+    """What a training with changes in its configuration measures."""
+    return numbers(list(trainer.fit(config.model_copy(update=update), seed=seed)))
+
+
 def drained(
     steps: Generator[Checkpoint, None, tuple[Result, bytes | None]],
 ) -> tuple[list[Checkpoint], tuple[Result, bytes | None]]:
@@ -115,12 +120,10 @@ def test_epoch_is_what_keras_does(
 
     `fit` takes the mean over the last batch, which is not full; weights undo that.
     """
-    trainer = Trainer(sample.training)
-    seed = 5
+    trainer, seed = Trainer(sample.training), 5
     others = {"momentum": momentum, "weight_decay": weight_decay}
     config = SMALL.model_copy(update={"epochs": 1, "learning_rate": learning_rate, **others})
-    list(trainer.fit(config, seed=seed))
-    ours = trainer.weights()
+    measured(trainer, config, seed)
     model = build_model(config, seed=seed)
     optimizer = keras.optimizers.SGD(learning_rate, momentum, weight_decay=weight_decay or None)
     model.compile(optimizer, "sparse_categorical_crossentropy")
@@ -130,16 +133,9 @@ def test_epoch_is_what_keras_does(
     assert n_last
     weights = np.ones(len(train), np.float32)
     weights[-n_last:] = n_last / config.batch_size
-    model.fit(
-        floats(train)[order],
-        train.labels[order],
-        sample_weight=weights,
-        batch_size=config.batch_size,
-        epochs=1,
-        shuffle=False,
-        verbose=0,
-    )
-    for mine, theirs in zip(ours, model.get_weights(), strict=True):
+    how: dict[str, Any] = {"batch_size": config.batch_size, "shuffle": False, "verbose": 0}
+    model.fit(floats(train)[order], train.labels[order], sample_weight=weights, **how)
+    for mine, theirs in zip(trainer.weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-4)
 
 
@@ -148,13 +144,10 @@ def test_training_depends_on_its_configuration_and_seed_alone(
     trainer: Trainer, update: dict[str, Any]
 ) -> None:
     """The same gives the same to the last bit, whatever was trained before; other seeds differ."""
-    config = SMALL.model_copy(update=update)
-    first = numbers(list(trainer.fit(config, seed=1)))
-    other = numbers(list(trainer.fit(config, seed=2)))
-    list(trainer.fit(config.model_copy(update={"num_filters": 5, "epochs": 1}), seed=1))
-    again = numbers(list(trainer.fit(config, seed=1)))
-    assert first == again
-    assert first != other
+    first = measured(trainer, **update)
+    assert measured(trainer, seed=2, **update) != first
+    measured(trainer, **(update | {"num_filters": 5, "epochs": 1}))
+    assert measured(trainer, **update) == first
 
 
 @pytest.mark.parametrize(
@@ -206,11 +199,10 @@ def test_compiled_program_is_shared_without_a_trace(
     sample: data.Dataset, update: dict[str, Any]
 ) -> None:
     """A trial with another rate reuses the compiled epoch, with its own rate and no momentum."""
-    trainer, slow = Trainer(sample.training), SMALL.model_copy(update=update)
-    fast = slow.model_copy(update={"learning_rate": 0.1})
-    alone = numbers(list(trainer.fit(fast, seed=1)))
-    list(trainer.fit(slow, seed=1))
-    assert numbers(list(trainer.fit(fast, seed=1))) == alone
+    trainer = Trainer(sample.training)
+    alone = measured(trainer, learning_rate=0.1, **update)
+    measured(trainer, **update)
+    assert measured(trainer, learning_rate=0.1, **update) == alone
 
 
 def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
@@ -221,7 +213,7 @@ def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
     trainer = Trainer(sample.training)
     counts = [len(registered)]
     for num_filters in (3, 5):
-        list(trainer.fit(SMALL.model_copy(update={"num_filters": num_filters}), seed=1))
+        measured(trainer, num_filters=num_filters)
         counts.append(len(registered))
     assert len(set(counts)) == 1
 
@@ -230,15 +222,11 @@ def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_compiled_program_is_not_shared_with_other_constants(trainer: Trainer, name: str) -> None:
     """Trials that differ in what is compiled in each get their own, whichever was first."""
-    config = SMALL.model_copy(update={"epochs": 1})
-    changed = config.model_copy(update={name: BEYOND[name]})
-    other = changed.model_copy(update={name: BEYOND[name] / 2})
-    plain, first, second = (
-        numbers(list(trainer.fit(one, seed=1))) for one in (config, changed, other)
-    )
+    updates: list[dict[str, Any]] = [{}, {name: BEYOND[name]}, {name: BEYOND[name] / 2}]
+    plain, first, second = (measured(trainer, epochs=1, **one) for one in updates)
     assert plain != first != second != plain
-    assert numbers(list(trainer.fit(changed, seed=1))) == first
-    assert numbers(list(trainer.fit(config, seed=1))) == plain
+    assert measured(trainer, epochs=1, **updates[1]) == first
+    assert measured(trainer, epochs=1) == plain
 
 
 def test_each_step_and_each_epoch_drops_other_units(sample: data.Dataset) -> None:
@@ -280,8 +268,7 @@ def test_dropout_makes_training_harder_and_leaves_the_validation_alone(trainer: 
 
 def test_mistakes(trainer: Trainer, sample: data.Dataset) -> None:
     """The most confident mistakes are those that the model itself makes, with its confidence."""
-    for _ in trainer.fit(SMALL, seed=1):
-        pass
+    measured(trainer)
     score = trainer.score(sample.test)
     network = build_model(SMALL, seed=1)
     network.set_weights(trainer.weights())
@@ -302,8 +289,7 @@ def test_mistakes(trainer: Trainer, sample: data.Dataset) -> None:
 
 def test_mistakes_of_what_diverged(trainer: Trainer, sample: data.Dataset) -> None:
     """Probabilities that are not numbers are no confidence, and stand in no record."""
-    for _ in trainer.fit(STANDSTILL, seed=1):
-        pass
+    measured(trainer, STANDSTILL)
     network = trainer._trained().model
     network.set_weights([np.full_like(array, np.nan) for array in network.get_weights()])
     assert trainer.score(sample.test).mistakes == ()
@@ -313,7 +299,7 @@ def test_scores_and_models_ignore_dropout(
     trainer: Trainer, sample: data.Dataset, tmp_path: Path
 ) -> None:
     """Scoring twice gives the same, which the saved weights and `model.keras` give without it."""
-    list(trainer.fit(SMALL.model_copy(update=BEYOND), seed=1))
+    measured(trainer, **BEYOND)
     score = trainer.score(sample.test)
     assert trainer.score(sample.test) == score
     plain = build_model(SMALL, seed=1)
@@ -353,20 +339,14 @@ def test_divergence_ends_a_training_and_is_a_result(opened: Callable[..., Any]) 
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize(
-    "update",
-    [{}, BEYOND | {"learning_rate": 0.02, "weight_decay": 1e-4}],
-    ids=["sheet", "beyond"],
-)
-def test_bfloat16_learns_like_float32(
-    trainer: Trainer, sample: data.Dataset, update: dict[str, Any]
-) -> None:
+def test_bfloat16_learns_like_float32(trainer: Trainer, sample: data.Dataset) -> None:
     """Keras' mixed policy reaches nearly the same error, and is not the same computation."""
-    config = TrainConfig(**{"learning_rate": 0.1, "batch_size": 32, "epochs": 3, **update})
-    exact = list(trainer.fit(config, seed=1))
-    rounded = list(Trainer(sample.training, precision="bfloat16").fit(config, seed=1))
-    assert numbers(exact) != numbers(rounded)
-    assert rounded[-1].valid_error == pytest.approx(exact[-1].valid_error, abs=0.05)
+    config = TrainConfig(learning_rate=0.1, batch_size=32, epochs=3)
+    for update in ({}, BEYOND | {"learning_rate": 0.02, "weight_decay": 1e-4}):
+        exact = measured(trainer, config, **update)
+        rounded = measured(Trainer(sample.training, precision="bfloat16"), config, **update)
+        assert exact != rounded
+        assert rounded[-1][-1] == pytest.approx(exact[-1][-1], abs=0.05)
 
 
 def test_refused(trainer: Trainer, sample: data.Dataset, opened: Callable[..., Any]) -> None:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,9 @@ _SHORTAGES: tuple[tuple[str, str, dict[str, int]], ...] = (
     (_NO_THREAD, "more processes and threads", _MEMORY | {"u": resource.RLIMIT_NPROC}),
 )
 
-# Where Linux tells what its processors are, which control groups hold this process, and what those
-# allow.
 _PROCESSORS = Path("/proc/cpuinfo")
-_MEMBERSHIP = Path("/proc/self/cgroup")
-_GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")  # the control groups that hold this process
+_GROUPS = Path("/sys/fs/cgroup")  # what those allow
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -223,12 +222,10 @@ def free_disk_gib(path: Path) -> float:
 
 def versions() -> dict[str, str]:
     """Package to version, for the record of a run; Python's own included."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version()} | dict.fromkeys(PACKAGES, NOT_INSTALLED)
     for name in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = NOT_INSTALLED
     return found
 
 

@@ -55,11 +55,7 @@ _N_LOOKED_AT = 1_000_000  # pixels, enough to see whether all are whole numbers
 
 
 def checked(raw: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[np.uint8]]:
-    """Images (n, 28, 28) and labels (n,), all as bytes, by their npz keys.
-
-    Raises:
-        DataError: they are something else; says what, and what to do where that is certain.
-    """
+    """Images (n, 28, 28) and labels (n,), all as bytes, by their npz keys; else a DataError."""
     for rule, received, next_step in _faults(raw):
         raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
     return {key: np.ascontiguousarray(array, np.uint8) for key, array in raw.items()}

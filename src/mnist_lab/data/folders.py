@@ -160,11 +160,7 @@ def _place(path: Path) -> tuple[Path, str]:
 
 
 def refuse_foreign(path: Path, start: bytes) -> None:
-    """Refuse a file of a known kind with the way from it to a data set; `start` is its begin.
-
-    Raises:
-        DataError: it is of such a kind.
-    """
+    """Refuse a file of a known kind, which begins with `start`, with the way to a data set."""
     kind, here = _kind(path), shlex.quote(str(path))
     if kind in _PICKLES or (start[:1] == b"\x80" and start[1:2] in {b"\2", b"\3", b"\4", b"\5"}):
         code = _FROM_PICKLE.format(open="gzip.open" if start.startswith(_GZIP) else "open")

@@ -43,11 +43,7 @@ class _Part:
 
 
 def look(train: Split, valid: Split, test: Split, source: str) -> tuple[str, ...]:
-    """What is odd about a data set, one line each; `source` is where it comes from.
-
-    Raises:
-        DataError: the data cannot be meant as they are.
-    """
+    """What is odd about a data set, one line each; a DataError where it cannot be meant."""
     parts = _Part("training", train), _Part("validating", valid), _Part("test", test)
     for rule, received, next_step in _faults(*parts):
         raise DataError(rule, received=f"{received} in {source}", next_step=next_step)

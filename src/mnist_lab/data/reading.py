@@ -35,11 +35,7 @@ _GIVE = f"give a .npz file in Keras' layout, a folder of {_FOUR_FILES}, or the w
 
 @contextmanager
 def refusing_broken(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading `path` into an error that names it.
-
-    Raises:
-        DataError: the file is missing, unreadable or damaged, or claims a size beyond all measure.
-    """
+    """Turn what goes wrong in reading `path` into a :class:`DataError` that names it."""
     # An array's header in an .npz is Python, to numpy. Encrypted zip; sizes that no machine holds.
     odd = (SyntaxError, tokenize.TokenError, RuntimeError, MemoryError)
     try:

@@ -28,11 +28,8 @@ _MOST_STEPS = 20  # in a line that can be read
 def current(one: dict[str, Any], source: str, *, is_old: bool) -> dict[str, Any]:
     """The JSON object of a hyperparameter of ours as ConfigSpace 1.2 writes it.
 
-    `is_old`: ConfigSpace wrote it, in the file `source`, before 1.0.
-
-    Raises:
-        SettingsError: a key is missing, unknown, or has no legal value; or it has a meaning that
-            ConfigSpace does not know any more.
+    `is_old`: ConfigSpace wrote it, in the file `source`, before 1.0. It is refused if a key is
+    missing, unknown or illegal, or has a meaning that ConfigSpace does not know any more.
     """
     one = dict(one)
     for old, new in _OLD_KEYS.items():
@@ -51,10 +48,7 @@ def current(one: dict[str, Any], source: str, *, is_old: bool) -> dict[str, Any]
 def _faults(
     one: dict[str, Any], step: Any, *, is_old: bool
 ) -> Iterator[tuple[str, str | None, str]]:
-    """The rule that does not hold, what was received, the next step; each relies on those before.
-
-    ConfigSpace had the step until 1.0.
-    """
+    """The rule that does not hold, what was received, the next step; each relies on the last."""
     kind, name = one["type"], one["name"]
     if not isinstance(kind, str) or kind not in _KEYS:
         near = nearest(str(kind), _KEYS)
