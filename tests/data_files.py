@@ -63,16 +63,15 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> Path:
     return path
 
 
-def write_idx(
-    folder: Path, arrays: Mapping[str, NDArray[Any]], *, packed: bool = False, dot: bool = False
-) -> Path:
-    """Write a folder of the four IDX files, gzipped or not, as "-idx3-" or as ".idx3-"."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, array in arrays.items():
-        name = IDX_NAMES[key].replace("-idx", ".idx") if dot else IDX_NAMES[key]
-        body = idx_bytes(array)
-        (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(body) if packed else body)
-    return folder
+def write_idx(top: Path, arrays: Mapping[str, NDArray[Any]], pattern: str = "{n}") -> Path:
+    """Write the four IDX files; {n} is a name, {e} as EMNIST has it, {d} dotted; packed if .gz."""
+    for key, name in IDX_NAMES.items():
+        emnist, dotted = name.replace("t10k", "test"), name.replace("-idx", ".idx")
+        path = top / pattern.format(n=name, e=emnist, d=dotted)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = idx_bytes(arrays[key])
+        path.write_bytes(gzip.compress(body) if path.suffix == ".gz" else body)
+    return top
 
 
 def assert_holds(dataset: data.Dataset, arrays: Arrays) -> None:

@@ -13,30 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import (
-    IDX_NAMES,
-    Arrays,
-    assert_holds,
-    idx_bytes,
-    make_arrays,
-    write_idx,
-    write_npz,
-)
+from data_files import Arrays, assert_holds, make_arrays, write_idx, write_npz
 
 from mnist_lab import data
 from mnist_lab.errors import DataError
 from mnist_lab.records import DIGITS, DatasetInfo
-
-
-def write(top: Path, pattern: str, arrays: Arrays) -> Path:
-    """Write the four files; {n} is a name, {e} as EMNIST has it, {d} dotted."""
-    for key, name in IDX_NAMES.items():
-        emnist, dotted = name.replace("t10k", "test"), name.replace("-idx", ".idx")
-        path = top / pattern.format(n=name, e=emnist, d=dotted)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        body = idx_bytes(arrays[key])
-        path.write_bytes(gzip.compress(body) if path.suffix == ".gz" else body)
-    return top
 
 
 @pytest.mark.parametrize(
@@ -59,7 +40,7 @@ def test_layouts(
     tmp_path: Path, arrays: Arrays, given: str, pattern: str, name: str | None
 ) -> None:
     """The layouts of torchvision, Kaggle and EMNIST are read, and the name is a name."""
-    write(tmp_path, pattern, arrays)
+    write_idx(tmp_path, arrays, pattern)
     if name is None:  # each file in a folder of its own, called otherwise
         with pytest.raises(DataError, match=r"without .*; add what is missing"):
             data.load(str(tmp_path / given))
@@ -71,10 +52,10 @@ def test_layouts(
 
 def test_nearest_wins(tmp_path: Path, arrays: Arrays) -> None:
     """A data set in the folder itself is meant, whatever lies further down, or links back."""
-    write(tmp_path, "{n}", arrays)
-    write(tmp_path, "older/{n}", make_arrays(seed=1))
+    write_idx(tmp_path, arrays, "{n}")
+    write_idx(tmp_path, make_arrays(seed=1), "older/{n}")
     assert_holds(data.load(str(tmp_path)), arrays)
-    write(tmp_path, "MNIST/raw/{n}", arrays)
+    write_idx(tmp_path, arrays, "MNIST/raw/{n}")
     (tmp_path / "MNIST" / "again").symlink_to(tmp_path / "MNIST")
     assert_holds(data.load(str(tmp_path / "MNIST")), arrays)
 
@@ -82,9 +63,9 @@ def test_nearest_wins(tmp_path: Path, arrays: Arrays) -> None:
 def test_several(tmp_path: Path, arrays: Arrays) -> None:
     """Of several data sets the error says what to type for each, and that gets it."""
     others = {name: make_arrays(seed=seed) for seed, name in enumerate(("digits", "mnist"), 1)}
-    write(tmp_path, "my data/{n}", arrays)
+    write_idx(tmp_path, arrays, "my data/{n}")
     for name, its in others.items():
-        write(tmp_path, f"EMNIST/raw/emnist-{name}-{{e}}.gz", its)
+        write_idx(tmp_path, its, f"EMNIST/raw/emnist-{name}-{{e}}.gz")
     with pytest.raises(DataError, match=f"holds one data set: got 3 in {tmp_path}") as raised:
         data.load(str(tmp_path))
     typed = shlex.split(raised.value.next_step.partition(": ")[2].replace(", ", " "))
@@ -174,7 +155,7 @@ def test_pickle_is_not_loaded(tmp_path: Path) -> None:
 def test_archives(tmp_path: Path, kind: str) -> None:
     """An archive of IDX files is unpacked by the line that refuses it, which says what to give."""
     arrays = make_arrays()
-    folder = write_idx(tmp_path / "four", arrays, packed=True)
+    folder = write_idx(tmp_path / "four", arrays, "{n}.gz")
     path = tmp_path / f"my digits.{kind}"
     if kind == "zip":
         with zipfile.ZipFile(path, "w") as archive:

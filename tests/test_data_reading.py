@@ -95,7 +95,8 @@ def idx(key: str, change: Callable[[bytes], bytes] | None, *, packed: bool = Fal
     """Build a folder of IDX files, one of them changed, as stored, or gone: gzipped if `packed`."""
 
     def build(tmp: Path, arrays: Arrays) -> Path:
-        path = write_idx(tmp / "idx", arrays, packed=packed) / (IDX_NAMES[key] + ".gz" * packed)
+        ending = ".gz" * packed
+        path = write_idx(tmp / "idx", arrays, "{n}" + ending) / (IDX_NAMES[key] + ending)
         if change:
             path.write_bytes(change(path.read_bytes()))
         else:
@@ -263,7 +264,7 @@ def test_npz_that_claims_too_much(
 
 def test_gzip_bomb(tmp_path: Path, arrays: Arrays) -> None:
     """A gzip that unpacks to far more than its header says is not unpacked further."""
-    folder = write_idx(tmp_path / "idx", arrays, packed=True)
+    folder = write_idx(tmp_path / "idx", arrays, "{n}.gz")
     bomb = gzip.compress(idx_bytes(arrays["x_train"]) + bytes(100_000_000))
     (folder / f"{IDX_NAMES['x_train']}.gz").write_bytes(bomb)
     tracemalloc.start()
@@ -286,8 +287,9 @@ def test_idx_round_trip(n_train: int, n_test: int, seed: int, packed: bool, dot:
     They are read in both spellings, gzipped or not.
     """
     arrays = make_arrays(n_train, n_test, seed)
+    pattern = ("{d}" if dot else "{n}") + ".gz" * packed
     with tempfile.TemporaryDirectory() as folder:
-        dataset = data.load(str(write_idx(Path(folder), arrays, packed=packed, dot=dot)))
+        dataset = data.load(str(write_idx(Path(folder), arrays, pattern)))
     assert_holds(dataset, arrays)
     assert dataset.info.digests == md5s(arrays)
 

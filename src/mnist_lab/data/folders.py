@@ -1,4 +1,4 @@
-"""Where the four IDX files of a data set are, in the layouts that people have; what it is called.
+"""Files and folders as people have them: the four IDX files, their names, and other formats.
 
 A data set is four files in one folder whose names begin alike. Kaggle unpacks each file into a
 folder of the file's name; torchvision puts them two folders further down.
