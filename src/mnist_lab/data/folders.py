@@ -165,10 +165,10 @@ def refuse_foreign(path: Path, start: bytes) -> None:
     if kind in _PICKLES or (start[:1] == b"\x80" and start[1:2] in {b"\2", b"\3", b"\4", b"\5"}):
         code = _FROM_PICKLE.format(open="gzip.open" if start.startswith(_GZIP) else "open")
         rule = "a pickle is never loaded here, as that runs the code in it"
-        next_step = "if you trust it, and it holds three pairs of images and labels as the "
-        next_step += (
-            f'mnist.pkl.gz of courses, this makes mnist.npz of it: python -c "{code}" {here}'
+        next_step = (
+            "if you trust it, and it holds three pairs of images and labels as the mnist.pkl"
         )
+        next_step += f'.gz of courses, this makes mnist.npz of it: python -c "{code}" {here}'
     elif kind in _READERS:
         rule = f"a data set is a .npz file or a folder of IDX files, not a {kind} file"
         next_step = f"read it in Python ({_READERS[kind]}) and save {_SAVE}"

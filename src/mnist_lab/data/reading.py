@@ -44,12 +44,9 @@ def refusing_broken(path: Path) -> Iterator[None]:
         rule, received = "the data set exists", f"{path}, which does not"
         raise DataError(rule, received=received, next_step=_GIVE) from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, *odd) as error:
-        rule, received = (
-            "a data file is readable, whole and holds plain arrays",
-            f"{path} ({error})",
-        )
+        rule = "a data file is readable, whole and holds plain arrays"
         way = "get or save it again, or give another"
-        raise DataError(rule, received=received, next_step=way) from error
+        raise DataError(rule, received=f"{path} ({error})", next_step=way) from error
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[str, ...]]]:

@@ -124,13 +124,9 @@ def _doublings(one: Hyperparameter) -> list[dict[str, Any]]:
     is_exact = one.scale == "log" and one.distribution == "uniform" and not one.whole
     parts = []
     for power in range(n_parts):
-        low, high, is_last = (
-            one.lower * 2**power,
-            one.lower * 2 ** (power + 1),
-            power == n_parts - 1,
-        )
-        n_drawn = sum(low <= value and (is_last or value < high) for value in one.draws)
-        high = one.upper if is_last else high
+        low, is_last = one.lower * 2**power, power == n_parts - 1
+        n_drawn = sum(low <= value and (is_last or value < 2 * low) for value in one.draws)
+        high = one.upper if is_last else 2 * low
         expected = math.log(high / low) / math.log(one.upper / one.lower) if is_exact else None
         drawn = n_drawn / len(one.draws) if one.draws else None
         parts.append({"low": low, "high": high, "expected": expected, "drawn": drawn})

@@ -55,12 +55,10 @@ def _faults(
         yield f"{name} has a type of ConfigSpace", json.dumps(kind)[:200], near
     is_1 = kind.endswith("_int") and _is_number(step) and step <= 1  # as it is in any case
     if step is not None and not is_1:
-        yield (
-            f"{name} has no step q, which ConfigSpace gave up with 1.0",
-            f'"q": {json.dumps(step)}',
-            "leave it out to draw from the whole range, or list the values, then equally likely: "
-            + json.dumps(_ordinal(one, step), ensure_ascii=False),
-        )
+        rule = f"{name} has no step q, which ConfigSpace gave up with 1.0"
+        way = "leave it out to draw from the whole range, or list the values, then equally likely: "
+        way += json.dumps(_ordinal(one, step), ensure_ascii=False)
+        yield rule, f'"q": {json.dumps(step)}', way
     required, optional = _KEYS[kind]
     for key in required:  # what it must say is there, and nothing that nobody would read
         if key not in one or (one[key] is None and key != "value"):
@@ -70,12 +68,9 @@ def _faults(
         if key not in known:
             yield f"{name} has only keys of the type {kind}", repr(key), nearest(key, known)
     if is_old and kind in {"normal_float", "normal_int"} and one.get("log"):
-        rule = (
-            f'{name} is no normal distribution with "log": true, whose mu and sigma were '
-            "logarithms before ConfigSpace 1.0 and are not now"
-        )
+        rule = f'{name} is no normal distribution with "log": true, whose mu and sigma were'
         way = 'give it the type "uniform_float" or "uniform_int", without mu and sigma'
-        yield rule, None, way
+        yield f"{rule} logarithms before ConfigSpace 1.0 and are not now", None, way
     for key, rule, holds in _rules(one):
         if not holds:
             received = json.dumps(one.get(key))[:200]
