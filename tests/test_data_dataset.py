@@ -138,9 +138,10 @@ def test_damaged_mnist(tmp_path: Path, tiny_mnist: Arrays, key: str) -> None:
     assert not data.load(str(write_npz(path, kept))).info.is_mnist  # as the error says
 
 
+Change = Callable[[Arrays], Arrays]
 ORDER = np.random.default_rng(0).permutation(120)
 OURS, NOISY = "are MNIST's", "are not the published ones, their labels are"
-DERIVED: list[tuple[Callable[[Arrays], Arrays], str, str]] = [
+DERIVED: list[tuple[Change, str, str]] = [
     (
         lambda a: {"x_train": a["x_train"][:50], "y_train": a["y_train"][:50]},
         "are not the published ones",
@@ -172,11 +173,7 @@ DERIVED: list[tuple[Callable[[Arrays], Arrays], str, str]] = [
 
 @pytest.mark.parametrize(("change", "train", "test"), DERIVED)
 def test_made_of_mnist(
-    tmp_path: Path,
-    tiny_mnist: Arrays,
-    change: Callable[[Arrays], Arrays],
-    train: str,
-    test: str,
+    tmp_path: Path, tiny_mnist: Arrays, change: Change, train: str, test: str
 ) -> None:
     """What somebody made of MNIST is used, and says in how far it is MNIST; it shows digits."""
     path = write_npz(tmp_path / "mine.npz", {**tiny_mnist, **change(tiny_mnist)})

@@ -106,27 +106,25 @@ def idx(key: str, change: Callable[[bytes], bytes] | None, *, packed: bool = Fal
     return build
 
 
+def made(make: Callable[[Path], Any]) -> Build:
+    """Build what `make` makes at a path: a named pipe keeps whoever opens it waiting."""
+
+    def build(tmp: Path, _: Arrays) -> Path:
+        make(tmp / "a.bin")
+        return tmp / "a.bin"
+
+    return build
+
+
 def single_file(content: bytes) -> Build:
     """Build a file that is no data set."""
-    return lambda tmp, _: put(tmp / "a.bin", content)
+    return made(lambda path: path.write_bytes(content))
 
 
 def put(path: Path, content: bytes) -> Path:
     """Write a file."""
     path.write_bytes(content)
     return path
-
-
-def pipe(tmp: Path, _: Arrays) -> Path:
-    """Build a named pipe, which keeps whoever opens it waiting."""
-    os.mkfifo(tmp / "pipe")
-    return tmp / "pipe"
-
-
-def loop(tmp: Path, _: Arrays) -> Path:
-    """Build a link to itself."""
-    (tmp / "loop").symlink_to(tmp / "loop")
-    return tmp / "loop"
 
 
 def npy(array: Any) -> bytes:
@@ -158,8 +156,8 @@ BAD = [
     (lambda *_: "~nobody-of-that-name/a.npz", "which does not; give a"),
     (lambda *_: "a\0b", "readable.*null byte"),
     (lambda tmp, _: tmp / ("a" * 5000), "readable.*File name too long"),
-    (loop, "readable.*symbolic links"),
-    (pipe, r"a \.npz file or a folder: got .*pipe, which is neither; give a"),
+    (made(lambda path: path.symlink_to(path)), "readable.*symbolic links"),
+    (made(os.mkfifo), r"a \.npz file or a folder: got .*bin, which is neither; give a"),
     (single_file(b""), "which is neither; give a"),
     (single_file(b"5,0,4,1"), "which is neither; give a"),
     (single_file(npy(np.zeros(3))), "which is neither; give a"),

@@ -24,12 +24,9 @@ _KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
 
 def environment() -> dict[str, str]:
     """This process's environment, without what would change numbers: for a child with Keras."""
-    kept = {
-        name: text
-        for name, text in os.environ.items()
-        if not name.startswith(_PERSONAL) or name.startswith(_HARMLESS)
-    }
-    return kept | _KERAS
+    personal = {name for name in os.environ if name.startswith(_PERSONAL)}
+    kept = [name for name in os.environ if name not in personal or name.startswith(_HARMLESS)]
+    return {name: os.environ[name] for name in kept} | _KERAS
 
 
 @contextmanager

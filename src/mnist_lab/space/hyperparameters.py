@@ -127,9 +127,6 @@ def _rules(one: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
 
 def _is_number(value: Any, *, whole: bool = False, at_least: float = -1e300) -> bool:
     """Whether it is a number of JSON that is neither infinite nor absurd."""
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and at_least <= value <= 1e300  # noqa: PLR2004
-        and (not whole or value % 1 == 0)
-    )
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return at_least <= value <= 1e300 and (not whole or value % 1 == 0)  # noqa: PLR2004
