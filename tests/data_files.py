@@ -1,20 +1,21 @@
-"""Builders of the files that data sets come in, written apart from the code that reads them."""
+"""Files that data sets come in, built apart from the code that reads them; what they hold."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from mnist_lab import data
 
-    from numpy.typing import NDArray
-
-Arrays = dict[str, "NDArray[Any]"]
+Arrays = dict[str, NDArray[Any]]
 
 IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte",
@@ -49,19 +50,43 @@ def md5s(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     }
 
 
+def npz_bytes(arrays: Mapping[str, Any], *, compress: bool = False) -> bytes:
+    """The bytes of an .npz."""
+    file = io.BytesIO()
+    (np.savez_compressed if compress else np.savez)(file, **arrays)
+    return file.getvalue()
+
+
 def write_npz(path: Path, arrays: Mapping[str, Any]) -> Path:
     """Write an .npz, compressed."""
     np.savez_compressed(path, **arrays)
     return path
 
 
-def write_idx(
-    folder: Path, arrays: Mapping[str, NDArray[Any]], *, packed: bool = False, dot: bool = False
-) -> Path:
-    """Write a folder of the four IDX files, gzipped or not, as "-idx3-" or as ".idx3-"."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, array in arrays.items():
-        name = IDX_NAMES[key].replace("-idx", ".idx") if dot else IDX_NAMES[key]
-        body = idx_bytes(array)
-        (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(body) if packed else body)
-    return folder
+def write_idx(top: Path, arrays: Mapping[str, NDArray[Any]], pattern: str = "{n}") -> Path:
+    """Write the four IDX files; {n} is a name, {e} as EMNIST has it, {d} dotted; packed if .gz."""
+    for key, name in IDX_NAMES.items():
+        emnist, dotted = name.replace("t10k", "test"), name.replace("-idx", ".idx")
+        path = top / pattern.format(n=name, e=emnist, d=dotted)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        body = idx_bytes(arrays[key])
+        path.write_bytes(gzip.compress(body) if path.suffix == ".gz" else body)
+    return top
+
+
+def assert_holds(dataset: data.Dataset, arrays: Arrays) -> None:
+    """The data set has exactly these arrays, in their order, as the types say."""
+    training = dataset.training
+    joined = dataset.training_on("train+valid")
+    assert len(joined.valid) == 0
+    for split, part in ((joined.train, "train"), (dataset.test, "test")):
+        np.testing.assert_array_equal(split.images, arrays[f"x_{part}"])
+        np.testing.assert_array_equal(split.labels, arrays[f"y_{part}"])
+    for split in (training.train, training.valid, dataset.test, joined.train, joined.valid):
+        assert split.images.shape == (len(split), 28, 28)
+        assert split.images.dtype == np.uint8
+        assert split.images.flags.c_contiguous
+        assert split.labels.shape == (len(split),)
+        assert split.labels.dtype == np.int32
+        assert not split.images.flags.writeable
+        assert not split.labels.flags.writeable

@@ -146,7 +146,7 @@ def test_own_data(formula: Callable[..., subprocess.CompletedProcess[str]]) -> N
     x, y = dataset.training.train.images[:600], dataset.training.train.labels[:600]
     some = np.flatnonzero(y != 8)
     arrays = (x[some], y[some], dataset.test.images, dataset.test.labels)
-    np.savez("mine.npz", **dict(zip(data.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
+    np.savez("mine.npz", **dict(zip(data.dataset.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
     words = ("lr-sweep", "--values", "0.1", "--epochs", "1", "--workers", "1", "--data", "mine.npz")
     planned, done = formula(*words, "--dry-run"), formula(*words)
     asked = formula("status", "results/lr-sweep")
@@ -361,5 +361,5 @@ def test_one_epoch_on_all_of_mnist() -> None:
     assert trial.epochs[0].valid_error < 0.10
     info = RunDir(Path("real")).read_info()
     assert info.data.is_mnist
-    assert info.data.digests == data.MNIST_MD5
+    assert info.data.digests == data.dataset.MNIST_MD5
     assert info.settings == StudySettings(experiment="train", base=TrainConfig(epochs=1))

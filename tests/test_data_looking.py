@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,174 +16,154 @@ from mnist_lab import data
 from mnist_lab.data.looking import look
 from mnist_lab.errors import DataError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Change = Callable[[Arrays], dict[str, Any]]
+Change = Callable[[Arrays], Arrays]
 
 
 @pytest.fixture(scope="module")
 def digits() -> Arrays:
     """The sample as four arrays, 4,286 digits to train and to validate."""
     dataset = data.load("sample")
-    joined = dataset.training.joined().train
-    return {
-        "x_train": joined.images,
-        "y_train": joined.labels,
-        "x_test": dataset.test.images,
-        "y_test": dataset.test.labels,
-    }
+    train, test = dataset.training_on("train+valid").train, dataset.test
+    arrays: Arrays = {"x_train": train.images, "y_train": train.labels}
+    return arrays | {"x_test": test.images, "y_test": test.labels}
 
 
-def ordered(a: Arrays, order: Any) -> dict[str, Any]:
-    """The training images in another order, or a choice of them."""
-    return {"x_train": a["x_train"][order], "y_train": a["y_train"][order]}
+def load(folder: Path, arrays: Arrays) -> data.Dataset:
+    """The arrays by way of a file."""
+    return data.load(str(write_npz(folder / "a.npz", arrays)))
 
 
-REFUSED: dict[str, tuple[Change, str]] = {
-    "sorted": (lambda a: ordered(a, a["y_train"].argsort(kind="stable")), "images sorted by class"),
-    "sorted backwards": (lambda a: ordered(a, a["y_train"].argsort()[::-1]), "sorted by class"),
-    "validated on other classes": (
-        lambda a: ordered(
-            a, np.r_[np.flatnonzero(a["y_train"] < 5), np.flatnonzero(a["y_train"] == 7)]
-        ),
+def looked(x: Any, y: Any, *parts: Any) -> tuple[str, ...]:
+    """What is odd about parts of images and labels, by number or slice."""
+    train, valid, test = (data.Split(images=x[part], labels=y[part]) for part in parts)
+    return look(train, valid, test, "")
+
+
+def order(order_of: Callable[[Any], Any]) -> Change:
+    """The training images in an order, or a choice of them, that follows from their labels."""
+    return lambda a: {key: a[key][order_of(a["y_train"])] for key in ("x_train", "y_train")}
+
+
+def both(change: Callable[[Any], Any]) -> Change:
+    """The training and the test images changed."""
+    return lambda a: {key: change(a[key]) for key in ("x_train", "x_test")}
+
+
+REFUSED: list[tuple[Change, str]] = [
+    (order(lambda y: y.argsort(kind="stable")), "images sorted by class"),
+    (order(lambda y: y.argsort()[::-1]), "sorted by class"),
+    (
+        order(lambda y: np.r_[np.flatnonzero(y < 5), np.flatnonzero(y == 7)]),
         "the validating images are of classes that are trained: got .* that are not .*permutation",
     ),
-    "one class": (lambda a: ordered(a, a["y_train"] == 3), "class 3 alone"),
-    "labels all alike": (lambda a: {"y_train": a["y_train"] * 0}, "class 0 alone"),
-    "all blank": (lambda a: {"x_train": a["x_train"] * 0}, "3,572 of 3,572 that are blank"),
-    "one shade each": (
+    (order(lambda y: y == 3), "class 3 alone"),
+    (lambda a: {"y_train": a["y_train"] * 0}, "class 0 alone"),
+    (lambda a: {"x_train": a["x_train"] * 0}, "3,572 of 3,572 that are blank"),
+    (
         lambda a: {"x_test": np.broadcast_to(a["x_test"][:, 14:15, 14:15], (714, 28, 28))},
         "714 of 714 that are blank",
     ),
-    "one image": (lambda a: {"x_test": a["x_test"][[0] * 714]}, "the same one 714 times"),
-    "floats cut to bytes": (
+    (lambda a: {"x_test": a["x_test"][[0] * 714]}, "the same one 714 times"),
+    (
         lambda a: {"x_train": (a["x_train"] / 255).astype("u1")},
         "training images show something: got .* blank or nearly so .*; multiply",
     ),
-    "tested on other classes": (
-        lambda a: ordered(a, a["y_train"] < 4),
+    (
+        order(lambda y: y < 4),
         "the test images are of classes that are trained: got 4[0-9]+ of 714 that are not",
     ),
-}
+]
 
 
-@pytest.mark.parametrize(("change", "match"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("change", "match"), REFUSED)
 def test_refused(tmp_path: Path, digits: Arrays, change: Change, match: str) -> None:
     """What cannot be meant is refused before anything trains."""
     with pytest.raises(DataError, match=match):
-        data.load(str(write_npz(tmp_path / "a.npz", {**digits, **change(digits)})))
+        load(tmp_path, digits | change(digits))
 
 
 def test_advice_for_sorted_data(tmp_path: Path, digits: Arrays) -> None:
     """The line that the refusal of sorted data gives makes data that are taken without a word."""
-    arrays = digits | ordered(digits, digits["y_train"].argsort())
+    arrays = {**digits, **order(np.argsort)(digits)}
     with pytest.raises(DataError) as raised:
-        data.load(str(write_npz(tmp_path / "a.npz", arrays)))
-    names = {"np": np, "x": arrays["x_train"], "y": arrays["y_train"]}
+        load(tmp_path, arrays)
+    names: dict[str, Any] = {"np": np, "x": arrays["x_train"], "y": arrays["y_train"]}
     exec(raised.value.next_step.partition(": ")[2], names)  # noqa: S102 - as its reader would
-    mended = {**arrays, "x_train": names["x"], "y_train": names["y"]}
-    info = data.load(str(write_npz(tmp_path / "b.npz", mended))).info
-    assert info.warnings == ()
+    mended = arrays | {"x_train": names["x"], "y_train": names["y"]}
+    assert load(tmp_path, mended).info.warnings == ()
 
 
-ODD: dict[str, tuple[Change, str]] = {
-    "a class not trained": (
-        lambda a: ordered(a, a["y_train"] != 8),
-        "no training image is of class 8",
-    ),
-    "few of a class": (
-        lambda a: ordered(a, (a["y_train"] != 8) | (np.arange(4286) % 300 == 8)),
+ODD: list[tuple[Change, str]] = [
+    (order(lambda y: y != 8), "no training image is of class 8"),
+    (
+        order(lambda y: (y != 8) | (np.arange(4286) % 300 == 8)),
         "the classes are unequal: 35. training images are of class .*, .* of class 8",
     ),
-    "a class not tested": (
-        lambda a: {
-            "x_test": a["x_test"][a["y_test"] != 2],
-            "y_test": a["y_test"][a["y_test"] != 2],
-        },
+    (
+        lambda a: {key: a[key][a["y_test"] != 2] for key in ("x_test", "y_test")},
         "no test image is of class 2, unlike training images",
     ),
-    "two blocks, sorted": (
-        lambda a: ordered(a, (a["y_train"] + 10 * (np.arange(4286) // 2143)).argsort()),
+    (
+        order(lambda y: (y + 10 * (np.arange(4286) // 2143)).argsort()),
         "% of the validating images are of class .* of the training images: were they shuffled",
     ),
-    "test labels all alike": (
+    (
         lambda a: {"y_test": a["y_test"] * 0},
         "100 % of the test images are of class 0, and 10 % of the training images",
     ),
-    "0 or 1": (
-        lambda a: {key: a[key] // 128 for key in ("x_train", "x_test")},
-        "no pixel is brighter than 1, of 255; multiply",
-    ),
-    "16 shades": (
-        lambda a: {key: a[key] // 16 for key in ("x_train", "x_test")},
-        "no pixel is brighter than 15, of 255$",
-    ),
-    "a part that is scaled": (
-        lambda a: {"x_test": a["x_test"] // 3},
-        "no pixel of the test images is brighter than 85",
-    ),
-    "a part that is inverted": (
+    (both(lambda x: x // 128), "no pixel is brighter than 1, of 255; multiply"),
+    (both(lambda x: x // 16), "no pixel is brighter than 15, of 255$"),
+    (lambda a: {"x_test": a["x_test"] // 3}, "no pixel of the test images is brighter than 85"),
+    (
         lambda a: {"x_test": 255 - a["x_test"]},
         "brightness of the test images is 2.., that of the training images 3.: is one of them inv",
     ),
-    "some blank": (
+    (
         lambda a: {"x_train": a["x_train"] * (np.arange(4286) > 9)[:, None, None].astype("u1")},
         "10 of 3,572 training images are blank or nearly so",
     ),
-    "validated on what is trained": (
-        lambda a: ordered(a, np.arange(4286) % 3572),
+    (
+        order(lambda y: np.arange(len(y)) % 3572),
         "714 of 714 validating images are among the training images too",
     ),
-    "tested on what is trained": (
+    (
         lambda a: {"x_test": a["x_train"][:500], "y_test": a["y_train"][:500]},
         "500 of 500 test images are among the training images too",
     ),
-    "labels that differ": (
-        lambda a: {
-            "x_train": a["x_train"] // 1,
-            "x_test": a["x_train"][:714],
-            "y_test": 9 - a["y_train"][:714],
-        },
+    (
+        lambda a: {"x_test": a["x_train"][:714], "y_test": 9 - a["y_train"][:714]},
         "714 images are there again with another label",
     ),
-    "28 of 28 by 28": (
+    (
         lambda a: {"x_test": a["x_test"][:28], "y_test": a["y_test"][:28]},
         r"the test images are an array \(28, 28, 28\): that its first axis counts",
     ),
-}
+]
 
 
-@pytest.mark.parametrize(("change", "match"), ODD.values(), ids=ODD)
+@pytest.mark.parametrize(("change", "match"), ODD)
 def test_odd(tmp_path: Path, digits: Arrays, change: Change, match: str) -> None:
     """What is odd is told in one line, which the record of the data keeps."""
-    info = data.load(str(write_npz(tmp_path / "a.npz", {**digits, **change(digits)}))).info
-    assert any(re.search(match, line) for line in info.warnings), info.warnings
-    assert all("\n" not in line for line in info.warnings)
+    warnings = load(tmp_path, digits | change(digits)).info.warnings
+    assert any(re.search(match, line) for line in warnings), warnings
+    assert all("\n" not in line for line in warnings)
 
 
 def test_no_false_alarm(digits: Arrays) -> None:
     """The sample and random choices of it, down to 200, are taken without a word."""
     assert data.load("sample").info.warnings == ()
+    x = np.concatenate([digits["x_train"], digits["x_test"]])
+    y = np.concatenate([digits["y_train"], digits["y_test"]])
     rng = np.random.default_rng(0)
     for n in [200] * 20 + [1000] * 5:
         train = rng.permutation(4286)[:n]
-        parts = {"training": train[n // 6 :], "validating": train[: n // 6]}
-        arrays = {word: (digits["x_train"][i], digits["y_train"][i]) for word, i in parts.items()}
-        arrays["test"] = (digits["x_test"][: n // 6], digits["y_test"][: n // 6])
-        assert look(arrays, "") == ()
+        assert looked(x, y, train[n // 6 :], train[: n // 6], slice(4286, 4286 + n // 6)) == ()
 
 
 def test_speed(digits: Arrays) -> None:
     """The look takes some 0.1 s of one core for 70,000 images."""
     copies = np.arange(70_000) % 4286
     images, labels = digits["x_train"][copies], digits["y_train"][copies]
-    parts = {
-        "training": slice(50_000),
-        "validating": slice(50_000, 60_000),
-        "test": slice(60_000, None),
-    }
     begin = time.process_time()
-    look({word: (images[part], labels[part]) for word, part in parts.items()}, "")
+    looked(images, labels, slice(50_000), slice(50_000, 60_000), slice(60_000, None))
     assert time.process_time() - begin < 1

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mnist_lab.config import TrainConfig
 from mnist_lab.model import build_model, logits_of, reseed_dropout, to_bytes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
     from mnist_lab.config import Precision
 
 IMAGES = np.random.default_rng(0).random((8, 28, 28, 1), dtype=np.float32)
 
 
-def test_base_configuration_has_the_sheets_parameters() -> None:
-    """Two convolutions of 16 filters of 3×3, 128 units, 10 classes: 104,250 parameters."""
-    assert build_model(TrainConfig(), seed=0).count_params() == 104_250
-
-
 @pytest.mark.parametrize(("filters", "size"), [(1, 1), (8, 2), (22, 5), (4, 28)])
 def test_every_legal_configuration_builds(filters: int, size: int) -> None:
     """Odd and even filters keep the image's size, so the hidden layer sees 7×7 of each."""
-    config = TrainConfig(num_filters=filters, filter_size=size)
-    model = build_model(config, seed=0)
+    model = build_model(TrainConfig(num_filters=filters, filter_size=size), seed=0)
     assert model.get_layer("flatten").output.shape == (None, 7 * 7 * filters)
     outputs = model(IMAGES).numpy()
     assert outputs.shape == (8, 10)
@@ -38,8 +30,13 @@ def test_every_legal_configuration_builds(filters: int, size: int) -> None:
 
 
 def test_pooling_before_relu_is_the_sheets_network() -> None:
-    """Max pooling and ReLU commute: the same weights give the same numbers in the sheet's order."""
+    """Max pooling and ReLU commute: the same weights give the same numbers in the sheet's order.
+
+    Two convolutions of 16 filters of 3×3, 128 units, 10 classes: 104,250 parameters. Before its
+    softmax it is the same network.
+    """
     model = build_model(TrainConfig(), seed=1)
+    assert model.count_params() == 104_250
     sheet = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
@@ -54,6 +51,8 @@ def test_pooling_before_relu_is_the_sheets_network() -> None:
     )
     sheet.set_weights(model.get_weights())
     np.testing.assert_allclose(model(IMAGES), sheet(IMAGES), atol=1e-6)
+    logits = logits_of(model)(IMAGES)
+    np.testing.assert_allclose(keras.ops.softmax(logits), model(IMAGES), atol=1e-6)
 
 
 def test_weights_come_from_the_seed() -> None:
@@ -109,10 +108,3 @@ def test_saved_model_opens_in_keras(precision: Precision, dropout: float, tmp_pa
     opened = keras.models.load_model(path)
     np.testing.assert_allclose(opened.predict(IMAGES, verbose=0), model(IMAGES), atol=1e-3)
     assert opened.output.dtype == "float32"
-
-
-def test_logits_share_the_weights() -> None:
-    """The network before its softmax is the same network."""
-    model = build_model(TrainConfig(num_filters=4), seed=1)
-    logits = logits_of(model)(IMAGES)
-    np.testing.assert_allclose(keras.ops.softmax(logits), model(IMAGES), atol=1e-6)

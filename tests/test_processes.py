@@ -14,14 +14,11 @@ import pytest
 from mnist_lab import processes
 from mnist_lab.rundir import RunDir
 
-COMMAND = ["lr-sweep", "--data", "sample", "--values", "0.1", "--epochs", "1", "--workers", "1"]
+TRAIN = "lr-sweep --data sample --values 0.1 --epochs 1 --workers 1"
+COMMAND = (str(Path(sys.executable).with_name("mnist-lab")), *TRAIN.split())
 # Keras' own file, and each of the variables, changed numbers or kept every trial from starting.
-KERAS_JSON = {
-    "floatx": "float16",
-    "epsilon": 0.01,
-    "backend": "nonsense",
-    "image_data_format": "channels_first",
-}
+KERAS_JSON = {"floatx": "float16", "epsilon": 0.01, "backend": "nonsense"}
+KERAS_JSON |= {"image_data_format": "channels_first"}
 VARIABLES = {
     "KERAS_BACKEND": "torch",
     "KERAS_NNX_ENABLED": "1",
@@ -37,16 +34,12 @@ VARIABLES = {
 MODULES = ("random", "numpy", "keras", "logging", "click", "mnist_lab", "types", "typing")
 
 
-def mnist_lab(*words: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder, as a person does."""
-    return subprocess.run(
-        [Path(sys.executable).with_name("mnist-lab"), *words],
-        cwd=folder,
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(*words: str | Path, folder: Path, **variables: str) -> str:
+    """What a command prints that ends well in a folder, as a person runs it."""
+    env = os.environ | variables
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def epochs(folder: Path) -> list[Any]:
@@ -65,9 +58,8 @@ def test_a_run_depends_on_neither_the_folder_nor_the_settings_of_others(tmp_path
         (littered / f"{name}.py").write_text("raise SystemExit('the wrong one')\n")
     (littered / "tensorflow").mkdir()
     (home / "keras.json").write_text(json.dumps(KERAS_JSON))
-    assert mnist_lab(*COMMAND, folder=clean).returncode == 0
-    done = mnist_lab(*COMMAND, folder=littered, KERAS_HOME=str(home), **VARIABLES)
-    assert done.returncode == 0, done.stderr
+    run(*COMMAND, folder=clean)
+    run(*COMMAND, folder=littered, KERAS_HOME=str(home), **VARIABLES)
     assert epochs(littered) == epochs(clean)
     assert [path.name for path in home.iterdir()] == ["keras.json"]
 
@@ -81,28 +73,21 @@ from mnist_lab.training import trainer
 import keras
 print(keras.config.backend(), keras.config.floatx(), keras.config.image_data_format())
 print({key: os.environ.get(key) for key in before} == before)"""
-    answer = subprocess.run(
-        processes.python(code),
-        env=os.environ | {"KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=True,
+    told = run(
+        *processes.python(code), folder=tmp_path, KERAS_HOME=str(tmp_path), KERAS_BACKEND="jax"
     )
-    assert answer.stdout.splitlines() == ["tensorflow float32 channels_last", "True"]
+    assert told.splitlines() == ["tensorflow float32 channels_last", "True"]
 
 
 def test_what_a_child_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither numbers nor the start depend on a person's variables; messages and paths may."""
-    for name, text in VARIABLES.items():
-        monkeypatch.setenv(name, text)
     kept = {"TF_CPP_MIN_LOG_LEVEL": "0", "CUDA_VISIBLE_DEVICES": "1", "PYTHONPATH": "/elsewhere"}
-    for name, text in kept.items():
+    for name, text in (VARIABLES | kept).items():
         monkeypatch.setenv(name, text)
     seen = processes.environment()
     assert kept.items() <= seen.items()
-    assert {name: seen[name] for name in VARIABLES if name in seen} == {
-        "KERAS_BACKEND": "tensorflow"
-    }
+    left = {name: seen[name] for name in VARIABLES if name in seen}
+    assert left == {"KERAS_BACKEND": "tensorflow"}
 
 
 @pytest.mark.parametrize("options", [[], ["-P"]])
@@ -110,11 +95,4 @@ def test_module_runs_among_files_named_like_modules(tmp_path: Path, options: lis
     """`python -m mnist_lab` does not take them either, but for those that Python itself loads."""
     for name in ("random", "numpy", "click", "logging"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong one')\n")
-    done = subprocess.run(
-        [sys.executable, *options, "-m", "mnist_lab", "space", "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run(sys.executable, *options, "-m", "mnist_lab", "space", "--json", folder=tmp_path)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from mnist_lab import data
 from mnist_lab.config import OPTIONAL, TrainConfig
@@ -17,10 +21,6 @@ from mnist_lab.training.compiled import compile_epoch
 from mnist_lab.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
     from mnist_lab.records import Checkpoint, Epoch, Result, Step
 
 # A step so small that the weights stay what they were drawn to be.
@@ -28,6 +28,7 @@ STANDSTILL = TrainConfig(learning_rate=1e-30, batch_size=100, num_filters=4, epo
 SMALL = TrainConfig(learning_rate=0.05, batch_size=32, num_filters=4, epochs=2)
 # A decay so large that a step without it would show.
 BEYOND: dict[str, Any] = {"momentum": 0.9, "dropout": 0.25, "weight_decay": 0.01}
+UPDATES = pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +53,29 @@ def numbers(epochs: list[Epoch]) -> list[tuple[float | None, ...]]:
     return [(e.train_loss, e.train_error, e.valid_loss, e.valid_error) for e in epochs]
 
 
+@pytest.fixture(scope="module")
+def opened(sample: data.Dataset) -> Callable[..., Any]:
+    """What opens a trainer of the bundled digits as a worker does."""
+
+    def opened(**more: Any) -> Any:
+        arguments = {"digests": sample.info.digests, "precision": "float32", "device": "cpu"}
+        return open_trainer(source=data.SAMPLE, **(arguments | more))
+
+    return opened
+
+
+def measured(trainer: Trainer, config: TrainConfig = SMALL, seed: int = 1, **update: Any) -> Any:
+    """What a training with changes in its configuration measures."""
+    return numbers(list(trainer.fit(config.model_copy(update=update), seed=seed)))
+
+
 def drained(
-    train: Callable[..., Step], config: TrainConfig, seed: int, start: Checkpoint | None = None
+    train: Callable[..., Step], config: TrainConfig, start: Checkpoint | None = None
 ) -> tuple[list[Checkpoint], tuple[Result, bytes | None]]:
     """Step after step until the end: the checkpoints that are new, and what came of it."""
     made = []
     while True:
-        step = train(config, seed, start)
+        step = train(config, 1, start)
         if step.checkpoint is not start:
             made.append(step.checkpoint)
         if step.result is not None:
@@ -68,9 +85,8 @@ def drained(
 
 def test_small_network_learns_the_digits(trainer: Trainer) -> None:
     """A few epochs on 3,572 real digits bring the validation error below 10 %."""
-    epochs = list(
-        trainer.fit(TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4), seed=1)
-    )
+    config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4)
+    epochs = list(trainer.fit(config, seed=1))
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
     assert epochs[-1].valid_error is not None
     assert epochs[-1].valid_error < 0.10
@@ -107,12 +123,10 @@ def test_epoch_is_what_keras_does(
 
     `fit` takes the mean over the last batch, which is not full; weights undo that.
     """
-    trainer = Trainer(sample.training)
-    seed = 5
+    trainer, seed = Trainer(sample.training), 5
     others = {"momentum": momentum, "weight_decay": weight_decay}
     config = SMALL.model_copy(update={"epochs": 1, "learning_rate": learning_rate, **others})
-    list(trainer.fit(config, seed=seed))
-    ours = trainer.weights()
+    measured(trainer, config, seed)
     model = build_model(config, seed=seed)
     optimizer = keras.optimizers.SGD(learning_rate, momentum, weight_decay=weight_decay or None)
     model.compile(optimizer, "sparse_categorical_crossentropy")
@@ -122,61 +136,50 @@ def test_epoch_is_what_keras_does(
     assert n_last
     weights = np.ones(len(train), np.float32)
     weights[-n_last:] = n_last / config.batch_size
-    model.fit(
-        floats(train)[order],
-        train.labels[order],
-        sample_weight=weights,
-        batch_size=config.batch_size,
-        epochs=1,
-        shuffle=False,
-        verbose=0,
-    )
-    for mine, theirs in zip(ours, model.get_weights(), strict=True):
+    how: dict[str, Any] = {"batch_size": config.batch_size, "shuffle": False, "verbose": 0}
+    model.fit(floats(train)[order], train.labels[order], sample_weight=weights, **how)
+    for mine, theirs in zip(trainer.weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-4)
 
 
-@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+@UPDATES
 def test_training_depends_on_its_configuration_and_seed_alone(
     trainer: Trainer, update: dict[str, Any]
 ) -> None:
     """The same gives the same to the last bit, whatever was trained before; other seeds differ."""
-    config = SMALL.model_copy(update=update)
-    first = numbers(list(trainer.fit(config, seed=1)))
-    other = numbers(list(trainer.fit(config, seed=2)))
-    list(trainer.fit(config.model_copy(update={"num_filters": 5, "epochs": 1}), seed=1))
-    again = numbers(list(trainer.fit(config, seed=1)))
-    assert first == again
-    assert first != other
+    first = measured(trainer, **update)
+    assert measured(trainer, seed=2, **update) != first
+    measured(trainer, **(update | {"num_filters": 5, "epochs": 1}))
+    assert measured(trainer, **update) == first
 
 
 @pytest.mark.parametrize(
     "precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.proof)]
 )
-@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+@UPDATES
 def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(
-    sample: data.Dataset, update: dict[str, Any], precision: str
+    opened: Callable[..., Any], update: dict[str, Any], precision: str
 ) -> None:
     """Whoever goes on from a checkpoint measures, to the last bit, what the first would have."""
     config = SMALL.model_copy(update={"epochs": 3, **update})
-    arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
-    arguments |= {"precision": precision, "device": "cpu", "final": True, "keep_model": True}
-    whole, (outcome, _) = drained(open_trainer(**arguments), config, 1)
+    arguments: dict[str, Any] = {"precision": precision, "final": True, "keep_model": True}
+    whole, (outcome, _) = drained(opened(**arguments), config)
     for start in whole:
-        rest, (again, model) = drained(open_trainer(**arguments), config, 1, start)
+        rest, (again, model) = drained(opened(**arguments), config, start)
         done = [c.epoch for c in whole[: start.epoch.epoch]] + [c.epoch for c in rest]
         assert numbers(done) == numbers([c.epoch for c in whole])
         assert again == outcome
         assert model is not None
 
 
-def test_shared_data_train_to_the_same_numbers(sample: data.Dataset) -> None:
+def test_shared_data_train_to_the_same_numbers(
+    sample: data.Dataset, opened: Callable[..., Any]
+) -> None:
     """A worker that maps the data of its machine measures what one that loaded them does."""
-    arguments: dict[str, Any] = {"source": data.SAMPLE, "digests": sample.info.digests}
-    arguments |= {"precision": "float32", "device": "cpu", "final": True}
-    loaded, (outcome, _) = drained(open_trainer(**arguments), SMALL, 1)
+    loaded, (outcome, _) = drained(opened(final=True), SMALL)
     with data.share(sample.training, sample.test) as file:
-        train = open_trainer(**arguments, shared=file)
-    mapped, (again, _) = drained(train, SMALL, 1)
+        train = opened(final=True, shared=file)
+    mapped, (again, _) = drained(train, SMALL)
     assert numbers([c.epoch for c in mapped]) == numbers([c.epoch for c in loaded])
     assert again == outcome
 
@@ -194,16 +197,15 @@ def test_shared_data_are_not_copied(sample: data.Dataset) -> None:
     assert before.valid_error != after.valid_error
 
 
-@pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"])
+@UPDATES
 def test_compiled_program_is_shared_without_a_trace(
     sample: data.Dataset, update: dict[str, Any]
 ) -> None:
     """A trial with another rate reuses the compiled epoch, with its own rate and no momentum."""
-    trainer, slow = Trainer(sample.training), SMALL.model_copy(update=update)
-    fast = slow.model_copy(update={"learning_rate": 0.1})
-    alone = numbers(list(trainer.fit(fast, seed=1)))
-    list(trainer.fit(slow, seed=1))
-    assert numbers(list(trainer.fit(fast, seed=1))) == alone
+    trainer = Trainer(sample.training)
+    alone = measured(trainer, learning_rate=0.1, **update)
+    measured(trainer, **update)
+    assert measured(trainer, learning_rate=0.1, **update) == alone
 
 
 def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
@@ -214,7 +216,7 @@ def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
     trainer = Trainer(sample.training)
     counts = [len(registered)]
     for num_filters in (3, 5):
-        list(trainer.fit(SMALL.model_copy(update={"num_filters": num_filters}), seed=1))
+        measured(trainer, num_filters=num_filters)
         counts.append(len(registered))
     assert len(set(counts)) == 1
 
@@ -223,15 +225,11 @@ def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_compiled_program_is_not_shared_with_other_constants(trainer: Trainer, name: str) -> None:
     """Trials that differ in what is compiled in each get their own, whichever was first."""
-    config = SMALL.model_copy(update={"epochs": 1})
-    changed = config.model_copy(update={name: BEYOND[name]})
-    other = changed.model_copy(update={name: BEYOND[name] / 2})
-    plain, first, second = (
-        numbers(list(trainer.fit(one, seed=1))) for one in (config, changed, other)
-    )
+    updates: list[dict[str, Any]] = [{}, {name: BEYOND[name]}, {name: BEYOND[name] / 2}]
+    plain, first, second = (measured(trainer, epochs=1, **one) for one in updates)
     assert plain != first != second != plain
-    assert numbers(list(trainer.fit(changed, seed=1))) == first
-    assert numbers(list(trainer.fit(config, seed=1))) == plain
+    assert measured(trainer, epochs=1, **updates[1]) == first
+    assert measured(trainer, epochs=1) == plain
 
 
 def test_each_step_and_each_epoch_drops_other_units(sample: data.Dataset) -> None:
@@ -273,8 +271,7 @@ def test_dropout_makes_training_harder_and_leaves_the_validation_alone(trainer: 
 
 def test_mistakes(trainer: Trainer, sample: data.Dataset) -> None:
     """The most confident mistakes are those that the model itself makes, with its confidence."""
-    for _ in trainer.fit(SMALL, seed=1):
-        pass
+    measured(trainer)
     score = trainer.score(sample.test)
     network = build_model(SMALL, seed=1)
     network.set_weights(trainer.weights())
@@ -295,22 +292,25 @@ def test_mistakes(trainer: Trainer, sample: data.Dataset) -> None:
 
 def test_mistakes_of_what_diverged(trainer: Trainer, sample: data.Dataset) -> None:
     """Probabilities that are not numbers are no confidence, and stand in no record."""
-    for _ in trainer.fit(STANDSTILL, seed=1):
-        pass
+    measured(trainer, STANDSTILL)
     network = trainer._trained().model
     network.set_weights([np.full_like(array, np.nan) for array in network.get_weights()])
     assert trainer.score(sample.test).mistakes == ()
 
 
-def test_scores_ignore_dropout(trainer: Trainer, sample: data.Dataset) -> None:
-    """Scoring twice gives the same, which is what the saved weights give without dropout."""
-    list(trainer.fit(SMALL.model_copy(update=BEYOND), seed=1))
+def test_scores_and_models_ignore_dropout(
+    trainer: Trainer, sample: data.Dataset, tmp_path: Path
+) -> None:
+    """Scoring twice gives the same, which the saved weights and `model.keras` give without it."""
+    measured(trainer, **BEYOND)
     score = trainer.score(sample.test)
     assert trainer.score(sample.test) == score
     plain = build_model(SMALL, seed=1)
     plain.set_weights(trainer.weights())
-    predicted = plain.predict(floats(sample.test), verbose=0).argmax(axis=1)
-    assert (predicted != sample.test.labels).mean() == pytest.approx(score.test_error)
+    (tmp_path / "model.keras").write_bytes(trainer.model_bytes())
+    for model in (plain, keras.models.load_model(tmp_path / "model.keras")):
+        predicted = model.predict(floats(sample.test), verbose=0).argmax(axis=1)
+        assert (predicted != sample.test.labels).mean() == pytest.approx(score.test_error)
 
 
 def test_momentum_and_weight_decay_do_what_they_are_for(trainer: Trainer) -> None:
@@ -327,79 +327,53 @@ def test_momentum_and_weight_decay_do_what_they_are_for(trainer: Trainer) -> Non
     assert trained(weight_decay=0.1)[1] < plain_size
 
 
-def test_divergence_ends_a_training_and_is_a_result(trainer: Trainer) -> None:
-    """A loss that is not finite is null, what it predicts is wrong, and no epoch follows."""
-    epochs = list(trainer.fit(SMALL.model_copy(update={"learning_rate": 1e6}), seed=1))
-    assert len(epochs) == 1
-    assert epochs[0].train_loss is None
-    assert epochs[0].valid_loss is None
-    assert epochs[0].valid_error == 1.0
+def test_divergence_ends_a_training_and_is_a_result(opened: Callable[..., Any]) -> None:
+    """A loss that is not finite is null, what it predicts is wrong, and no epoch follows.
 
-
-def test_divergence_is_not_trained_on(sample: data.Dataset) -> None:
-    """Interrupted between the epoch that diverged and the result, a trial ends with that epoch."""
-    train = open_trainer(
-        source=data.SAMPLE, digests=sample.info.digests, precision="float32", device="cpu"
-    )
+    Interrupted between that epoch and the result, a trial ends with that epoch.
+    """
     config = SMALL.model_copy(update={"learning_rate": 1e6})
-    checkpoints, (outcome, _) = drained(train, config, 1)
+    train = opened()
+    (checkpoint,), (outcome, _) = drained(train, config)
+    epoch = checkpoint.epoch
+    assert (epoch.train_loss, epoch.valid_loss, epoch.valid_error) == (None, None, 1.0)
     assert outcome.diverged
-    assert drained(train, config, 1, checkpoints[-1]) == ([], (outcome, None))
+    assert drained(train, config, checkpoint) == ([], (outcome, None))
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize(
-    "update",
-    [{}, BEYOND | {"learning_rate": 0.02, "weight_decay": 1e-4}],
-    ids=["sheet", "beyond"],
-)
-def test_bfloat16_learns_like_float32(
-    trainer: Trainer, sample: data.Dataset, update: dict[str, Any]
-) -> None:
+def test_bfloat16_learns_like_float32(trainer: Trainer, sample: data.Dataset) -> None:
     """Keras' mixed policy reaches nearly the same error, and is not the same computation."""
-    config = TrainConfig(**{"learning_rate": 0.1, "batch_size": 32, "epochs": 3, **update})
-    exact = list(trainer.fit(config, seed=1))
-    rounded = list(Trainer(sample.training, precision="bfloat16").fit(config, seed=1))
-    assert numbers(exact) != numbers(rounded)
-    assert rounded[-1].valid_error == pytest.approx(exact[-1].valid_error, abs=0.05)
+    config = TrainConfig(learning_rate=0.1, batch_size=32, epochs=3)
+    for update in ({}, BEYOND | {"learning_rate": 0.02, "weight_decay": 1e-4}):
+        exact = measured(trainer, config, **update)
+        rounded = measured(Trainer(sample.training, precision="bfloat16"), config, **update)
+        assert exact != rounded
+        assert rounded[-1][-1] == pytest.approx(exact[-1][-1], abs=0.05)
 
 
-def test_batch_larger_than_the_data_is_refused(trainer: Trainer) -> None:
-    """The error names the number of training images."""
+def test_refused(trainer: Trainer, sample: data.Dataset, opened: Callable[..., Any]) -> None:
+    """A batch larger than the data, an absent GPU, a score of nothing, the data of another run."""
     with pytest.raises(SettingsError, match=r"at most .* 3572: got 5000"):
         next(trainer.fit(SMALL.model_copy(update={"batch_size": 5000}), seed=1))
+    if not tf.config.list_physical_devices("GPU"):
+        with pytest.raises(DeviceError, match="needs a GPU that TensorFlow sees"):
+            Trainer(sample.training, device="gpu")
+    with pytest.raises(RuntimeError, match="nothing was trained yet"):
+        Trainer(sample.training).score(sample.test)
+    with pytest.raises(DataError, match="goes on with the data that it began with"):
+        opened(digests={})
 
 
-def test_absent_gpu_is_an_error(sample: data.Dataset) -> None:
-    """Asking for a GPU where TensorFlow sees none says so."""
-    if keras.backend.backend() == "tensorflow" and _n_gpus():
-        return
-    with pytest.raises(DeviceError, match="needs a GPU that TensorFlow sees"):
-        Trainer(sample.training, device="gpu")
-
-
-def _n_gpus() -> int:
-    import tensorflow as tf
-
-    return len(tf.config.list_physical_devices("GPU"))
-
-
-def test_final_training_scores_the_test_images(sample: data.Dataset) -> None:
+def test_final_training_scores_the_test_images(
+    sample: data.Dataset, opened: Callable[..., Any]
+) -> None:
     """A test counts each test image once, and its error is the confusion matrix's."""
-    train = open_trainer(
-        source=data.SAMPLE,
-        digests=sample.info.digests,
-        precision="float32",
-        device="cpu",
-        fit_on="train+valid",
-        final=True,
-        keep_model=True,
-    )
     config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=3)
-    checkpoints, (outcome, model) = drained(train, config, 1)
-    epochs = [checkpoint.epoch for checkpoint in checkpoints]
-    assert [epoch.valid_error for epoch in epochs] == [None] * 3
-    assert outcome.loss == epochs[-1].train_error
+    train = opened(fit_on="train+valid", final=True, keep_model=True)
+    checkpoints, (outcome, model) = drained(train, config)
+    assert [one.epoch.valid_error for one in checkpoints] == [None] * 3
+    assert outcome.loss == checkpoints[-1].epoch.train_error
     assert outcome.reason is not None
     assert outcome.test is not None
     assert "trained on all training images" in outcome.reason
@@ -408,30 +382,3 @@ def test_final_training_scores_the_test_images(sample: data.Dataset) -> None:
     assert outcome.test.test_error == pytest.approx(1 - np.trace(confusion) / confusion.sum())
     assert outcome.test.test_error < 0.15
     assert model is not None
-
-
-def test_kept_model_opens_in_keras_and_predicts_the_same(
-    trainer: Trainer, sample: data.Dataset, tmp_path: object
-) -> None:
-    """`model.keras` is the trained network: it scores the test images as the trainer did."""
-    from pathlib import Path
-
-    list(trainer.fit(SMALL.model_copy(update=BEYOND), seed=1))
-    score = trainer.score(sample.test)
-    path = Path(str(tmp_path)) / "model.keras"
-    path.write_bytes(trainer.model_bytes())
-    model = keras.models.load_model(path)
-    predicted = model.predict(floats(sample.test), verbose=0).argmax(axis=1)
-    assert (predicted != sample.test.labels).mean() == pytest.approx(score.test_error)
-
-
-def test_scoring_before_training_is_an_error(sample: data.Dataset) -> None:
-    """There is no model yet, and the message says so."""
-    with pytest.raises(RuntimeError, match="nothing was trained yet"):
-        Trainer(sample.training).score(sample.test)
-
-
-def test_other_data_than_the_runs_are_refused() -> None:
-    """A worker does not train on another data set than its run."""
-    with pytest.raises(DataError, match="goes on with the data that it began with"):
-        open_trainer(source=data.SAMPLE, digests={}, precision="float32", device="cpu")

@@ -11,58 +11,44 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from mnist_lab import processes
 from mnist_lab.errors import LabError, StudyError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
 # The packages whose version may change a number or a file.
 PACKAGES = (
     *("mnist-lab", "tensorflow", "keras", "numpy", "hpbandster", "ConfigSpace", "Pyro4"),
     "matplotlib",
 )
-
 NOT_INSTALLED = "not installed"
-# This machine's address for itself: nobody else reaches it there.
-LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"  # this machine's address for itself: nobody else reaches it there
 
 # What a worker with TensorFlow takes: over 50 trials of the search space it peaked at 1,042 MB.
 WORKER_GIB = 1.2
+# The addresses that it reserves: 2.3 GiB in the base configuration, 3 in the largest; with less it
+# is killed, raises what says nothing, or hangs.
+_ADDRESSES_GIB = 3.0
+_NO_MEMORY = "MemoryError|Cannot allocate memory|failed to map segment|bad_alloc|ResourceExhausted"
+_NO_THREAD = "can't start new thread|Resource temporarily unavailable"
+_MEMORY = {"v": resource.RLIMIT_AS, "d": resource.RLIMIT_DATA}
+# What is scarce where an error says one of these; the limits that may be why, by option of ulimit.
+_SHORTAGES: tuple[tuple[str, str, dict[str, int]], ...] = (
+    ("No usable temporary directory|writable cache directory", "a folder for temporary files", {}),
+    (_NO_MEMORY, "more memory", _MEMORY),
+    ("Too many open files", "more open files", {"n": resource.RLIMIT_NOFILE}),
+    (_NO_THREAD, "more processes and threads", _MEMORY | {"u": resource.RLIMIT_NPROC}),
+)
 
-# The addresses that a worker with TensorFlow reserves: 2.3 GiB in the base configuration, 3 in the
-# largest; with less it is killed, raises what says nothing, or hangs.
-ADDRESSES_GIB = 3.0
-# What the process that coordinates has open at the most: 21 files, a hundred strangers at its port,
-# and 6 for each worker.
-FILES = 125
-FILES_OF_WORKER = 6
-# What is scarce where an error says one of these, and the limits that may be why.
-_MEMORY = {"ulimit -v": resource.RLIMIT_AS, "ulimit -d": resource.RLIMIT_DATA}
-_SHORTAGES: dict[str, tuple[str, dict[str, int]]] = {
-    "No usable temporary directory|writable cache directory": ("a folder for temporary files", {}),
-    r"MemoryError|Cannot allocate memory|failed to map segment|bad_alloc|ResourceExhausted": (
-        "more memory",
-        _MEMORY,
-    ),
-    "Too many open files": ("more open files", {"ulimit -n": resource.RLIMIT_NOFILE}),
-    "can't start new thread|Resource temporarily unavailable": (
-        "more processes and threads",
-        _MEMORY | {"ulimit -u": resource.RLIMIT_NPROC},
-    ),
-}
-
-# Where Linux tells what its processors are, which control groups hold this process, and what those
-# allow.
 _PROCESSORS = Path("/proc/cpuinfo")
-_MEMBERSHIP = Path("/proc/self/cgroup")
-_GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")  # the control groups that hold this process
+_GROUPS = Path("/sys/fs/cgroup")  # what those allow
 
 
 def usable_cores() -> tuple[int, ...]:
@@ -70,14 +56,6 @@ def usable_cores() -> tuple[int, ...]:
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
-
-
-def core_limit() -> float:
-    """How many cores the affinity mask and the control groups' CPU quotas allow, above 0.
-
-    A quota, as a container or a batch system sets it, may allow a part of one.
-    """
-    return min(float(len(usable_cores())), _core_quota())
 
 
 def available_memory_gib() -> float:
@@ -88,41 +66,43 @@ def available_memory_gib() -> float:
 def obstacles(n_workers: int) -> Iterator[StudyError]:
     """What keeps so many workers from training here, though everything is installed."""
     addresses_gib = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30  # below 0 without a limit
-    if n_workers and 0 <= addresses_gib < ADDRESSES_GIB:
-        yield StudyError(
-            f"a worker reserves up to {ADDRESSES_GIB:.0f} GiB of addresses",
-            received=f"a limit of {addresses_gib:.1f} GiB",
-            next_step="raise it: ulimit -v unlimited",
-        )
+    if n_workers and 0 <= addresses_gib < _ADDRESSES_GIB:
+        rule = f"a worker reserves up to {_ADDRESSES_GIB:.0f} GiB of addresses"
+        received, way = f"a limit of {addresses_gib:.1f} GiB", "raise it: ulimit -v unlimited"
+        yield StudyError(rule, received=received, next_step=way)
     n_allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    n_files = FILES + FILES_OF_WORKER * n_workers
+    # The process that coordinates has 21 open at the most, a hundred of strangers at its port, and 6
+    # for each worker.
+    n_files = 125 + 6 * n_workers
     if 0 <= n_allowed < n_files:
-        yield StudyError(
-            f"a run with --workers {n_workers} opens up to {n_files} files at a time",
-            received=f"a limit of {n_allowed}",
-            next_step=f"raise it: ulimit -n {n_files}",
-        )
+        rule = f"a run with --workers {n_workers} opens up to {n_files} files at a time"
+        received, way = f"a limit of {n_allowed}", f"raise it: ulimit -n {n_files}"
+        yield StudyError(rule, received=received, next_step=way)
     try:
-        with (
-            socket.create_server((LOOPBACK, 0)) as server,
-            socket.create_connection(server.getsockname(), timeout=10),
-        ):
-            pass
+        with socket.create_server((LOOPBACK, 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=10).close()
     except OSError as problem:
-        yield StudyError(
-            f"the processes of a run reach each other over the loopback interface, {LOOPBACK}",
-            received=problem.strerror or problem,
-            next_step="bring it up (ip link set lo up), or allow this container or sandbox to",
-        )
+        rule = f"the processes of a run reach each other over the loopback interface, {LOOPBACK}"
+        way = "bring it up (ip link set lo up), or allow this container or sandbox to"
+        yield StudyError(rule, received=problem.strerror or problem, next_step=way)
 
 
 def shortage(problem: BaseException | None) -> LabError | None:
     """What the system refused to give, where that is behind an error; else None."""
     while problem is not None:
-        text = f"{type(problem).__name__}: {problem}"
-        for pattern, (what, limits) in _SHORTAGES.items():
-            if re.search(pattern, text):
-                return _refused(what, limits, problem)
+        for pattern, what, limits in _SHORTAGES:
+            if re.search(pattern, f"{type(problem).__name__}: {problem}"):
+                told = []
+                for option, limit in limits.items():
+                    if (number := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY:
+                        amount = f"{number / 2**30:.2g} GiB" if option in _MEMORY else number
+                        told.append(f"{amount} (ulimit -{option})")
+                line = str(problem).partition("\n")[0] or type(problem).__name__
+                line += f", with a limit of {' and '.join(told)}" * bool(told)
+                way = "raise the limit or end other programs; the same command continues"
+                if not limits:
+                    way = "name one that can be written in the variable TMPDIR"
+                return LabError(f"this command needs {what}", received=line, next_step=way)
         problem = problem.__cause__ or problem.__context__
     return None
 
@@ -133,13 +113,13 @@ def oom_kills() -> int | None:
     return int(told[1]) if told else None
 
 
-def busy_cores(interval_s: float = 0.5) -> float:
+def busy_cores() -> float:
     """How many of the usable cores other processes keep busy now, at least 0; niced work does not.
 
-    Takes `interval_s`. The load average would still count the run that ended a minute ago.
+    Takes half a second. The load average would still count the run that ended a minute ago.
     """
     busy_s, own_s, start = _busy_s(), time.process_time(), time.monotonic()
-    time.sleep(interval_s)
+    time.sleep(0.5)
     others_s = _busy_s() - busy_s - (time.process_time() - own_s)
     return max(0.0, others_s / (time.monotonic() - start))
 
@@ -152,7 +132,8 @@ def suggested_workers(n_threads: int = 1) -> tuple[int, str]:
     Returns:
         The number, and in words why not one for every core; no words if all are taken.
     """
-    n_cores, limit, memory_gib = len(usable_cores()), core_limit(), available_memory_gib()
+    n_cores, memory_gib = len(usable_cores()), available_memory_gib()
+    limit = min(n_cores, _core_quota())  # may be a part of a core, as a container sets it
     n_busy = min(round(busy_cores()), n_cores)  # whole cores: a little noise costs no worker
     # Not limit - busy: a quota is this group's own, and those who are busy have theirs.
     by_cores = max(1, int(min(limit, n_cores - n_busy) / n_threads))
@@ -191,17 +172,12 @@ def let_others_go_first(pid: int, niceness: int) -> None:
 
 def listed_gpus() -> int:
     """How many GPUs NVIDIA's driver lists; whether TensorFlow can use them is another question."""
+    words = ["nvidia-smi", "-L"]  # the driver's own tool, found on the PATH
     try:
-        answer = subprocess.run(
-            ["nvidia-smi", "-L"],  # noqa: S607 - the driver's own tool, found on the PATH
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
+        answer = subprocess.check_output(words, stderr=subprocess.DEVNULL, text=True, timeout=20)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return 0
-    return len(re.findall(r"^GPU ", answer.stdout, re.MULTILINE))
+    return len(re.findall(r"^GPU ", answer, re.MULTILINE))
 
 
 def usable_gpus() -> int:
@@ -225,10 +201,9 @@ def processor() -> str:
 
 def has_bfloat16() -> bool | None:
     """Whether the processor multiplies bfloat16 in hardware; None where the system does not say."""
-    told = _read(_PROCESSORS)
-    return (
-        bool(re.search(r"^flags.* (avx512_bf16|amx_bf16)\b", told, re.MULTILINE)) if told else None
-    )
+    if told := _read(_PROCESSORS):
+        return bool(re.search(r"^flags.* (avx512_bf16|amx_bf16)\b", told, re.MULTILINE))
+    return None
 
 
 def is_own_address(host: str) -> bool:
@@ -260,7 +235,11 @@ def free_disk_gib(path: Path) -> float:
 
 def versions() -> dict[str, str]:
     """Package to version, for the record of a run; Python's own included."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    found = {"python": platform.python_version()} | dict.fromkeys(PACKAGES, NOT_INSTALLED)
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def describe() -> dict[str, Any]:
@@ -278,29 +257,6 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def _refused(what: str, limits: dict[str, int], problem: BaseException) -> LabError:
-    told = [
-        f"{f'{number / 2**30:.2g} GiB' if name in _MEMORY else number} ({name})"
-        for name, limit in limits.items()
-        if (number := resource.getrlimit(limit)[0]) != resource.RLIM_INFINITY
-    ]
-    line = str(problem).partition("\n")[0] or type(problem).__name__
-    return LabError(
-        f"this command needs {what}",
-        received=f"{line}, with a limit of {' and '.join(told)}" if told else line,
-        next_step="raise the limit or end other programs; the same command continues"
-        if limits
-        else "name one that can be written in the variable TMPDIR",
-    )
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return NOT_INSTALLED
-
-
 def _busy_s() -> float:
     """CPU time that the usable cores have spent since boot, on all but niced work."""
     # Stolen time counts: somebody here wanted the core, though another machine got it.
@@ -311,41 +267,37 @@ def _busy_s() -> float:
     return sum(getattr(one, kind, 0.0) for one in times for kind in kinds)
 
 
-def _core_quota(membership: Path = _MEMBERSHIP, root: Path = _GROUPS) -> float:
+def _core_quota() -> float:
     """The smallest CPU quota of the control groups, in cores; infinite if there is none."""
     names = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-    found = [_two(group, *names) for group in _groups("cpu", membership, root)]
-    return min([quota / period for quota, period in filter(None, found)], default=math.inf)
+    found = filter(None, (_two(group, *names) for group in _groups("cpu")))
+    return min((quota / period for quota, period in found), default=math.inf)
 
 
-def _memory_left(membership: Path = _MEMBERSHIP, root: Path = _GROUPS) -> float:
+def _memory_left() -> float:
     """The bytes that the control groups leave, at least 0; infinite if nothing limits them."""
-    left = [math.inf]
-    for group in _groups("memory", membership, root):
+    left = math.inf
+    for group in _groups("memory"):
         # Cached files that nobody uses make room; version 1 totals the subgroups under total_.
         stat = dict(re.findall(r"^(\w+) (\d+)$", _read(group / "memory.stat"), re.MULTILINE))
-        cached = stat.get("total_inactive_file") or stat.get("inactive_file", "0")
-        new, old = ("memory.max", "memory.current"), ("limit_in_bytes", "usage_in_bytes")
-        if numbers := _two(group, new, [f"memory.{name}" for name in old]):
-            left.append(max(0, numbers[0] - numbers[1] + int(cached)))
-    return min(left)
+        cached = int(stat.get("total_inactive_file") or stat.get("inactive_file", "0"))
+        old = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        if numbers := _two(group, ("memory.max", "memory.current"), old):
+            left = min(left, max(0, numbers[0] - numbers[1] + cached))
+    return left
 
 
-def _groups(controller: str, membership: Path, root: Path) -> Iterator[Path]:
+def _groups(controller: str) -> Iterator[Path]:
     """The folders of the control groups that hold this process, up to the root; some may lack.
 
     A container often sees its own group as the root, while its membership names a path outside.
     """
-    for line in _read(membership).splitlines():
+    for line in _read(_MEMBERSHIP).splitlines():
         _, controllers, name = line.split(":", 2)
-        if not controllers:  # version 2: one tree for all
-            top = root
-        elif controller in controllers.split(","):
-            top = root / controller
-        else:
-            continue
-        group = top.joinpath(*(part for part in name.split("/") if part not in {"", ".."}))
-        yield from (group, *list(group.parents)[: len(group.parts) - len(top.parts)])
+        top = _GROUPS / controller if controllers else _GROUPS  # version 2 is one tree for all
+        if not controllers or controller in controllers.split(","):
+            group = top.joinpath(*(part for part in name.split("/") if part not in {"", ".."}))
+            yield from (group, *list(group.parents)[: len(group.parts) - len(top.parts)])
 
 
 def _two(group: Path, *versions: Sequence[str]) -> list[int]:

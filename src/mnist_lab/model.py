@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_lab import processes
 from mnist_lab.data import IMAGE_SIDE, N_CLASSES
@@ -21,8 +22,6 @@ with processes.keras_as_shipped():
     import keras
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mnist_lab.config import Precision, TrainConfig
 
 N_HIDDEN = 128
@@ -45,23 +44,17 @@ def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float
             `mixed_bfloat16`); the softmax is float32 in both cases.
     """
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    seeds = iter(np.random.SeedSequence(seed).generate_state(4))
+    layers, seeds = keras.layers, iter(np.random.SeedSequence(seed).generate_state(4))
 
     def kernel() -> keras.initializers.Initializer:
         # Keras keeps seeds in 32 bits, signed on some devices.
         return keras.initializers.GlorotUniform(seed=int(next(seeds)) >> 1)
 
-    layers = keras.layers
-    images = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="images")
-    flow = images
+    images = flow = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="images")
     for number in (1, 2):
+        shape, name = (config.num_filters, config.filter_size), f"convolution_{number}"
         flow = layers.Conv2D(
-            config.num_filters,
-            config.filter_size,
-            padding="same",
-            kernel_initializer=kernel(),
-            dtype=dtype,
-            name=f"convolution_{number}",
+            *shape, padding="same", kernel_initializer=kernel(), dtype=dtype, name=name
         )(flow)
         flow = layers.MaxPooling2D(POOL_SIZE, dtype=dtype, name=f"pooling_{number}")(flow)
         flow = layers.Activation("relu", dtype=dtype, name=f"relu_{number}")(flow)

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # What Keras, TensorFlow, XLA, oneDNN, cuDNN and NumPy read: kernels, precisions, layouts, limits.
 _PERSONAL = (
     *("KERAS_", "TF_", "TF2_", "TENSORFLOW_", "XLA_", "ONEDNN_", "DNNL_", "MKL_", "KMP_", "OMP_"),
     *("CUDNN_", "CUBLAS_", "NVIDIA_TF32_OVERRIDE", "NPY_"),
 )
-# What only TensorFlow's messages depend on.
-_HARMLESS = "TF_CPP_"
+_HARMLESS = "TF_CPP_"  # only TensorFlow's messages depend on these
 # Keras reads keras.json in its home, and writes one where there is none; here it can do neither.
 _KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
 
 
 def environment() -> dict[str, str]:
     """This process's environment, without what would change numbers: for a child with Keras."""
-    return {name: text for name, text in os.environ.items() if not _is_personal(name)} | _KERAS
+    personal = {name for name in os.environ if name.startswith(_PERSONAL)}
+    kept = [name for name in os.environ if name not in personal or name.startswith(_HARMLESS)]
+    return {name: os.environ[name] for name in kept} | _KERAS
 
 
 @contextmanager
@@ -49,14 +47,8 @@ def keras_as_shipped() -> Iterator[None]:
 def python(code: str) -> list[str]:
     """The command that runs `code` in another Python, which finds this package.
 
-    Python would look for modules in the current folder first, where a `random.py` may lie. Its own
-    remedy, `-P`, came with 3.11, and `-I` would ignore PYTHONPATH, which a person may need.
+    It does not look for modules in the current folder, where a `random.py` may lie, unless this
+    package was found there; then last.
     """
     here = str(Path(__file__).parents[1])
-    # Last, where it hides nothing: this package may have been found in the current folder.
-    safe = f"import sys; sys.path[:] = [*filter(None, sys.path), {here!r}]"
-    return [sys.executable, "-c", f"{safe}\n{code}"]
-
-
-def _is_personal(name: str) -> bool:
-    return name.startswith(_PERSONAL) and not name.startswith(_HARMLESS)
+    return [sys.executable, "-P", "-c", f"import sys; sys.path.append({here!r})\n{code}"]

@@ -10,15 +10,12 @@ the memory that floats take, and the published digests are digests of bytes.
 """
 
 from mnist_lab.data.arrays import IMAGE_SIDE, N_CLASSES
-from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE, Dataset, Split, TrainingData
+from mnist_lab.data.dataset import SAMPLE, Dataset, Split, TrainingData, attach, share
 from mnist_lab.data.loading import DATA_VARIABLE, cache_file, load, locate
-from mnist_lab.data.sharing import attach, share
 
 __all__ = [
     "DATA_VARIABLE",
     "IMAGE_SIDE",
-    "MNIST_MD5",
-    "NPZ_KEYS",
     "N_CLASSES",
     "SAMPLE",
     "Dataset",

@@ -7,22 +7,18 @@ the right shape would be trained on without a word.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_lab.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
 
 IMAGE_SIDE = 28  # pixels
 N_CLASSES = 10
 DARKEST = 128  # the least maximum of pixels that use their 8 bits
 
-_MIN_TRAIN = 12  # images; enough for two to validate
 _N = -1  # in a shape: any number of images
 _PIXELS = IMAGE_SIDE**2
 # What makes images (n, 28, 28) of other shapes.
@@ -59,18 +55,10 @@ _N_LOOKED_AT = 1_000_000  # pixels, enough to see whether all are whole numbers
 
 
 def checked(raw: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[np.uint8]]:
-    """Images (n, 28, 28) and labels (n,), all as bytes, by their npz keys.
-
-    Raises:
-        DataError: they are something else; says what, and what to do where that is certain.
-    """
+    """Images (n, 28, 28) and labels (n,), all as bytes, by their npz keys; else a DataError."""
     for rule, received, next_step in _faults(raw):
         raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
-    arrays = {}
-    for part in ("train", "test"):
-        arrays[f"x_{part}"] = np.ascontiguousarray(raw[f"x_{part}"])
-        arrays[f"y_{part}"] = raw[f"y_{part}"].astype(np.uint8)
-    return arrays
+    return {key: np.ascontiguousarray(array, np.uint8) for key, array in raw.items()}
 
 
 def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
@@ -79,15 +67,12 @@ def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
         rule = "x_train and x_test hold images, y_train and y_test one label for each of them"
         received = f"{one} {raw[one].shape} and {other} {raw[other].shape}"
         yield rule, received, f"swap {one} and {other}"
-    for part, word in (("train", "training"), ("test", "test")):
+    for part, word, least in (("train", "training", 12), ("test", "test", 1)):  # two to validate
         x, y = raw[f"x_{part}"], raw[f"y_{part}"]
-        n, side = len(x) if x.ndim else 0, IMAGE_SIDE
-        if x.shape != (n, side, side) or x.dtype != np.uint8:
-            rule = (
-                f"the {word} images are an array (n, {side}, {side}) of bytes from 0 to 255 (uint8)"
-            )
+        n = len(x) if x.ndim else 0
+        if x.shape != (n, IMAGE_SIDE, IMAGE_SIDE) or x.dtype != np.uint8:
+            rule = f"the {word} images are an array (n, 28, 28) of bytes from 0 to 255 (uint8)"
             yield rule, f"{x.dtype} {x.shape}", _image_advice(x, y)
-        least = _MIN_TRAIN if part == "train" else 1
         if n < least:
             yield f"the {word} images number at least {least}", str(n), "give a larger data set"
         if y.shape != (n,) or y.dtype.kind not in "iu":
@@ -117,15 +102,13 @@ def _image_advice(x: NDArray[Any], labels: NDArray[Any]) -> str:
     for pattern, axes in _AXES:
         at = pattern.index(_N)
         if x.shape == (*pattern[:at], *x.shape[at : at + 1], *pattern[at + 1 :]):
-            fitting.append((at, axes))
+            fitting.append((x.shape[at], axes))
     if len(fitting) > 1:  # the labels tell which axis counts the images, unless two are as long
-        fitting = [one for one in fitting if labels.shape[:1] == x.shape[one[0] : one[0] + 1]]
-    axes = fitting[0][1] if fitting else ""
+        fitting = [one for one in fitting if labels.shape[:1] == one[:1]]
     if len(fitting) > 1:
-        return (
-            "which axis counts the images is not to be seen from that: save them with the images "
-            "along the first axis"
-        )
+        unseen = "which axis counts the images is not to be seen from that"
+        return f"{unseen}: save them with the images along the first axis"
+    axes = fitting[0][1] if fitting else ""
     if not axes and x.ndim >= 3 and x.shape[:1] == labels.shape[:1]:  # noqa: PLR2004 - images
         axes = _cropped(x)
         if not axes:
@@ -139,12 +122,10 @@ def _cropped(x: NDArray[Any]) -> str:
     margin, odd = divmod(x.shape[1] - IMAGE_SIDE, 2)
     if x.ndim != 3 or x.shape[1] != x.shape[2] or margin < 1 or odd:  # noqa: PLR2004 - (n, s, s)
         return ""
-    middle = slice(margin, -margin)
     around = np.ones(x.shape[1:], bool)
-    around[middle, middle] = False
-    if (x[:, around] != x.min()).any():
-        return ""
-    return f"x[:, {margin}:-{margin}, {margin}:-{margin}]"
+    around[margin:-margin, margin:-margin] = False
+    is_empty = (x[:, around] == x.min()).all()
+    return f"x[:, {margin}:-{margin}, {margin}:-{margin}]" if is_empty else ""
 
 
 def _bytes_of(x: NDArray[Any], axes: str) -> str:
@@ -173,26 +154,21 @@ def _bytes_of(x: NDArray[Any], axes: str) -> str:
     ]
     whole = next((text for text, is_so in fits if is_so), "")
     if whole == "{x}":
-        rounded = ".round()" if x.dtype.kind == "f" or is_mean else ""
-        return f"{axes}{rounded}.astype('uint8')"
+        return f"{axes}{'.round()' * (x.dtype.kind == 'f' or is_mean)}.astype('uint8')"
     return whole and f"({whole.format(x=axes)}).round().astype('uint8')"
 
 
 def _label_advice(y: NDArray[Any], n: int) -> str:
     """What to do to labels of another shape or type."""
-    if y.ndim == 2 and 1 in y.shape and y.size == n:  # noqa: PLR2004 - a column or a row
-        flat = "y.ravel()"
-    elif y.shape == (n,):
-        flat = "y"
-    else:
+    if y.shape not in {(n,), (n, 1), (1, n)}:
         return _one_hot_advice(y, n)
-    values = y.ravel()
-    if values.dtype.kind in "US":
-        if not np.char.isdigit(values).all():
+    if y.dtype.kind in "US":
+        if not np.char.isdigit(y).all():
             return f"number the classes from 0 to {N_CLASSES - 1}"
-    elif values.dtype.kind not in "biuf" or not (values == values.round()).all():
+    elif y.dtype.kind not in "biuf" or not (y == y.round()).all():
         return "save the number of each image's class"
-    return f"save {flat}" if values.dtype.kind in "iu" else f"save {flat}.astype('int64')"
+    flat = "y" if y.ndim == 1 else "y.ravel()"
+    return f"save {flat}" if y.dtype.kind in "iu" else f"save {flat}.astype('int64')"
 
 
 def _one_hot_advice(y: NDArray[Any], n: int) -> str:

@@ -1,26 +1,27 @@
-"""A data set in memory: what it consists of, how it is checked, split and known again."""
+"""A data set in memory: what it consists of, how it is checked, split, known again and shared."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import mmap
 import struct
-import textwrap
+import tempfile
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-from mnist_lab.data.arrays import checked
+from mnist_lab.data.arrays import IMAGE_SIDE, checked
 from mnist_lab.data.looking import look
-from mnist_lab.errors import DataError
+from mnist_lab.errors import DataError, StudyError
 from mnist_lab.records import DIGITS, DatasetInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
     from mnist_lab.config import FitOn
 
 SAMPLE = "sample"  # the word for the bundled digits; a folder of that name is ./sample
@@ -39,15 +40,12 @@ NPZ_KEYS = dict(zip(("x_train", "y_train", "x_test", "y_test"), MNIST_MD5, stric
 # CRC-32 of each tenth of the images, eight hexadecimal digits each: damage is in one place, what
 # somebody does to images (noise, another order, a choice of them) is in many.
 _MNIST_TENTHS = {
-    "train-images-idx3-ubyte": (
-        "de38d0692576b87e538395c97a5939fc4aee021740b1ed0757bd380398a5a359084869582212922e"
-    ),
-    "t10k-images-idx3-ubyte": (
-        "87ab9190c7ab7eba231a7e3dfdf8cb1e1f21714164a65ddc73afad27d24ae19330df77bdc1412f08"
-    ),
+    "x_train": "de38d0692576b87e538395c97a5939fc4aee021740b1ed0757bd380398a5a359084869582212922e",
+    "x_test": "87ab9190c7ab7eba231a7e3dfdf8cb1e1f21714164a65ddc73afad27d24ae19330df77bdc1412f08",
 }
 
 _VALID_DIVISOR = 6  # the last sixth of the training images validates: 10,000 of 60,000
+_ALIGNED_BYTES = 64  # where an array begins that TensorFlow does not copy: kAllocatorAlignment
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -58,7 +56,7 @@ class Split:
     labels: NDArray[np.int32]  # (n,), 0 to 9
 
     def __len__(self) -> int:
-        """Count the images."""
+        """The number of images."""
         return len(self.images)
 
 
@@ -68,13 +66,6 @@ class TrainingData:
 
     train: Split
     valid: Split
-
-    def joined(self) -> TrainingData:
-        """All images to train on, in the data set's own order, and none to validate."""
-        parts = (self.train, self.valid)
-        images = np.concatenate([part.images for part in parts])
-        labels = np.concatenate([part.labels for part in parts])
-        return TrainingData(train=_split(images, labels), valid=_split(images[:0], labels[:0]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -86,8 +77,16 @@ class Dataset:
     info: DatasetInfo
 
     def training_on(self, fit_on: FitOn) -> TrainingData:
-        """What is trained on and validated with: `train+valid` leaves nothing to validate."""
-        return self.training if fit_on == "train" else self.training.joined()
+        """What is trained on and validated with.
+
+        `train+valid` are all to train on, in the data set's own order, and none to validate.
+        """
+        if fit_on == "train":
+            return self.training
+        parts = (self.training.train, self.training.valid)
+        images = np.concatenate([part.images for part in parts])
+        labels = np.concatenate([part.labels for part in parts])
+        return TrainingData(train=_split(images, labels), valid=_split(images[:0], labels[:0]))
 
 
 def make_dataset(
@@ -98,34 +97,24 @@ def make_dataset(
     notice: str = "",
     classes: tuple[str, ...] = (),
 ) -> Dataset:
-    """Check and split four arrays.
+    """Check and split four arrays, given by their npz keys.
 
-    Args:
-        raw: the arrays by their npz keys.
-        source: where they come from.
-        name: of the data set, if it is not MNIST.
-        notice: what its readers must know; by default in how far it is MNIST.
-        classes: the names of its classes, if they are known.
+    `name`, `notice` and `classes` hold unless its arrays are MNIST's; without a notice it says in
+    how far they are.
 
     Raises:
         DataError: it is no data set of this kind, cannot be meant as it is, or is a damaged MNIST.
     """
     arrays = checked(raw, source)
-    x_train, y_train, x_test, y_test = arrays.values()
     digests = {NPZ_KEYS[key]: _digest(array) for key, array in arrays.items()}
     same = {key for key, idx_name in NPZ_KEYS.items() if digests[idx_name] == MNIST_MD5[idx_name]}
     is_mnist = len(same) == len(NPZ_KEYS)
-    _refuse_damaged({key: arrays[key] for key in ("x_train", "x_test") if key not in same}, source)
-    n = len(x_train) - len(x_train) // _VALID_DIVISOR
-    parts = {
-        "training": (x_train[:n], y_train[:n]),
-        "validating": (x_train[n:], y_train[n:]),
-        "test": (x_test, y_test),
-    }
-    warnings = () if is_mnist else look(parts, source)
-    train, valid, test = (_split(*part) for part in parts.values())
-    if same:
-        classes = DIGITS
+    for key in ("x_train", "x_test"):
+        if key not in same:
+            _refuse_damaged(key, arrays[key], source)
+    x, y, *test_part = arrays.values()
+    n = len(x) - len(x) // _VALID_DIVISOR
+    train, valid, test = _split(x[:n], y[:n]), _split(x[n:], y[n:]), _split(*test_part)
     info = DatasetInfo(
         name="MNIST" if is_mnist else name,
         source=source,
@@ -135,10 +124,61 @@ def make_dataset(
         n_test=len(test),
         digests=digests,
         notice="" if is_mnist else notice or _relation(same, name),
-        warnings=warnings,
-        classes=classes,
+        warnings=() if is_mnist else look(train, valid, test, source),
+        classes=DIGITS if same else classes,
     )
     return Dataset(training=TrainingData(train=train, valid=valid), test=test, info=info)
+
+
+@contextmanager
+def share(training: TrainingData, test: Split) -> Iterator[int]:
+    """Write the arrays to where this process and its children can map them: once a machine.
+
+    The file never had a name, so nothing is left of it when the last of them ends, however it does.
+
+    Yields:
+        The file's descriptor, for children that inherit it and call :func:`attach`.
+
+    Raises:
+        StudyError: there is no room for it.
+    """
+    splits = (training.train, training.valid, test)
+    arrays: list[NDArray[Any]] = [np.array([*map(len, splits)], np.int64)]
+    for split in splits:
+        arrays += [split.images, split.labels]
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed below, where its own errors are not
+        for array in arrays:
+            file.write(array.tobytes() + bytes(-array.nbytes % _ALIGNED_BYTES))
+        file.flush()
+    except OSError as problem:
+        rule = "the workers' copy of the data set fits into the folder for temporary files"
+        way = "make room, or name another folder in the variable TMPDIR"
+        raise StudyError(rule, received=problem, next_step=way) from None
+    with file:
+        yield file.fileno()
+
+
+def attach(file: int) -> tuple[TrainingData, Split]:
+    """What another process shares by :func:`share`: the training data and the test images.
+
+    The pages are those of all processes. The arrays are writable, as TensorFlow wants them before
+    it uses them in place; who writes gets a copy of that page for itself.
+    """
+    memory = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    offset = 0
+
+    def take(dtype: DTypeLike, *shape: int) -> NDArray[Any]:
+        nonlocal offset
+        array = np.frombuffer(memory, dtype, math.prod(shape), offset).reshape(shape)
+        offset += array.nbytes + -array.nbytes % _ALIGNED_BYTES
+        return array
+
+    train, valid, test = (
+        Split(images=take(np.uint8, n, IMAGE_SIDE, IMAGE_SIDE), labels=take(np.int32, n))
+        for n in map(int, take(np.int64, 3))
+    )
+    return TrainingData(train=train, valid=valid), test
 
 
 def _split(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
@@ -150,36 +190,30 @@ def _split(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
 
 def _digest(array: NDArray[np.uint8]) -> str:
     """MD5 of the array as an uncompressed IDX file; against damage, not against malice."""
-    axes = array.ndim
-    digest = hashlib.md5(bytes((0, 0, 8, axes)), usedforsecurity=False)
-    digest.update(struct.pack(f">{axes}I", *array.shape))
+    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    digest = hashlib.md5(head, usedforsecurity=False)
     digest.update(array.data)
     return digest.hexdigest()
 
 
-def _refuse_damaged(images: Mapping[str, NDArray[np.uint8]], source: str) -> None:
+def _refuse_damaged(key: str, images: NDArray[np.uint8], source: str) -> None:
     """Refuse MNIST's images with a fault in one place; other differences are somebody's own."""
-    for key, array in images.items():
-        tenths = [f"{zlib.crc32(tenth.data):08x}" for tenth in np.array_split(array, 10)]
-        published = textwrap.wrap(_MNIST_TENTHS[NPZ_KEYS[key]], 8)
-        if sum(map(str.__eq__, tenths, published)) == len(tenths) - 1:
-            raise DataError(
-                "a copy of MNIST equals the published one, byte for byte",
-                received=f"{source}, damaged in {NPZ_KEYS[key]}",
-                next_step=f"get it again, or save {key} without some of its images if you changed "
-                "it on purpose",
-            )
+    tenths = [zlib.crc32(tenth.data) for tenth in np.array_split(images, 10)]
+    published = struct.unpack(">10I", bytes.fromhex(_MNIST_TENTHS[key]))
+    if sum(map(int.__eq__, tenths, published)) == len(tenths) - 1:
+        rule = "a copy of MNIST equals the published one, byte for byte"
+        way = f"get it again, or save {key} without some of its images if you changed it on purpose"
+        raise DataError(rule, received=f"{source}, damaged in {NPZ_KEYS[key]}", next_step=way)
 
 
 def _relation(same: set[str], name: str) -> str:
     """In how far a data set of which the arrays `same` are MNIST's is MNIST."""
     if not same:
         return f"not MNIST: {name}"
-    what = {
-        (True, True): "are MNIST's",
-        (True, False): "are MNIST's, with other labels",
-        (False, True): "are not the published ones, their labels are",
-        (False, False): "are not the published ones",
-    }
-    train, test = (what[f"x_{part}" in same, f"y_{part}" in same] for part in ("train", "test"))
+    of_same = ("are MNIST's, with other labels", "are MNIST's")
+    of_others = ("are not the published ones", "are not the published ones, their labels are")
+    train, test = (
+        (of_same if f"x_{part}" in same else of_others)[f"y_{part}" in same]
+        for part in ("train", "test")
+    )
     return f"not the whole of MNIST: the training images {train}; the test images {test}"

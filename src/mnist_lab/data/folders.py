@@ -1,4 +1,4 @@
-"""Where the four IDX files of a data set are: as published, torchvision, Kaggle or EMNIST lay them.
+"""Files and folders as people have them: the four IDX files, their names, and other formats.
 
 A data set is four files in one folder whose names begin alike. Kaggle unpacks each file into a
 folder of the file's name; torchvision puts them two folders further down.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections import defaultdict
 from pathlib import Path
-from typing import NamedTuple
 
 from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS
-from mnist_lab.data.foreign import is_foreign
 from mnist_lab.errors import DataError
+from mnist_lab.records import DIGITS
 
 _DEPTH = 3  # folders below the given one
 # train-images-idx3-ubyte, or with dots; EMNIST says test for t10k, and puts a name before it.
@@ -23,70 +23,114 @@ _NAME = re.compile(
     r"(?P<idx>idx[13])[-_.]ubyte(\.gz)?",
     re.IGNORECASE,
 )
-_TYPED = (
-    f"({', '.join(MNIST_MD5)}; gzipped or not; or with dots, with test for t10k, with a prefix)"
+_CLOTHES = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+_KANA = "o,ki,su,tsu,na,ha,ma,ya,re,wo"
+# Data sets in MNIST's format, by the words of their names, in any spelling; and their classes.
+_KNOWN = {
+    ("fashion", "mnist"): ("FashionMNIST", tuple(_CLOTHES.split(","))),
+    ("kmnist",): ("KMNIST", tuple(_KANA.split(","))),
+    ("kuzushiji", "mnist"): ("KMNIST", tuple(_KANA.split(","))),
+    ("not", "mnist"): ("notMNIST", tuple("ABCDEFGHIJ")),
+    ("qmnist",): ("QMNIST", DIGITS),
+    ("emnist", "digits"): ("EMNIST digits", DIGITS),
+    ("emnist", "mnist"): ("EMNIST's MNIST", DIGITS),
+    ("emnist", "letters"): ("EMNIST letters", ()),
+    ("emnist", "balanced"): ("EMNIST balanced", ()),
+}
+# Names of folders that say nothing about what is in them.
+_NO_NAMES = {"archive", "data", "dataset", "datasets", "files", "gzip", "idx", "processed", "raw"}
+# The pickle of deeplearning.net, three pairs (images (n, 784), labels): what trains, validates and
+# tests. Its pixels are bytes divided by 256, in copies by 255. The first two are MNIST's training
+# images, in their order.
+_FROM_PICKLE = (
+    "import gzip, pickle, sys, numpy as np; "
+    "(a, b), (c, d), (x, y) = pickle.load({open}(sys.argv[1], 'rb'), encoding='latin1'); "
+    "k = 256 - (a.max() == 1); "
+    "f = lambda x: (x * k).round().astype('uint8').reshape(-1, 28, 28); "
+    "np.savez('mnist.npz', x_train=np.concatenate([f(a), f(c)]), y_train=np.concatenate([b, d]), "
+    "x_test=f(x), y_test=y)"
 )
+_SAVE = (
+    "np.savez('mnist.npz', x_train=..., y_train=..., x_test=..., y_test=...), images as "
+    "(n, 28, 28) uint8 from 0 to 255, labels as (n,) integers from 0 to 9"
+)
+# What reads the others in Python, by the end of the name.
+_READERS = {
+    ".joblib": "joblib.load",
+    ".pt": "torch.load",
+    ".pth": "torch.load",
+    ".mat": "scipy.io.loadmat",
+    ".csv": "np.loadtxt(..., delimiter=',')",
+    ".parquet": "pandas.read_parquet",
+    ".h5": "h5py.File",
+    ".hdf5": "h5py.File",
+    ".npy": "np.load",
+}
+_ARCHIVES = {".zip": "zipfile", ".tar": "tarfile", ".tgz": "tarfile"}
+_PICKLES = {".pkl", ".pickle"}
+_FOREIGN = {*_PICKLES, *_READERS, *_ARCHIVES}
+_ZIP, _GZIP = b"PK\3\4", b"\x1f\x8b"
 
 
-class IdxFiles(NamedTuple):
-    """The four files of a data set by npz key, the folder that they share, and their prefix."""
-
-    folder: Path
-    prefix: str
-    files: dict[str, Path]
-
-    @property
-    def typed(self) -> str:
-        """What to type for it and no other, as a shell wants it."""
-        return shlex.quote(str(self.files["x_train"] if self.prefix else self.folder))
+def names(path: Path, prefix: str = "") -> tuple[str, tuple[str, ...]]:
+    """What the data set in a file or a folder is called, and its classes, none if not known."""
+    telling = (part for part in reversed(path.parts) if part.lower() not in _NO_NAMES)
+    name = prefix or next(telling, path.name).removesuffix(".npz")
+    for words, (title, classes) in _KNOWN.items():
+        if match := re.search(f"(?<![a-z]){'[-_ .]*'.join(words)}(?![a-z])", name.lower()):
+            return (title if match.group() == name.lower() else name), classes
+    return f"{name} (not as published)" if name.lower() == "mnist" else name, ()
 
 
-def find_idx(place: Path) -> IdxFiles:
+def idx_key(path: Path) -> str:
+    """Which of the four a file is by its name, as npz key; "" if none."""
+    match = _NAME.fullmatch(path.name.lower())
+    if not match or (match["what"] == "images") != (match["idx"] == "idx3"):
+        return ""
+    return f"{'x' if match['what'] == 'images' else 'y'}_{match['part'].replace('t10k', 'test')}"
+
+
+def find_idx(place: Path) -> tuple[Path, str, dict[str, Path]]:
     """The data set in a folder, or the one that a file of it is given for.
 
     What lies in the folder itself wins over what lies further down.
 
+    Returns:
+        The folder that the four files share, their prefix, and they by npz key.
+
     Raises:
         DataError: there is none, or more than one.
     """
-    found = _sets(place if place.is_dir() else _place(place)[0])
+    sets = _sets(place if place.is_dir() else _place(place)[0])
     if not place.is_dir():
-        found = [one for one in found if (one.folder, one.prefix) == _place(place)]
-    whole = [one for one in found if len(one.files) == len(NPZ_KEYS)]
-    if nearest := [one for one in whole if one.folder == place]:
-        whole = nearest
+        sets = {one: files for one, files in sets.items() if one == _place(place)}
+    whole = [one for one, files in sets.items() if len(files) == len(NPZ_KEYS)]
+    whole = [one for one in whole if one[0] == place] or whole
     if len(whole) == 1:
-        return whole[0]
+        return *whole[0], sets[whole[0]]
     if whole:
-        raise DataError(
-            "a folder holds one data set",
-            received=f"{len(whole)} in {place}",
-            next_step=f"give one of them: {', '.join(one.typed for one in whole)}",
-        )
-    raise _incomplete(place, found)
+        # What to type for each and no other, as a shell wants it.
+        typed = [str(sets[one]["x_train"] if one[1] else one[0]) for one in whole]
+        rule, received = "a folder holds one data set", f"{len(whole)} in {place}"
+        way = f"give one of them: {', '.join(map(shlex.quote, typed))}"
+        raise DataError(rule, received=received, next_step=way)
+    if sets:
+        (folder, _), files = max(sets.items(), key=lambda one: len(one[1]))
+        missing = [name for key, name in NPZ_KEYS.items() if key not in files]
+        has = ", ".join(path.name for path in files.values())
+        received = f"{folder} without {', '.join(missing)}, with {has}"
+        way = "add what is missing, or give the folder that has all four"
+    else:
+        near = sorted(x for x in place.iterdir() if x.suffix == ".npz" or _kind(x) in _FOREIGN)
+        received = f"none of them in {place}, nor up to {_DEPTH} folders below"
+        way = f"give {near[0] if near else 'the folder that has them'}"
+    kinds = "gzipped or not; or with dots, with test for t10k, with a prefix"
+    rule = f"a data folder holds the four IDX files ({', '.join(MNIST_MD5)}; {kinds})"
+    raise DataError(rule, received=received, next_step=way)
 
 
-def _incomplete(place: Path, found: list[IdxFiles]) -> DataError:
-    rule = f"a data folder holds the four IDX files {_TYPED}"
-    if found:
-        most = max(found, key=lambda one: len(one.files))
-        missing = [name for key, name in NPZ_KEYS.items() if key not in most.files]
-        return DataError(
-            rule,
-            received=f"{most.folder} without {', '.join(missing)}, with "
-            f"{', '.join(path.name for path in most.files.values())}",
-            next_step="add what is missing, or give the folder that has all four",
-        )
-    others = sorted(path for path in place.iterdir() if path.suffix == ".npz" or is_foreign(path))
-    return DataError(
-        rule,
-        received=f"none of them in {place}, nor up to {_DEPTH} folders below",
-        next_step=f"give {others[0]}" if others else "give the folder that has them",
-    )
-
-
-def _sets(top: Path) -> list[IdxFiles]:
-    """All data sets, whole or not, in a folder and those below it."""
+def _sets(top: Path) -> dict[tuple[Path, str], dict[str, Path]]:
+    """All data sets, whole or not, in a folder and those below it: their files by npz key."""
 
     def refuse(error: OSError) -> None:
         if error.filename == str(top):
@@ -98,28 +142,45 @@ def _sets(top: Path) -> list[IdxFiles]:
         if len(folder.relative_to(top).parts) >= _DEPTH:
             folders.clear()
         candidates += [path for file in files if idx_key(path := folder / file) and path.is_file()]
-    sets: dict[tuple[Path, str], dict[str, Path]] = {}
-    # Of one file in several forms: unpacked before gzipped, as published before with dots.
-    candidates.sort(key=lambda path: (path.suffix == ".gz", len(path.parts), path.name))
+    sets: dict[tuple[Path, str], dict[str, Path]] = defaultdict(dict)
     seen = set()  # a link leads to the same file again
-    for path in candidates:
-        if (real := path.resolve()) in seen:
-            continue
-        seen.add(real)
-        sets.setdefault(_place(path), {}).setdefault(idx_key(path), path)
-    return [IdxFiles(*place, sets[place]) for place in sorted(sets)]
-
-
-def idx_key(path: Path) -> str:
-    """Which of the four a file is by its name, as npz key; "" if none."""
-    match = _NAME.fullmatch(path.name.lower())
-    if not match or (match["what"] == "images") != (match["idx"] == "idx3"):
-        return ""
-    return f"{'x' if match['what'] == 'images' else 'y'}_{match['part'].replace('t10k', 'test')}"
+    # Of one file in several forms: unpacked before gzipped, as published before with dots.
+    for path in sorted(candidates, key=lambda one: (one.suffix == ".gz", len(one.parts), one.name)):
+        if (real := path.resolve()) not in seen:
+            seen.add(real)
+            sets[_place(path)].setdefault(idx_key(path), path)
+    return dict(sorted(sets.items()))
 
 
 def _place(path: Path) -> tuple[Path, str]:
     """The folder that the four files share, not one called as the file is, and their prefix."""
     match = _NAME.fullmatch(path.name)
-    prefix = (match and match["prefix"]) or ""
-    return path.parent.parent if idx_key(path.parent) else path.parent, prefix
+    folder = path.parent.parent if idx_key(path.parent) else path.parent
+    return folder, (match and match["prefix"]) or ""
+
+
+def refuse_foreign(path: Path, start: bytes) -> None:
+    """Refuse a file of a known kind, which begins with `start`, with the way to a data set."""
+    kind, here = _kind(path), shlex.quote(str(path))
+    if kind in _PICKLES or (start[:1] == b"\x80" and start[1:2] in {b"\2", b"\3", b"\4", b"\5"}):
+        code = _FROM_PICKLE.format(open="gzip.open" if start.startswith(_GZIP) else "open")
+        rule = "a pickle is never loaded here, as that runs the code in it"
+        next_step = (
+            "if you trust it, and it holds three pairs of images and labels as the mnist.pkl"
+        )
+        next_step += f'.gz of courses, this makes mnist.npz of it: python -c "{code}" {here}'
+    elif kind in _READERS:
+        rule = f"a data set is a .npz file or a folder of IDX files, not a {kind} file"
+        next_step = f"read it in Python ({_READERS[kind]}) and save {_SAVE}"
+    elif kind in _ARCHIVES or start.startswith(_ZIP):
+        rule = "an archive of data files is unpacked first"
+        folder = shlex.quote(path.name.partition(".")[0])
+        tool = _ARCHIVES.get(kind, "zipfile")
+        next_step = f"python -m {tool} -e {here} {folder}, then give --data {folder}"
+    else:
+        return
+    raise DataError(rule, received=path, next_step=next_step)
+
+
+def _kind(path: Path) -> str:
+    return "." + path.name.lower().removesuffix(".gz").rpartition(".")[2]

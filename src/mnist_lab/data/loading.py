@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-import fcntl
+import io
 import os
-import shutil
 import sys
 import tempfile
-import time
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnist_lab.data.arrays import IMAGE_SIDE, N_CLASSES
-from mnist_lab.data.dataset import NPZ_KEYS, SAMPLE, make_dataset
+from mnist_lab.data.dataset import NPZ_KEYS, SAMPLE, Dataset, make_dataset
 from mnist_lab.data.reading import read_arrays, refusing_broken
 from mnist_lab.errors import DataError
 from mnist_lab.records import DIGITS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from mnist_lab.data.dataset import Dataset
 
 DATA_VARIABLE = "MNIST_LAB_DATA"  # the same values as --data, which wins over it
 
 # The address that keras.datasets.mnist uses.
 MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
-# How the folder begins that a download is put into first.
-_TEMPORARY = ".mnist-lab-"
 TIMEOUT_S = 10.0  # to connect, and between two packets
 
 _TEST_DIVISOR = 7  # of the sample, which has no test part; with the sixth 5 : 1 : 1, as in MNIST
 
 
 def load(
-    source: str | None = None,
-    *,
-    expect: Mapping[str, str] | None = None,
-    quiet: bool = False,
-    url: str = MNIST_URL,
-    timeout_s: float = TIMEOUT_S,
+    source: str | None = None, *, expect: Mapping[str, str] | None = None, quiet: bool = False
 ) -> Dataset:
     """Load, check and split a data set.
 
@@ -51,27 +36,23 @@ def load(
         source: a path or "sample", as `--data`; None looks in the order of :mod:`mnist_lab.data`.
         expect: the digests of the run that goes on; other data are refused.
         quiet: say nothing on standard error while downloading.
-        url: where the download finds MNIST as .npz.
-        timeout_s: the download's longest wait, to connect and between two packets.
 
     Raises:
         DataError: the data are missing, unreadable, damaged, of another kind or not as expected.
     """
     place = locate(source)
     if place is None:
-        dataset = _download_or_sample(cache_file(), url=url, timeout_s=timeout_s, quiet=quiet)
+        dataset = _download_or_sample(cache_file(), quiet=quiet)
     elif place == SAMPLE:
         dataset = _load_sample()
     else:
         dataset = (_load_cached if _given(source) is None else _load_path)(Path(place))
-    digests = dataset.info.digests
-    if expect is not None and digests != dict(expect):
+    if expect is not None and (digests := dataset.info.digests) != dict(expect):
         differing = [name for name, digest in digests.items() if expect.get(name) != digest]
-        raise DataError(
-            "a run goes on with the data that it began with",
-            received=f"{dataset.info.source} (other {', '.join(differing) or 'digests'})",
-            next_step="give those data with --data, or begin another run with --out",
-        )
+        rule = "a run goes on with the data that it began with"
+        received = f"{dataset.info.source} (other {', '.join(differing) or 'digests'})"
+        way = "give those data with --data, or begin another run with --out"
+        raise DataError(rule, received=received, next_step=way)
     return dataset
 
 
@@ -118,64 +99,39 @@ def _load_cached(path: Path) -> Dataset:
     try:
         return _load_mnist(path)
     except DataError as error:
-        raise DataError(
-            "the file in Keras' cache is MNIST, whole and readable",
-            received=error,
-            next_step=f"delete {path} to have it downloaded again, or give --data PATH",
-        ) from error
+        rule = "the file in Keras' cache is MNIST, whole and readable"
+        way = f"delete {path} to have it downloaded again, or give --data PATH"
+        raise DataError(rule, received=error, next_step=way) from error
 
 
-def _download_or_sample(target: Path, *, url: str, timeout_s: float, quiet: bool) -> Dataset:
-    progress = None if quiet else _Progress()
+def _download_or_sample(target: Path, *, quiet: bool) -> Dataset:
     try:
-        return _download(target, url=url, timeout_s=timeout_s, progress=progress)
+        return _download(target, quiet=quiet)
     except (DataError, OSError) as error:  # every error of requests is an OSError
-        if progress:
-            progress.say(f"failed: {error}")
+        if not quiet:
+            _say(f"failed: {error}")
         # Short, as it stands on every figure; requests' own words are 300 characters long.
         reason = "not MNIST" if isinstance(error, DataError) else type(error).__name__
         return _load_sample(f"; the download failed ({reason}), --data PATH gives the whole")
 
 
-def _download(target: Path, *, url: str, timeout_s: float, progress: _Progress | None) -> Dataset:
-    """Fetch MNIST into `target`: there whole and checked, or not at all."""
+def _download(target: Path, *, quiet: bool) -> Dataset:
+    """Fetch MNIST into `target`: there whole and checked, or not at all.
+
+    Until it is whole it is in memory alone, so a process that is killed leaves nothing of it.
+    """
     import pooch  # only this road needs it
 
-    fetch = pooch.HTTPDownloader(progress or False, chunk_size=2**16, timeout=timeout_s)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(target.parent)
-    # In a folder of its own, which goes with whatever is in it, however this ends.
-    with (
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=_TEMPORARY) as folder,
-        _opened(Path(folder)) as number,
-    ):
-        with suppress(OSError):  # there are no locks here: what a killed process leaves, stays
-            fcntl.flock(number, fcntl.LOCK_EX)
+    fetch = pooch.HTTPDownloader(not quiet and _Progress(), chunk_size=2**16, timeout=TIMEOUT_S)
+    content = io.BytesIO()
+    fetch(MNIST_URL, content, None)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".mnist-lab-") as folder:
         part = Path(folder) / target.name
-        fetch(url, str(part), None)
+        part.write_bytes(content.getvalue())
         _load_mnist(part)
         part.replace(target)
     return _load_mnist(target)
-
-
-def _remove_leftovers(cache: Path) -> None:
-    """Remove the folders of downloads whose processes were killed: nobody holds their locks."""
-    for folder in cache.glob(f"{_TEMPORARY}*"):
-        # One that is younger may not be locked yet.
-        with suppress(OSError):
-            if time.time() - folder.lstat().st_mtime > 1:
-                with _opened(folder) as number:
-                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder)
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        yield number
-    finally:
-        os.close(number)
 
 
 class _Progress:
@@ -187,7 +143,7 @@ class _Progress:
     def update(self, n_bytes: int) -> None:
         before, self._n_bytes = self._n_bytes, min(self._n_bytes + n_bytes, self.total)
         if self.total and (tenths := 10 * self._n_bytes // self.total) > 10 * before // self.total:
-            self.say(f"{10 * tenths} % of {self.total / 1e6:.1f} MB")
+            _say(f"{10 * tenths} % of {self.total / 1e6:.1f} MB")
 
     def reset(self) -> None:
         """Keep the count: pooch would have it start again, only to fill the bar to its end."""
@@ -195,8 +151,9 @@ class _Progress:
     def close(self) -> None:
         """Nothing to close: each line has ended."""
 
-    def say(self, text: str) -> None:
-        sys.stderr.write(f"downloading MNIST: {text}\n")
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"downloading MNIST: {text}\n")
 
 
 def _load_sample(why: str = "") -> Dataset:

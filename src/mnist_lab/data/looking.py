@@ -6,6 +6,7 @@ small set lacks classes here and there. All of it takes 0.1 s for 70,000 images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,59 +15,39 @@ from mnist_lab.data.arrays import DARKEST, IMAGE_SIDE, N_CLASSES
 from mnist_lab.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from mnist_lab.data.dataset import Split
 
 _BRIGHTER = 64  # between the means of two parts: 255 - mean has another sign
 _EMPTY = 5  # pixels that differ from the corner's: no digit is drawn with fewer
 _UNEQUAL = 10  # times as many images in one class as in another
 _SURE = 20  # images expected where there is none: by chance e^-20
 _FEW = 0.01  # of the images: so many are odd without a word
-_SHUFFLE = (
-    "shuffle both before you save them: "
-    "i = np.random.default_rng(0).permutation(len(y)); x, y = x[i], y[i]"
-)
+_SHUFFLED = "i = np.random.default_rng(0).permutation(len(y)); x, y = x[i], y[i]"
+_SHUFFLE = f"shuffle both before you save them: {_SHUFFLED}"
 
 
 class _Part:
     """One split of a data set, and what is counted of it."""
 
-    def __init__(self, word: str, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-        self.word = word
-        self.images = images
-        self.labels = labels
-        self.n = len(labels)
-        self.counts = np.bincount(labels, minlength=N_CLASSES)
-        self.mean = float(images.mean())
-        pixels = images.reshape(self.n, -1)
+    def __init__(self, word: str, split: Split) -> None:
+        self.word, self.images, self.labels, self.n = word, split.images, split.labels, len(split)
+        self.counts = np.bincount(self.labels, minlength=N_CLASSES)
+        self.mean = float(self.images.mean())
+        pixels = self.images.reshape(self.n, -1)
         # How many pixels differ from the first; half the time of np.count_nonzero.
-        is_drawn = (pixels != pixels[:, :1]).view(np.uint8)
-        drawn = np.add.reduce(is_drawn, axis=1, dtype=np.uint16)
+        drawn = (pixels != pixels[:, :1]).view(np.uint8).sum(axis=1, dtype=np.uint16)
         self.n_blank = np.count_nonzero(drawn < _EMPTY)
         # Of each image's bytes; 64 bits, so that no chance makes two alike.
         rows = pixels.view(f"V{pixels.shape[1]}").ravel().tolist()
         self.hashes = np.fromiter(map(hash, rows), np.int64, self.n)
 
 
-def look(
-    parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]], source: str
-) -> tuple[str, ...]:
-    """What is odd about a data set, one line each.
-
-    Args:
-        parts: images (n, 28, 28) and labels (n,) of the training, the validating and the test
-            images, in this order, by what they are called.
-        source: where they come from.
-
-    Raises:
-        DataError: the data cannot be meant as they are.
-    """
-    train, valid, test = (_Part(word, *arrays) for word, arrays in parts.items())
-    for rule, received, next_step in _faults(train, valid, test):
+def look(train: Split, valid: Split, test: Split, source: str) -> tuple[str, ...]:
+    """What is odd about a data set, one line each; a DataError where it cannot be meant."""
+    parts = _Part("training", train), _Part("validating", valid), _Part("test", test)
+    for rule, received, next_step in _faults(*parts):
         raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
-    odd = (_odd_labels, _odd_pixels, _odd_copies)
-    return tuple(line for lines in odd for line in lines(train, valid, test))
+    return (*_odd_labels(*parts), *_odd_pixels(*parts), *_odd_copies(*parts))
 
 
 def _faults(train: _Part, valid: _Part, test: _Part) -> Iterator[tuple[str, str, str]]:
@@ -100,10 +81,8 @@ def _odd_labels(train: _Part, *others: _Part) -> Iterator[str]:
         yield f"no training image is of {_classes(missing)}"
     most, least = counts.argmax(), np.where(counts, counts, counts.max()).argmin()
     if counts[most] > _UNEQUAL * (counts[least] + 2):  # two: chance in a small set
-        yield (
-            f"the classes are unequal: {counts[most]:,} training images are of class {most}, "
-            f"{counts[least]:,} of class {least}"
-        )
+        told = f"{counts[most]:,} training images are of class {most}"
+        yield f"the classes are unequal: {told}, {counts[least]:,} of class {least}"
     shares = counts / counts.sum()
     for part in others:
         theirs = part.counts / part.n
@@ -112,10 +91,8 @@ def _odd_labels(train: _Part, *others: _Part) -> Iterator[str]:
         # what a sample of n from ten equal classes is off on average.
         if off.sum() / 2 > 0.2 + (3 / part.n) ** 0.5:
             at = int(off.argmax())
-            yield (
-                f"{100 * theirs[at]:.0f} % of the {part.word} images are of class {at}, and "
-                f"{100 * shares[at]:.0f} % of the training images: were they shuffled?"
-            )
+            its = f"{100 * theirs[at]:.0f} % of the {part.word} images are of class {at}"
+            yield f"{its}, and {100 * shares[at]:.0f} % of the training images: were they shuffled?"
         elif lacking := np.flatnonzero((part.counts == 0) & (shares * part.n >= _SURE)).tolist():
             yield f"no {part.word} image is of {_classes(lacking)}, unlike training images"
 
@@ -131,19 +108,15 @@ def _odd_pixels(train: _Part, valid: _Part, test: _Part) -> Iterator[str]:
         yield f"no pixel{where} is brighter than {high}, of 255{hint}"
     for part in (valid, test):
         if abs(part.mean - train.mean) > _BRIGHTER:
-            yield (
-                f"the mean brightness of the {part.word} images is {part.mean:.0f}, that of the "
-                f"training images {train.mean:.0f}: is one of them inverted or scaled?"
-            )
+            told = f"the mean brightness of the {part.word} images is {part.mean:.0f}, that of the"
+            yield f"{told} training images {train.mean:.0f}: is one of them inverted or scaled?"
     for part in (train, valid, test):
         if part.n_blank:
             yield f"{part.n_blank:,} of {part.n:,} {part.word} images are blank or nearly so"
     for n, word in ((train.n + valid.n, "training"), (test.n, "test")):
         if n == IMAGE_SIDE:
-            yield (
-                f"the {word} images are an array {(n,) * 3}: that its first axis counts them is "
-                "taken for granted"
-            )
+            told = f"the {word} images are an array {(n,) * 3}"
+            yield f"{told}: that its first axis counts them is taken for granted"
 
 
 def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
@@ -160,5 +133,4 @@ def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
 
 
 def _classes(numbers: Sequence[int]) -> str:
-    words = ", ".join(map(str, numbers))
-    return f"class {words}" if len(numbers) == 1 else f"classes {words}"
+    return f"class{'es' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"

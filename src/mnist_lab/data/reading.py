@@ -9,22 +9,18 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE
-from mnist_lab.data.folders import find_idx, idx_key
-from mnist_lab.data.foreign import refuse_foreign
-from mnist_lab.data.names import names
+from mnist_lab.data.folders import find_idx, idx_key, names, refuse_foreign
 from mnist_lab.errors import DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _MAX_BYTES = 2**31  # of one array, 40 times MNIST: a small zip or gzip can claim terabytes
 # How files begin, whatever they are called; an .npz is a zip archive, the second an empty one.
@@ -39,26 +35,18 @@ _GIVE = f"give a .npz file in Keras' layout, a folder of {_FOUR_FILES}, or the w
 
 @contextmanager
 def refusing_broken(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading `path` into an error that names it.
-
-    Raises:
-        DataError: the file is missing, unreadable or damaged, or claims a size beyond all measure.
-    """
-    broken = (EOFError, ValueError, zipfile.BadZipFile, zlib.error)
+    """Turn what goes wrong in reading `path` into a :class:`DataError` that names it."""
     # An array's header in an .npz is Python, to numpy. Encrypted zip; sizes that no machine holds.
     odd = (SyntaxError, tokenize.TokenError, RuntimeError, MemoryError)
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(
-            "the data set exists", received=f"{path}, which does not", next_step=_GIVE
-        ) from error
-    except (OSError, *broken, *odd) as error:
-        raise DataError(
-            "a data file is readable, whole and holds plain arrays",
-            received=f"{path} ({error})",
-            next_step="get or save it again, or give another",
-        ) from error
+        rule, received = "the data set exists", f"{path}, which does not"
+        raise DataError(rule, received=received, next_step=_GIVE) from error
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, *odd) as error:
+        rule = "a data file is readable, whole and holds plain arrays"
+        way = "get or save it again, or give another"
+        raise DataError(rule, received=f"{path} ({error})", next_step=way) from error
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[str, ...]]]:
@@ -69,9 +57,8 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[s
     """
     with refusing_broken(path):
         if path.is_dir() or (idx_key(path) and path.is_file()):
-            found = find_idx(path)
-            arrays = {key: _read_idx(found.files[key]) for key in NPZ_KEYS}
-            return arrays, names(found.folder, found.prefix)
+            folder, prefix, files = find_idx(path)
+            return {key: _read_idx(files[key]) for key in NPZ_KEYS}, names(folder, prefix)
         path.stat()  # for the error, if there is none
         start = _start(path) if path.is_file() else b""  # a pipe would keep us waiting for ever
         if start.startswith(_ZIP) and (path.suffix == ".npz" or _has_arrays(path)):
@@ -79,9 +66,8 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[s
         if start:
             refuse_foreign(path, start)
     kind = "a single IDX or gzip file" if start.startswith((_GZIP, _IDX)) else "which is neither"
-    raise DataError(
-        "a data set is a .npz file or a folder", received=f"{path}, {kind}", next_step=_GIVE
-    )
+    rule = "a data set is a .npz file or a folder"
+    raise DataError(rule, received=f"{path}, {kind}", next_step=_GIVE)
 
 
 def _start(path: Path) -> bytes:
@@ -103,31 +89,26 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                 raise ValueError(f"{member.filename} is packed as numpy never does it")
         if missing := [key for key in NPZ_KEYS if key not in npz]:
-            raise DataError(
-                f"a .npz data set holds {', '.join(NPZ_KEYS)}",
-                received=f"{path} without {', '.join(missing)}",
-                next_step=_renaming(missing, sorted(set(npz.files) - set(NPZ_KEYS))),
-            )
-        # asarray: numpy hands out a member that is no array as bytes, which have no shape.
-        return {key: np.asarray(_read_member(npz, key, path)) for key in NPZ_KEYS}
-
-
-def _read_member(npz: Any, key: str, path: Path) -> Any:
-    try:
-        return npz[key]
-    except ValueError as error:
-        if "Object arrays" not in str(error):
-            raise
-        raise DataError(
-            "arrays hold numbers; Python's objects are never loaded, as that runs their code",
-            received=f"objects as {key} in {path}",
-            next_step=f"save np.array({key[0]}.tolist())",
-        ) from None
+            rule, received = f"a .npz data set holds {', '.join(NPZ_KEYS)}", ", ".join(missing)
+            way = _renaming(missing, sorted(set(npz.files) - set(NPZ_KEYS)))
+            raise DataError(rule, received=f"{path} without {received}", next_step=way)
+        arrays = {}
+        for key in NPZ_KEYS:
+            try:
+                # asarray: numpy hands out a member that is no array as bytes, which have no shape.
+                arrays[key] = np.asarray(npz[key])
+            except ValueError as error:
+                if "Object arrays" not in str(error):
+                    raise
+                rule = "arrays hold numbers; Python's objects are never loaded, as that runs their"
+                received, way = f"objects as {key} in {path}", f"save np.array({key[0]}.tolist())"
+                raise DataError(f"{rule} code", received=received, next_step=way) from None
+        return arrays
 
 
 def _renaming(missing: list[str], others: list[str]) -> str:
     """What to do about arrays that are missing, where there are others: rename what says it all."""
-    meant: dict[str, list[str]] = {key: [] for key in NPZ_KEYS}
+    meant = defaultdict(list)
     for name in others:
         if match := _OTHER_NAME.fullmatch(name) or _OTHER_ORDER.fullmatch(name):
             letter = "x" if match["what"].lower() in {"x", "images", "image"} else "y"
@@ -144,7 +125,7 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     n_axes = 3 if "idx3" in path.name else 1
     with (
         refusing_broken(path),
-        gzip.open(path) if _start(path).startswith(_GZIP) else path.open("rb") as file,
+        (gzip.open if _start(path).startswith(_GZIP) else open)(path, "rb") as file,
     ):
         head = file.read(4 + 4 * n_axes)
         if head[:4] != bytes((0, 0, 8, n_axes)) or len(head) < 4 + 4 * n_axes:

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ConfigSpace import ConfigurationSpace
 
 from mnist_lab.config import Hyperparameter
 from mnist_lab.space.sampling import draws, to_dict
 from mnist_lab.words import capital, counted, in_words, listed, percent, rounded
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from ConfigSpace import ConfigurationSpace
-
-# Enough for a smooth histogram, half a second.
-N_DRAWS = 10_000
+N_DRAWS = 10_000  # enough for a smooth histogram, half a second
 # What the student of the exercise sheet drew, and wondered about.
 ASKED = {"num_filters": 22, "batch_size": 95}
-# Doublings that are told one by one.
-_FEW = 4
+_FEW = 4  # doublings that are told one by one
 
 
 def describe(space: ConfigurationSpace) -> list[Hyperparameter]:
@@ -33,34 +29,28 @@ def describe(space: ConfigurationSpace) -> list[Hyperparameter]:
 def sampled(space: ConfigurationSpace) -> list[Hyperparameter]:
     """The hyperparameters of the space, with what it samples."""
     drawn = draws(space, N_DRAWS)
-    return [
-        one._replace(draws=drawn[one.name], active=len(drawn[one.name]) / N_DRAWS)
-        for one in describe(space)
-    ]
+    shares = {name: len(values) / N_DRAWS for name, values in drawn.items()}
+    return [one._replace(draws=drawn[one.name], active=shares[one.name]) for one in describe(space)]
 
 
 def rules(space: ConfigurationSpace) -> list[str]:
     """The conditions and the forbidden combinations of the space, in words."""
-    conditions = [
-        f"{condition.child.name} only if "
-        + str(condition).replace(f"{condition.child.name} | ", "")
-        for condition in space.conditions
+    found = [
+        f"{one.child.name} only if {str(one).replace(f'{one.child.name} | ', '')}"
+        for one in space.conditions
     ]
-    forbidden = [str(clause).replace("Forbidden: ", "") for clause in space.forbidden_clauses]
-    return [
-        rule.replace(" && ", " and ").replace(" || ", " or ").replace(" == ", " = ")
-        for rule in (*conditions, *(f"never {clause}" for clause in forbidden))
-    ]
+    found += [f"never {str(one).replace('Forbidden: ', '')}" for one in space.forbidden_clauses]
+    text = "\n".join(found).replace(" && ", " and ").replace(" || ", " or ")
+    return text.replace(" == ", " = ").splitlines()
 
 
 def examples(hyperparameters: Sequence[Hyperparameter]) -> dict[str, int]:
     """Of each logarithmic range of whole numbers the first draw that is no power of two."""
-    odd = {
-        one.name: next((value for value in one.draws if value & (value - 1)), None)
+    return {
+        one.name: odd[0]
         for one in hyperparameters
-        if one.scale == "log" and one.whole
+        if one.scale == "log" and one.whole and (odd := [n for n in one.draws if n & (n - 1)])
     }
-    return {name: value for name, value in odd.items() if value is not None}
 
 
 def explain(
@@ -68,26 +58,22 @@ def explain(
 ) -> dict[str, str]:
     """How a search space samples, in sentences with their numbers, by topic.
 
-    Args:
-        hyperparameters: with their draws.
-        examples: the whole numbers that somebody wonders about, by hyperparameter.
+    `examples` are the whole numbers that somebody wonders about, by hyperparameter.
     """
     found = {}
     if any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters):
-        found["log"] = (
-            "log=True makes the logarithm of the value uniform: each doubling is equally likely. "
-            "It does not mean powers of two."
-        )
+        uniform = "log=True makes the logarithm of the value uniform: each doubling is equally"
+        found["log"] = f"{uniform} likely. It does not mean powers of two."
     if examples:
-        drawn = {one.name: one.draws for one in hyperparameters}
-        names = {name: _named(name, value) for name, value in examples.items()}
-        times = [
-            f"{names[name]} came {counted(drawn[name].count(value), 'time')} in "
-            f"{len(drawn[name]):,} draws"
-            for name, value in examples.items()
-        ]
+        draws_of = {one.name: one.draws for one in hyperparameters}
+        names, times = [], []
+        for name, value in examples.items():
+            is_filters, drawn = name == "num_filters", draws_of[name]
+            names.append(counted(value, "filter") if is_filters else f"{in_words(name)} {value}")
+            n_times = counted(drawn.count(value), "time")
+            times.append(f"{names[-1]} came {n_times} in {len(drawn):,} draws")
         are = "is an ordinary draw" if len(names) == 1 else "are ordinary draws"
-        found["ordinary"] = f"{capital(listed([*names.values()]))} {are}: {listed(times)}."
+        found["ordinary"] = f"{capital(listed(names))} {are}: {listed(times)}."
     for one in hyperparameters:
         text = " ".join(_choices(one) if one.choices else _range(one))
         if one.active < 1:
@@ -106,14 +92,15 @@ def as_json(one: Hyperparameter, example: int | None = None) -> dict[str, Any]:
     if one.choices:
         shares = [one.draws.count(choice) / (n_draws or 1) for choice in one.choices]
         return row | {"choices": one.choices, "shares": shares, "expected": one.expected_shares}
-    row |= {"lower": one.lower, "upper": one.upper} | quantiles(one)
-    keys = ("low", "high", "expected", "drawn")
-    row["octaves"] = [dict(zip(keys, part, strict=True)) for part in _doublings(one)]
+    row |= {"lower": one.lower, "upper": one.upper} | quantiles(one) | {"octaves": _doublings(one)}
+
+    def n_drawn(value: int) -> dict[str, int]:
+        return {"value": value, "n_drawn": one.draws.count(value)}
+
     if one.whole:
-        powers = {value: one.draws.count(value) for value in _powers_of_two(one)}
-        row["powers_of_two"] = [{"value": v, "n_drawn": n} for v, n in powers.items()]
+        row["powers_of_two"] = [*map(n_drawn, _powers_of_two(one))]
     if example is not None:
-        row["example"] = {"value": example, "n_drawn": one.draws.count(example)}
+        row["example"] = n_drawn(example)
     return row
 
 
@@ -124,7 +111,7 @@ def quantiles(one: Hyperparameter) -> dict[str, float]:
     return {name: ordered[int(share * len(ordered))] for name, share in shares.items() if ordered}
 
 
-def _doublings(one: Hyperparameter) -> list[tuple[float, float, float | None, float | None]]:
+def _doublings(one: Hyperparameter) -> list[dict[str, Any]]:
     """Of each doubling of a range its bounds and its shares of what is expected and of the draws.
 
     The upper bound belongs to the next doubling, and the last may be cut short. What is expected is
@@ -137,18 +124,17 @@ def _doublings(one: Hyperparameter) -> list[tuple[float, float, float | None, fl
     is_exact = one.scale == "log" and one.distribution == "uniform" and not one.whole
     parts = []
     for power in range(n_parts):
-        low, high = one.lower * 2**power, one.lower * 2 ** (power + 1)
-        is_last = power == n_parts - 1
-        n_drawn = sum(low <= value and (is_last or value < high) for value in one.draws)
-        top = one.upper if is_last else high
-        expected = math.log(top / low) / math.log(one.upper / one.lower) if is_exact else None
-        parts.append((low, top, expected, n_drawn / len(one.draws) if one.draws else None))
+        low, is_last = one.lower * 2**power, power == n_parts - 1
+        n_drawn = sum(low <= value and (is_last or value < 2 * low) for value in one.draws)
+        high = one.upper if is_last else 2 * low
+        expected = math.log(high / low) / math.log(one.upper / one.lower) if is_exact else None
+        drawn = n_drawn / len(one.draws) if one.draws else None
+        parts.append({"low": low, "high": high, "expected": expected, "drawn": drawn})
     return parts
 
 
 def _powers_of_two(one: Hyperparameter) -> list[int]:
-    lower, upper = int(one.lower or 0), int(one.upper or 0)
-    return [2**n for n in range(upper.bit_length()) if lower <= 2**n <= upper]
+    return [2**n for n in range(int(one.upper or 0).bit_length()) if 2**n >= (one.lower or 0)]
 
 
 def _range(one: Hyperparameter) -> Iterator[str]:
@@ -156,38 +142,30 @@ def _range(one: Hyperparameter) -> Iterator[str]:
     scale = "logarithmic" if one.scale == "log" else "linear"
     kind = scale if one.distribution == "uniform" else f"{scale}, {one.distribution}"
     text = f"{rounded(one.lower)} to {rounded(one.upper)}, {kind}"
-    parts = _doublings(one)
     if not one.draws:
         yield f"{text}: never drawn."
         return
-    first = parts[0][2] if parts else None
-    if len(parts) > _FEW and first is not None:
-        shares = [drawn or 0.0 for *_, drawn in parts[:-1]]
-        text += (
-            f": each whole doubling is expected in {percent(first)} of the draws, and came in "
-            f"{percent(min(shares))} to {percent(max(shares))}"
-        )
+    parts = _doublings(one)
+    if len(parts) > _FEW and (first := parts[0]["expected"]) is not None:
+        shares = [part["drawn"] for part in parts[:-1]]
+        text += f": each whole doubling is expected in {percent(first)} of the draws, and came in "
+        text += f"{percent(min(shares))} to {percent(max(shares))}"
     elif len(parts) > 1:
-        told = [
-            f"{rounded(low)} to {rounded(high - (one.whole and high != one.upper))} in "
-            f"{percent(drawn or 0.0)}"
-            for low, high, _, drawn in parts
-        ]
+        told = []
+        for low, high, _, drawn in map(dict.values, parts):
+            last = high - 1 if one.whole and high != one.upper else high
+            told.append(f"{rounded(low)} to {rounded(last)} in {percent(drawn)}")
         text += f": {listed(told)} of the draws"
     yield f"{text}."
-    median = f"The median is {rounded(quantiles(one)['median'])}"
+    median, (lower, upper) = rounded(quantiles(one)["median"]), (one.lower or 0, one.upper or 0)
     if one.scale == "log" and one.distribution == "uniform":
-        middle = ((one.lower or 0) + (one.upper or 0)) / 2
+        middle = (lower + upper) / 2
         median += f"; without log it would be {rounded(round(middle) if one.whole else middle)}"
-    yield f"{median}."
-    powers = _powers_of_two(one) if one.scale == "log" and one.whole else []
-    if powers:
-        share = sum(map(one.draws.count, powers)) / len(one.draws)
-        n_values = round((one.upper or 0) - (one.lower or 0)) + 1
-        yield (
-            f"The powers of two are {len(powers)} of {n_values} values, and {percent(share)} of "
-            "the draws."
-        )
+    yield f"The median is {median}."
+    if one.scale == "log" and one.whole and (powers := _powers_of_two(one)):
+        share = percent(sum(map(one.draws.count, powers)) / len(one.draws))
+        values = f"{len(powers)} of {round(upper - lower) + 1} values"
+        yield f"The powers of two are {values}, and {share} of the draws."
 
 
 def _choices(one: Hyperparameter) -> Iterator[str]:
@@ -197,8 +175,3 @@ def _choices(one: Hyperparameter) -> Iterator[str]:
         drawn = f" (drawn {percent(share)})" if one.draws else ""
         told.append(f"{rounded(choice)} with {percent(expected)}{drawn}")
     yield f"{counted(len(told), 'choice')}: {listed(told)}."
-
-
-def _named(name: str, value: int) -> str:
-    """`22 filters`, `batch size 95`."""
-    return counted(value, "filter") if name == "num_filters" else f"{in_words(name)} {value}"

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from mnist_lab.errors import SettingsError, nearest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _RANGE = ("lower", "upper")
-_NUMBERS: dict[str, tuple[str, ...]]
-_NUMBERS = {"uniform": (), "normal": ("mu", "sigma"), "beta": ("alpha", "beta")}
 # What a hyperparameter of each type must say, and what it may.
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    f"{kind}_{number}": ((*own, *_RANGE), ("default_value", "log"))
-    for kind, own in _NUMBERS.items()
-    for number in ("float", "int")
-} | {
     "categorical": (("choices",), ("default_value", "weights")),
     "ordinal": (("sequence",), ("default_value",)),
     "constant": (("value",), ()),
 }
+for _number in ("float", "int"):
+    for _kind, _own in (("uniform", ()), ("normal", ("mu", "sigma")), ("beta", ("alpha", "beta"))):
+        _KEYS[f"{_kind}_{_number}"] = (*_own, *_RANGE), ("default_value", "log")
 # Before ConfigSpace 1.0: other names for keys and for a type.
 _OLD_KEYS = {"default": "default_value", "probabilities": "weights"}
 _OLD_TYPES = {"unparametrized": "constant"}
@@ -31,88 +26,70 @@ _MOST_STEPS = 20  # in a line that can be read
 
 
 def current(one: dict[str, Any], source: str, *, is_old: bool) -> dict[str, Any]:
-    """The hyperparameter as ConfigSpace 1.2 writes it.
+    """The JSON object of a hyperparameter of ours as ConfigSpace 1.2 writes it.
 
-    Args:
-        one: its JSON object, with the name of a hyperparameter of ours.
-        source: what the person calls the file.
-        is_old: whether ConfigSpace wrote it before 1.0.
-
-    Raises:
-        SettingsError: a key is missing, unknown, or has no legal value; or it has a meaning that
-            ConfigSpace does not know any more.
+    `is_old`: ConfigSpace wrote it, in the file `source`, before 1.0. It is refused if a key is
+    missing, unknown or illegal, or has a meaning that ConfigSpace does not know any more.
     """
-    one = _without_step(_renamed(one, source), source)
-    _check_keys(one, source)
-    kind, name = one["type"], one["name"]
-    if is_old and kind in {"normal_float", "normal_int"} and one.get("log"):
-        raise SettingsError(
-            f'in {source}, {name} is no normal distribution with "log": true, whose mu and sigma '
-            "were logarithms before ConfigSpace 1.0 and are not now",
-            next_step='give it the type "uniform_float" or "uniform_int", without mu and sigma',
-        )
-    for key, rule, holds in _rules(one):
-        if not holds:
-            told, received = f"in {source}, {key!r} of {name} is {rule}", json.dumps(one.get(key))
-            raise SettingsError(told, received=received[:200], next_step=f"correct {key!r}")
-    if kind.endswith("_int"):  # a whole number, also if it is written as 16.0
-        whole = {key: one[key] for key in (*_RANGE, "default_value") if one.get(key) is not None}
-        one |= {key: int(value) for key, value in whole.items()}
-    return one
-
-
-def _renamed(one: dict[str, Any], source: str) -> dict[str, Any]:
-    """The hyperparameter with the names that its keys and its type have now."""
     one = dict(one)
     for old, new in _OLD_KEYS.items():
         if old in one:
             given = one.pop(old)
             one[new] = given if one.get(new) is None else one[new]
-    kind = one["type"] = _OLD_TYPES.get(str(one.get("type")), one.get("type"))
-    if not isinstance(kind, str) or kind not in _KEYS:
-        told = f"in {source}, {one['name']} has a type of ConfigSpace"
-        near = nearest(str(kind), _KEYS)
-        raise SettingsError(told, received=json.dumps(kind)[:200], next_step=near)
+    one["type"] = _OLD_TYPES.get(str(one.get("type")), one.get("type"))
+    for rule, received, next_step in _faults(one, one.pop("q", None), is_old=is_old):
+        raise SettingsError(f"in {source}, {rule}", received=received, next_step=next_step)
+    if one["type"].endswith("_int"):  # a whole number, also if it is written as 16.0
+        whole = {key: one[key] for key in (*_RANGE, "default_value") if one.get(key) is not None}
+        one |= {key: int(value) for key, value in whole.items()}
     return one
 
 
-def _check_keys(one: dict[str, Any], source: str) -> None:
-    """What it must say is there, and nothing that nobody would read."""
+def _faults(
+    one: dict[str, Any], step: Any, *, is_old: bool
+) -> Iterator[tuple[str, str | None, str]]:
+    """The rule that does not hold, what was received, the next step; each relies on the last."""
     kind, name = one["type"], one["name"]
+    if not isinstance(kind, str) or kind not in _KEYS:
+        near = nearest(str(kind), _KEYS)
+        yield f"{name} has a type of ConfigSpace", json.dumps(kind)[:200], near
+    is_1 = kind.endswith("_int") and _is_number(step) and step <= 1  # as it is in any case
+    if step is not None and not is_1:
+        rule = f"{name} has no step q, which ConfigSpace gave up with 1.0"
+        way = "leave it out to draw from the whole range, or list the values, then equally likely: "
+        way += json.dumps(_ordinal(one, step), ensure_ascii=False)
+        yield rule, f'"q": {json.dumps(step)}', way
     required, optional = _KEYS[kind]
-    for key in required:
+    for key in required:  # what it must say is there, and nothing that nobody would read
         if key not in one or (one[key] is None and key != "value"):
-            told = f"in {source}, {name} has the key {key!r}"
-            raise SettingsError(told, next_step=f"add {key!r}")
+            yield f"{name} has the key {key!r}", None, f"add {key!r}"
     known = ("name", "type", "meta", *required, *optional)
     for key in one:
         if key not in known:
-            told = f"in {source}, {name} has only keys of the type {kind}"
-            raise SettingsError(told, received=repr(key), next_step=nearest(key, known))
+            yield f"{name} has only keys of the type {kind}", repr(key), nearest(key, known)
+    if is_old and kind in {"normal_float", "normal_int"} and one.get("log"):
+        rule = f'{name} is no normal distribution with "log": true, whose mu and sigma were'
+        way = 'give it the type "uniform_float" or "uniform_int", without mu and sigma'
+        yield f"{rule} logarithms before ConfigSpace 1.0 and are not now", None, way
+    for key, rule, holds in _rules(one):
+        if not holds:
+            received = json.dumps(one.get(key))[:200]
+            yield f"{key!r} of {name} is {rule}", received, f"correct {key!r}"
 
 
-def _without_step(one: dict[str, Any], source: str) -> dict[str, Any]:
-    """The hyperparameter without its step `q`, which ConfigSpace had until 1.0."""
-    step = one.pop("q", None)
-    kind, is_number = one["type"], _is_number(step)
-    if step is None or (kind.endswith("_int") and is_number and step <= 1):
-        return one  # whole numbers are drawn in any case
+def _ordinal(one: dict[str, Any], step: Any) -> dict[str, Any]:
+    """The hyperparameter with the values of its range in steps, as far as they fit into a line."""
     lower, upper, default = (one.get(key, math.nan) for key in (*_RANGE, "default_value"))
     values: list[Any] = []
-    is_range = kind in {"uniform_float", "uniform_int"} and all(map(_is_number, (lower, upper)))
-    if is_range and is_number and 0 < upper - lower <= step * _MOST_STEPS:
+    is_range = one["type"].startswith("uniform_") and all(map(_is_number, (lower, upper, step)))
+    if is_range and 0 < upper - lower <= step * _MOST_STEPS:
         n_steps = math.floor((upper - lower) / step + 1e-9)
         values = [round(lower + n * step, 10) for n in range(n_steps + 1)]
-        values = list(map(int, values)) if kind == "uniform_int" else values
+        values = list(map(int, values)) if one["type"] == "uniform_int" else values
     ordinal = {"name": one["name"], "type": "ordinal", "sequence": values or ["…"]}
     if values and _is_number(default):
         ordinal["default_value"] = min(values, key=lambda value: abs(value - default))
-    raise SettingsError(
-        f"in {source}, {one['name']} has no step q, which ConfigSpace gave up with 1.0",
-        received=f'"q": {json.dumps(step)}',
-        next_step="leave it out to draw from the whole range, or list the values, then equally "
-        f"likely: {json.dumps(ordinal, ensure_ascii=False)}",
-    )
+    return ordinal
 
 
 def _rules(one: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
@@ -150,9 +127,6 @@ def _rules(one: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
 
 def _is_number(value: Any, *, whole: bool = False, at_least: float = -1e300) -> bool:
     """Whether it is a number of JSON that is neither infinite nor absurd."""
-    return (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and at_least <= value <= 1e300  # noqa: PLR2004
-        and (not whole or value % 1 == 0)
-    )
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return at_least <= value <= 1e300 and (not whole or value % 1 == 0)  # noqa: PLR2004

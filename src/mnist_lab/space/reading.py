@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from ConfigSpace import (
-    CategoricalHyperparameter,
-    ConfigurationSpace,
-    UniformFloatHyperparameter,
-    UniformIntegerHyperparameter,
-)
+from ConfigSpace import Categorical, ConfigurationSpace, Float, Integer
 from ConfigSpace.exceptions import ForbiddenValueError
 from ConfigSpace.read_and_write.dictionary import CONDITION_DECODERS, FORBIDDEN_DECODERS
 
@@ -24,16 +21,9 @@ from mnist_lab.space.explaining import describe
 from mnist_lab.space.hyperparameters import current
 from mnist_lab.space.sampling import from_dict, sample
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
 # What a search may vary; the number of epochs is its budget.
 SEARCHABLE = tuple(name for name in TrainConfig.model_fields if name != "epochs")
-# Of ConfigSpace's JSON: what ConfigSpace 1.2 writes. It reads the older ones, and ignores the rest.
-_FORMAT_VERSION = 0.4
-# Rarer than this, legal configurations are not worth waiting for.
-_LEAST_LEGAL = 0.01
+_FORMAT_VERSION = 0.4  # of ConfigSpace 1.2, which reads the older ones, and ignores the rest
 # The parts of a space; later ones name hyperparameters of the first.
 _DECODERS = {"conditions": CONDITION_DECODERS, "forbiddens": FORBIDDEN_DECODERS}
 _PARTS = ("hyperparameters", *_DECODERS)
@@ -47,20 +37,21 @@ _EXAMPLE = (
 _OTHER_FORMAT = re.compile(
     r"(?:\s*#.*\n|\s*\n)*\s*[\w-]+\s*(?:(?P<pcs>(?:real|integer|categorical|ordinal)\b|[\[{|])|:)"
 )
-
 # What ConfigSpace raises on what is no search space.
-_WRONG_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-_NOT_A_SPACE = (*_WRONG_VALUES, AssertionError, RecursionError)
+_NOT_A_SPACE = (
+    *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(AssertionError, RecursionError),
+)
 
 
 def default_space() -> ConfigurationSpace:
     """The exercise sheet's search space; `configs/space.json` is the same."""
     space = ConfigurationSpace(name="exercise")
     space.add(
-        UniformFloatHyperparameter("learning_rate", 1e-4, 1e-1, log=True, default_value=1e-2),
-        UniformIntegerHyperparameter("batch_size", 16, 128, log=True, default_value=64),
-        UniformIntegerHyperparameter("num_filters", 8, 64, log=True, default_value=16),
-        CategoricalHyperparameter("filter_size", [3, 5]),
+        Float("learning_rate", (1e-4, 1e-1), log=True, default=1e-2),
+        Integer("batch_size", (16, 128), log=True, default=64),
+        Integer("num_filters", (8, 64), log=True, default=16),
+        Categorical("filter_size", [3, 5]),
     )
     return space
 
@@ -73,9 +64,8 @@ def read_space(path: Path) -> ConfigurationSpace:
             reaches beyond the ranges of :class:`~mnist_lab.config.TrainConfig`, or forbids almost
             everything.
     """
-    return check_space(
-        read_json(path, "a search space", _EXAMPLE, partial(_parsed, path=path)), path
-    )
+    parsed = partial(_parsed, path=path)
+    return check_space(read_json(path, "a search space", _EXAMPLE, parsed), path)
 
 
 def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
@@ -87,25 +77,21 @@ def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
     try:
         values = _current(values, path)
     except RecursionError:
-        raise SettingsError(
-            "the clauses of a search space nest a few levels", received=path, next_step="nest fewer"
-        ) from None
+        rule = "the clauses of a search space nest a few levels"
+        raise SettingsError(rule, received=path, next_step="nest fewer") from None
     with _refusing(path, values):
         space = from_dict(values)
     for one in describe(space):
         # Legal in ConfigSpace is not yet legal for the CNN.
         for extreme in one.choices or (one.lower, one.upper):
             check(TrainConfig, {one.name: extreme}, source=str(path))
-    n_tries = 1000
     # Some of what is no distribution only shows when it is drawn from.
     with _refusing(path, values):
-        n_legal = len(list(sample(space, n_tries, np.random.RandomState(0))))
-    if n_legal < _LEAST_LEGAL * n_tries:
-        raise SettingsError(
-            f"a search space allows at least {100 * _LEAST_LEGAL:g} % of its combinations",
-            received=f"{n_legal} of {n_tries:,} draws from {path}",
-            next_step="forbid less, or narrow the ranges",
-        )
+        n_legal = len(list(sample(space, 1000, np.random.RandomState(0))))
+    if n_legal < 10:  # noqa: PLR2004 - rarer ones are not worth waiting for
+        rule, way = "allows at least 1 % of its combinations", "forbid less, or narrow the ranges"
+        received = f"{n_legal} of 1,000 draws from {path}"
+        raise SettingsError(f"a search space {rule}", received=received, next_step=way)
     return space
 
 
@@ -116,19 +102,15 @@ def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
         # ConfigSpace divides by a sigma of 0, which NumPy would only warn about.
         with np.errstate(divide="raise", invalid="raise", over="raise"):
             yield
-    except ForbiddenValueError:
-        raise SettingsError(
-            "the default values of a search space are not forbidden",
-            received=f"{_first_refused(values)} in {path}",
-            next_step="change a default_value, or forbid less",
-        ) from None
-    except _NOT_A_SPACE:
-        raise SettingsError(
-            "a search space is one that ConfigSpace can take",
-            received=f"{_first_refused(values)} in {path}",
-            next_step="correct its keys and values; the value in a condition, for example, is one "
-            "that its parent can have",
-        ) from None
+    except _NOT_A_SPACE as problem:
+        rule = "a search space is one that ConfigSpace can take"
+        way = "correct its keys and values; the value in a condition, for example, is one that its"
+        way += " parent can have"
+        if isinstance(problem, ForbiddenValueError):
+            rule = "the default values of a search space are not forbidden"
+            way = "change a default_value, or forbid less"
+        received = f"{_first_refused(values)} in {path}"
+        raise SettingsError(rule, received=received, next_step=way) from None
 
 
 def _first_refused(values: dict[str, Any]) -> str:
@@ -147,19 +129,16 @@ def _first_refused(values: dict[str, Any]) -> str:
 def _parsed(text: str, path: Path) -> Any:
     """The value of a JSON text; ConfigSpace's other formats are named."""
     if other := _OTHER_FORMAT.match(text):
+        rule = "a search space is a JSON object"
         received = f"{path}, which is in the format {'PCS' if other['pcs'] else 'YAML'}"
-        raise SettingsError(
-            "a search space is a JSON object", received=received, next_step=_EXAMPLE
-        )
+        raise SettingsError(rule, received=received, next_step=_EXAMPLE)
     values = json.loads(text)
     try:  # what is kept in the run is written again
         json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:
-        raise SettingsError(
-            "a search space holds finite numbers and whole characters",
-            received=f"{path}, which has others",
-            next_step="look for NaN, Infinity, 1e999 or \\ud800 in it",
-        ) from None
+        rule, received = "holds finite numbers and whole characters", f"{path}, which has others"
+        way = "look for NaN, Infinity, 1e999 or \\ud800 in it"
+        raise SettingsError(f"a search space {rule}", received=received, next_step=way) from None
     return values
 
 
@@ -168,42 +147,62 @@ def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
 
     ConfigSpace would translate an old one, too, but drops what it no longer knows.
     """
+    parts = {part: values.get(part) or [] for part in _PARTS}
+    for rule, received, next_step in _faults(values, parts):
+        raise SettingsError(rule, received=f"{received} in {path}", next_step=next_step)
+    is_old, ours = "json_format_version" in values, parts.pop("hyperparameters")
+    names = [one["name"] for one in ours]
+    return {
+        "name": values.get("name"),
+        "hyperparameters": [current(one, str(path), is_old=is_old) for one in ours],
+    } | {part: [_rule(one, part, names, path) for one in found] for part, found in parts.items()}
+
+
+def _faults(values: dict[str, Any], parts: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """The rule that does not hold, what was received, the next step; each relies on the last."""
     version = values.get("format_version", values.get("json_format_version", _FORMAT_VERSION))
     if not isinstance(version, (int, float)) or version > _FORMAT_VERSION:
-        raise SettingsError(
-            f"a search space has ConfigSpace's format version {_FORMAT_VERSION} or an older one",
-            received=f"{json.dumps(version)} in {path}",
-            next_step="write it with ConfigSpace 1.2",
-        )
-    is_old = "json_format_version" in values
-    parts = {part: values.get(part) or [] for part in _PARTS}
+        rule = f"a search space has ConfigSpace's format version {_FORMAT_VERSION} or an older one"
+        yield rule, json.dumps(version), "write it with ConfigSpace 1.2"
     for part, found in parts.items():
         if not _are_objects(found):
             rule = f"the {part} of a search space are a list of objects"
-            received = f"{json.dumps(found)[:200]} in {path}"
-            raise SettingsError(rule, received=received, next_step=_EXAMPLE)
+            yield rule, json.dumps(found)[:200], _EXAMPLE
     names = [one.get("name") for one in parts["hyperparameters"]]
     if not names:
-        rule = "a search space has hyperparameters"
-        raise SettingsError(rule, received=f"none in {path}", next_step=_EXAMPLE)
+        yield "a search space has hyperparameters", "none", _EXAMPLE
     for name in names:
         if name not in SEARCHABLE:
-            rule = f"a search space varies {', '.join(SEARCHABLE)}"
             way = nearest(str(name), SEARCHABLE)
             if name == "epochs":
                 way = "the epochs are the budget: give --epochs or --max-epochs"
-            received = f"{repr(name) if isinstance(name, str) else 'none'} in {path}"
-            raise SettingsError(rule, received=received, next_step=way)
-        if names.count(name) > 1:
+            received = repr(name) if isinstance(name, str) else "none"
+            yield f"a search space varies {', '.join(SEARCHABLE)}", received, way
+        if (n_times := names.count(name)) > 1:
             rule = "a search space names each hyperparameter once"
-            received = f"{name!r} {names.count(name)} times in {path}"
-            raise SettingsError(rule, received=received, next_step="leave the others out")
-    return {
-        "name": values.get("name"),
-        "hyperparameters": [
-            current(one, str(path), is_old=is_old) for one in parts["hyperparameters"]
-        ],
-    } | {part: [_rule(one, part, names, path) for one in parts[part]] for part in _DECODERS}
+            yield rule, f"{name!r} {n_times} times", "leave the others out"
+
+
+def _rule(one: dict[str, Any], part: str, names: Sequence[str], path: Path) -> dict[str, Any]:
+    """A condition or a forbidden clause, with those that it joins, as ConfigSpace 1.2 writes it."""
+    kind, where = str(one.get("type")), f"in {path}, a {_singular(part)}"
+    if kind == "RELATION":
+        kind = _RELATIONS.get(str(one.get("lambda")), kind)
+        one = one | {"type": kind}
+    if kind not in _DECODERS[part]:
+        rule, near = f"{where} has a type of ConfigSpace", nearest(kind, _DECODERS[part])
+        raise SettingsError(rule, received=json.dumps(one)[:200], next_step=near)
+    for key in one.keys() & {"child", "parent", "name", "left", "right"}:
+        if one[key] not in names:
+            rule = f"{where} names hyperparameters of the space"
+            received = f"{key!r}: {json.dumps(one[key])[:200]}"
+            raise SettingsError(rule, received=received, next_step=nearest(str(one[key]), names))
+    for key in one.keys() & {"conditions", "clauses"}:
+        if not _are_objects(one[key]):
+            rule, way = f"{where} joins a list of others", f"correct {key!r}"
+            raise SettingsError(rule, received=json.dumps(one)[:200], next_step=way)
+        one = one | {key: [_rule(inner, part, names, path) for inner in one[key]]}
+    return one
 
 
 def _singular(part: str) -> str:
@@ -212,29 +211,3 @@ def _singular(part: str) -> str:
 
 def _are_objects(values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(one, dict) for one in values)
-
-
-def _rule(one: dict[str, Any], part: str, names: Sequence[str], path: Path) -> dict[str, Any]:
-    """A condition or a forbidden clause, with those that it joins, as ConfigSpace 1.2 writes it."""
-    one = dict(one)
-    kind = str(one.get("type"))
-    if kind == "RELATION":
-        kind = one["type"] = _RELATIONS.get(str(one.get("lambda")), kind)
-    where = f"in {path}, a {_singular(part)}"
-    if kind not in _DECODERS[part]:
-        told, near = f"{where} has a type of ConfigSpace", nearest(kind, _DECODERS[part])
-        raise SettingsError(told, received=json.dumps(one)[:200], next_step=near)
-    for key in one.keys() & {"child", "parent", "name", "left", "right"}:
-        if one[key] not in names:
-            told, near = (
-                f"{where} names hyperparameters of the space",
-                nearest(str(one[key]), names),
-            )
-            received = f"{key!r}: {json.dumps(one[key])[:200]}"
-            raise SettingsError(told, received=received, next_step=near)
-    for key in one.keys() & {"conditions", "clauses"}:
-        if not _are_objects(one[key]):
-            told, way = f"{where} joins a list of others", f"correct {key!r}"
-            raise SettingsError(told, received=json.dumps(one)[:200], next_step=way)
-        one[key] = [_rule(inner, part, names, path) for inner in one[key]]
-    return one

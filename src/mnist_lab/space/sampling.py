@@ -6,31 +6,24 @@ import contextlib
 import copy
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from ConfigSpace import ConfigurationSpace, Constant
 from ConfigSpace.hyperparameters import FloatHyperparameter
+from numpy.typing import NDArray
 
 from mnist_lab.config import OPTIONAL, TrainConfig
 from mnist_lab.errors import SettingsError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from numpy.typing import NDArray
-
-    Vector = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
 _FLOATS = {name for name, field in TrainConfig.model_fields.items() if field.annotation is float}
-# As ConfigSpace rounds the numbers of a configuration.
-_DECIMALS = 13
 
 
 def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
     """One configuration, decided by `seed` alone: the active hyperparameters, in Python's numbers.
-
-    ConfigSpace returns NumPy's scalars for categoricals; Pyro4 refuses them.
 
     Raises:
         SettingsError: the space forbids everything.
@@ -40,18 +33,12 @@ def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
     for n_tries in (5, 50, 500, 5_000, 50_000):
         for drawn in sample(space, n_tries, random):
             return drawn
-    raise SettingsError(
-        "a search space allows some combination of its values",
-        received="none in 50,000 draws",
-        next_step="forbid less",
-    )
+    rule, received = "a search space allows some combination of its values", "none in 50,000 draws"
+    raise SettingsError(rule, received=received, next_step="forbid less")
 
 
 def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, list[Any]]:
-    """`n_draws` configurations as a list of values for each hyperparameter.
-
-    A value that its conditions leave out is missing from its list.
-    """
+    """The values of each hyperparameter in `n_draws` configurations where it is active."""
     random = np.random.RandomState(seed)
     drawn: list[dict[str, Any]] = []
     while len(drawn) < n_draws:
@@ -61,8 +48,8 @@ def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, l
 
 def to_dict(space: ConfigurationSpace) -> dict[str, Any]:
     """The space as ConfigSpace's own JSON object."""
-    plain: dict[str, Any] = json.loads(json.dumps(space.to_serialized_dict(), default=native))
-    return plain
+    plain = json.dumps(space.to_serialized_dict(), default=lambda value: value.item())
+    return dict(json.loads(plain))
 
 
 def from_dict(values: dict[str, Any]) -> ConfigurationSpace:
@@ -95,16 +82,16 @@ def to_vector(space: ConfigurationSpace, values: Mapping[str, Any]) -> Vector:
     Raises:
         ValueError: an active hyperparameter has no value, or one outside the space.
     """
-    full = dict.fromkeys(OPTIONAL, 0.0) | dict(values)
-    known = [name in full and bool(one.legal_value(full[name])) for name, one in space.items()]
-    places = zip(space.items(), known, strict=True)
-    vector = np.array(
-        [one.to_vector(full[name]) if legal else np.nan for (name, one), legal in places], float
-    )
-    active = _activity(space, vector)
-    for name, is_active, legal in zip(space, active, known, strict=True):
-        if is_active and not legal:
-            raise ValueError(f"{name} has a value of the space: got {full.get(name)!r}")
+    full = dict.fromkeys(space, None) | dict.fromkeys(OPTIONAL, 0.0) | dict(values)
+    coordinates = [
+        one.to_vector(full[name]) if one.legal_value(full[name]) else np.nan
+        for name, one in space.items()
+    ]
+    vector = np.array(coordinates, float)
+    unknown = np.isnan(vector)
+    for name, is_active, is_unknown in zip(space, _activity(space, vector), unknown, strict=True):
+        if is_active and is_unknown:
+            raise ValueError(f"{name} has a value of the space: got {full[name]!r}")
     return vector - _constants(space)
 
 
@@ -120,10 +107,9 @@ def from_vector(space: ConfigurationSpace, vector: Vector) -> dict[str, Any] | N
         The values of the active hyperparameters; None if the space forbids their combination.
     """
     defaults = [one.to_vector(one.default_value) for one in space.values()]
-    ends = [max(n_choices - 1, 0) if n_choices else 1 for n_choices in kinds(space)]
-    indices = np.array(kinds(space)) > 0
-    place = np.clip(vector, 0, ends)
-    place = np.where(indices, np.rint(place), place) + _constants(space)
+    n_choices = np.array(kinds(space))
+    place = np.clip(vector, 0, np.where(n_choices, n_choices - 1, 1))
+    place = np.where(n_choices, np.rint(place), place) + _constants(space)
     (values,) = _configurations(space, np.where(np.isnan(vector), defaults, place)[np.newaxis])
     return values
 
@@ -135,8 +121,8 @@ def active(space: ConfigurationSpace, values: Mapping[str, Any]) -> dict[str, An
         ValueError: see :func:`to_vector`.
     """
     full = dict.fromkeys(OPTIONAL, 0.0) | dict(values)
-    missing = np.isnan(to_vector(space, full))
-    return {name: full[name] for name, is_out in zip(space, missing, strict=True) if not is_out}
+    is_out = np.isnan(to_vector(space, full))
+    return {name: full[name] for name, out in zip(space, is_out, strict=True) if not out}
 
 
 def sample(
@@ -148,31 +134,28 @@ def sample(
     most" for "at least" in a forbidden clause.
     """
     drawn = [one.sample_vector(n_tries, seed=random) for one in space.values()]
-    for values in _configurations(space, np.stack(drawn, axis=1)):
-        if values is not None:
-            yield values
+    found = _configurations(space, np.stack(drawn, axis=1))
+    return (values for values in found if values is not None)
 
 
 def _configurations(space: ConfigurationSpace, vectors: Vector) -> Iterator[dict[str, Any] | None]:
     """The configuration of each of ConfigSpace's vectors, shape `(n, d)`; None if forbidden."""
-    columns = [_values(one, column) for one, column in zip(space.values(), vectors.T, strict=True)]
-    pairs = zip(space.values(), columns, strict=True)
-    exact = np.stack([one.to_vector(np.asarray(column)) for one, column in pairs], axis=1)
-    for row, vector in zip(zip(*columns, strict=True), exact, strict=True):
-        is_active = _activity(space, vector)
+    columns = [*map(_values, space.values(), vectors.T)]
+    exact = [one.to_vector(np.asarray(c)) for one, c in zip(space.values(), columns, strict=True)]
+    for row, vector in zip(zip(*columns, strict=True), np.stack(exact, axis=1), strict=True):
+        used = zip(space, row, _activity(space, vector), strict=True)
+        configuration = {name: value for name, value, is_active in used if is_active}
         with silence():
             forbidden = any(one.is_forbidden_vector(vector) for one in space.forbidden_clauses)
-        chosen = zip(space, row, is_active, strict=True)
-        yield None if forbidden else {name: value for name, value, used in chosen if used}
+        yield None if forbidden else configuration
 
 
 def _values(hyperparameter: Any, column: Vector) -> list[Any]:
     """The values at these coordinates, in Python's numbers."""
-    values = hyperparameter.to_value(column)
+    values = np.asarray(hyperparameter.to_value(column))
     if isinstance(hyperparameter, FloatHyperparameter):
-        values = np.round(values, _DECIMALS)
-    natives = [native(value) for value in values]
-    return list(map(float, natives)) if hyperparameter.name in _FLOATS else natives
+        values = values.round(13)  # as ConfigSpace does
+    return [*map(float, values)] if hyperparameter.name in _FLOATS else values.tolist()
 
 
 def _activity(space: ConfigurationSpace, vector: Vector) -> list[bool]:
@@ -193,13 +176,5 @@ def _constants(space: ConfigurationSpace) -> Vector:
 
 
 def silence() -> contextlib.AbstractContextManager[Any]:
-    """Let nothing be printed.
-
-    ConfigSpace 1.2.0 prints the vector whenever it compares it with a forbidden "at least".
-    """
+    """Let nothing be printed, as ConfigSpace 1.2.0 does where "at least" is forbidden."""
     return contextlib.redirect_stdout(io.StringIO())
-
-
-def native(value: Any) -> Any:
-    """A value in Python's numbers: Pyro4 refuses NumPy's."""
-    return value.item() if hasattr(value, "item") else value
