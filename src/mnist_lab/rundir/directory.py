@@ -15,6 +15,7 @@ from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
 from mnist_lab.rundir import checkpoints, hpbandster, lock
 from mnist_lab.rundir.documents import Curves
 from mnist_lab.rundir.files import (
+    ANEW,
     PROBE,
     first_line,
     is_leftover,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from mnist_lab.rundir.documents import TestResult
     from mnist_lab.rundir.lock import Held
 
-_RESTORE = "restore the file, or train anew with --fresh, which sets the run aside"
+_RESTORE = f"restore the file, or {ANEW}"
 # A search space of any size fits in.
 MOST_INFO_BYTES = 2**24
 
@@ -74,7 +75,6 @@ class RunDir:
 
         Raises:
             SettingsError: the path, or a part of it, is a file.
-            RunDirError: it cannot be written.
         """
         try:
             # A link may point to what was renamed, or is yet to be made.
@@ -117,10 +117,7 @@ class RunDir:
             yield held
 
     def _remove_leftovers(self) -> None:
-        """Remove the temporary files of processes that were killed while they wrote.
-
-        Whoever draws or exports does not hold the run, so theirs stay as long as they live.
-        """
+        # Whoever draws or exports does not hold the run, so theirs stay as long as they live.
         drawn = (".png.", ".svg.", f".{self.report.name}.")
         for folder in (self.path, self.checkpoints, self.hpbandster, self.export):
             exported = folder == self.export
@@ -136,11 +133,7 @@ class RunDir:
         return lock.writer(self._lock)
 
     def set_aside(self) -> Path:
-        """Rename the folder to a free name that tells when, and return that; nothing is deleted.
-
-        Raises:
-            RunDirError: it cannot be renamed.
-        """
+        """Rename the folder to a free name that tells when, and return that; nothing is deleted."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         path = self.path.resolve()
         aside = path.with_name(f"{path.name}-before-{stamp}")
@@ -174,8 +167,7 @@ class RunDir:
                 next_step="give the folder that a command wrote, such as results/lr-sweep",
             ) from None
         try:
-            values = json.loads(text)
-            version = values["format_version"]
+            version = json.loads(text)["format_version"]
             if version not in range(1, FORMAT_VERSION + 1):
                 raise RunDirError(
                     f"this mnist-lab reads format versions 1 to {FORMAT_VERSION}",
@@ -193,17 +185,16 @@ class RunDir:
     def read_state(self) -> tuple[RunInfo, str | None]:
         """`run.json` as it stands, and who writes the run, in words; None if nobody does.
 
-        A run that was killed could not say so: one that nobody writes is `interrupted`. So is a
-        complete one whose journal lost events since. It raises as :meth:`read_info` does.
+        One that was killed could not say so, and one whose journal lost events since does not know:
+        both are `interrupted`.
         """
         info = self.read_info()
-        if info.state == "complete" and info.n_events not in {None, len(self.read_events())}:
-            info = info.model_copy(update={"state": "interrupted"})
         writer = self.writer() if info.state == "running" else None
         if info.state == "running" and writer is None:
             info = self.read_info()  # it may have ended since it was read
-            if info.state == "running":
-                info = info.model_copy(update={"state": "interrupted"})
+        is_lost = info.state == "complete" and info.n_events not in {None, len(self.read_events())}
+        if is_lost or (info.state == "running" and writer is None):
+            info = info.model_copy(update={"state": "interrupted"})
         return info, writer
 
     def write_info(self, info: RunInfo) -> None:
@@ -212,11 +203,7 @@ class RunDir:
         write_json(self.run, current.model_dump(mode="json"))
 
     def read_events(self) -> list[Event]:
-        """The journal's events, in order; what is damaged at its end is left out.
-
-        Raises:
-            RunDirError: the journal is damaged before its end, or another run's.
-        """
+        """The journal's events, in order; raises as :func:`read_journal`."""
         return read_journal(self.journal, self.read_info().identity if self.exists() else None)
 
     def read_trials(self) -> list[Trial]:
@@ -297,16 +284,12 @@ class RunDir:
         return None
 
     def write_hpbandster(
-        self,
-        space: dict[str, Any],
-        configurations: Iterable[dict[str, Any]],
-        trials: list[Trial],
+        self, space: dict[str, Any], configurations: Iterable[dict[str, Any]], trials: list[Trial]
     ) -> None:
         """Replace `hpbandster/`; `space` is ConfigSpace's JSON, with each trial's active values."""
         make_folder(self.hpbandster)
-        write_bytes(
-            self.hpbandster / "configs.json", hpbandster.config_lines(configurations, trials)
-        )
+        lines = hpbandster.config_lines(configurations, trials)
+        write_bytes(self.hpbandster / "configs.json", lines)
         write_bytes(self.hpbandster / "results.json", hpbandster.result_lines(trials))
         write_json(self.space, space)
 
@@ -322,14 +305,11 @@ class RunDir:
         """
         path = self._checkpoint(trial)
         try:
-            content = read_bytes(path, most=None)
-        except FileNotFoundError:
-            return None
+            return checkpoints.from_bytes(read_bytes(path, most=None), trial)
         except (OSError, RunDirError):
             with suppress(RunDirError):
                 self.drop_checkpoint(trial)
             return None
-        return checkpoints.from_bytes(content, trial)
 
     def drop_checkpoint(self, trial: Proposed) -> None:
         """Remove the checkpoint of a trial, if there is one.
@@ -346,10 +326,7 @@ class RunDir:
             raise unwritable(path, problem) from None
 
     def drop_checkpoints(self) -> None:
-        """Remove what is left of them when everything is trained.
-
-        A trial whose process was killed between its result and the removal leaves one behind.
-        """
+        """Remove what is left of them: one whose process was killed just after its result."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _checkpoint(self, trial: Proposed) -> Path:

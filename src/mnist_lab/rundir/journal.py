@@ -19,6 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import EVENT, Event, Retried, Time, fold, now
 from mnist_lab.rundir.files import (
+    ANEW,
     first_line,
     own_file,
     read_bytes,
@@ -192,7 +193,7 @@ def _read(path: Path, identity: Identity | None) -> _Content:
         raise RunDirError(
             "the journal can be read",
             received=f"{path} ({problem.strerror})",
-            next_step="permit it, or train anew with --fresh, which sets the run aside",
+            next_step=f"permit it, or {ANEW}",
         ) from None
     is_chained = not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
@@ -221,8 +222,7 @@ def _parse_chained(text: bytes, place: str) -> _Line | None:
         raise RunDirError(
             "each line of the journal is an event that this mnist-lab knows",
             received=f"{place} ({first_line(problem)})",
-            next_step="use the mnist-lab that wrote it, or train anew with --fresh, which sets the "
-            "run aside",
+            next_step=f"use the mnist-lab that wrote it, or {ANEW}",
         ) from None
     return _Line(int(match["number"]), match["after"].decode(), match["crc32"].decode(), entry)
 
@@ -256,7 +256,7 @@ def _check_chain(lines: Sequence[_Line], identity: Identity | None, path: Path) 
         raise RunDirError(
             "a journal belongs to the run in its folder",
             received=f"{path} of another run ({'; '.join(different) or 'with the same settings'})",
-            next_step="restore the file, or train anew with --fresh, which sets the run aside",
+            next_step=f"restore the file, or {ANEW}",
         )
 
 
