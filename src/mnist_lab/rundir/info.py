@@ -32,11 +32,13 @@ class Identity(Frozen):
         spaces = before.pop("space"), after.pop("space")
         before |= before.pop("base")
         after |= after.pop("base")
+        iters = before["iters"], after["iters"]
+        if None not in iters and iters[0] < iters[1]:
+            before["iters"] = after["iters"]
         different = [
             f"{key} {before.get(key)} {there}, {after.get(key)} {now}"
-            for key in {**before, **after}
+            for key in before | after
             if before.get(key) != after.get(key)
-            and not (key == "iters" and _grows(before[key], after[key]))
         ]
         if spaces[0] != spaces[1]:
             different.append("another search space")
@@ -77,11 +79,7 @@ class RunInfo(Frozen):
 
 
 def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
-    """Refuse to continue a run with other `settings`, but for more `iters`, or other data.
-
-    Raises:
-        SettingsError: they disagree; the difference is shown.
-    """
+    """Raise a SettingsError where other `settings`, but for more `iters`, or data would go on."""
     now = Identity(id=info.id, settings=settings, digests=digests)
     different = info.identity.differences(now, "there", "now")
     if different:
@@ -90,7 +88,3 @@ def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, s
             received="; ".join(different),
             next_step="give --out for a new folder, or --fresh to set the old run aside",
         )
-
-
-def _grows(before: int | None, after: int | None) -> bool:
-    return before is not None and after is not None and after > before

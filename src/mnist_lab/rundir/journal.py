@@ -2,8 +2,8 @@
 
 Each line has its number (`line`), the checksum of the line before it (`after`) and its own
 (`crc32`, of everything in front of that key); the first names the run. So a line that is lost,
-doubled, moved, changed or of another run is found, and so is the journal of another run. What the
-disk damaged at the end, after the last sound line, was not yet built upon and is cut off.
+doubled, moved, changed or of another run is found. What the disk damaged at the end was not yet
+built upon and is cut off.
 """
 
 from __future__ import annotations
@@ -50,11 +50,8 @@ class Begun(Identity):
 
 
 # What a line has besides the event, as a JSON schema.
-CHAIN = {
-    "line": {"type": "integer", "minimum": 1},
-    "after": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
-    "crc32": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
-}
+_CRC32 = {"type": "string", "pattern": "^[0-9a-f]{8}$"}
+CHAIN = {"line": {"type": "integer", "minimum": 1}, "after": _CRC32, "crc32": _CRC32}
 Entry = Annotated[Begun | Event, Field(discriminator="event")]
 _ENTRY: TypeAdapter[Any] = TypeAdapter(Entry)
 
@@ -100,16 +97,14 @@ class Journal:
         self._path = path
         self._failure: RunDirError | None = None
         found = _read(path, identity)
-        self.events = found.events
-        self.repaired = None
+        self.events, self.repaired = found.events, None
         if found.n_damaged:
             size = "1 byte" if found.n_damaged == 1 else f"{found.n_damaged:,} bytes"
             self.repaired = (
                 f"the end of the journal was damaged ({size}, as a power cut leaves it) and was "
                 "cut off; what it said is trained again"
             )
-        self._n_lines, self._last = 0, _NOTHING
-        begun = b""
+        self._n_lines, self._last, begun = 0, _NOTHING, b""
         if found.is_chained and found.lines:
             self._n_lines, self._last = len(found.lines), found.lines[-1].crc32
         else:
@@ -132,11 +127,9 @@ class Journal:
     def append(self, event: Event) -> None:
         """Write one event, and return when it is on the disk.
 
-        After one that could not be written none is taken, however much room there is: what comes
-        later would stand behind a gap. Opening the journal again continues it.
-
         Raises:
-            RunDirError: the event, or one before it, cannot be written; the journal is as before.
+            RunDirError: the event, or one before it, cannot be written: what comes later would
+                stand behind a gap. The journal is as before, and opening it again continues it.
         """
         if self._failure is not None:
             raise self._failure
@@ -190,11 +183,8 @@ def _read(path: Path, identity: Identity | None) -> _Content:
     except FileNotFoundError:
         content = b""
     except OSError as problem:
-        raise RunDirError(
-            "the journal can be read",
-            received=f"{path} ({problem.strerror})",
-            next_step=f"permit it, or {ANEW}",
-        ) from None
+        rule, received = "the journal can be read", f"{path} ({problem.strerror})"
+        raise RunDirError(rule, received=received, next_step=f"permit it, or {ANEW}") from None
     is_chained = not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
     parse = _parse_chained if is_chained else _parse_old
@@ -205,7 +195,7 @@ def _read(path: Path, identity: Identity | None) -> _Content:
         raise _refused(path, parsed.index(None) + 1, "which was changed or damaged")
     if len(parsed) > 1 and not lines:
         raise _refused(path, 1, "which no journal begins with")
-    if is_chained:
+    if is_chained and lines:
         _check_chain(lines, identity, path)
     n_bytes = sum(len(text) + 1 for text in texts[:n_sound])
     return _Content(lines, n_bytes, len(content) - n_bytes, is_chained)
@@ -244,13 +234,10 @@ def _check_chain(lines: Sequence[_Line], identity: Identity | None, path: Path) 
         if line.after != last:
             raise _refused(path, number, "which belongs to another journal than the line before it")
         last = line.crc32
-    if not lines:
-        return
     begun = lines[0].entry
     if not isinstance(begun, Begun):
         raise _refused(path, 1, "which no journal begins with")
-    if identity is None:
-        return
+    identity = identity or begun
     different = begun.differences(identity, "in the journal", "in run.json")
     if begun.id != identity.id or different:
         raise RunDirError(

@@ -1,10 +1,10 @@
 """The lock of a run: one process writes it, of this machine or of another that sees the folder.
 
-Two things decide. The lock of the operating system (flock) refuses at once and ends with its
-process, but on a shared folder it may hold among the processes of one machine only, or not exist.
-So the holder also keeps a lease beside it: a file with its name, which it touches every few
-seconds. Whoever finds one watches it: if it changes its process lives, if not that one died and is
-followed. Only change counts: the clocks of two machines differ.
+The lock of the operating system (flock) refuses at once and ends with its process, but on a shared
+folder it may hold among the processes of one machine only, or not exist. So the holder also keeps a
+lease beside it: a file with its name, which it touches every few seconds. Whoever finds one watches
+it: if it changes its process lives, if not that one died and is followed. Only change counts: the
+clocks of two machines differ.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ class Held:
     """A lock that this process holds, or held until another took it over."""
 
     def __init__(self, lease: SoftFileLease) -> None:
-        self._lease = lease
-        self._file = Path(lease.lock_file)
-        self._line = f"token={lease.token}".encode()
+        self._lease, self._file = lease, Path(lease.lock_file)
 
     def check(self) -> None:
         """Make sure that the run is still this process's to write; it takes one small read.
@@ -75,7 +73,8 @@ class Held:
         # What cannot be read now, as the network is down, is not lost yet. A lease that is gone
         # is: whoever took over may have ended since.
         with suppress(OSError):
-            return self._line in (_read(self._file) or (b"",))[0].splitlines()
+            content = (_read(self._file) or (b"",))[0]
+            return f"token={self._lease.token}".encode() in content.splitlines()
         return True
 
 
@@ -170,9 +169,8 @@ def _claim(lease: SoftFileLease, say: Callable[[str], None]) -> None:
         if owner is None:  # damaged, unless somebody writes it just now
             time.sleep(SETTLE_S)
         elif not _is_dead(owner):
-            say(
-                f"{_name(owner)} may still write this run: watching it for {GIVEN_UP_AFTER_S:.0f} s"
-            )
+            wait = f"watching it for {GIVEN_UP_AFTER_S:.0f} s"
+            say(f"{_name(owner)} may still write this run: {wait}")
             n_looks = round(GIVEN_UP_AFTER_S / LOOK_S)
         # Looks are counted, not seconds: while this process is suspended it sees no heartbeat.
         while (there := _read(file)) == found and n_looks > 0:
@@ -224,10 +222,9 @@ def _read(file: Path) -> tuple[bytes, int, int] | None:
 def _look(file: Path) -> str:
     """The holder's name; it writes it just after taking the lock."""
     lease = _lease(file.with_suffix(""))
-    if (owner := lease.owner) is None:
+    if lease.owner is None:
         time.sleep(0.1)
-        owner = lease.owner
-    return _name(owner) if owner else "another process"
+    return _name(owner) if (owner := lease.owner) else "another process"
 
 
 def _name(owner: OwnerRecord) -> str:
