@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,11 +21,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Problem(NamedTuple):
-    """What makes training slow, poor or impossible.
+    """What makes training slow or poor, and is called a note, or impossible, a problem.
 
-    Attributes:
-        text: one line: what was found, what should be, what to do.
-        prevents_training: whether a training fails while it lasts.
+    Its text is one line: what was found, what should be, what to do.
     """
 
     text: str
@@ -32,7 +31,7 @@ class Problem(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What it is called: only what prevents training is a problem."""
+        """What it is called."""
         return "problem" if self.prevents_training else "note"
 
 
@@ -49,16 +48,15 @@ def examine() -> tuple[dict[str, Any], list[Problem]]:
         "data": data.locate() or "none yet: Keras' MNIST is downloaded when it is needed",
         "versions": machine.versions(),
     }
-    problems = (
-        *_packages(found["versions"]),
-        *_data(),
-        *_folders(),
-        *_limits(),
-        *_memory(),
-        *_gpus(found["gpus"]),
-        *_busy(found["cores"]),
+    parts = (
+        _packages(found["versions"]),
+        _data(),
+        _folders(),
+        _limits(),
+        _gpus(found["gpus"]),
+        _busy(found["cores"]),
     )
-    return found, list(problems)
+    return found, list(chain.from_iterable(parts))
 
 
 def on_what() -> str:
@@ -113,12 +111,11 @@ def _folders() -> Iterator[Problem]:
         yield Problem(f"{error.strerror}; {next_step}", prevents_training=True)
     else:
         if temporary.stat().st_dev != runs.stat().st_dev:
-            name = f"{temporary}, which takes temporary files"
-            yield from _disk(name, temporary, None, next_step)
-
+            yield from _disk(
+                f"{temporary}, which takes temporary files", temporary, None, next_step
+            )
     cache = data.cache_file().parent
-    reason = _write_error(_nearest(cache))
-    if reason is not None:
+    if (reason := _write_error(_nearest(cache))) is not None:
         yield Problem(
             f"Keras' cache, {cache}, cannot be written ({reason.strerror}), so that no download is "
             "kept there; set KERAS_HOME to a folder that can be written, or name a file of MNIST "
@@ -143,9 +140,6 @@ def _limits() -> Iterator[Problem]:
     n_workers, _ = machine.suggested_workers()
     for obstacle in machine.obstacles(n_workers):
         yield Problem(str(obstacle), prevents_training=True)
-
-
-def _memory() -> Iterator[Problem]:
     free_gib = machine.available_memory_gib()
     if free_gib < machine.WORKER_GIB:
         yield Problem(
@@ -180,11 +174,8 @@ def _nearest(folder: Path) -> Path:
 
 
 def _write_error(folder: Path) -> OSError | None:
-    """Why no file can be put into `folder`.
-
-    It is tried: asked for permissions, the system would let root write even to a read-only disk.
-    """
-    try:
+    """Why no file can be put into `folder`."""
+    try:  # asked for permissions, the system would let root write even to a read-only disk
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".mnist-lab-") as file:
             file.write(bytes(4096))  # an empty file fits on a full disk
             file.flush()
