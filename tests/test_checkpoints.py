@@ -12,7 +12,7 @@ import pytest
 from made_events import proposed
 
 from mnist_lab.records import Checkpoint, Epoch
-from mnist_lab.rundir import RunDir, directory
+from mnist_lab.rundir import RunDir, files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +128,7 @@ def test_what_cannot_be_read_makes_way(run: RunDir, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory, "read_bytes", fail)
+        patch.setattr(files, "read_bytes", fail)
         assert run.read_checkpoint(proposed()) is None
     run.write_checkpoint(proposed(), CHECKPOINT)
     assert run.read_checkpoint(proposed()) == CHECKPOINT

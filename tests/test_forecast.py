@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import random
 from datetime import datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -163,24 +161,6 @@ def test_what_is_known_is_repeated() -> None:
     for seconds in (9.0, 2.0, 2.1):
         costs.learn(config(128, 16, 3), seconds)
     assert costs.epoch_s(TrainConfig(learning_rate=0.5, epochs=99)) == 2.1
-
-
-def test_machine_unlike_the_first_guess_is_learnt() -> None:
-    """Where steps cost a hundred times as much, twenty configurations show it."""
-    chance = random.Random(3)  # noqa: S311 - chance, not secrecy
-
-    def truth(one: TrainConfig) -> float:
-        return 0.5 + 0.0005 * math.ceil(50_000 / one.batch_size) + 0.05 * one.num_filters
-
-    drawn = [
-        config(chance.randrange(16, 129), chance.randrange(8, 65), chance.choice([3, 5]))
-        for _ in range(40)
-    ]
-    costs = CostModel(50_000)
-    for one in drawn[:20]:
-        costs.learn(one, truth(one) * chance.uniform(0.9, 1.1))
-    total = sum(costs.epoch_s(one) for one in drawn[20:])
-    assert total == pytest.approx(sum(truth(one) for one in drawn[20:]), rel=0.15)
 
 
 # --- what is left

@@ -17,28 +17,17 @@ if TYPE_CHECKING:
 AnyCommand = TypeVar("AnyCommand", bound="Callable[..., Any]")
 
 
-class Values(click.ParamType[list[float]]):
-    """Numbers separated by commas.
+def _numbers(kind: type[int | float]) -> Callable[[Any], list[float]]:
+    """What reads numbers of this kind, separated by commas, or a settings file's list of them."""
 
-    Args:
-        kind: what each of them is.
-    """
-
-    name = "numbers"
-
-    def __init__(self, kind: type[int | float]) -> None:
-        self._kind = kind
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[float]:
-        """The numbers in `value`, which a settings file gives as a list."""
-        words = value.split(",") if isinstance(value, str) else value
+    def numbers(value: Any) -> list[float]:
         try:
-            return [self._kind(word) for word in words]
+            return [kind(word) for word in (value.split(",") if isinstance(value, str) else value)]
         except (TypeError, ValueError):
-            what = "whole numbers" if self._kind is int else "numbers"
-            self.fail(f"{value!r} is not a list of {what} such as 1,3", param, ctx)
+            what = "whole numbers" if kind is int else "numbers"
+            raise click.BadParameter(f"{value!r} is not a list of {what} such as 1,3") from None
+
+    return numbers
 
 
 class Workers(click.ParamType["int | None"]):
@@ -108,6 +97,11 @@ def _workers(more: str = "") -> Callable[[AnyCommand], AnyCommand]:
     )
 
 
+def _choice(name: str, legal: str, default: str, text: str) -> Callable[[AnyCommand], AnyCommand]:
+    kind = click.Choice(legal.split())
+    return click.option(name, type=kind, default=default, show_default=True, help=text)
+
+
 _NICE = click.option("--nice", is_flag=True, help="Let other work on this machine go first.")
 _QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
 _NO_COLOR = click.option(
@@ -131,13 +125,7 @@ _TRAINING_OPTIONS = (
         "results/<command>-2 and so on]",
     ),
     _DATA,
-    click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "gpu"]),
-        default="auto",
-        show_default=True,
-        help="Where to train.",
-    ),
+    _choice("--device", "auto cpu gpu", "auto", "Where to train."),
     _workers("; 0: only coordinate those that join"),
     click.option(
         "--host",
@@ -164,12 +152,11 @@ _TRAINING_OPTIONS = (
         metavar="HH:MM",
         help="Stop at this time of day, with exit code 75; the same command continues.",
     ),
-    click.option(
+    _choice(
         "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
-        default="float32",
-        show_default=True,
-        help="bfloat16 is faster where the processor has it; auto takes it there.",
+        "auto float32 bfloat16",
+        "float32",
+        "bfloat16 is faster where the processor has it; auto takes it there.",
     ),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="All randomness comes from it."
@@ -218,7 +205,7 @@ def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
         if default is REQUIRED:
             settings |= {"required": True}
         elif name == "values":
-            kind, shown = Values(type(default[0])), ",".join(map(str, default))
+            kind, shown = _numbers(type(default[0])), ",".join(map(str, default))
             settings |= {"type": kind, "default": shown, "show_default": True}
         else:
             settings |= {"default": default, "show_default": default is not None}

@@ -12,14 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_lab import views
-from mnist_lab.analysis.outcomes import (
-    endings,
-    n_epochs_left,
-    n_planned,
-    seconds_per_epoch,
-    summary,
-    tally_of,
-)
+from mnist_lab.analysis import outcomes
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
@@ -89,7 +82,7 @@ def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
 def _print_outcome(run: Run, *, no_color: bool) -> None:
     say = _sayer(no_color=no_color)
     if run.n_before:
-        planned = n_planned(run.info.settings, run.trials)
+        planned = outcomes.n_planned(run.info.settings, run.trials)
         say(f"{run.n_before} of {planned} trials were done before")
     _say_tables(say, run.info, run.trials)
     for note in run.info.data.notes:
@@ -108,12 +101,12 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     from mnist_lab.study.run import plan as configurations
 
     settings, trials = run.info.settings, run.trials
-    planned, brackets, n_ended = configurations(settings), settings.brackets, len(endings(trials))
-    n_left, n_more = 0, 0
+    planned, brackets = configurations(settings), settings.brackets
+    n_ended, n_left, n_more = len(outcomes.endings(trials)), 0, 0
     # A search that ran out of trials is over, however many were planned.
     if run.info.state != "complete":
         n_left = max(settings.n_trainings - n_ended, sum(trial.ended is None for trial in trials))
-        n_more = n_epochs_left(settings, trials)
+        n_more = outcomes.n_epochs_left(settings, trials)
     if as_json:
         _print_json(
             {
@@ -140,7 +133,8 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     say(table)
     on, n_all, n_epochs = f"on {run.info.data.name}", settings.n_trainings, settings.n_epochs
     if not n_left:
-        n_done, n_failed = sum(len(trial.epochs) for trial in trials), tally_of(trials).failed
+        n_failed = outcomes.tally_of(trials).failed
+        n_done = sum(len(trial.epochs) for trial in trials)
         done = f"{counted(n_ended, 'training')}, {counted(n_done, 'epoch')}"
         failed = f", {n_failed} failed" if n_failed else ""
         text = f"nothing: all is done in {run.path} ({done}{failed})"
@@ -297,7 +291,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     n_running = states.count("running") if info.state == "running" else 0
     n_complete, n_failed = states.count("complete"), states.count("failed")
     counts = {
-        "planned": (n_all := n_planned(info.settings, trials)),
+        "planned": (n_all := outcomes.n_planned(info.settings, trials)),
         "complete": n_complete,
         "running": n_running,
         "failed": n_failed,
@@ -328,7 +322,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 "epochs": len(trial.epochs),
                 "train_error": trial.epochs[-1].train_error if trial.epochs else None,
                 "valid_error": trial.valid_error,
-                "epoch_s": seconds_per_epoch(trial),
+                "epoch_s": outcomes.seconds_per_epoch(trial),
                 "left_s": views.seconds_left(info, trial),
             }
             for trial in views.unfinished(info, trials)
@@ -339,7 +333,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 **_measured("valid_error", row.error),
                 "epoch_s": row.seconds_per_epoch,
             }
-            for row in summary(trials, VARIED.get(info.settings.experiment))
+            for row in outcomes.summary(trials, VARIED.get(info.settings.experiment))
         ],
         **told,
     }

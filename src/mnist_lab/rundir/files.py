@@ -31,8 +31,9 @@ from mnist_lab.errors import RunDirError
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The way on from a run that cannot be read.
+# The ways on from a run that cannot be read.
 ANEW = "train anew with --fresh, which sets the run aside"
+RESTORE = f"restore the file, or {ANEW}"
 # What a folder's fsync reports when the disk failed; anything else is a file system that has none.
 _DISK_FAILS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 # How the file begins that tries whether a folder can be written.
@@ -71,11 +72,8 @@ def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
     """
     with open(path, "rb", opener=regular) as file:
         if most is not None and os.fstat(file.fileno()).st_size > most:
-            raise RunDirError(
-                f"this file of a run has at most {most:,} bytes",
-                received=f"{path}, which has more",
-                next_step=f"restore it, or {ANEW}",
-            )
+            rule = f"this file of a run has at most {most:,} bytes"
+            raise refused(rule, f"{path}, which has more", f"restore it, or {ANEW}")
         return file.read()
 
 
@@ -91,12 +89,14 @@ def own_file(path: Path) -> None:
         write_bytes(path, read_bytes(path))
 
 
+def refused(rule: str, received: object, next_step: str = RESTORE) -> RunDirError:
+    """The error for a file of a run that is not as it was written."""
+    return RunDirError(rule, received=received, next_step=next_step)
+
+
 def _not_of_a_run(path: Path | str) -> RunDirError:
-    return RunDirError(
-        "a run consists of files and folders of its own, without links, pipes or devices",
-        received=path,
-        next_step="put the file or folder itself there, or delete it",
-    )
+    rule = "a run consists of files and folders of its own, without links, pipes or devices"
+    return refused(rule, path, "put the file or folder itself there, or delete it")
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -203,11 +203,8 @@ def sync_folder(path: Path) -> None:
 
 def unwritable(path: Path, problem: OSError, *, what: str = "files of a run") -> RunDirError:
     """The error for a file of a run that cannot be written."""
-    return RunDirError(
-        f"{what} can be written",
-        received=f"{path} ({problem.strerror})",
-        next_step="make room or permit it, then give the same command to continue",
-    )
+    next_step = "make room or permit it, then give the same command to continue"
+    return refused(f"{what} can be written", f"{path} ({problem.strerror})", next_step)
 
 
 def first_line(problem: Exception) -> str:

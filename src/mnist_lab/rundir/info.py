@@ -83,8 +83,6 @@ def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, s
     now = Identity(id=info.id, settings=settings, digests=digests)
     different = info.identity.differences(now, "there", "now")
     if different:
-        raise SettingsError(
-            "a run continues with the settings it was started with",
-            received="; ".join(different),
-            next_step="give --out for a new folder, or --fresh to set the old run aside",
-        )
+        rule = "a run continues with the settings it was started with"
+        next_step = "give --out for a new folder, or --fresh to set the old run aside"
+        raise SettingsError(rule, received="; ".join(different), next_step=next_step)

@@ -16,23 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from mnist_lab.errors import RunDirError
 from mnist_lab.records import EVENT, Event, Retried, Time, fold, now
-from mnist_lab.rundir.files import (
-    ANEW,
-    first_line,
-    own_file,
-    read_bytes,
-    regular,
-    sync_folder,
-    unwritable,
-    write_bytes,
-)
+from mnist_lab.rundir import files
 from mnist_lab.rundir.info import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from mnist_lab.errors import RunDirError
 
 # What stands in `after` of the first line.
 _NOTHING = "00000000"
@@ -112,15 +104,15 @@ class Journal:
             begun = b"".join(map(self._chained, entries))
         try:
             if not found.is_chained:
-                write_bytes(path, begun)
-            own_file(path)
-            sync_folder(path.parent)
+                files.write_bytes(path, begun)
+            files.own_file(path)
+            files.sync_folder(path.parent)
             # Without a buffer there is nothing left to write, and to fail, when it is closed.
-            self._file = open(path, "ab", buffering=0, opener=regular)  # noqa: SIM115
+            self._file = open(path, "ab", buffering=0, opener=files.regular)  # noqa: SIM115
             if found.n_damaged and found.is_chained:
                 os.ftruncate(self._file.fileno(), found.n_bytes)
         except OSError as problem:
-            raise unwritable(path, problem, what="the journal") from None
+            raise files.unwritable(path, problem, what="the journal") from None
         if begun and found.is_chained:
             self._write(begun)
 
@@ -158,7 +150,7 @@ class Journal:
                 rest = rest[self._file.write(rest) :]
             os.fsync(number)
         except OSError as problem:
-            self._failure = unwritable(self._path, problem, what="the journal")
+            self._failure = files.unwritable(self._path, problem, what="the journal")
             with suppress(OSError):  # what is left of the line is cut off by the next session
                 os.ftruncate(number, size)
             raise self._failure from None
@@ -179,12 +171,12 @@ def read_journal(path: Path, identity: Identity | None) -> list[Event]:
 
 def _read(path: Path, identity: Identity | None) -> _Content:
     try:
-        content = read_bytes(path)
+        content = files.read_bytes(path)
     except FileNotFoundError:
         content = b""
     except OSError as problem:
-        rule, received = "the journal can be read", f"{path} ({problem.strerror})"
-        raise RunDirError(rule, received=received, next_step=f"permit it, or {ANEW}") from None
+        received, next_step = f"{path} ({problem.strerror})", f"permit it, or {files.ANEW}"
+        raise files.refused("the journal can be read", received, next_step) from None
     is_chained = not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
     parse = _parse_chained if is_chained else _parse_old
@@ -209,11 +201,10 @@ def _parse_chained(text: bytes, place: str) -> _Line | None:
     try:
         entry = _ENTRY.validate_json(b"{%s}" % match["entry"])
     except ValidationError as problem:
-        raise RunDirError(
-            "each line of the journal is an event that this mnist-lab knows",
-            received=f"{place} ({first_line(problem)})",
-            next_step=f"use the mnist-lab that wrote it, or {ANEW}",
-        ) from None
+        rule = "each line of the journal is an event that this mnist-lab knows"
+        received = f"{place} ({files.first_line(problem)})"
+        next_step = f"use the mnist-lab that wrote it, or {files.ANEW}"
+        raise files.refused(rule, received, next_step) from None
     return _Line(int(match["number"]), match["after"].decode(), match["crc32"].decode(), entry)
 
 
@@ -240,20 +231,15 @@ def _check_chain(lines: Sequence[_Line], identity: Identity | None, path: Path) 
     identity = identity or begun
     different = begun.differences(identity, "in the journal", "in run.json")
     if begun.id != identity.id or different:
-        raise RunDirError(
-            "a journal belongs to the run in its folder",
-            received=f"{path} of another run ({'; '.join(different) or 'with the same settings'})",
-            next_step=f"restore the file, or {ANEW}",
-        )
+        received = f"{path} of another run ({'; '.join(different) or 'with the same settings'})"
+        raise files.refused("a journal belongs to the run in its folder", received)
 
 
 def _refused(path: Path, number: int, why: str) -> RunDirError:
-    return RunDirError(
-        "each line of the journal follows the one before it, unchanged",
-        received=f"line {number} of {path}, {why}",
-        next_step=f"restore the file, or delete line {number} and all behind it: "
-        "what they say is trained again",
-    )
+    rule = "each line of the journal follows the one before it, unchanged"
+    kept = f"restore the file, or delete line {number} and all behind it: "
+    next_step = kept + "what they say is trained again"
+    return files.refused(rule, f"line {number} of {path}, {why}", next_step)
 
 
 def _checksum(text: bytes) -> str:
