@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
 from made_events import run_info, study_settings, whole_trial, write_events
 
@@ -17,8 +15,6 @@ from mnist_lab.errors import RunDirError, SettingsError
 from mnist_lab.rundir import RunDir
 from mnist_lab.rundir.choosing import Folder
 
-TESTS = Path(__file__).parent
-LAB = [sys.executable, str(TESTS / "formula_lab.py")]
 DIGESTS = run_info().data.digests
 THREE = study_settings(base=TrainConfig(epochs=3))
 FOUR = study_settings(base=TrainConfig(epochs=4))
@@ -59,12 +55,12 @@ def test_other_settings_have_a_folder_of_their_own() -> None:
     assert chosen(bfloat16, any_precision=True)[0] == "a-7"
 
 
-@pytest.mark.parametrize(("n", "name"), [(1, "a-3"), (2, "a"), (3, "a"), (5, "a-2"), (8, "a-2")])
-def test_searches_may_grow(n: int, name: str) -> None:
+def test_searches_may_grow() -> None:
     """Of several runs that could go on it is the longest; none has so few."""
     put("a", settings=SEARCHES[1])
     put("a-2", settings=SEARCHES[4])
-    assert chosen(SEARCHES[n - 1])[0] == name
+    for n, name in {1: "a-3", 2: "a", 3: "a", 5: "a-2", 8: "a-2"}.items():
+        assert chosen(SEARCHES[n - 1])[0] == name
 
 
 def test_what_is_taken() -> None:
@@ -94,20 +90,17 @@ def test_a_test_is_named_after_its_search() -> None:
     assert chosen(THREE, *names)[0] == "test-3"
 
 
-@pytest.mark.parametrize(
-    ("path", "origin"),
-    [
-        ("results/hyperband/best.json", "hyperband"),
-        ("results/hyperband/../bohb/best.json", "bohb"),
-        ("configs/my idea.v2.json", "my-idea.v2"),
-        ("/best.json", ""),
-        (".json", "json"),
-        ("x" * 200, "x" * 60),
-    ],
-)
-def test_where_a_configuration_is_from(path: str, origin: str) -> None:
+def test_where_a_configuration_is_from() -> None:
     """The folder of a search, or the name of another file, as a part of a folder's name."""
-    assert study.experiments._origin(Path(path)) == origin
+    for path, origin in {
+        "results/hyperband/best.json": "hyperband",
+        "results/hyperband/../bohb/best.json": "bohb",
+        "configs/my idea.v2.json": "my-idea.v2",
+        "/best.json": "",
+        ".json": "json",
+        "x" * 200: "x" * 60,
+    }.items():
+        assert study.experiments._origin(Path(path)) == origin
 
 
 @pytest.mark.parametrize(
@@ -139,14 +132,7 @@ def test_a_run_that_begins_has_its_folder() -> None:
     """Who finds it held waits for its settings: the same are refused, others go elsewhere."""
     words = ["lr-sweep", "--data", "sample", "--workers", "1", "--values", "0.1"]
     processes = [
-        subprocess.Popen(
-            [*LAB, *words, "--epochs", epochs],
-            env=os.environ | {"PYTHONPATH": str(TESTS), "FORMULA_SECONDS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for epochs in ("3", "4", "4")
+        lab.start(*words, "--epochs", epochs, FORMULA_SECONDS="1") for epochs in ("3", "4", "4")
     ]
     printed = [process.communicate(timeout=120)[1] for process in processes]
     codes = [process.returncode for process in processes]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lab
 import pytest
 from made_events import (
     TIME,
@@ -39,7 +37,6 @@ from mnist_lab.study import Run
 if TYPE_CHECKING:
     from mnist_lab.config import StudySettings
 
-TESTS = Path(__file__).parent
 FIVE = study_settings(values=(0.1,), repeats=5)
 BRACKETS = study_settings(
     experiment="hyperband",
@@ -96,12 +93,7 @@ PARTLY = [proposed(4), started(4), epoch_done(4, 1)]
             (3, 18),
         ),
         # Six failed, so only two were promoted.
-        (
-            BRACKETS,
-            chain(*NINE),
-            "nothing: all is done in r (9 trainings, 18 epochs)",
-            (0, 0),
-        ),
+        (BRACKETS, chain(*NINE), "nothing: all is done in r (9 trainings, 18 epochs)", (0, 0)),
     ],
 )
 def test_dry_run(
@@ -112,9 +104,8 @@ def test_dry_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What would be trained is what is left, of trainings and of epochs."""
-    trials = fold(events)
     state = "complete" if words.startswith("nothing") else "running"
-    run = Run(Path("r"), run_info(settings=settings, state=state), trials)
+    run = Run(Path("r"), run_info(settings=settings, state=state), fold(events))
     show.plan(run, as_json=False, no_color=True)
     assert capsys.readouterr().out.splitlines()[-1] == f"would train {words}"
     show.plan(run, as_json=True, no_color=True)
@@ -245,25 +236,6 @@ def test_status_of_a_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 SWEEP = ("lr-sweep", "--data", "sample", "--values", "0.1,0.2", "--epochs", "60", "--workers", "1")
 
 
-def lab(*words: str, seconds: str = "0.3") -> subprocess.Popen[str]:
-    """Start a command whose workers compute the formula."""
-    return subprocess.Popen(
-        [sys.executable, str(TESTS / "formula_lab.py"), *words],
-        env=os.environ | {"PYTHONPATH": str(TESTS), "FORMULA_SECONDS": seconds},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_epochs(journal: Path, n_epochs: int) -> None:
-    """Until so many stand in the journal."""
-    deadline = time.monotonic() + 60
-    while not journal.exists() or journal.read_text(encoding="utf-8").count('"epoch"') < n_epochs:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.proof
 @pytest.mark.parametrize(
     ("stop", "words", "code", "why"),
@@ -278,9 +250,9 @@ def test_what_is_kept(
 ) -> None:
     """Whoever stops a run reads what is kept and how to continue, and then where it goes on."""
     run_dir = RunDir(Path("results/lr-sweep"))
-    process = lab(*SWEEP, *words)
+    process = lab.start(*SWEEP, *words, FORMULA_SECONDS="0.3")
     if stop is not None:
-        wait_for_epochs(run_dir.journal, 3)
+        lab.wait_for_epochs(run_dir.journal, 3, process)
         process.send_signal(stop)
     out, printed = process.communicate(timeout=60)
     assert process.returncode == code
@@ -294,14 +266,14 @@ def test_what_is_kept(
     if "--json" in words:
         (unfinished,) = json.loads(out)["unfinished"]
         assert unfinished["epochs"] == n_epochs
-    out, printed = lab(*SWEEP, seconds="0").communicate(timeout=60)
-    assert re.search(rf"continuing after 0 finished trials and {n_epochs} epochs?\n", printed)
-    assert "next: mnist-lab filter-sweep" in out
+    done = lab.run(*SWEEP)
+    assert re.search(rf"continuing after 0 finished trials and {n_epochs} epochs?\n", done.stderr)
+    assert "next: mnist-lab filter-sweep" in done.stdout
 
 
 def test_nothing_was_begun() -> None:
     """Stopped before there is a run, there is nothing to tell of."""
-    process = lab(*SWEEP)
+    process = lab.start(*SWEEP, FORMULA_SECONDS="0.3")
     while not Path("results").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
