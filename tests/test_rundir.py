@@ -20,6 +20,7 @@ from ConfigSpace import ConfigurationSpace
 from hypothesis import given
 from hypothesis import strategies as st
 from made_events import (
+    an_epoch,
     epoch_done,
     events,
     failed,
@@ -37,7 +38,7 @@ from made_events import (
 from mnist_lab import space
 from mnist_lab.config import TrainConfig, read_train_config
 from mnist_lab.errors import RunDirError, SettingsError
-from mnist_lab.records import fold
+from mnist_lab.records import Checkpoint, fold
 from mnist_lab.rundir import RunDir, check_agreement, write_bytes, write_json
 from mnist_lab.study import results
 
@@ -89,12 +90,6 @@ def test_names_of_all_files(run: RunDir) -> None:
         assert json.loads(path.read_bytes())["format_version"] == 2
 
 
-def test_making_the_object_touches_nothing(tmp_path: Path) -> None:
-    """Naming a run directory is not making it."""
-    assert not RunDir(tmp_path / "run").exists()
-    assert names(tmp_path) == set()
-
-
 def test_curves_and_best(run: RunDir) -> None:
     """curves.json holds every trial as it is; best.json is what `test --config` reads."""
     trials = fold([*whole_trial(1), *whole_trial(2, learning_rate=0.5), proposed(3)])
@@ -132,11 +127,20 @@ def test_failing_replace(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_bytes(old, b"new")
 
 
-def test_full_disk(old: Path) -> None:
-    """The disk has no room."""
-    with full_disk(100), pytest.raises(RunDirError, match=r"run\.json .*; make room") as caught:
-        write_json(old, ["new" * 100])
+def test_full_disk(old: Path, run: RunDir) -> None:
+    """The disk has no room, for a checkpoint neither; with room again it is replaced."""
+    first, later = (Checkpoint(an_epoch(), state) for state in (b"first", b"x" * 10_000))
+    run.write_checkpoint(proposed(), first)
+    with full_disk(1000):
+        with pytest.raises(RunDirError, match=r"run\.json .*; make room") as caught:
+            write_json(old, ["new" * 1000])
+        with pytest.raises(RunDirError, match=r"checkpoint .File too large.; make room"):
+            run.write_checkpoint(proposed(), later)
+        assert run.read_checkpoint(proposed()) == first
+        assert len(names(run.checkpoints)) == 1
     assert caught.value.exit_code == 1
+    run.write_checkpoint(proposed(), later)
+    assert run.read_checkpoint(proposed()) == later
 
 
 def test_interrupted_write(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,9 +283,11 @@ def test_agreement() -> None:
 def test_create_twice(tmp_path: Path) -> None:
     """The folder is made with those above it, is empty, and may be there already."""
     run = RunDir(tmp_path / "a" / "b")
-    run.create()
-    run.create()
-    assert names(run.path) == set()
+    assert not run.exists()  # to name it is not to make it
+    assert names(tmp_path) == set()
+    for _ in range(2):
+        run.create()
+        assert names(run.path) == set()
 
 
 def test_create_where_no_folder_can_be(tmp_path: Path) -> None:
@@ -297,14 +303,20 @@ def test_create_where_no_folder_can_be(tmp_path: Path) -> None:
             RunDir(tmp_path / place).create()
 
 
-@pytest.mark.parametrize("others", [[], [".lock"], [".lock", ".lock.lease"]])
-def test_a_folder_for_a_run(tmp_path: Path, others: list[str]) -> None:
-    """A new folder, an empty one, one with a lock alone and one with a run are ours to write."""
+def test_a_folder_for_a_run(tmp_path: Path) -> None:
+    """A new folder, an empty one, one with a lock alone and one with a run are ours to write.
+
+    One that holds something else is refused, and left alone.
+    """
     RunDir(tmp_path / "new").check_is_ours()
-    for name in others:
+    for name in (".lock", ".lock.lease"):
+        RunDir(tmp_path).check_is_ours()
         (tmp_path / name).touch()
     RunDir(tmp_path).check_is_ours()
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(SettingsError, match=r"new, empty or a run: got .*which holds other files"):
+        RunDir(tmp_path).check_is_ours()
+    assert names(tmp_path) == {".lock", ".lock.lease", "thesis.tex"}
     RunDir(tmp_path).write_info(run_info())
     RunDir(tmp_path).check_is_ours()
 
@@ -323,14 +335,6 @@ def test_a_run_killed_while_it_began(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     assert len(names(path)) == 1  # the temporary file
     RunDir(path).check_is_ours()
-
-
-def test_a_folder_of_something_else(tmp_path: Path) -> None:
-    """A folder that holds something else than a run is refused, and left alone."""
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(SettingsError, match=r"new, empty or a run: got .*which holds other files"):
-        RunDir(tmp_path).check_is_ours()
-    assert names(tmp_path) == {"thesis.tex"}
 
 
 def test_set_aside_keeps_everything(run: RunDir) -> None:
@@ -353,7 +357,6 @@ def test_set_aside_the_folder_one_is_in(run: RunDir, monkeypatch: pytest.MonkeyP
     """`--out . --fresh` sets the run aside like any other path to it."""
     monkeypatch.chdir(run.path)
     aside = RunDir(Path()).set_aside()
-    assert aside.name.startswith("lr-sweep-before-")
     assert names(run.path.parent) == {aside.name}
 
 
@@ -518,15 +521,23 @@ def test_unreadable_journal(run: RunDir) -> None:
 
 
 def test_journal_on_a_full_disk(run: RunDir) -> None:
-    """A full disk is an error of one line, also when closing; what is finished stays readable."""
+    """A line that had no room leaves no part of it, and none follows until it is opened again."""
     journal = open_journal(run)
     journal.append(proposed())
-    with full_disk(run.journal.stat().st_size + 10):
-        with pytest.raises(RunDirError, match=r"the journal can be written: got .*; make room"):
-            journal.append(started())
-        journal.close()
-    assert run.read_events() == [proposed()]
-    write_events(run, started())
+    before = run.journal.read_bytes()
+    match = r"the journal can be written: got .*journal\.jsonl .File too large.; make room"
+    with full_disk(len(before) + 10):
+        for _ in range(2):
+            with pytest.raises(RunDirError, match=match):
+                journal.append(started())
+            assert run.journal.read_bytes() == before
+    with pytest.raises(RunDirError, match=match):
+        journal.append(epoch_done())
+    journal.close()
+    again = open_journal(run)
+    again.append(started())
+    again.close()
+    assert again.repaired is None
     assert run.read_events() == [proposed(), started()]
 
 
