@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.errors import LabError, RunDirError, SettingsError
 from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
 from mnist_lab.rundir import checkpoints, files, hpbandster, lock
-from mnist_lab.rundir.documents import Curves
-from mnist_lab.rundir.info import RunInfo
+from mnist_lab.rundir.documents import Curves, RunInfo
 from mnist_lab.rundir.journal import read_journal
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from mnist_lab.records import EVENT, Event, Retried, Time, fold, now
 from mnist_lab.rundir import files
-from mnist_lab.rundir.info import Identity
+from mnist_lab.rundir.documents import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from mnist_lab.errors import RunDirError
@@ -49,29 +49,12 @@ _ENTRY: TypeAdapter[Any] = TypeAdapter(Entry)
 
 
 class _Line(NamedTuple):
-    """A line that is as it was written, whether or not it is in its place."""
+    """A line that is as it was written, if not in its place; of version 1 it has number 0."""
 
     number: int
     after: str
     crc32: str
     entry: Begun | Event
-
-
-class _Content(NamedTuple):
-    """What a journal holds: the sound lines, `n_bytes` in all, and the damaged bytes behind them.
-
-    One of format version 1 is not chained: its lines are events and no more.
-    """
-
-    lines: list[_Line]
-    n_bytes: int
-    n_damaged: int
-    is_chained: bool
-
-    @property
-    def events(self) -> list[Event]:
-        """The events, in order."""
-        return [line.entry for line in self.lines if not isinstance(line.entry, Begun)]
 
 
 class Journal:
@@ -88,32 +71,33 @@ class Journal:
     def __init__(self, path: Path, identity: Identity) -> None:
         self._path = path
         self._failure: RunDirError | None = None
-        found = _read(path, identity)
-        self.events, self.repaired = found.events, None
-        if found.n_damaged:
-            size = "1 byte" if found.n_damaged == 1 else f"{found.n_damaged:,} bytes"
+        lines, n_bytes, n_damaged = _read(path, identity)
+        is_old = bool(lines and not lines[0].number)
+        self.events, self.repaired = _events(lines), None
+        if n_damaged:
+            size = "1 byte" if n_damaged == 1 else f"{n_damaged:,} bytes"
             self.repaired = (
                 f"the end of the journal was damaged ({size}, as a power cut leaves it) and was "
                 "cut off; what it said is trained again"
             )
         self._n_lines, self._last, begun = 0, _NOTHING, b""
-        if found.is_chained and found.lines:
-            self._n_lines, self._last = len(found.lines), found.lines[-1].crc32
+        if lines and not is_old:
+            self._n_lines, self._last = len(lines), lines[-1].crc32
         else:
-            entries = [Begun(time=now(), **dict(identity)), *found.events]
+            entries = [Begun(time=now(), **dict(identity)), *self.events]
             begun = b"".join(map(self._chained, entries))
         try:
-            if not found.is_chained:
+            if is_old:
                 files.write_bytes(path, begun)
             files.own_file(path)
             files.sync_folder(path.parent)
             # Without a buffer there is nothing left to write, and to fail, when it is closed.
             self._file = open(path, "ab", buffering=0, opener=files.regular)  # noqa: SIM115
-            if found.n_damaged and found.is_chained:
-                os.ftruncate(self._file.fileno(), found.n_bytes)
+            if n_damaged and not is_old:
+                os.ftruncate(self._file.fileno(), n_bytes)
         except OSError as problem:
             raise files.unwritable(path, problem, what="the journal") from None
-        if begun and found.is_chained:
+        if begun and not is_old:
             self._write(begun)
 
     def append(self, event: Event) -> None:
@@ -166,10 +150,15 @@ def read_journal(path: Path, identity: Identity | None) -> list[Event]:
     Raises:
         RunDirError: it cannot be read, is damaged before its end, or is not that `identity`'s.
     """
-    return _read(path, identity).events
+    return _events(_read(path, identity)[0])
 
 
-def _read(path: Path, identity: Identity | None) -> _Content:
+def _events(lines: Iterable[_Line]) -> list[Event]:
+    return [line.entry for line in lines if not isinstance(line.entry, Begun)]
+
+
+def _read(path: Path, identity: Identity | None) -> tuple[list[_Line], int, int]:
+    """The sound lines of a journal, how many bytes they have, and how many damaged ones follow."""
     try:
         content = files.read_bytes(path)
     except FileNotFoundError:
@@ -190,7 +179,7 @@ def _read(path: Path, identity: Identity | None) -> _Content:
     if is_chained and lines:
         _check_chain(lines, identity, path)
     n_bytes = sum(len(text) + 1 for text in texts[:n_sound])
-    return _Content(lines, n_bytes, len(content) - n_bytes, is_chained)
+    return lines, n_bytes, len(content) - n_bytes
 
 
 def _parse_chained(text: bytes, place: str) -> _Line | None:

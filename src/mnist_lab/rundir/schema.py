@@ -9,8 +9,7 @@ from pydantic import TypeAdapter
 
 from mnist_lab.config import OPTIONAL, TrainConfig
 from mnist_lab.rundir.directory import RunDir
-from mnist_lab.rundir.documents import Curves, TestResult
-from mnist_lab.rundir.info import RunInfo
+from mnist_lab.rundir.documents import Curves, RunInfo, TestResult
 from mnist_lab.rundir.journal import CHAIN, Entry
 
 
