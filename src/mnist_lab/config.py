@@ -122,11 +122,7 @@ class TrainConfig(Frozen):
 
 
 def forward_multiplications(config: TrainConfig) -> int:
-    """Multiplications of one forward pass of one image; what a training costs grows with it.
-
-    SAME padding keeps 28x28 and 14x14 pixels in the convolutions; 7x7 of each filter reach the
-    128 hidden units.
-    """
+    """Multiplications of one forward pass of one image; what a training costs grows with it."""
     filters, area = config.num_filters, config.filter_size**2
     return 28**2 * area * filters + 14**2 * area * filters**2 + 7**2 * filters * 128 + 128 * 10
 
@@ -136,10 +132,7 @@ ETA = 3
 
 
 class Bracket(NamedTuple):
-    """A bracket of Hyperband: successive halving with one rung for each budget.
-
-    `n_configs` train at each rung, up to `epochs` in all: 9, 3, 1 of them up to 2, 6, 18 epochs.
-    """
+    """Successive halving: `n_configs` train at each rung up to `epochs`, 9, 3, 1 up to 2, 6, 18."""
 
     n_configs: tuple[int, ...]
     epochs: tuple[int, ...]
@@ -157,10 +150,7 @@ def count_rungs(min_epochs: int, max_epochs: int) -> int:
 
 
 def bracket(number: int, min_epochs: int, max_epochs: int) -> Bracket:
-    """Bracket `number`, from 0, of a search with these budgets: HpBandSter's numbers.
-
-    Budgets that are no whole numbers are rounded: an epoch cannot be halved.
-    """
+    """Bracket `number`, from 0, of a search with these budgets: HpBandSter's numbers, rounded."""
     n_rungs = count_rungs(min_epochs, max_epochs)
     last = n_rungs - 1 - number % n_rungs
     first = n_rungs // (last + 1) * ETA**last
@@ -305,8 +295,7 @@ def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> Any
     """`values` as a `model`; `source` is what the person calls the place that they came from.
 
     Raises:
-        SettingsError: an unknown or missing key, a wrong type, a value out of range; the first
-            problem is named, with the value received.
+        SettingsError: a key or a value is wrong; the first problem is named.
     """
     try:
         return model.model_validate(values)
@@ -315,12 +304,7 @@ def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> Any
 
 
 def read_train_config(path: Path) -> TrainConfig:
-    """The configuration in a JSON file such as `best.json`.
-
-    Raises:
-        SettingsError: the file is unusable, lacks one of the sheet's five keys or has an unknown
-            one, or a value is out of range.
-    """
+    """The configuration in a file such as `best.json`; a SettingsError where it is unusable."""
     values = read_json(path, "a configuration", "give the best.json of a search")
     required = [key for key in TrainConfig.model_fields if key not in OPTIONAL]
     if key := next((key for key in required if key not in values), None):
@@ -331,11 +315,7 @@ def read_train_config(path: Path) -> TrainConfig:
 
 
 def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
-    """The options in a TOML settings file, with underscores, as are those that are `legal`.
-
-    Raises:
-        SettingsError: the file is missing, not TOML, or has a key that the command does not know.
-    """
+    """The options in a TOML file, with underscores; a SettingsError where one is not `legal`."""
     example = "give a file such as configs/lr-sweep.toml"
     values = _read(path, tomllib.loads, "a settings file is TOML", "TOML", example)
     options = {key.replace("-", "_"): value for key, value in values.items()}
@@ -355,11 +335,7 @@ def _as_typed(value: Any) -> Any:
 def read_json(
     path: Path, what: str, next_step: str, parse: Callable[[str], Any] = json.loads
 ) -> dict[str, Any]:
-    """The JSON object in a file that a person names, which should be `what`.
-
-    Raises:
-        SettingsError: it cannot be read, or holds something else; `next_step` says what to do.
-    """
+    """The JSON object in a file that a person names; a SettingsError where it is no such `what`."""
     rule = f"{what} is a JSON object"
     values = _read(path, parse, rule, "JSON", next_step)
     if not isinstance(values, dict):
@@ -371,10 +347,8 @@ def read_json(
 def as_text(content: bytes) -> str:
     """The text in a file as editors save it: UTF-8, UTF-16 or UTF-32, with any ends of lines.
 
-    A byte order mark may precede it, zeros or the Ctrl-Z of old editors may follow.
-
-    Raises:
-        UnicodeDecodeError: it is in none of these.
+    A byte order mark may precede it, zeros or the Ctrl-Z of old editors may follow; all else is
+    a UnicodeDecodeError.
     """
     text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
     return io.StringIO(text.rstrip("\0\x1a"), newline=None).read()

@@ -63,14 +63,10 @@ class Deadline(NamedTuple):
 
 
 def deadline_of(time_limit: str | None, until: str | None) -> Deadline | None:
-    """The earlier of a duration from now and a time of day; None without either.
+    """The earlier of a duration such as `1h30m` from now and a time of day such as `18:00`.
 
-    Args:
-        time_limit: such as `2h`, `90m`, `1h30m`, `45s`.
-        until: such as `18:00`, local time; one that has passed today means tomorrow.
-
-    Raises:
-        SettingsError: one of them cannot be read.
+    None without either. Local time; one that has passed today means tomorrow. A SettingsError where
+    one of them cannot be read.
     """
     deadline = Deadline()
     if time_limit is not None:
@@ -100,11 +96,7 @@ def _next_time_of_day(text: str) -> float:
 
 
 class CostModel:
-    """What an epoch of a configuration costs: a first guess, scaled to what this machine took.
-
-    Args:
-        n_images: that an epoch trains on.
-    """
+    """What an epoch of a configuration costs on `n_images`: a guess, scaled to what others took."""
 
     def __init__(self, n_images: int) -> None:
         self._n_images = n_images

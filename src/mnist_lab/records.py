@@ -123,10 +123,7 @@ class Epoch(Frozen):
 
 
 class Checkpoint(NamedTuple):
-    """A training between two epochs: the record of the last one, and what it takes to go on.
-
-    `state` is for the trainer that made it, and for nobody else.
-    """
+    """A training between two epochs: its last record, and the state that it goes on from."""
 
     epoch: Epoch
     state: bytes
@@ -320,12 +317,7 @@ class Trials:
         return trial.model_copy(update={"epochs": tuple(epochs)})
 
     def apply(self, event: Event) -> None:
-        """Follow one event.
-
-        Raises:
-            ValueError: it does not follow from those before it: its trial was never proposed, was
-                proposed before, or lacks the epoch before this one.
-        """
+        """Follow one event; a ValueError where it does not follow from those before it."""
         number, is_new = event.trial, isinstance(event, Proposed)
         if is_new == (number in self._trials):
             raise ValueError(f"trial {number} is proposed {'twice' if is_new else 'not at all'}")

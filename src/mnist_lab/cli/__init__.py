@@ -42,10 +42,7 @@ def entrypoint() -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; every error becomes one line on standard error, and the exit code.
-
-    `arguments` are the words after `mnist-lab`.
-    """
+    """Run the words after `mnist-lab`; each error becomes one line, and the exit code."""
     debug = "--debug" in arguments
     try:
         mnist_lab.main(args=list(arguments), prog_name="mnist-lab", standalone_mode=False)

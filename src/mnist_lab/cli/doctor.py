@@ -21,10 +21,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Problem(NamedTuple):
-    """What makes training slow or poor, and is called a note, or impossible, a problem.
-
-    Its text is one line: what was found, what should be, what to do.
-    """
+    """One line about what makes training poor, a note, or impossible, a problem."""
 
     text: str
     prevents_training: bool = False
@@ -36,11 +33,7 @@ class Problem(NamedTuple):
 
 
 def examine() -> tuple[dict[str, Any], list[Problem]]:
-    """Look at this machine; takes a second, and seconds more if it has a GPU.
-
-    Returns:
-        What there is, ready for JSON: sizes in GiB; and the problems, those of the set-up first.
-    """
+    """What there is on this machine, ready for JSON, sizes in GiB; and the problems."""
     found = machine.describe() | {
         "bfloat16": machine.has_bfloat16(),
         "gpus": machine.usable_gpus(),

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 def next_command(runs: Sequence[Run], *, reported: bool = False) -> str:
     """The command that follows from these runs: one that just ended, or those that are reported.
 
-    From learning rates to filter sizes to a search, from searches to the test of the best that they
-    found, from there to the report, and then to the tables.
+    From learning rates to filter sizes to searches, to the test of the best, to report and tables.
     """
     paths = [str(run.path) for run in runs]
     for run in runs:
@@ -58,8 +57,7 @@ def _data(run: Run) -> list[str]:
 def _winner(runs: Sequence[Run]) -> Run | None:
     """The search with the lowest validation error at the largest budget that all of them have.
 
-    Where they have none in common, each counts with its own largest. Searches of other data than
-    the first one's cannot be compared with it.
+    Without one each counts with its own largest. Other data than the first one's do not compare.
     """
     searches = [run for run in runs if run.best is not None and RunDir(run.path).best.exists()]
     searches = [run for run in searches if run.info.data.digests == searches[0].info.data.digests]

@@ -60,11 +60,7 @@ def watcher(*, no_color: bool, quiet: bool) -> Watcher:
 
 
 def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
-    """Show the end of a study: a table, what was found, the files, the next command.
-
-    Raises:
-        TimeLimit: it ended because its time did.
-    """
+    """Show the end of a study; a TimeLimit is raised where its time ended it."""
     try:
         if as_json:
             found = {"findings": [one.text for one in _found(run)], "files": _texts(run.files)}

@@ -25,8 +25,7 @@ RESULTS = Path("results")
 class Chosen(NamedTuple):
     """The folder of a run, and the settings that it is trained with there.
 
-    `info` is that of the run that goes on there, None for a new one; `why` says why it is not the
-    usual folder, empty where it is.
+    `info` is that of the run that goes on there; `why` says why it is not the usual folder.
     """
 
     run_dir: RunDir
@@ -54,10 +53,7 @@ class Folder(NamedTuple):
     fresh: bool = False
 
     def choose(self) -> Chosen:
-        """The folder as the disk stands now.
-
-        With `fresh` it is that of the run to set aside: the one with these settings, else the usual
-        one.
+        """The folder as the disk stands now; with `fresh` that of the run to set aside.
 
         Raises:
             SettingsError: the folder that was named holds another run, or other files.
@@ -78,9 +74,7 @@ class Folder(NamedTuple):
     def hold(self, say: Callable[[str], None]) -> Iterator[tuple[Chosen, Held]]:
         """Choose the folder, make it, and hold it; `say` is told what a person should know.
 
-        Raises:
-            SettingsError: as :meth:`choose`.
-            RunDirError: so, too; or another process writes the run, or it cannot be written.
+        It raises as :meth:`choose` and :func:`lock.hold` do.
         """
         chosen = self.choose()
         if self.fresh and chosen.run_dir.exists():

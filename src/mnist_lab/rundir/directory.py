@@ -56,11 +56,7 @@ class RunDir:
         return os.path.lexists(self.run)
 
     def create(self) -> None:
-        """Make the folder, and prove that it can be written.
-
-        Raises:
-            SettingsError: the path, or a part of it, is a file.
-        """
+        """Make the folder, and prove that it can be written; a SettingsError where it is a file."""
         try:
             # A link may point to what was renamed, or is yet to be made.
             path = Path(os.path.realpath(self.path))
@@ -133,12 +129,7 @@ class RunDir:
         return aside
 
     def read_info(self) -> RunInfo:
-        """`run.json`.
-
-        Raises:
-            SettingsError: there is none.
-            RunDirError: it is damaged, or its format version is unknown.
-        """
+        """`run.json`; a SettingsError where there is none, a RunDirError where it is damaged."""
         try:
             text = files.read_bytes(self.run, most=MOST_INFO_BYTES)
         except OSError as problem:
@@ -183,11 +174,7 @@ class RunDir:
         return read_journal(self.journal, self.read_info().identity if self.exists() else None)
 
     def read_trials(self) -> list[Trial]:
-        """The trials as the journal tells them, in the order of their proposal.
-
-        Raises:
-            RunDirError: the journal is damaged.
-        """
+        """The trials in the order of their proposal; a RunDirError where the journal is damaged."""
         try:
             trials = fold(self.read_events())
         except ValueError as problem:
@@ -281,10 +268,7 @@ class RunDir:
             return None
 
     def drop_checkpoint(self, trial: Proposed) -> None:
-        """Remove the checkpoint of a trial, if there is one.
-
-        The folder stays, however empty: another thread may be writing into it.
-        """
+        """Remove the checkpoint of a trial; its folder stays, as others may be writing there."""
         path = self._checkpoint(trial)
         try:
             if path.is_dir() and not path.is_symlink():

@@ -47,10 +47,9 @@ MOST_BYTES = 2**30
 
 
 def regular(path: str, flags: int) -> int:
-    """The `opener` for Python's `open` on a file of a run: nothing is followed or waited for.
+    """The `opener` for Python's `open` on a file of a run; a RunDirError where it is none.
 
-    Raises:
-        RunDirError: it is a link, a folder, a pipe or a device.
+    Nothing is followed or waited for: a link, a folder, a pipe, a device.
     """
     try:
         number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
@@ -65,11 +64,7 @@ def regular(path: str, flags: int) -> int:
 
 
 def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
-    """The content of a file of a run, of at most `most` bytes; None: any number.
-
-    Raises:
-        RunDirError: as :func:`regular`, or it has more bytes.
-    """
+    """The content of a file of a run; a RunDirError where it is none, or has more than `most`."""
     with open(path, "rb", opener=regular) as file:
         if most is not None and os.fstat(file.fileno()).st_size > most:
             rule = f"this file of a run has at most {most:,} bytes"
@@ -80,8 +75,7 @@ def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
 def own_file(path: Path) -> None:
     """Make sure that a file of a run is there to be added to, under no other name.
 
-    A backup of hard links, or a stranger's file, would change with it. It raises as
-    :func:`regular` and :func:`write_bytes` do.
+    A backup of hard links, or a stranger's file, would change with it.
     """
     with open(path, "ab", opener=regular) as file:
         n_names = os.fstat(file.fileno()).st_nlink
@@ -100,9 +94,7 @@ def _not_of_a_run(path: Path | str) -> RunDirError:
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Replace `path` atomically, and return when the new file is on the disk.
-
-    Who may read it is `mode`, less the process's umask.
+    """Replace `path` atomically, readable for `mode` less the umask; return when it is on the disk.
 
     Raises:
         RunDirError: the file cannot be written.
@@ -148,10 +140,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_below(root: Path, name: str, content: bytes) -> Path:
-    """Replace the file `name` below the folder `root` as :func:`write_bytes` does; its path.
-
-    The folders in `name` are made, and none of them is followed out of `root`.
-    """
+    """Replace the file `name` below `root`, in folders that are made and not links; its path."""
     path = root / name
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -164,11 +153,7 @@ def write_below(root: Path, name: str, content: bytes) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder inside a run, if it is not there; what is written into it later survives, too.
-
-    Raises:
-        RunDirError: it cannot be made, or is a link.
-    """
+    """Make a folder inside a run, if it is not there; a RunDirError where it is a link."""
     refuse_link(path)
     if path.is_dir():
         return
@@ -186,10 +171,7 @@ def refuse_link(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Put the names in a folder on the disk: until then a power cut can undo a rename.
-
-    An OSError says that the disk failed; a file system that cannot do this is let alone.
-    """
+    """Put the names in a folder on the disk: until then a power cut can undo a rename."""
     try:
         number = os.open(path, os.O_RDONLY)
         try:

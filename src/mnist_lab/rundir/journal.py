@@ -104,8 +104,7 @@ class Journal:
         """Write one event, and return when it is on the disk.
 
         Raises:
-            RunDirError: the event, or one before it, cannot be written: what comes later would
-                stand behind a gap. The journal is as before, and opening it again continues it.
+            RunDirError: this one, or one before it, had no room; the journal is as before.
         """
         if self._failure is not None:
             raise self._failure
@@ -147,8 +146,7 @@ class Journal:
 def read_journal(path: Path, identity: Identity | None) -> list[Event]:
     """The events in a journal, in order, without what is damaged at its end; none without a file.
 
-    Raises:
-        RunDirError: it cannot be read, is damaged before its end, or is not that `identity`'s.
+    A RunDirError where it cannot be read, is damaged before its end, or is not that `identity`'s.
     """
     return _events(_read(path, identity)[0])
 

@@ -55,8 +55,7 @@ class Held:
     def check(self) -> None:
         """Make sure that the run is still this process's to write; it takes one small read.
 
-        Raises:
-            RunDirError: another process took it over, or may soon. Nothing may be written any more.
+        A RunDirError where another process took it over, or may soon: nothing is written any more.
         """
         if not self.is_mine():
             raise RunDirError(
@@ -82,11 +81,8 @@ class Held:
 def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
     """Hold the lock `path`; it ends with the process, however that ends.
 
-    `say` is told in one line when another machine must be watched for :data:`GIVEN_UP_AFTER_S`.
-
-    Raises:
-        Busy: another process writes the run, whose host and process id are named.
-        RunDirError: the folder cannot be written, or the lock is a link.
+    `say` is told in one line when another machine must be watched for :data:`GIVEN_UP_AFTER_S`. It
+    raises Busy where another process writes the run, whose host and process id are named.
     """
     from filelock import FileLock, Timeout
 
@@ -156,10 +152,7 @@ def _lease(path: Path) -> SoftFileLease:
 
 
 def _claim(lease: SoftFileLease, say: Callable[[str], None]) -> None:
-    """Take the lease where there is none, or that of a dead process.
-
-    filelock would follow by swapping two names, which network file systems refuse.
-    """
+    """Take the lease where there is none, or that of a dead process."""
     from filelock import LeaseSettingsMismatch, Timeout
 
     file = Path(lease.lock_file)
