@@ -114,20 +114,15 @@ class Terminated(LabError):
 
 def no_gpu() -> DeviceError:
     """The error where a GPU is asked for and TensorFlow sees none."""
-    return DeviceError(
-        "--device gpu needs a GPU that TensorFlow sees",
-        received="none",
-        next_step="give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver",
-    )
+    next_step = "give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver"
+    rule = "--device gpu needs a GPU that TensorFlow sees"
+    return DeviceError(rule, received="none", next_step=next_step)
 
 
 def not_installed(what: str, package: str) -> LabError:
     """The error where `what` needs a package that is an extra of ours."""
-    return LabError(
-        f"{what} needs the package {package}",
-        received="none",
-        next_step=f"pip install {package}",
-    )
+    rule = f"{what} needs the package {package}"
+    return LabError(rule, received="none", next_step=f"pip install {package}")
 
 
 def nearest(word: str, legal: Iterable[str]) -> str:

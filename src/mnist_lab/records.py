@@ -322,7 +322,10 @@ class Trials:
         if is_new == (number in self._trials):
             raise ValueError(f"trial {number} is proposed {'twice' if is_new else 'not at all'}")
         if isinstance(event, Proposed):
-            self._epochs[number], self._trials[number] = [], _new(event)
+            values: dict[str, Any] = dict.fromkeys(Trial.model_fields) | dict(event)
+            del values["event"], values["time"]
+            values |= {"state": "waiting", "diverged": False, "epochs": (), "rungs": ()}
+            self._epochs[number], self._trials[number] = [], Trial(**values)
         elif isinstance(event, EpochDone):
             n_before = len(self._epochs[number])
             if event.epoch.epoch != n_before + 1:
@@ -337,12 +340,6 @@ class Trials:
 def fold(events: Iterable[Event]) -> list[Trial]:
     """The trials that a whole journal's events describe; raises as :meth:`Trials.apply`."""
     return list(Trials(events))
-
-
-def _new(event: Proposed) -> Trial:
-    values: dict[str, Any] = dict.fromkeys(Trial.model_fields) | dict(event)
-    del values["event"], values["time"]
-    return Trial(**values | {"state": "waiting", "diverged": False, "epochs": (), "rungs": ()})
 
 
 def _change(

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from typing import IO, TYPE_CHECKING, NoReturn
 
 import click
@@ -95,8 +96,8 @@ def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
 
     if (shortage := machine.shortage(problem)) is not None:
         return _fail(shortage, debug=debug)
-    _print_traceback()
-    _tell("mnist-lab: this is a defect of mnist-lab; please report the lines above\n")
+    defect = "mnist-lab: this is a defect of mnist-lab; please report the lines above"
+    _tell(f"{traceback.format_exc()}{defect}\n")
     return ExitCode.DEFECT
 
 
@@ -110,16 +111,8 @@ def _tell(text: str) -> None:
 
 
 def _fail(error: LabError, *, debug: bool) -> int:
-    if debug:
-        _print_traceback()
-    _tell(f"mnist-lab: {error}\n")
+    _tell(f"{traceback.format_exc() if debug else ''}mnist-lab: {error}\n")
     return error.exit_code
-
-
-def _print_traceback() -> None:
-    import traceback
-
-    _tell(traceback.format_exc())
 
 
 def _fail_usage(error: click.ClickException) -> int:

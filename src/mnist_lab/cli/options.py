@@ -55,7 +55,7 @@ def _read_settings(ctx: click.Context, _: click.Parameter, path: Path | None) ->
         ctx.default_map = read_settings_file(path, legal)
 
 
-_PATH: Any = click.Path(path_type=Path)
+PATH: Any = click.Path(path_type=Path)
 # Of the experiments' own options: the type and the help.
 _OWN: dict[str, tuple[Any, str]] = {
     "values": (None, "Values."),
@@ -64,8 +64,8 @@ _OWN: dict[str, tuple[Any, str]] = {
     "max_epochs": (int, "Of the last rung."),
     "epochs": (int, "Epochs of each training."),
     "repeats": (int, "Trainings of each configuration, from different seeds."),
-    "space": (_PATH, "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
-    "config": (_PATH, "The configuration: the best.json of a search."),
+    "space": (PATH, "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
+    "config": (PATH, "The configuration: the best.json of a search."),
     "fit_on": (click.Choice(["train+valid", "train"]), "The images to train on."),
     "learning_rate": (float, "Step size."),
     "batch_size": (int, "Images per step."),
@@ -78,7 +78,7 @@ _OWN: dict[str, tuple[Any, str]] = {
         "Share of each weight, times the learning rate, that a step takes off.",
     ),
 }
-space_option = click.option("--space", type=_PATH, help=_OWN["space"][1])
+space_option = click.option("--space", type=PATH, help=_OWN["space"][1])
 _DATA = click.option(
     "--data",
     metavar="PATH|sample",
@@ -120,7 +120,7 @@ _OUTPUT_OPTIONS = (
 _TRAINING_OPTIONS = (
     click.option(
         "--out",
-        type=_PATH,
+        type=PATH,
         help="Run directory. [default: results/<command>; with other settings than the run there, "
         "results/<command>-2 and so on]",
     ),
@@ -163,7 +163,7 @@ _TRAINING_OPTIONS = (
     ),
     click.option(
         "--settings",
-        type=_PATH,
+        type=PATH,
         is_eager=True,
         expose_value=False,
         callback=_read_settings,

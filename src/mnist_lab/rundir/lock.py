@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_lab.errors import RunDirError
-from mnist_lab.rundir.files import refuse_link, regular, unwritable
+from mnist_lab.rundir.files import refuse_link, refused, regular, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,12 +58,9 @@ class Held:
         A RunDirError where another process took it over, or may soon: nothing is written any more.
         """
         if not self.is_mine():
-            raise RunDirError(
-                _RULE,
-                received=f"{self._file.parent}, which {_look(self._file)} took over while this one "
-                "was suspended or cut off",
-                next_step="wait for that one, or stop it; then give the same command to continue",
-            )
+            taken = f"{self._file.parent}, which {_look(self._file)} took over while this one was "
+            next_step = "wait for that one, or stop it; then give the same command to continue"
+            raise refused(_RULE, f"{taken}suspended or cut off", next_step)
         if (lost := self._lease.compromise) and isinstance(lost.error, OSError):
             raise unwritable(self._file, lost.error, what="the lock")
 
@@ -157,9 +154,8 @@ def _claim(lease: SoftFileLease, say: Callable[[str], None]) -> None:
 
     file = Path(lease.lock_file)
     if found := _read(file):
-        owner = lease.owner
         n_looks = 0
-        if owner is None:  # damaged, unless somebody writes it just now
+        if (owner := lease.owner) is None:  # damaged, unless somebody writes it just now
             time.sleep(SETTLE_S)
         elif not _is_dead(owner):
             wait = f"watching it for {GIVEN_UP_AFTER_S:.0f} s"
@@ -225,8 +221,5 @@ def _name(owner: OwnerRecord) -> str:
 
 
 def _refused(file: Path) -> Busy:
-    return Busy(
-        _RULE,
-        received=f"{file.parent}, which {_look(file)} is writing",
-        next_step="wait for it, stop it, or give another --out",
-    )
+    received = f"{file.parent}, which {_look(file)} is writing"
+    return Busy(_RULE, received=received, next_step="wait for it, stop it, or give another --out")
