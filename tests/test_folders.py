@@ -68,11 +68,9 @@ def test_what_is_taken() -> None:
     put("a").run.write_text("{", encoding="utf-8")
     newer = put("a-2").run
     newer.write_text(newer.read_text().replace('"format_version": 2', '"format_version": 99'))
-    (put("a-3").path / "thesis.tex").touch()
-    RunDir(Path("results/a-3")).run.unlink()
-    Path("results/a-4").touch()
-    Path("results/a-5").mkdir()
-    (Path("results/a-5") / ".lock").touch()
+    for path in ("results/a-3/thesis.tex", "results/a-5/.lock", "results/a-4"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).touch()
     name, why = chosen()
     assert name == "a-5"
     assert why.startswith("results/a holds a run that cannot be read (results/a/run.json (")
@@ -148,6 +146,7 @@ def test_first_look_then_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
     run_dir = put("lr-sweep", settings=study_settings(values=(0.1,), base=TrainConfig(epochs=1)))
     write_events(run_dir, *whole_trial())
     words = ["lr-sweep", "--data", "sample", "--dry-run"]
+    before = sorted(Path().rglob("*"))
     assert cli.main(words) == 0
     printed = capsys.readouterr()
     assert "into results/lr-sweep-2\n" in printed.out
@@ -157,6 +156,7 @@ def test_first_look_then_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert '"out": "results/lr-sweep-2"' in capsys.readouterr().out
     assert study.lr_sweep(data="sample", dry_run=True).path == Path("results/lr-sweep-2")
     assert cli.main([*words, "--out", "results/lr-sweep"]) == 2
+    assert sorted(Path().rglob("*")) == before  # a dry run writes nothing
 
 
 def test_results_that_cannot_be_made() -> None:

@@ -229,7 +229,7 @@ def completion(shell: str) -> None:
 @mnist_lab.command("space")
 @space_option
 @click.option(
-    *("--out",),
+    "--out",
     type=PATH,
     help="Folder for the figure. [default: results/space; with --json no figure]",
 )
