@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
@@ -23,6 +22,7 @@ from mnist_lab.rundir import RunDir, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # So that seconds become tenths; their order stays. A busy machine may miss some heartbeats.
 QUICK = {"HEARTBEAT_S": 0.1, "GIVEN_UP_AFTER_S": 1.5, "LOOK_S": 0.05}

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-if TYPE_CHECKING:
     Experiment = str
 else:
     Experiment = Literal[tuple(EXPERIMENTS)]

@@ -134,21 +134,14 @@ class Forecast:
     """Follows a study's events and tells how long the rest takes; safe to use from several threads.
 
     `trials` are as they stand now; `since` tells of each that a worker trains when it last told
-    something, by the monotonic clock.
-
-    Args:
-        planned: the configurations of all trials, in the order they are handed out.
-        trials: those that the journal knows already.
-        promotions: stand-ins for the trials that will be promoted, with the epochs that are added.
-        n_images: that an epoch trains on.
-        n_workers: trials at the same time.
-        deadline: when the study must stop.
+    something, by the monotonic clock. `promotions` stand for the trials that will be promoted, with
+    the epochs that are added; an epoch trains on `n_images`.
     """
 
     def __init__(
         self,
-        planned: Sequence[TrainConfig],
-        trials: Iterable[Trial] = (),
+        planned: Sequence[TrainConfig],  # of all trials, in the order they are handed out
+        trials: Iterable[Trial] = (),  # those that the journal knows already
         *,
         promotions: Sequence[TrainConfig] = (),
         n_images: int,

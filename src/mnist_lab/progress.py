@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.outcomes import best_trial, seconds_per_epoch
@@ -69,11 +70,9 @@ class _View(Watcher):
 
     def _outlook(self) -> list[str]:
         """The time left, and what fits before the deadline, in words, as far as they are known."""
-        left = self._forecast.seconds_left()
-        if not left:
+        if not (left := self._forecast.seconds_left()):
             return []
-        words = [f"about {duration(left)} left"]
-        return [*words, self._forecast.words()] if self._forecast.deadline else words
+        return list(filter(None, [f"about {duration(left)} left", self._forecast.words()]))
 
 
 class Lines(_View):
@@ -117,11 +116,8 @@ class LiveTable(_View):
         super().__init__(console)
         self._drawn = 0.0
         # Redrawn by `tick`, not by a thread of rich's: the cores belong to the workers.
-        self._live: Live | Cell = (
-            Cell(console)
-            if console.is_jupyter
-            else Live(console=console, auto_refresh=False, transient=True)
-        )
+        live = partial(Live, auto_refresh=False, transient=True)
+        self._live: Live | Cell = (Cell if console.is_jupyter else live)(console=console)
 
     def begin(self, title: str, forecast: Forecast) -> None:
         """Open the table."""

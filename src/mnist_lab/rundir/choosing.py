@@ -35,22 +35,14 @@ class Chosen(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """Chooses the folder of a run with these settings, and holds it.
-
-    Attributes:
-        digests: of its data set.
-        names: of folders in `results`: the usual one, then one for when that is another run's.
-        out: the folder that was named; None: the one in `results` where the settings belong.
-        any_precision: a run goes on with its own precision, whatever the settings say.
-        fresh: the run that is there is set aside.
-    """
+    """Chooses the folder of a run with these settings, and holds it."""
 
     settings: StudySettings
-    digests: dict[str, str]
-    names: Sequence[str]
-    out: Path | None
-    any_precision: bool = False
-    fresh: bool = False
+    digests: dict[str, str]  # of its data set
+    names: Sequence[str]  # in `results`: the usual one, then one for when that is another run's
+    out: Path | None  # the folder that was named; None: the one in `results` where it belongs
+    any_precision: bool = False  # a run goes on with its own, whatever the settings say
+    fresh: bool = False  # the run that is there is set aside
 
     def choose(self) -> Chosen:
         """The folder as the disk stands now; with `fresh` that of the run to set aside.
