@@ -200,19 +200,6 @@ def test_train_space_and_doctor() -> None:
     assert "ready to train" in real_lab("doctor").stdout
 
 
-def test_other_settings_are_refused_and_fresh_sets_aside() -> None:
-    """A run continues only with its own settings; --fresh keeps the old one under another name."""
-    words = ("train", "--num-filters", "4", "--data", "sample", "--out", "t", "--quiet")
-    lab.run(*words, "--epochs", "1")
-    refused = lab.run(*words, "--epochs", "2", code=2)
-    assert "got epochs 1 there, 2 now; give --out" in refused.stderr
-    assert "--fresh" in refused.stderr
-    lab.run(*words, "--epochs", "2", "--fresh")
-    (aside,) = Path().glob("t-before-*")
-    assert len(read(f"{aside}/curves.json")["trials"][0]["epochs"]) == 1
-    assert len(read("t/curves.json")["trials"][0]["epochs"]) == 2
-
-
 SWEEP = ("lr-sweep", "--values", "0.1,0.05,0.01", "--epochs", "3", "--data", "sample")
 
 
@@ -232,16 +219,6 @@ def test_interrupted_run_continues_to_the_same_curves(number: signal.Signals, co
     real_lab(*SWEEP, "--out", "stopped")
     real_lab(*SWEEP, "--out", "whole", "--workers", "1")
     assert measured("stopped") == measured("whole")
-
-
-def test_second_process_on_a_run_is_refused() -> None:
-    """The first one's host and process id are named, and it is not disturbed."""
-    words = (*SWEEP, "--epochs", "20", "--out", "busy")
-    process = start(*words)
-    refused = real_lab(*words, code=1)
-    assert f"process {process.pid} on " in refused.stderr
-    process.terminate()
-    assert end(process)[0] == 143
 
 
 @pytest.mark.proof

@@ -102,28 +102,37 @@ def test_where_a_configuration_is_from() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "aside", "name"),
-    [(THREE, "a-2", "a-2"), (study_settings(seed=5), "a", "a")],
+    ("settings", "out", "name"),
+    [
+        (THREE, None, "a-2"),
+        (study_settings(seed=5), None, "a"),
+        (study_settings(seed=5), Path("results/a-2"), "a-2"),
+    ],
 )
-def test_fresh_sets_aside_the_run_with_these_settings(settings: Any, aside: str, name: str) -> None:
-    """Else the one in the usual folder; the others stay."""
+def test_fresh_sets_aside_the_run(settings: Any, out: Path | None, name: str) -> None:
+    """The named one, the one with these settings, else that in the usual folder; others stay."""
     put("a", settings=FOUR)
     put("a-2", settings=THREE)
     said: list[str] = []
-    folder = Folder(settings, DIGESTS, out=None, names=["a"], fresh=True)
-    with folder.hold(said.append) as (found, _):
+    with Folder(settings, DIGESTS, out=out, names=["a"], fresh=True).hold(said.append) as (
+        found,
+        _,
+    ):
         assert found.run_dir.path == Path("results", name)
         assert not found.run_dir.exists()
-    assert len(list(Path("results").glob(f"{aside}-before-*"))) == 1
-    (line,) = said
-    assert line.startswith(f"results/{aside} is set aside as {aside}-before-")
+    (aside,) = Path("results").glob("*-before-*")
+    assert RunDir(aside).read_info().settings == (FOUR if name == "a" else THREE)
+    assert said == [f"results/{name} is set aside as {aside.name}"]
 
 
 def test_a_named_folder_is_refused() -> None:
-    """Whoever names a folder means that one: the difference is shown."""
+    """Whoever names a folder means that one: the difference, or who writes it, is shown."""
     out = put("a", settings=FOUR).path
     with pytest.raises(SettingsError, match="epochs 4 there, 3 now; give --out"):
         Folder(THREE, DIGESTS, out=out, names=["a"]).choose()
+    mine = Folder(FOUR, DIGESTS, out=out, names=["a"])
+    with RunDir(out).locked(), pytest.raises(RunDirError, match="is writing"), mine.hold(print):
+        pass
 
 
 def test_a_run_that_begins_has_its_folder() -> None:
