@@ -177,18 +177,14 @@ def test_help_begins_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
             assert line.startswith(f"  mnist-lab {name}")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(capsys: pytest.CaptureFixture[str], shell: str) -> None:
-    """The script is the shell's, and asks the program for the words."""
-    assert cli.main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    assert f"_MNIST_LAB_COMPLETE={shell}_complete" in script
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, check=True)
-
-
-def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
-    """In a real bash, with the script that it is given."""
+def test_completion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script is the shell's; with it a real bash completes commands and options."""
+    for shell in ("bash", "zsh", "fish"):
+        assert cli.main(["completion", shell]) == 0
+        script = capsys.readouterr().out
+        assert f"_MNIST_LAB_COMPLETE={shell}_complete" in script
+        if shutil.which(shell):
+            subprocess.run([shell, "-n"], input=script, text=True, check=True)
     (tmp_path / "mnist-lab").write_text(f'#!/bin/sh\nexec {sys.executable} -m mnist_lab "$@"\n')
     (tmp_path / "mnist-lab").chmod(0o755)
     ask = """
@@ -209,21 +205,15 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
     assert done.stdout.split() == ["random-search", "--precision"]
 
 
-def test_defect_has_its_own_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What nobody foresaw shows its traceback and says whose fault it is."""
+def test_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--debug` shows where an error came from; a defect does by itself, and says whose it is."""
+    assert cli.main(["train", "--learning-rate", "0", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
     monkeypatch.setattr(study, "train", lambda *_, **__: 1 / 0)
     assert cli.main(["train"]) == 3
     printed = capsys.readouterr().err
     assert "ZeroDivisionError" in printed
     assert "a defect of mnist-lab" in printed
-
-
-def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--debug` adds where an expected error came from."""
-    assert cli.main(["train", "--learning-rate", "0", "--debug"]) == 2
-    assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.toml")), ids=lambda path: path.name)

@@ -72,17 +72,6 @@ def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
         return file.read()
 
 
-def own_file(path: Path) -> None:
-    """Make sure that a file of a run is there to be added to, under no other name.
-
-    A backup of hard links, or a stranger's file, would change with it.
-    """
-    with open(path, "ab", opener=regular) as file:
-        n_names = os.fstat(file.fileno()).st_nlink
-    if n_names > 1:
-        write_bytes(path, read_bytes(path))
-
-
 def refused(rule: str, received: object, next_step: str = RESTORE) -> RunDirError:
     """The error for a file of a run that is not as it was written."""
     return RunDirError(rule, received=received, next_step=next_step)

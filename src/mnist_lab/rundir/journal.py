@@ -89,7 +89,10 @@ class Journal:
         try:
             if is_old:
                 files.write_bytes(path, begun)
-            files.own_file(path)
+            with open(path, "ab", opener=files.regular) as file:
+                is_shared = os.fstat(file.fileno()).st_nlink > 1
+            if is_shared:  # a backup of hard links, or a stranger's file, would change with it
+                files.write_bytes(path, files.read_bytes(path))
             files.sync_folder(path.parent)
             # Without a buffer there is nothing left to write, and to fail, when it is closed.
             self._file = open(path, "ab", buffering=0, opener=files.regular)  # noqa: SIM115
