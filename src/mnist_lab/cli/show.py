@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
     from mnist_lab.analysis.outcomes import Spread
-    from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
     from mnist_lab.study import Run
@@ -62,11 +61,7 @@ def watcher(*, no_color: bool, quiet: bool) -> Watcher:
 def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
     """Show the end of a study; a TimeLimit is raised where its time ended it."""
     try:
-        if as_json:
-            found = {"findings": [one.text for one in _found(run)], "files": _texts(run.files)}
-            _print_json(_summary(run.path, run.info, run.trials) | found)
-        else:
-            _print_outcome(run, no_color=no_color)
+        _outcome(run, as_json=as_json, no_color=no_color)
     except BrokenPipeError:
         sys.stdout = None  # who read it is gone, but the exit code is still to be told
     if run.info.state == "stopped":
@@ -75,15 +70,23 @@ def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
         raise TimeLimit(halted(run, "the time limit is reached"))
 
 
-def _print_outcome(run: Run, *, no_color: bool) -> None:
+def _outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
+    from mnist_lab.findings import findings
+
+    data = run.info.data
+    found = findings(run.info.settings, run.trials, data.n_valid, data)
+    if as_json:
+        more = {"findings": [one.text for one in found], "files": _texts(run.files)}
+        _print_json(_summary(run.path, run.info, run.trials) | more)
+        return
     say = _sayer(no_color=no_color)
     if run.n_before:
         planned = outcomes.n_planned(run.info.settings, run.trials)
         say(f"{run.n_before} of {planned} trials were done before")
     _say_tables(say, run.info, run.trials)
-    for note in run.info.data.notes:
+    for note in data.notes:
         say(f"note: {note}")
-    for topic, text in _found(run):
+    for topic, text in found:
         say(f"{topic}: {text}")
     say(f"{duration(run.info.spent_s)} in all; wrote")
     for path in run.files:
@@ -353,12 +356,6 @@ def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) ->
         for row in table.rows:
             drawn.add_row(*(escape(cell.text) for cell in row))
         say(drawn)
-
-
-def _found(run: Run) -> list[Finding]:
-    from mnist_lab.findings import findings
-
-    return findings(run.info.settings, run.trials, run.info.data.n_valid, run.info.data)
 
 
 def _texts(paths: Iterable[Path]) -> list[str]:
