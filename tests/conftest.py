@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from clusters import Slurm, Sshd
     from data_files import Arrays
 
+    from mnist_lab.rundir import RunDir
+
 RESULTS = Path(__file__).parents[1] / "results"
 LOOPBACK = "127.0.0.1"
 HERE = {"localhost", socket.gethostname()}
@@ -119,6 +121,19 @@ def arrays() -> Arrays:
     from data_files import make_arrays  # this file is tested alone, too
 
     return make_arrays()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run directory that was just begun."""
+    from made_events import run_info
+
+    from mnist_lab.rundir import RunDir
+
+    run = RunDir(tmp_path / "results" / "lr-sweep")
+    run.create()
+    run.write_info(run_info())
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -8,36 +8,21 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import pytest
-from made_events import proposed
+from made_events import an_epoch, proposed
 
-from mnist_lab.records import Checkpoint, Epoch
-from mnist_lab.rundir import RunDir, directory
+from mnist_lab.records import Checkpoint
+from mnist_lab.rundir import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import pytest
+
+    from mnist_lab.rundir import RunDir
+
 STATE = bytes(range(256)) + b"\n" + b"{}\n"
-CHECKPOINT = Checkpoint(
-    Epoch(
-        epoch=2,
-        train_loss=0.5,
-        train_error=0.1,
-        valid_loss=None,
-        valid_error=None,
-        duration_s=1.5,
-    ),
-    STATE,
-)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunDir:
-    """A run directory that exists."""
-    run = RunDir(tmp_path / "run")
-    run.create()
-    return run
+CHECKPOINT = Checkpoint(an_epoch(2, None), STATE)
 
 
 def the_file(run: RunDir) -> Path:
@@ -46,28 +31,21 @@ def the_file(run: RunDir) -> Path:
     return path
 
 
-def test_round_trip(run: RunDir) -> None:
-    """What was written is read, any bytes included; the later one replaces the earlier."""
-    run.write_checkpoint(proposed(), CHECKPOINT._replace(state=b"earlier"))
-    run.write_checkpoint(proposed(), CHECKPOINT)
-    assert run.read_checkpoint(proposed()) == CHECKPOINT
-
-
 def test_each_trial_has_its_own(run: RunDir) -> None:
-    """Another trial has none, and dropping one leaves the others, and the folder."""
+    """What was written is read, any bytes included; dropping one leaves others and the folder."""
     first, second = proposed(), proposed().model_copy(update={"trial": 2})
+    run.write_checkpoint(first, CHECKPOINT._replace(state=b"earlier"))
     run.write_checkpoint(first, CHECKPOINT)
-    assert run.read_checkpoint(second) is None
+    assert (run.read_checkpoint(first), run.read_checkpoint(second)) == (CHECKPOINT, None)
     run.write_checkpoint(second, CHECKPOINT)
     run.drop_checkpoint(first)
-    assert run.read_checkpoint(first) is None
-    assert run.read_checkpoint(second) == CHECKPOINT
-    run.drop_checkpoint(second)
-    run.drop_checkpoint(second)
-    assert list(run.checkpoints.iterdir()) == []
-    run.drop_checkpoints()
-    run.drop_checkpoints()
-    assert not run.checkpoints.exists()
+    assert (run.read_checkpoint(first), run.read_checkpoint(second)) == (None, CHECKPOINT)
+    for _ in range(2):
+        run.drop_checkpoint(second)
+        assert list(run.checkpoints.iterdir()) == []
+    for _ in range(2):
+        run.drop_checkpoints()
+        assert not run.checkpoints.exists()
 
 
 def test_trials_that_end_while_others_write(run: RunDir) -> None:
@@ -83,23 +61,22 @@ def test_trials_that_end_while_others_write(run: RunDir) -> None:
         list(threads.map(train, (1, 2)))  # raises what a thread raised
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda _: b"",
-        lambda _: STATE,
-        lambda content: content[:-1],
-        lambda content: content[:-1] + b"x",
-        lambda content: content.replace(b'"epoch":2', b'"epoch":3'),
-        lambda content: b"\xff" + content,
-    ],
-    ids=["empty", "no head", "cut", "changed state", "changed head", "binary head"],
-)
-def test_damaged_checkpoint_is_none(run: RunDir, damage: Callable[[bytes], bytes]) -> None:
+DAMAGES: list[Callable[[bytes], bytes]] = [
+    lambda _: b"",
+    lambda _: STATE,
+    lambda content: content[:-1],
+    lambda content: content[:-1] + b"x",
+    lambda content: content.replace(b'"epoch":2', b'"epoch":3'),
+    lambda content: b"\xff" + content,
+]
+
+
+def test_damaged_checkpoint_is_none(run: RunDir) -> None:
     """A file that is not as it was written is not used: its trial starts anew."""
-    run.write_checkpoint(proposed(), CHECKPOINT)
-    the_file(run).write_bytes(damage(the_file(run).read_bytes()))
-    assert run.read_checkpoint(proposed()) is None
+    for damage in DAMAGES:
+        run.write_checkpoint(proposed(), CHECKPOINT)
+        the_file(run).write_bytes(damage(the_file(run).read_bytes()))
+        assert run.read_checkpoint(proposed()) is None
 
 
 def test_checkpoint_of_another_training_is_none(run: RunDir) -> None:
@@ -128,7 +105,7 @@ def test_what_cannot_be_read_makes_way(run: RunDir, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory, "read_bytes", fail)
+        patch.setattr(files, "read_bytes", fail)
         assert run.read_checkpoint(proposed()) is None
     run.write_checkpoint(proposed(), CHECKPOINT)
     assert run.read_checkpoint(proposed()) == CHECKPOINT

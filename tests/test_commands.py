@@ -3,63 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lab
 import numpy as np
-import psutil
 import pytest
+from test_faults import wait_until_gone, workers_of
 
-from mnist_lab import cli, data, machine, study
+from mnist_lab import data, machine, study
 from mnist_lab.config import StudySettings, TrainConfig
 from mnist_lab.records import fold
 from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
 
-TESTS = Path(__file__).parent
 REAL_MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 CONFIGURATION = {"learning_rate", "batch_size", "num_filters", "filter_size", "epochs"}
-COMMAND = [sys.executable, "-m", "mnist_lab"]
-
-
-def lab(
-    *words: str, code: int = 0, command: list[str] = COMMAND
-) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    result = subprocess.run(
-        [*command, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    assert result.returncode == code, result.stderr
-    return result
-
-
-@pytest.fixture
-def formula(monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """As :func:`lab`, with workers that compute the formula: where no number is looked at."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    return partial(lab, command=[sys.executable, str(TESTS / "formula_lab.py")])
+real_lab = partial(lab.run, command=lab.REAL)
 
 
 def start(*words: str) -> subprocess.Popen[str]:
     """Start a command, and wait until its first epoch stands in the journal."""
-    process = subprocess.Popen(
-        [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    out = words[words.index("--out") + 1]
-    journal = RunDir(Path(out)).journal
-    deadline = time.monotonic() + 120
-    while not (journal.exists() and '"event":"epoch"' in journal.read_text(encoding="utf-8")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process = lab.start(*words, command=lab.REAL)
+    journal = RunDir(Path(words[words.index("--out") + 1])).journal
+    lab.wait_for_epochs(journal, 1, process)
     return process
 
 
@@ -76,25 +48,12 @@ def read(path: str) -> Any:
 
 def measured(out: str) -> list[Any]:
     """The trials of a run, without times and workers."""
-    return [
-        (
-            trial["id"],
-            trial["configuration"],
-            trial["seed"],
-            trial["state"],
-            [(e["epoch"], e["train_loss"], e["valid_error"]) for e in trial["epochs"]],
-        )
-        for trial in sorted(read(f"{out}/curves.json")["trials"], key=lambda trial: trial["id"])
-    ]
-
-
-def n_workers_left(process: subprocess.Popen[str]) -> int:
-    """How many processes that named this run's parent still live."""
-    return sum(
-        "mnist_lab.engine.worker" in " ".join(one.info["cmdline"] or ())
-        and one.ppid() in {process.pid, 1}
-        for one in psutil.process_iter(["cmdline"])
-    )
+    trials = sorted(read(f"{out}/curves.json")["trials"], key=lambda trial: trial["id"])
+    for trial in trials:
+        for part in (*trial.pop("rungs"), *trial["epochs"], trial):
+            for key in ("trial", "started", "ended", "worker", "duration_s"):
+                part.pop(key, None)
+    return trials
 
 
 def test_lr_sweep_writes_what_the_contract_names(real: Path) -> None:
@@ -102,24 +61,11 @@ def test_lr_sweep_writes_what_the_contract_names(real: Path) -> None:
     words = ("--values", "0.1,1e9", "--epochs", "2", "--data", "sample", "--out", "sweep")
     out = Path("sweep")
     printed, progress = ((real / f"sweep.{kind}").read_text("utf-8") for kind in ("out", "err"))
-    names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-    assert names == {
-        "run.json",
-        "journal.jsonl",
-        "curves.json",
-        "findings.md",
-        "learning_curves.png",
-        "learning_curves.svg",
+    assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {
+        *("run.json", "journal.jsonl", "curves.json", "findings.md"),
+        *("learning_curves.png", "learning_curves.svg"),
     }
     for trial in read(f"{out}/curves.json")["trials"]:
-        assert set(trial["epochs"][0]) == {
-            "epoch",
-            "train_loss",
-            "train_error",
-            "valid_loss",
-            "valid_error",
-            "duration_s",
-        }
         assert set(trial["configuration"]) == CONFIGURATION
     info = read(f"{out}/run.json")
     assert info["state"] == "complete"
@@ -135,12 +81,12 @@ def test_lr_sweep_writes_what_the_contract_names(real: Path) -> None:
     assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     assert "not the whole of MNIST" in (out / "learning_curves.svg").read_text(encoding="utf-8")
     journal = (out / "journal.jsonl").read_bytes()
-    second = lab("lr-sweep", *words)
+    second = real_lab("lr-sweep", *words)
     assert "2 of 2 trials were done before" in second.stdout
     assert (out / "journal.jsonl").read_bytes() == journal
 
 
-def test_own_data(formula: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_own_data() -> None:
     """One's own data train; what they are and what is odd about them is told wherever they show."""
     dataset = data.load("sample")
     x, y = dataset.training.train.images[:600], dataset.training.train.labels[:600]
@@ -148,36 +94,16 @@ def test_own_data(formula: Callable[..., subprocess.CompletedProcess[str]]) -> N
     arrays = (x[some], y[some], dataset.test.images, dataset.test.labels)
     np.savez("mine.npz", **dict(zip(data.dataset.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
     words = ("lr-sweep", "--values", "0.1", "--epochs", "1", "--workers", "1", "--data", "mine.npz")
-    planned, done = formula(*words, "--dry-run"), formula(*words)
-    asked = formula("status", "results/lr-sweep")
-    formula("report", "results/lr-sweep")
+    planned, done = lab.run(*words, "--dry-run"), lab.run(*words)
+    asked = lab.run("status", "results/lr-sweep")
+    lab.run("report", "results/lr-sweep")
     odd = "no training image is of class 8"
     assert read("results/lr-sweep/run.json")["data"]["warnings"] == [odd]
-    for text in (
-        done.stderr,
-        *(one.stdout for one in (planned, done, asked)),
-        *(
-            Path(f"results/lr-sweep/{name}").read_text("utf-8")
-            for name in ("findings.md", "report.html")
-        ),
-    ):
+    written = [Path("results/lr-sweep", name) for name in ("findings.md", "report.html")]
+    texts = [done.stderr, *(one.stdout for one in (planned, done, asked))]
+    for text in (*texts, *(path.read_text("utf-8") for path in written)):
         assert odd in text
         assert "not MNIST: mine" in text
-
-
-@pytest.mark.parametrize(
-    ("path", "told"),
-    [("nowhere.npz", "exists"), (".", "none of them in"), ("a.npz", "which is neither")],
-)
-def test_unusable_data(path: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Data that are missing or unusable are wrong input: exit code 2, and nothing is begun."""
-    Path("a.npz").write_bytes(b"text")
-    Path("b").mkdir()
-    assert cli.main(["lr-sweep", "--data", "b" if path == "." else path]) == 2
-    printed = capsys.readouterr().err
-    assert told in printed
-    assert printed.count("\n") == 1
-    assert not Path("results").exists()
 
 
 @pytest.mark.proof
@@ -185,7 +111,7 @@ def test_number_of_workers_changes_no_number() -> None:
     """One, two or four workers of one thread train the same curves, to the last digit."""
     search = ("random-search", "--iters", "4", "--epochs", "2", "--data", "sample", "--quiet")
     for n_workers in ("1", "2", "4"):
-        lab(*search, "--workers", n_workers, "--out", f"workers-{n_workers}")
+        real_lab(*search, "--workers", n_workers, "--out", f"workers-{n_workers}")
     assert measured("workers-2") == measured("workers-1")
     assert measured("workers-4") == measured("workers-1")
 
@@ -195,21 +121,14 @@ def test_search_then_test_then_status_and_plot() -> None:
     """The main job, end to end: a search, its best configuration tested, all of it shown again."""
     best = read("search/best.json")
     assert set(best) == CONFIGURATION
-    errors = {
-        t["trial"]: t["epochs"][-1]["valid_error"] for t in read("search/curves.json")["trials"]
-    }
-    trials = {t["trial"]: t["configuration"] for t in read("search/curves.json")["trials"]}
-    assert trials[min(errors, key=lambda trial: errors[trial])] == best
+    trials = read("search/curves.json")["trials"]
+    first = min(trials, key=lambda trial: trial["epochs"][-1]["valid_error"])
+    assert first["configuration"] == best
     figures = ("incumbent", "learning_curves", "hyperparameters", "parallel_coordinates")
-    for name in (*figures, "search_space"):
-        assert Path("search", f"{name}.png").stat().st_size > 1000
-        assert Path("search", f"{name}.svg").stat().st_size > 1000
-    assert sorted(path.name for path in Path("search/hpbandster").iterdir()) == [
-        "configs.json",
-        "configspace.json",
-        "results.json",
-    ]
-
+    for name, kind in product((*figures, "search_space"), ("png", "svg")):
+        assert Path("search", f"{name}.{kind}").stat().st_size > 1000
+    names = {path.name for path in Path("search/hpbandster").iterdir()}
+    assert names == {"configs.json", "configspace.json", "results.json"}
     answer = read("test.out")
     result = read("test/test.json")
     assert result["test_error"] == answer["test"]["test_error"]
@@ -224,22 +143,20 @@ def test_search_then_test_then_status_and_plot() -> None:
     for name in ("confusion.png", "mistakes.png"):
         assert Path("test", name).stat().st_size > 1000
 
-    status = json.loads(lab("status", "search", "--json").stdout)
+    status = json.loads(real_lab("status", "search", "--json").stdout)
     assert status["state"] == "complete"
     assert status["trials"] == {"planned": 3, "complete": 3, "running": 0, "failed": 0, "left": 0}
     before = Path("search/incumbent.svg").read_bytes()
     Path("search/incumbent.svg").unlink()
     Path("search/curves.json").unlink()  # the journal is the truth
-    lab("plot", "search")
+    real_lab("plot", "search")
     assert Path("search/incumbent.svg").read_bytes() == before
 
 
-def test_filter_sweep_draws_cost_against_error(
-    formula: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
+def test_filter_sweep_draws_cost_against_error() -> None:
     """Two figures, and the large filter is trained first."""
     words = ("--values", "1,2", "--learning-rate", "0.05", "--epochs", "1")
-    formula("filter-sweep", *words, "--data", "sample", "--out", "f")
+    lab.run("filter-sweep", *words, "--data", "sample", "--out", "f")
     assert [t["configuration"]["filter_size"] for t in read("f/curves.json")["trials"]] == [2, 1]
     drawn = Path("f/filter_cost.svg").read_text(encoding="utf-8")
     assert "1×1" in drawn
@@ -247,16 +164,8 @@ def test_filter_sweep_draws_cost_against_error(
     assert Path("f/learning_curves.png").exists()
 
 
-def test_settings_file_and_dry_run() -> None:
-    """A dry run says what would be trained, and writes nothing."""
-    config = Path(__file__).parents[1] / "configs" / "smoke.toml"
-    shown = lab("lr-sweep", "--settings", str(config), "--dry-run")
-    assert "would train 2 times, 2 epochs in all" in shown.stdout
-    assert not Path("results").exists()
-
-
 def test_precision_auto_is_that_of_the_processor_and_then_of_the_run(
-    monkeypatch: pytest.MonkeyPatch, formula: Callable[..., subprocess.CompletedProcess[str]]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run keeps its precision, also on a machine whose processor would suit another."""
 
@@ -269,43 +178,26 @@ def test_precision_auto_is_that_of_the_processor_and_then_of_the_run(
 
     assert chosen(has_it=True) == "bfloat16"
     assert chosen(has_it=False) == chosen(has_it=None) == "float32"
-    formula("train", "--epochs", "1", "--data", "sample", "--precision", "bfloat16")
+    lab.run("train", "--epochs", "1", "--data", "sample", "--precision", "bfloat16")
     assert chosen(has_it=False) == "bfloat16"
     assert chosen(has_it=False, fresh=True) == "float32"
 
 
-def test_train_space_and_doctor(
-    formula: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
+def test_train_space_and_doctor() -> None:
     """The small commands answer, in words and in JSON."""
-    formula("train", "--epochs", "1", "--num-filters", "4", "--data", "sample", "--quiet")
+    lab.run("train", "--epochs", "1", "--num-filters", "4", "--data", "sample", "--quiet")
     assert Path("results/train/model.keras").exists()
-    shown = json.loads(lab("space", "--json").stdout)
+    shown = json.loads(real_lab("space", "--json").stdout)
     filters = next(one for one in shown["hyperparameters"] if one["name"] == "num_filters")
     assert 20 <= filters["median"] <= 25  # the geometric mean of 8 and 64 is 22.6
     assert shown["files"] == []
     assert not Path("results/space").exists()  # nobody asked for a figure
-    shown = json.loads(lab("space", "--json", "--out", "drawn").stdout)
+    shown = json.loads(real_lab("space", "--json", "--out", "drawn").stdout)
     assert all(Path(path).parts[0] == "drawn" and Path(path).exists() for path in shown["files"])
     assert len(shown["files"]) == 2
-    assert "does not mean powers of two" in lab("space").stdout
+    assert "does not mean powers of two" in real_lab("space").stdout
     assert Path("results/space/search_space.png").exists()
-    assert "ready to train" in lab("doctor").stdout
-
-
-def test_other_settings_are_refused_and_fresh_sets_aside(
-    formula: Callable[..., subprocess.CompletedProcess[str]],
-) -> None:
-    """A run continues only with its own settings; --fresh keeps the old one under another name."""
-    words = ("train", "--num-filters", "4", "--data", "sample", "--out", "t", "--quiet")
-    formula(*words, "--epochs", "1")
-    refused = formula(*words, "--epochs", "2", code=2)
-    assert "got epochs 1 there, 2 now; give --out" in refused.stderr
-    assert "--fresh" in refused.stderr
-    formula(*words, "--epochs", "2", "--fresh")
-    (aside,) = Path().glob("t-before-*")
-    assert len(read(f"{aside}/curves.json")["trials"][0]["epochs"]) == 1
-    assert len(read("t/curves.json")["trials"][0]["epochs"]) == 2
+    assert "ready to train" in real_lab("doctor").stdout
 
 
 SWEEP = ("lr-sweep", "--values", "0.1,0.05,0.01", "--epochs", "3", "--data", "sample")
@@ -313,41 +205,20 @@ SWEEP = ("lr-sweep", "--values", "0.1,0.05,0.01", "--epochs", "3", "--data", "sa
 
 @pytest.mark.proof
 @pytest.mark.parametrize(
-    ("number", "code", "words"),
-    [
-        (signal.SIGINT, 130, " trials finished, "),
-        (signal.SIGTERM, 143, "terminated by SIGTERM"),
-        (signal.SIGKILL, -9, ""),
-    ],
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
-def test_interrupted_run_continues_to_the_same_curves(
-    number: signal.Signals, code: int, words: str
-) -> None:
+def test_interrupted_run_continues_to_the_same_curves(number: signal.Signals, code: int) -> None:
     """However it is stopped: what is finished is kept, no process is left, the end is the same."""
     process = start(*SWEEP, "--out", "stopped")
-    os.kill(process.pid, number)
-    ended, printed = end(process)
-    assert ended == code
-    assert words in printed
-    deadline = time.monotonic() + 20
-    while n_workers_left(process) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert n_workers_left(process) == 0
-    status = json.loads(lab("status", "stopped", "--json").stdout)
+    workers = workers_of(process)
+    process.send_signal(number)
+    assert end(process)[0] == code
+    wait_until_gone(workers)
+    status = json.loads(real_lab("status", "stopped", "--json").stdout)
     assert status["state"] in {"stopped", "interrupted"}
-    lab(*SWEEP, "--out", "stopped")
-    lab(*SWEEP, "--out", "whole", "--workers", "1")
+    real_lab(*SWEEP, "--out", "stopped")
+    real_lab(*SWEEP, "--out", "whole", "--workers", "1")
     assert measured("stopped") == measured("whole")
-
-
-def test_second_process_on_a_run_is_refused() -> None:
-    """The first one's host and process id are named, and it is not disturbed."""
-    words = (*SWEEP, "--epochs", "20", "--out", "busy")
-    process = start(*words)
-    refused = lab(*words, code=1)
-    assert f"process {process.pid} on " in refused.stderr
-    process.terminate()
-    assert end(process)[0] == 143
 
 
 @pytest.mark.proof
@@ -355,7 +226,7 @@ def test_second_process_on_a_run_is_refused() -> None:
 @pytest.mark.skipif(not REAL_MNIST.exists(), reason="all of MNIST is not here")
 def test_one_epoch_on_all_of_mnist() -> None:
     """On the real data the base configuration passes 90 % accuracy in its first epoch."""
-    lab("train", "--epochs", "1", "--data", str(REAL_MNIST), "--out", "real")
+    real_lab("train", "--epochs", "1", "--data", str(REAL_MNIST), "--out", "real")
     (trial,) = fold(RunDir(Path("real")).read_events())
     assert trial.epochs[0].valid_error is not None
     assert trial.epochs[0].valid_error < 0.10

@@ -14,20 +14,18 @@ import resource
 import stat
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lab
 import pytest
 from made_events import (
     an_epoch,
-    epoch_done,
     failed,
     open_journal,
     proposed,
-    run_info,
     whole_trial,
     write_events,
 )
@@ -38,10 +36,9 @@ from mnist_lab.records import Checkpoint, EpochDone
 from mnist_lab.rundir import RunDir, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-TESTS = Path(__file__).parent
-LAB = TESTS / "formula_lab.py"
+STATUS = "status results/lr-sweep"
 COMMON = ("--data", "sample", "--workers", "2")
 SEARCH = ("random-search", "--iters", "2", "--epochs", "6", *COMMON)
 SWEEP = ("lr-sweep", "--values", "0.1,0.01,0.001", "--epochs", "8", *COMMON)
@@ -52,7 +49,7 @@ LONG = ("lr-sweep", "--values", "0.1,0.01", "--epochs", "100", *COMMON)
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let worker processes import the formula, and let them be quick."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(lab.TESTS))
     monkeypatch.setenv("FORMULA_SECONDS", "0.005")
 
 
@@ -60,12 +57,7 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Disk:
-    """A small mounted file system.
-
-    Args:
-        path: where it is mounted.
-        prefix: the words before a command that root must give.
-    """
+    """A small file system mounted at `path`; `prefix` are words before a command of root's."""
 
     def __init__(self, path: Path, prefix: list[str]) -> None:
         self.path = path
@@ -75,22 +67,14 @@ class Disk:
         """Give a command as root."""
         subprocess.run([*self._prefix, *command], check=True, capture_output=True)
 
-    def fill(self, leave: int = 0) -> Path:
-        """Fill it up, except for `leave` bytes; returns the file that is in the way."""
-        filler = self.path / "filler"
-        with filler.open("wb", buffering=0) as file:
-            try:
-                while file.write(b"x" * 4096):
-                    pass
-            except OSError as problem:
-                assert problem.errno == errno.ENOSPC  # noqa: PT017 - how the loop ends
-            file.truncate(filler.stat().st_size - leave)
-        return filler
-
     @contextmanager
     def full(self, leave: int = 0) -> Iterator[None]:
         """No room, except for `leave` bytes."""
-        filler = self.fill(leave)
+        filler = self.path / "filler"
+        with filler.open("wb", buffering=0) as file:
+            with pytest.raises(OSError, match="No space left on device"):
+                list(map(file.write, itertools.repeat(b"x" * 4096)))
+            file.truncate(filler.stat().st_size - leave)
         yield
         filler.unlink()
 
@@ -151,32 +135,17 @@ def failing_disk(tmp_path: Path) -> Iterator[Disk]:
 # --- whole commands
 
 
-def start(out: Path, words: tuple[str, ...], **environment: str) -> subprocess.Popen[str]:
+def start(out: Path, words: tuple[str, ...], **environment: Any) -> subprocess.Popen[str]:
     """Start a command that trains."""
-    return subprocess.Popen(
-        [sys.executable, str(LAB), *words, "--out", str(out)],
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def n_epochs(out: Path) -> int:
-    """How many epochs are in the journal."""
-    journal = RunDir(out).journal
-    return journal.read_bytes().count(b'"event":"epoch"') if journal.exists() else 0
+    return lab.start(*words, "--out", str(out), **environment)
 
 
 def start_and_wait(out: Path, words: tuple[str, ...]) -> subprocess.Popen[str]:
     """Start a command with slow epochs, and return when a few are done."""
-    n_before = n_epochs(out)
+    journal = RunDir(out).journal
+    n_before = lab.n_epochs(journal)
     process = start(out, words, FORMULA_SECONDS="0.15")
-    deadline = time.monotonic() + 60
-    while n_epochs(out) < n_before + 3:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
+    lab.wait_for_epochs(journal, n_before + 3, process)
     return process
 
 
@@ -304,9 +273,9 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
 @pytest.mark.proof
 def test_folder_for_temporary_files_is_full(disk: Disk) -> None:
     """Workers that cannot be started for want of temporary files are one line; nothing is begun."""
-    command = [sys.executable, "-c", FULL_TEMP, str(disk.path), str(LAB), *SWEEP, "--out", "run"]
+    command = [sys.executable, "-c", FULL_TEMP, str(disk.path), lab.LAB[1]]
     with disk.without_inodes():
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = lab.start(*SWEEP, "--out", "run", command=command)
         check_ends_with_one_line(process, "No space left on device")
     assert not Path("run/run.json").exists()
 
@@ -316,30 +285,16 @@ def test_folder_for_temporary_files_is_full(disk: Disk) -> None:
 
 def shell(words: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of words given to a shell."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"exec '{sys.executable}' '{LAB}' {words}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    command = ["/bin/sh", "-c", f"exec '{sys.executable}' '{lab.LAB[1]}' {words}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return done.returncode, done.stdout, done.stderr
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunDir:
-    """A run directory that was just begun."""
-    run = RunDir(tmp_path / "a-run")
-    run.create()
-    run.write_info(run_info())
-    return run
 
 
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
 
 @needs_full
-@pytest.mark.parametrize("words", ["status a-run", "status a-run --json", "--help"])
+@pytest.mark.parametrize("words", [STATUS, f"{STATUS} --json", "--help"])
 @pytest.mark.usefixtures("run")
 def test_output_that_cannot_be_written(words: str) -> None:
     """What was asked for and cannot be shown is an error of one line."""
@@ -349,25 +304,21 @@ def test_output_that_cannot_be_written(words: str) -> None:
     assert re.fullmatch(match, problem)
 
 
-@needs_full
-def test_nothing_can_be_written() -> None:
-    """Where neither stream takes anything, the exit code still tells."""
-    assert shell("--help > /dev/full 2>&1") == (1, "", "")
-
-
 @pytest.mark.parametrize("lost", [pytest.param("2> /dev/full", marks=needs_full), "2>&-"])
-@pytest.mark.parametrize(("words", "code"), [("status none", 2), ("--bogus", 2)])
-def test_errors_that_cannot_be_written(lost: str, words: str, code: int) -> None:
-    """Where nobody can be told, the exit code still tells."""
-    assert shell(f"{words} {lost}")[0] == code
+def test_errors_that_cannot_be_written(lost: str) -> None:
+    """Where nobody can be told, the exit code still tells; where neither stream takes it, too."""
+    for words in ("status none", "--bogus"):
+        assert shell(f"{words} {lost}")[0] == 2
+    if "full" in lost:
+        assert shell("--help > /dev/full 2>&1") == (1, "", "")
 
 
 @pytest.mark.usefixtures("run")
 def test_output_is_closed() -> None:
     """Who closes standard output wants nothing shown, which is no error."""
-    for words in ("status a-run", "--help"):
+    for words in (STATUS, "--help"):
         assert shell(f"{words} >&-") == (0, "", "")
-    assert shell("status a-run >&- 2>&- <&-") == (0, "", "")
+    assert shell(f"{STATUS} >&- 2>&- <&-") == (0, "", "")
 
 
 @pytest.mark.proof
@@ -383,10 +334,12 @@ def test_progress_that_cannot_be_written(lost: str) -> None:
 def test_reader_of_the_progress_goes_away() -> None:
     """After `2>&1 | head -1` a study goes on to its end, with nobody watching."""
     process = start(Path("run"), SWEEP, FORMULA_SECONDS="0.05")
+    assert process.stdout is not None
     assert process.stderr is not None
     assert process.stderr.readline().startswith("lr-sweep on ")
     process.stderr.close()
     assert process.wait(60) == 0
+    process.stdout.close()
     check_is_whole(Path("run"))
     assert measured("run") == undisturbed(SWEEP)
 
@@ -395,18 +348,13 @@ def test_reader_of_the_progress_goes_away() -> None:
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_reader_of_the_result_goes_away(more: tuple[str, ...]) -> None:
     """The exit code tells that the time limit ended the study, and nothing complains."""
-    with subprocess.Popen(
-        [sys.executable, str(LAB), *LONG, "--out", "run", "--quiet", "--time-limit", "2s", *more],
-        env=os.environ | {"FORMULA_SECONDS": "0.5"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    words = (*LONG, "--out", "run", "--quiet", "--time-limit", "2s", *more)
+    with lab.start(*words, FORMULA_SECONDS="0.5") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        words = process.stderr.read()
-    assert (process.returncode, words.count("\n")) == (75, 1), words
+        printed = process.stderr.read()
+    assert (process.returncode, printed.count("\n")) == (75, 1), printed
 
 
 @pytest.mark.usefixtures("run")
@@ -414,98 +362,37 @@ def test_reader_of_the_status_goes_away() -> None:
     """`status | head -1` is no error."""
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, str(LAB), "status", "a-run"]
+    command = [*lab.LAB, *STATUS.split()]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False, timeout=60)
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-# --- single files
+# --- names, and torn journals
 
 
-@pytest.mark.proof
-def test_files_on_a_full_disk(disk: Disk) -> None:
-    """The old file is whole, and alone; with room again it is replaced."""
-    path = disk.path / "run.json"
-    write_bytes(path, b"old" * 1000)
-    with disk.full(leave=8192):
-        with pytest.raises(RunDirError, match=r"got .*run\.json .No space left on device.; make"):
-            write_bytes(path, b"new" * 10_000)
-        assert path.read_bytes() == b"old" * 1000
-        assert {one.name for one in disk.path.iterdir()} == {"run.json", "filler"}
-        write_bytes(path, b"new" * 1000)  # there is room for this one
-    assert path.read_bytes() == b"new" * 1000
-
-
-@pytest.mark.proof
-def test_checkpoint_on_a_full_disk(disk: Disk) -> None:
-    """The trial goes on from the last checkpoint that had room."""
-    run, checkpoint = RunDir(disk.path), Checkpoint(an_epoch(), b"first")
-    run.write_checkpoint(proposed(), checkpoint)
-    with disk.full(leave=4096):
-        later = Checkpoint(an_epoch(2), b"x" * 10_000)
-        with pytest.raises(RunDirError, match=r"checkpoint .No space left on device.; make room"):
-            run.write_checkpoint(proposed(), later)
-        assert run.read_checkpoint(proposed()) == checkpoint
-        assert len(list(run.checkpoints.iterdir())) == 1
-
-
-@pytest.mark.proof
-def test_journal_takes_nothing_after_a_gap(disk: Disk) -> None:
-    """A line that had no room leaves no part of it, and none follows until it is opened again."""
-    run = RunDir(disk.path)
-    journal = open_journal(run)
-    journal.append(proposed())
-    before = run.journal.read_bytes()
-    with disk.full(leave=4096):
-        for _ in range(2):
-            with pytest.raises(RunDirError, match=r"got .*journal\.jsonl .No space left on device"):
-                journal.append(failed(reason="x" * 10_000))
-            assert run.journal.read_bytes() == before
-    with pytest.raises(RunDirError, match=r"the journal can be written: got .*; make room"):
-        journal.append(epoch_done())
-    journal.close()
-    again = open_journal(run)
-    again.append(epoch_done())
-    again.close()
-    assert again.repaired is None
-    assert run.read_events() == [proposed(), epoch_done()]
-
-
-@pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
-    """What stood in each folder when it was put on the disk."""
-    folders: list[set[str]] = []
-    fsync = os.fsync
+def test_names_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename and a new file survive a power cut: their folder is put on the disk after them."""
+    run, synced, fsync = RunDir(tmp_path), [], os.fsync
 
     def look(number: int) -> None:
         if stat.S_ISDIR(os.fstat(number).st_mode):
-            folders.append(set(os.listdir(number)))
+            synced.append(set(os.listdir(number)))
         fsync(number)
 
     monkeypatch.setattr(os, "fsync", look)
-    return folders
-
-
-def test_names_are_on_the_disk(tmp_path: Path, synced: list[set[str]]) -> None:
-    """A rename and a new file survive a power cut: their folder is put on the disk after them."""
-    run = RunDir(tmp_path)
     write_bytes(run.curves, b"{}")
-    assert synced == [{"curves.json"}]
     open_journal(run).close()
-    assert synced[1:] == [{"curves.json", "journal.jsonl"}]
-    run.write_checkpoint(proposed(), Checkpoint(an_epoch(), b""))
-    run.write_checkpoint(proposed(2), Checkpoint(an_epoch(), b""))
+    for number in (1, 2):
+        run.write_checkpoint(proposed(number), Checkpoint(an_epoch(), b""))
+    names = ["curves.json", "journal.jsonl", "checkpoints"]
     first, second = "trial-00001.checkpoint", "trial-00002.checkpoint"
-    names = {"curves.json", "journal.jsonl", "checkpoints"}
-    assert synced[2:] == [names, {first}, {first, second}]
+    assert synced == [*(set(names[:n]) for n in (1, 2, 3)), {first}, {first, second}]
 
 
-@pytest.mark.parametrize(
-    ("number", "is_ours"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)]
-)
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
 def test_folder_that_cannot_be_synced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, is_ours: bool
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """A file system that cannot do this for folders is no error; a disk that fails is."""
     fsync = os.fsync
@@ -516,19 +403,17 @@ def test_folder_that_cannot_be_synced(
         fsync(file)
 
     monkeypatch.setattr(os, "fsync", refuse)
-    run = RunDir(tmp_path)
-    if is_ours:
-        with pytest.raises(RunDirError, match=r"got .*curves\.json .Input/output error.;"):
-            write_bytes(run.curves, b"{}")
-        with pytest.raises(RunDirError, match=r"got .*journal\.jsonl .Input/output error.;"):
-            open_journal(run)
-    else:
-        write_bytes(run.curves, b"{}")
-        open_journal(run).close()
+    writes: list[Callable[[], None]] = [
+        lambda: write_bytes(run.curves, b"{}"),
+        lambda: open_journal(run).close(),
+    ]
+    for write in writes:
+        if number == errno.EIO:
+            with pytest.raises(RunDirError, match=r"got .*\.jsonl? .Input/output error.;"):
+                write()
+        else:
+            write()
     assert run.curves.read_bytes() == b"{}"
-
-
-# --- torn journals
 
 
 def test_journal_torn_anywhere(tmp_path: Path) -> None:
@@ -551,16 +436,3 @@ def test_journal_torn_anywhere(tmp_path: Path) -> None:
         journal.append(failed())
         journal.close()
         assert run.read_events() == [*made[:n_whole], failed()]
-
-
-def test_journal_that_grew_without_its_content(tmp_path: Path) -> None:
-    """Zeros, which some file systems leave after a power cut, are a torn line like any other."""
-    run = RunDir(tmp_path)
-    write_events(run, *whole_trial())
-    with run.journal.open("ab") as file:
-        file.write(bytes(5000))
-    assert run.read_events() == whole_trial()
-    journal = open_journal(run)
-    journal.close()
-    assert "5,000 bytes" in (journal.repaired or "")
-    assert run.read_events() == whole_trial()

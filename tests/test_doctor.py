@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 READY = "ready to train on the sample of 5,000 digits"
+N_CORES = len(machine.usable_cores())
 COMMAND = [sys.executable, "-m", "mnist_lab", "doctor"]
 # Mounts that only the command sees, and that go with it.
 APART = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-ec"]
@@ -64,58 +66,47 @@ def doctor_at(mount: str, at: Path, before: str) -> list[str]:
     return [line for line in lines if "other work" not in line]  # this machine may be busy
 
 
-def test_well(doctor: Callable[[], list[str]]) -> None:
-    """Where nothing is wrong nothing is named; a machine without a GPU is well."""
+def test_well(
+    doctor: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where nothing is wrong nothing is named, and nothing left behind; the JSON keeps numbers."""
     assert doctor() == [READY]
-
-
-def test_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table says where training is; the JSON keeps the number, and lists the problems."""
+    assert list(Path().iterdir()) == []
     main(["doctor"])
     assert "none: training on the CPU" in capsys.readouterr().out
     main(["doctor", "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert (found["gpus"], found["problems"]) == (0, [])
-    assert found["cores"] == len(machine.usable_cores())
-
-
-def test_gpus(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """GPUs that TensorFlow does not see are named; training goes on without them."""
-    monkeypatch.setattr(machine, "listed_gpus", lambda: 2)
-    problem, verdict = doctor()
-    assert problem.startswith(
-        "note: TensorFlow sees none of the GPUs that NVIDIA's driver lists (2)"
-    )
-    assert "install tensorflow[and-cuda]" in problem
-    assert verdict == READY
-    monkeypatch.setattr(machine, "usable_gpus", lambda: 2)
+    assert (found["gpus"], found["problems"], found["cores"]) == (0, [], N_CORES)
+    for name in ("listed_gpus", "usable_gpus"):
+        monkeypatch.setattr(machine, name, lambda: 2)
     assert doctor() == [READY]
 
 
-def test_busy(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other work is told in whole cores."""
-    monkeypatch.setattr(machine, "busy_cores", lambda: 0.6)
-    n_cores = len(machine.usable_cores())
+# What is odd of a machine, and what is said: a note where training goes on without, else a problem.
+GPUS = r"note: TensorFlow sees none of .* driver lists \(2\).* install tensorflow\[and-cuda\]"
+BUSY = f"note: other work keeps 1 of {N_CORES} cores busy; --workers auto starts.* --nice"
+ODD: dict[str, tuple[Any, str]] = {
+    "listed_gpus": (lambda: 2, GPUS),
+    "busy_cores": (lambda: 0.6, BUSY),
+    "available_memory_gib": (lambda: 1.1, "problem: 1.1 GiB of memory is free, .* takes 1.2 GiB;"),
+    "PACKAGES": (("numpy", "none", "nor-this"), "problem: not installed: none, nor-this; install"),
+    "free_disk_gib": (lambda _: 0.9, "note: 0.9 GiB is free on the disk of the current folder"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_machine(
+    doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is named, with what to do, and prevents training or does not."""
+    value, match = ODD[name]
+    monkeypatch.setattr(machine, name, value)
+    monkeypatch.setattr(tempfile, "tempdir", str(Path.cwd()))
     problem, verdict = doctor()
-    assert problem.startswith(f"note: other work keeps 1 of {n_cores} cores busy; --workers auto")
-    assert "--nice" in problem
-    assert verdict == READY
-
-
-def test_memory(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Too little memory for one worker prevents training."""
-    monkeypatch.setattr(machine, "available_memory_gib", lambda: 1.1)
-    problem, verdict = doctor()
-    assert "1.1 GiB of memory is free, and a worker takes 1.2 GiB" in problem
-    assert verdict == "cannot train yet"
-
-
-def test_packages(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that is not installed prevents training."""
-    monkeypatch.setattr(machine, "PACKAGES", ("numpy", "no-such-package", "nor-this"))
-    problem, verdict = doctor()
-    assert problem.startswith("problem: not installed: no-such-package, nor-this; install")
-    assert verdict == "cannot train yet"
+    assert re.match(match, problem)
+    assert verdict == (READY if match.startswith("note") else "cannot train yet")
 
 
 def test_no_data(
@@ -147,23 +138,17 @@ def test_unusable_data(doctor: Callable[[], list[str]], monkeypatch: pytest.Monk
     assert verdict == "cannot train yet"
 
 
-def test_low_disk(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less than 1 GiB is named, of the disk that the runs go to; it trains as long as it lasts."""
-    monkeypatch.setattr(machine, "free_disk_gib", lambda _: 0.9)
+def test_results(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their disk is the one that counts; a file in their place is named before a run fails."""
     monkeypatch.setattr(tempfile, "tempdir", str(Path.cwd()))
-    problem, verdict = doctor()
-    assert problem.startswith("note: 0.9 GiB is free on the disk of the current folder")
-    assert verdict == READY
-    Path("results").mkdir()
-    assert "the disk of results in the current folder" in doctor()[0]
-
-
-def test_results_that_are_a_file(doctor: Callable[[], list[str]]) -> None:
-    """A file in the place of the folder is named, before a run fails at it."""
     Path("results").touch()
     problem, verdict = doctor()
     assert "runs cannot be written to results in the current folder (Not a directory)" in problem
     assert verdict == "cannot train yet"
+    Path("results").unlink()
+    Path("results").mkdir()
+    monkeypatch.setattr(machine, "free_disk_gib", lambda _: 0.9)
+    assert "the disk of results in the current folder" in doctor()[0]
 
 
 def test_no_folder_for_temporary_files(
@@ -182,38 +167,22 @@ def test_no_folder_for_temporary_files(
     assert verdict == "cannot train yet"
 
 
-def test_nothing_is_left_behind(doctor: Callable[[], list[str]]) -> None:
-    """The files that were tried are gone, and no folder was made."""
-    doctor()
-    assert list(Path().iterdir()) == []
+# A file system, how it is used, what is said then.
+FILL = 'cd "$at"; head -c 1000000 /dev/zero > zeros 2> /dev/null || true'
+HOME = 'unset KERAS_HOME; export HOME="$at"'
+NO_CACHE = r"note: Keras' cache, {at}/.keras/datasets, cannot be written \(Read-only file system\)"
+MOUNTS = {
+    "read-only": ("-o ro", 'cd "$at"', r"problem: runs cannot be written .* \(Read-only file sys"),
+    "full": ("-o size=64k", FILL, r"problem: the disk of the current folder is full \(No space"),
+    "temporary": ("-o size=8m", 'export TMPDIR="$at"', "note: 0.0 GiB is free on the disk of {at}"),
+    "home": ("-o ro", HOME, NO_CACHE),
+}
 
 
-def test_read_only_folder(tmp_path: Path) -> None:
-    """A folder that not even root can write is named."""
-    problem, verdict = doctor_at("-o ro", tmp_path / "here", 'cd "$at"')
-    assert "runs cannot be written to results in the current folder (Read-only file sys" in problem
-    assert verdict == "cannot train yet"
-
-
-def test_full_disk(tmp_path: Path) -> None:
-    """A disk on which no file fits prevents training."""
-    fill = 'cd "$at"; head -c 1000000 /dev/zero > zeros 2> /dev/null || true'
-    problem, verdict = doctor_at("-o size=64k", tmp_path / "here", fill)
-    assert "the disk of the current folder is full (No space left on device)" in problem
-    assert verdict == "cannot train yet"
-
-
-def test_small_disk_for_temporary_files(tmp_path: Path) -> None:
-    """A small disk for temporary files is named with its folder."""
-    problem, verdict = doctor_at("-o size=8m", tmp_path / "tmp", 'export TMPDIR="$at"')
-    assert f"0.0 GiB is free on the disk of {tmp_path / 'tmp'}, which takes temp" in problem
-    assert verdict == READY
-
-
-def test_read_only_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home folder in which Keras cannot keep MNIST is named; training goes on without."""
-    monkeypatch.delenv("KERAS_HOME")
-    problem, verdict = doctor_at("-o ro", tmp_path / "home", 'export HOME="$at"')
-    cache = tmp_path / "home" / ".keras" / "datasets"
-    assert f"Keras' cache, {cache}, cannot be written (Read-only file system)" in problem
-    assert verdict == READY
+@pytest.mark.parametrize("name", MOUNTS)
+def test_folders(tmp_path: Path, name: str) -> None:
+    """What not even root can write, or only a little, is named before a run fails at it."""
+    mount, before, match = MOUNTS[name]
+    problem, verdict = doctor_at(mount, tmp_path / "here", before)
+    assert re.match(match.format(at=tmp_path / "here"), problem)
+    assert verdict == (READY if match.startswith("note") else "cannot train yet")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import lab
 import pytest
 from made_events import run_info, study_settings, whole_trial, write_events
 
@@ -17,8 +15,6 @@ from mnist_lab.errors import RunDirError, SettingsError
 from mnist_lab.rundir import RunDir
 from mnist_lab.rundir.choosing import Folder
 
-TESTS = Path(__file__).parent
-LAB = [sys.executable, str(TESTS / "formula_lab.py")]
 DIGESTS = run_info().data.digests
 THREE = study_settings(base=TrainConfig(epochs=3))
 FOUR = study_settings(base=TrainConfig(epochs=4))
@@ -59,12 +55,12 @@ def test_other_settings_have_a_folder_of_their_own() -> None:
     assert chosen(bfloat16, any_precision=True)[0] == "a-7"
 
 
-@pytest.mark.parametrize(("n", "name"), [(1, "a-3"), (2, "a"), (3, "a"), (5, "a-2"), (8, "a-2")])
-def test_searches_may_grow(n: int, name: str) -> None:
+def test_searches_may_grow() -> None:
     """Of several runs that could go on it is the longest; none has so few."""
     put("a", settings=SEARCHES[1])
     put("a-2", settings=SEARCHES[4])
-    assert chosen(SEARCHES[n - 1])[0] == name
+    for n, name in {1: "a-3", 2: "a", 3: "a", 5: "a-2", 8: "a-2"}.items():
+        assert chosen(SEARCHES[n - 1])[0] == name
 
 
 def test_what_is_taken() -> None:
@@ -72,11 +68,9 @@ def test_what_is_taken() -> None:
     put("a").run.write_text("{", encoding="utf-8")
     newer = put("a-2").run
     newer.write_text(newer.read_text().replace('"format_version": 2', '"format_version": 99'))
-    (put("a-3").path / "thesis.tex").touch()
-    RunDir(Path("results/a-3")).run.unlink()
-    Path("results/a-4").touch()
-    Path("results/a-5").mkdir()
-    (Path("results/a-5") / ".lock").touch()
+    for path in ("results/a-3/thesis.tex", "results/a-5/.lock", "results/a-4"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).touch()
     name, why = chosen()
     assert name == "a-5"
     assert why.startswith("results/a holds a run that cannot be read (results/a/run.json (")
@@ -94,59 +88,58 @@ def test_a_test_is_named_after_its_search() -> None:
     assert chosen(THREE, *names)[0] == "test-3"
 
 
+def test_where_a_configuration_is_from() -> None:
+    """The folder of a search, or the name of another file, as a part of a folder's name."""
+    for path, origin in {
+        "results/hyperband/best.json": "hyperband",
+        "results/hyperband/../bohb/best.json": "bohb",
+        "configs/my idea.v2.json": "my-idea.v2",
+        "/best.json": "",
+        ".json": "json",
+        "x" * 200: "x" * 60,
+    }.items():
+        assert study.experiments._origin(Path(path)) == origin
+
+
 @pytest.mark.parametrize(
-    ("path", "origin"),
+    ("settings", "out", "name"),
     [
-        ("results/hyperband/best.json", "hyperband"),
-        ("results/hyperband/../bohb/best.json", "bohb"),
-        ("configs/my idea.v2.json", "my-idea.v2"),
-        ("/best.json", ""),
-        (".json", "json"),
-        ("x" * 200, "x" * 60),
+        (THREE, None, "a-2"),
+        (study_settings(seed=5), None, "a"),
+        (study_settings(seed=5), Path("results/a-2"), "a-2"),
     ],
 )
-def test_where_a_configuration_is_from(path: str, origin: str) -> None:
-    """The folder of a search, or the name of another file, as a part of a folder's name."""
-    assert study.experiments._origin(Path(path)) == origin
-
-
-@pytest.mark.parametrize(
-    ("settings", "aside", "name"),
-    [(THREE, "a-2", "a-2"), (study_settings(seed=5), "a", "a")],
-)
-def test_fresh_sets_aside_the_run_with_these_settings(settings: Any, aside: str, name: str) -> None:
-    """Else the one in the usual folder; the others stay."""
+def test_fresh_sets_aside_the_run(settings: Any, out: Path | None, name: str) -> None:
+    """The named one, the one with these settings, else that in the usual folder; others stay."""
     put("a", settings=FOUR)
     put("a-2", settings=THREE)
     said: list[str] = []
-    folder = Folder(settings, DIGESTS, out=None, names=["a"], fresh=True)
-    with folder.hold(said.append) as (found, _):
+    with Folder(settings, DIGESTS, out=out, names=["a"], fresh=True).hold(said.append) as (
+        found,
+        _,
+    ):
         assert found.run_dir.path == Path("results", name)
         assert not found.run_dir.exists()
-    assert len(list(Path("results").glob(f"{aside}-before-*"))) == 1
-    (line,) = said
-    assert line.startswith(f"results/{aside} is set aside as {aside}-before-")
+    (aside,) = Path("results").glob("*-before-*")
+    assert RunDir(aside).read_info().settings == (FOUR if name == "a" else THREE)
+    assert said == [f"results/{name} is set aside as {aside.name}"]
 
 
 def test_a_named_folder_is_refused() -> None:
-    """Whoever names a folder means that one: the difference is shown."""
+    """Whoever names a folder means that one: the difference, or who writes it, is shown."""
     out = put("a", settings=FOUR).path
     with pytest.raises(SettingsError, match="epochs 4 there, 3 now; give --out"):
         Folder(THREE, DIGESTS, out=out, names=["a"]).choose()
+    mine = Folder(FOUR, DIGESTS, out=out, names=["a"])
+    with RunDir(out).locked(), pytest.raises(RunDirError, match="is writing"), mine.hold(print):
+        pass
 
 
 def test_a_run_that_begins_has_its_folder() -> None:
     """Who finds it held waits for its settings: the same are refused, others go elsewhere."""
     words = ["lr-sweep", "--data", "sample", "--workers", "1", "--values", "0.1"]
     processes = [
-        subprocess.Popen(
-            [*LAB, *words, "--epochs", epochs],
-            env=os.environ | {"PYTHONPATH": str(TESTS), "FORMULA_SECONDS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for epochs in ("3", "4", "4")
+        lab.start(*words, "--epochs", epochs, FORMULA_SECONDS="1") for epochs in ("3", "4", "4")
     ]
     printed = [process.communicate(timeout=120)[1] for process in processes]
     codes = [process.returncode for process in processes]
@@ -162,6 +155,7 @@ def test_first_look_then_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
     run_dir = put("lr-sweep", settings=study_settings(values=(0.1,), base=TrainConfig(epochs=1)))
     write_events(run_dir, *whole_trial())
     words = ["lr-sweep", "--data", "sample", "--dry-run"]
+    before = sorted(Path().rglob("*"))
     assert cli.main(words) == 0
     printed = capsys.readouterr()
     assert "into results/lr-sweep-2\n" in printed.out
@@ -171,6 +165,7 @@ def test_first_look_then_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert '"out": "results/lr-sweep-2"' in capsys.readouterr().out
     assert study.lr_sweep(data="sample", dry_run=True).path == Path("results/lr-sweep-2")
     assert cli.main([*words, "--out", "results/lr-sweep"]) == 2
+    assert sorted(Path().rglob("*")) == before  # a dry run writes nothing
 
 
 def test_results_that_cannot_be_made() -> None:

@@ -26,16 +26,17 @@ from mnist_lab.config import TrainConfig
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import load_run
 
+SEARCH = study_settings(experiment="random-search", values=None, iters=1, space={})
+
 
 def searched(name: str, errors: dict[int, float], **configuration: Any) -> Path:
     """A complete search of one trial, with these errors at these budgets."""
-    settings = study_settings(experiment="random-search", values=None, iters=1, space={})
     events: list[Any] = [proposed(epochs=max(errors), **configuration), started()]
     for number in range(1, max(errors) + 1):
         events.append(epoch_done(number=number, valid_error=errors.get(number, 0.5)))
         if number in errors:
             events.append(finished(budget=number))
-    path = make_run(Path(name), settings, *events)
+    path = make_run(Path(name), SEARCH, *events)
     best = load_run(path).best
     assert best is not None
     RunDir(path).write_best(best.configuration)
@@ -63,61 +64,63 @@ def _runs() -> None:
     searched("known", {6: 0.04}, learning_rate=0.04)
     a_test("test", learning_rate=0.04, epochs=9)
     search(Path("running"))
-    none = study_settings(experiment="random-search", values=None, iters=1, space={})
-    make_run(Path("nothing"), none, proposed(), started(), failed())
+    make_run(Path("nothing"), SEARCH, proposed(), started(), failed())
+
+
+TABLES = "export test --to csv"
+LONG, SHORT = ("test --config long/best.json", "test --config short/best.json")
 
 
 @pytest.mark.parametrize(
     ("paths", "ended", "reported"),
     [
-        ("lr", "filter-sweep", "filter-sweep"),
-        ("filters", "random-search --iters 50", "random-search --iters 50"),
-        ("lr filters", "random-search --iters 50", "random-search --iters 50"),
-        ("long", "test --config long/best.json", "test --config long/best.json"),
-        # What all have is 6 epochs, whatever the long one came to later.
-        ("long short", "test --config short/best.json", "test --config short/best.json"),
-        ("short long lr", "test --config short/best.json", "test --config short/best.json"),
-        ("long 'other budget'", "test --config long/best.json", "test --config long/best.json"),
+        ("lr", "filter-sweep", None),
+        ("filters", "random-search --iters 50", None),
+        ("lr filters", "random-search --iters 50", None),
+        ("long", LONG, None),
+        ("long short", SHORT, None),  # at 6 epochs, whatever the long one came to later
+        ("short long lr", SHORT, None),
+        ("long 'other budget'", LONG, None),
         ("'other budget'", "test --config 'other budget/best.json'", None),
-        ("known", "report known test", "report known test"),
-        ("short known", "report short known test", "report short known test"),
-        ("known test", "report known test", "export test --to csv"),
-        ("test", "report test", "export test --to csv"),
-        ("short test", "test --config short/best.json", "test --config short/best.json"),
-        ("running short", "status running", "status running"),
+        ("known", "report known test", None),
+        ("short known", "report short known test", None),
+        ("known test", "report known test", TABLES),
+        ("test", "report test", TABLES),
+        ("short test", SHORT, None),
+        ("running short", "status running", None),
         ("nothing", "report nothing", "export nothing --to csv"),
     ],
 )
 def test_next(paths: str, ended: str, reported: str | None) -> None:
     """From sweeps to searches, to the test of the best of all, to the report, to the tables."""
     runs = [load_run(path) for path in shlex.split(paths)]
-    for line, wanted in [
-        (next_command(runs), ended),
-        (next_command(runs, reported=True), reported or ended),
-    ]:
+    for is_reported, wanted in [(False, ended), (True, reported or ended)]:
+        line = next_command(runs, reported=is_reported)
         assert line == f"mnist-lab {wanted}"
         _, name, *words = shlex.split(line)
         assert mnist_lab.commands[name].make_context(name, words) is not None
         assert all(Path(word).exists() for word in words if "best" in word)
 
 
+def on_data(path: str, source: str) -> str:
+    """The command after a run whose data came from there."""
+    run = RunDir(Path(path))
+    info = run.read_info()
+    data = info.data.model_copy(update={"source": source})
+    run.write_info(info.model_copy(update={"data": data}))
+    return next_command([load_run(path)])
+
+
 def test_data_that_are_not_found_by_themselves_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample, and a file that is there: the next command is on the same data."""
-    monkeypatch.delenv("MNIST_LAB_DATA", raising=False)
     here = Path("own.npz").absolute()
     here.touch()
-    for source, words in [
-        ("sample", "--data sample"),
-        (str(here), f"--data {here}"),
-        ("/none.npz", ""),
-    ]:
-        for path, command in [("lr", "filter-sweep"), ("long", "test --config long/best.json")]:
-            info = RunDir(Path(path)).read_info()
-            data = info.data.model_copy(update={"source": source})
-            RunDir(Path(path)).write_info(info.model_copy(update={"data": data}))
-            assert next_command([load_run(path)]) == f"mnist-lab {command} {words}".rstrip()
+    for source, words in {
+        "sample": " --data sample",
+        str(here): f" --data {here}",
+        "/none.npz": "",
+    }.items():
+        assert on_data("lr", source) == f"mnist-lab filter-sweep{words}"
+        assert on_data("long", source) == f"mnist-lab test --config long/best.json{words}"
     monkeypatch.setenv("MNIST_LAB_DATA", "sample")
-    info = RunDir(Path("lr")).read_info()
-    data = info.data.model_copy(update={"source": "sample"})
-    RunDir(Path("lr")).write_info(info.model_copy(update={"data": data}))
-    assert next_command([load_run("lr")]) == "mnist-lab filter-sweep"
+    assert on_data("lr", "sample") == "mnist-lab filter-sweep"

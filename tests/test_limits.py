@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,36 +25,32 @@ def limited(shell: str, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    ("shell", "command", "needed", "received"),
-    [
-        ("ulimit -v 100000", "space --json", "at least 0.25 GiB of addresses", "0.10 GiB"),
-        ("ulimit -v 800000", TRAIN, "up to 3 GiB of addresses", "0.8 GiB"),
-        ("ulimit -v 2000000", TRAIN, "up to 3 GiB of addresses", "1.9 GiB"),
-        ("ulimit -n 6", "space", "needs more open files", "6 (ulimit -n)"),
-        ("ulimit -n 12", TRAIN, "--workers 1 opens up to 131 files", "12"),
-        ("ulimit -d 300000", TRAIN, "needs more", "0.29 GiB (ulimit -d)"),
-    ],
-)
-def test_small_limits(shell: str, command: str, needed: str, received: str) -> None:
+LIMITS = [
+    ("-v 100000", "space --json", "at least 0.25 GiB of addresses.* a limit of 0.10 GiB"),
+    ("-v 800000", TRAIN, "up to 3 GiB of addresses.* a limit of 0.8 GiB"),
+    ("-v 2000000", TRAIN, "up to 3 GiB of addresses.* a limit of 1.9 GiB"),
+    ("-n 6", "space", r"needs more open files.* a limit of 6 \(ulimit -n\)"),
+    ("-n 12", TRAIN, "--workers 1 opens up to 131 files.* a limit of 12"),
+    ("-d 300000", TRAIN, r"needs more.* a limit of 0.29 GiB \(ulimit -d\)"),
+]
+
+
+@pytest.mark.parametrize(("limit", "command", "match"), LIMITS)
+def test_small_limits(limit: str, command: str, match: str) -> None:
     """Whatever the system does not give: exit code 1, one line, nothing half done."""
-    done = limited(shell, command)
+    done = limited(f"ulimit {limit}", command)
     assert done.returncode == 1, done.stderr
-    line = done.stderr.splitlines()[-1]
-    assert line.startswith("mnist-lab: ")
-    assert needed in line
-    assert "a limit of " in line
-    assert received in line
+    assert re.search(f"^mnist-lab: .*{match}", done.stderr.splitlines()[-1])
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("shell", ["ulimit -v 800000", "ulimit -n 12"])
-def test_doctor_agrees(shell: str) -> None:
+def test_doctor_agrees() -> None:
     """Where no worker would start it names the limit, and is not ready to train."""
-    done = limited(shell, "doctor")
-    assert done.returncode == 0, done.stderr
-    assert "a limit of" in done.stdout
-    assert "ready to train" not in done.stdout
+    for shell in ("ulimit -v 800000", "ulimit -n 12"):
+        done = limited(shell, "doctor")
+        assert done.returncode == 0, done.stderr
+        assert "a limit of" in done.stdout
+        assert "ready to train" not in done.stdout
 
 
 @pytest.mark.parametrize(("command", "code"), [(TRAIN, 1), ("doctor", 0), ("space --json", 0)])
@@ -73,23 +70,23 @@ def test_no_loopback_interface(command: str, code: int) -> None:
     assert "ready to train" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("problem", "what"),
-    [
-        (MemoryError(), "more memory: got MemoryError"),
-        (OSError(12, "Cannot allocate memory"), "more memory"),
-        (OSError(24, "Too many open files"), "more open files"),
-        (OSError(23, "Too many open files in system"), "more open files"),
-        (BlockingIOError(11, "Resource temporarily unavailable"), "more processes and threads"),
-        (RuntimeError("can't start new thread"), "more processes and threads"),
-        (OSError("Matplotlib requires access to a writable cache directory"), "a folder for"),
-        (ImportError("x.so: failed to map segment from shared object"), "more memory"),
-    ],
-)
-def test_shortages(problem: Exception, what: str) -> None:
+SHORTAGES = [
+    (MemoryError(), "more memory: got MemoryError"),
+    (OSError(12, "Cannot allocate memory"), "more memory"),
+    (OSError(24, "Too many open files"), "more open files"),
+    (OSError(23, "Too many open files in system"), "more open files"),
+    (BlockingIOError(11, "Resource temporarily unavailable"), "more processes and threads"),
+    (RuntimeError("can't start new thread"), "more processes and threads"),
+    (OSError("Matplotlib requires access to a writable cache directory"), "a folder for"),
+    (ImportError("x.so: failed to map segment from shared object"), "more memory"),
+]
+
+
+def test_shortages() -> None:
     """They are recognised, behind another error too; what is no shortage is not."""
-    outer = ValueError("something")
-    outer.__context__ = problem
-    for one in (problem, outer):
-        assert f"this command needs {what}" in str(machine.shortage(one))
-    assert machine.shortage(ValueError("something")) is None
+    for problem, what in SHORTAGES:
+        outer = ValueError("something")
+        assert machine.shortage(outer) is None
+        outer.__context__ = problem
+        for one in (problem, outer):
+            assert f"this command needs {what}" in str(machine.shortage(one))

@@ -17,65 +17,29 @@ from mnist_lab.records import fold
 from mnist_lab.words import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
-    from mnist_lab.progress import Watcher
-    from mnist_lab.records import Event, Trial
+    from mnist_lab.records import Event
 
 BASE = "learning rate 0.1, batch size 128, 16 filters of 3×3, 3 epochs"
 
 
-class Clock:
-    """Time that passes only when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def time(self) -> float:
-        """Seconds since some moment."""
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that the progress looks at."""
-    clock = Clock()
-    for module in (forecast, progress):
-        both = SimpleNamespace(monotonic=clock.time, time=clock.time)
-        monkeypatch.setattr(module, "time", both)
-    return clock
-
-
 class Screen:
-    """What a person sees of a watcher, as text."""
+    """What a person sees of a watcher, as text; `now` passes only when a test says so."""
 
-    def __init__(
-        self, watcher: Callable[[Console], Watcher], *, terminal: bool, clock: Clock
-    ) -> None:
-        self._file = io.StringIO()
-        self._clock = clock
+    def __init__(self, kind: Any, now: SimpleNamespace) -> None:
+        self._file, self.now = io.StringIO(), now
+        is_table = kind is LiveTable
         console = Console(
-            file=self._file, force_terminal=terminal, width=200, color_system=None, _environ={}
+            file=self._file, force_terminal=is_table, width=200, color_system=None, _environ={}
         )
-        self.watcher = watcher(console)
+        self.watcher = kind(console)
 
-    def begin(
-        self,
-        title: str,
-        n_trainings: int,
-        trials: Sequence[Trial] = (),
-        *,
-        n_workers: int = 1,
-        deadline: Deadline | None = None,
-    ) -> None:
+    def begin(self, n_trainings: int, *known: Event, title: str = "a sweep", **more: Any) -> None:
         """A study of so many trainings of three epochs starts."""
-        self._forecast = Forecast(
-            [proposed().configuration] * n_trainings,
-            trials,
-            n_images=50_000,
-            n_workers=n_workers,
-            deadline=deadline,
-        )
+        planned = [proposed().configuration] * n_trainings
+        options = {"n_images": 50_000, "n_workers": 1} | more
+        self._forecast = Forecast(planned, fold(known), **options)
         self.watcher.begin(title, self._forecast)
 
     def shows(self, *events: Event, after_s: float = 0.0) -> str:
@@ -83,47 +47,56 @@ class Screen:
         self._file.seek(0)
         self._file.truncate()
         for event in events:
-            self._clock.now += after_s
+            self.now.s += after_s
             self._forecast.update(event)
             self.watcher.update(event)
-        self._clock.now += 0.25
+        self.now.s += 0.25
         self.watcher.tick()
+        return self.text()
+
+    def text(self) -> str:
+        """All that stands there."""
         return self._file.getvalue()
 
 
 @pytest.fixture
-def lines(clock: Clock) -> Screen:
-    """Plain lines of a study of two trials."""
-    screen = Screen(Lines, terminal=False, clock=clock)
-    screen.begin("a sweep", 2)
-    return screen
+def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Screen]]:
+    """Makes the screen of a watcher, whose clock is a made one."""
+    now, made = SimpleNamespace(s=1000.0), []
+    clock = SimpleNamespace(monotonic=lambda: now.s, time=lambda: now.s)
+    for module in (forecast, progress):
+        monkeypatch.setattr(module, "time", clock)
+
+    def make(kind: Any) -> Screen:
+        made.append(Screen(kind, now))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.watcher.end()
 
 
 @pytest.fixture
-def table(clock: Clock) -> Any:
+def lines(screen: Callable[[Any], Screen]) -> Screen:
+    """Plain lines of a study of two trials."""
+    made = screen(Lines)
+    made.begin(2)
+    return made
+
+
+@pytest.fixture
+def table(screen: Callable[[Any], Screen]) -> Screen:
     """The table of a study of two trials."""
-    screen = Screen(LiveTable, terminal=True, clock=clock)
-    screen.begin("a sweep", 2)
-    yield screen
-    screen.watcher.end()
+    made = screen(LiveTable)
+    made.begin(2)
+    return made
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (0.4, "0 s"),
-        (48.4, "48 s"),
-        (59.6, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (3599.6, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-        (90_000, "25 h 00 min"),
-    ],
-)
-def test_duration(seconds: float, text: str) -> None:
+def test_duration() -> None:
     """Seconds are told with two numbers at the most, rounded before they are divided."""
-    assert duration(seconds) == text
+    told = {0: "0 s", 0.4: "0 s", 48.4: "48 s", 59.6: "1 min 00 s", 200: "3 min 20 s"}
+    told |= {3599.6: "1 h 00 min", 7500: "2 h 05 min", 90_000: "25 h 00 min"}
+    assert {seconds: duration(seconds) for seconds in told} == told
 
 
 # --- plain lines
@@ -152,45 +125,41 @@ def test_lines_of_another_attempt(lines: Screen) -> None:
     assert "epoch 1/3" in lines.shows(epoch_done(1, 1))
 
 
-def test_lines_without_validation(lines: Screen) -> None:
-    """Where nothing validates, the training error is shown under its own name, and the reason."""
-    lines.shows(proposed(1), started(1))
-    shown = lines.shows(epoch_done(1, 1, None))
-    assert shown.startswith("trial 1 epoch 1/3: training error 6.00 %, 2.0 s\n")
-    assert "trial 1 done (no validation); " in lines.shows(finished(1, reason="no validation"))
+def test_without_validation(lines: Screen, table: Screen) -> None:
+    """Where nothing validates, the training error has its own name, and nothing is the best."""
+    began = (proposed(1), started(1), epoch_done(1, 1, None))
+    assert "\ntrial 1 epoch 1/3: training error 6.00 %, 2.0 s\n" in lines.shows(*began)
+    ended = finished(1, reason="no validation")
+    assert "trial 1 done (no validation); " in lines.shows(ended)
+    assert "training error 6.00 %" in table.shows(*began)
+    assert "best" not in table.shows(ended)
 
 
-def test_lines_of_continuing_trials(clock: Clock) -> None:
+def test_lines_of_continuing_trials(screen: Callable[[Any], Screen]) -> None:
     """A study that goes on counts what was done, and starts again trials that it knows."""
-    screen = Screen(Lines, terminal=False, clock=clock)
-    known = fold([*whole_trial(1), proposed(2), started(2), epoch_done(2)])
-    screen.begin("a sweep, continuing", 3, known)
-    assert screen.shows(started(2)) == f"trial 2 starts: {BASE}\n"
-    screen.shows(epoch_done(2))
-    assert "trial 2 done; 2 of 3 trials, about " in screen.shows(finished(2))
+    lines = screen(Lines)
+    lines.begin(3, *whole_trial(1), proposed(2), started(2), epoch_done(2))
+    assert lines.shows(started(2)) == f"trial 2 starts: {BASE}\n"
+    lines.shows(epoch_done(2))
+    assert "trial 2 done; 2 of 3 trials, about " in lines.shows(finished(2))
 
 
-def test_titles_are_shown_as_they_are(clock: Clock) -> None:
-    """Brackets in the name of a data set are text, for lines and for the table."""
-    title = "lr-sweep on digits[copy].npz"
-    for watcher, terminal in ((Lines, False), (LiveTable, True)):
-        screen = Screen(watcher, terminal=terminal, clock=clock)
-        screen.begin(title, 1)
-        shown = screen._file.getvalue()
-        screen.watcher.end()
-        assert title in shown
+@pytest.mark.parametrize("kind", [Lines, LiveTable])
+def test_names_are_shown_as_they_are(kind: Any, screen: Callable[[Any], Screen]) -> None:
+    """Brackets in a title or a note are text; a note is a line of its own, at any time."""
+    made = screen(kind)
+    made.watcher.note("a [torn] line")
+    made.begin(1, title="lr-sweep on digits[copy].npz")
+    made.watcher.note("a [lost] worker")
+    for text in ("a [torn] line\n", "lr-sweep on digits[copy].npz", "a [lost] worker\n"):
+        assert text in made.text()
 
 
-def test_lines_are_never_wrapped(clock: Clock) -> None:
+def test_lines_are_never_wrapped(screen: Callable[[Any], Screen]) -> None:
     """A line stays one line, however narrow the console of a log file is thought to be."""
-    screen = Screen(
-        lambda console: Lines(Console(file=console.file, width=20, _environ={})),
-        terminal=False,
-        clock=clock,
-    )
-    screen.begin("a sweep", 1)
-    shown = screen.shows(*whole_trial())
-    assert len(shown.splitlines()) == 1 + 3 + 1 + 1  # the outlook, once
+    lines = screen(lambda console: Lines(Console(file=console.file, width=20, _environ={})))
+    lines.begin(1)
+    assert len(lines.shows(*whole_trial()).splitlines()) == 1 + 3 + 1 + 1  # the outlook, once
 
 
 # --- the table
@@ -215,49 +184,39 @@ def test_table_of_results(table: Screen) -> None:
     assert f"2 of 2 trials done · 1 failed · best 2.00 % ({BASE})" in caption
 
 
-def test_best_of_several_budgets(clock: Clock) -> None:
+def test_best_of_several_budgets(screen: Callable[[Any], Screen]) -> None:
     """What trained longer is the best, whatever shorter trainings say; what diverged never is."""
-    screen = Screen(LiveTable, terminal=True, clock=clock)
-    earlier: list[Event] = [*whole_trial(1, 0.03), promoted(1, 4), started(1, from_epoch=3)]
-    screen.begin("a search", 5, fold(earlier))
-    assert "best 3.00 %" in screen.shows(started(1, attempt=2, from_epoch=3))
+    table = screen(LiveTable)
+    table.begin(5, *whole_trial(1, 0.03), promoted(1, 4), started(1, from_epoch=3))
+    assert "best 3.00 %" in table.shows(started(1, attempt=2, from_epoch=3))
     longer: list[Event] = [epoch_done(1, 4, 0.05), finished(1, budget=4), *whole_trial(2, 0.02)]
-    assert "best 5.00 %" in screen.shows(*longer)
+    assert "best 5.00 %" in table.shows(*longer)
     lost: list[Event] = [proposed(3, epochs=9), started(3), epoch_done(3, 1, 0.01)]
-    shown = screen.shows(*lost, finished(3, diverged=True))
-    screen.watcher.end()
-    assert "best 5.00 %" in shown
+    assert "best 5.00 %" in table.shows(*lost, finished(3, diverged=True))
 
 
-def test_table_without_validation(table: Screen) -> None:
-    """Where nothing validates the row says so, and nothing is called the best."""
-    shown = table.shows(proposed(1), started(1), epoch_done(1, 1, None))
-    assert "training error 6.00 %" in shown
-    assert "best" not in table.shows(finished(1, reason="no validation"))
+def test_table_of_continuing_trials(screen: Callable[[Any], Screen]) -> None:
+    """A study that goes on shows at once what was done, failed and best in earlier sessions.
 
-
-def test_table_of_continuing_trials(clock: Clock) -> None:
-    """A study that goes on shows at once what was done, failed and best in earlier sessions."""
-    screen = Screen(LiveTable, terminal=True, clock=clock)
+    A trial with a checkpoint counts the epochs of those sessions, too.
+    """
+    table = screen(LiveTable)
     lost: list[Event] = [proposed(2), started(2), failed(2)]
-    done = [*whole_trial(1, 0.03), *whole_trial(4, 0.05)]
-    screen.begin("a sweep", 5, fold([*done, *lost, proposed(3)]))
-    shown = screen.shows(started(3))
-    screen.watcher.end()
+    begun: list[Event] = [proposed(3), started(3), epoch_done(3, 1, 0.3), epoch_done(3, 2, 0.3)]
+    table.begin(5, *whole_trial(1, 0.03), *whole_trial(4, 0.05), *lost, *begun)
+    shown = table.shows(started(3, from_epoch=2))
     assert "3 of 5 trials done · 1 failed · best 3.00 %" in shown
-    assert f"│ 3     │ {BASE} │" in shown
+    assert f"│ 3     │ {BASE} │   2/3 │" in shown
+    assert "3/3 │" in table.shows(epoch_done(3, 3))
 
 
-def test_table_is_drawn_four_times_a_second(table: Screen, clock: Clock) -> None:
+def test_table_is_drawn_four_times_a_second(table: Screen) -> None:
     """Ticks in between draw nothing: the cores belong to the workers."""
-    table.shows(proposed(1))
-    before = table._file.tell()
-    clock.now += 0.2
-    table.watcher.tick()
-    assert table._file.tell() == before
-    clock.now += 0.1
-    table.watcher.tick()
-    assert table._file.tell() > before
+    before = table.shows(proposed(1))
+    for seconds, is_drawn in ((0.2, False), (0.1, True)):
+        table.now.s += seconds
+        table.watcher.tick()
+        assert (table.text() != before) is is_drawn
 
 
 # --- the time that is left
@@ -272,93 +231,49 @@ def test_no_time_left_is_guessed(lines: Screen, table: Screen) -> None:
 
 
 def test_time_left_of_the_study(lines: Screen) -> None:
-    """Three epochs of 2 s and 0.6 s of compiling are left; how long the workers started is not."""
+    """It is told as soon as it is known, and with each result; how long workers start is not."""
     lines.shows(proposed(1), proposed(2), after_s=60)
-    lines.shows(started(1), epoch_done(1, 1), epoch_done(1, 2))
-    shown = lines.shows(epoch_done(1, 3), finished(1))
-    assert "1 of 2 trials, about 7 s left" in shown
-
-
-def test_first_epoch_tells_what_to_expect(lines: Screen) -> None:
-    """The time left is told as soon as it is known, and then with each result."""
-    lines.shows(proposed(1), started(1))
-    assert lines.shows(epoch_done(1, 1)).splitlines()[1] == "about 11 s left"
+    assert lines.shows(started(1), epoch_done(1, 1)).splitlines()[2] == "about 11 s left"
     assert "left" not in lines.shows(epoch_done(1, 2))
+    shown = lines.shows(epoch_done(1, 3), finished(1))
+    assert "1 of 2 trials, about 7 s left" in shown  # three epochs of 2 s and 0.6 s of compiling
+    assert lines.shows(*whole_trial(2)[1:], after_s=1).endswith("trial 2 done; 2 of 2 trials\n")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (5.0, "1 of 2 trials will fit before "),
-        (12.0, "all 2 trials will fit before "),
-        (3.0, "0 of 2 trials will fit before "),
-    ],
-)
-@pytest.mark.parametrize("watcher", [Lines, LiveTable])
-def test_deadline(seconds: float, text: str, watcher: Any, clock: Clock) -> None:
+@pytest.mark.parametrize("kind", [Lines, LiveTable])
+def test_deadline(kind: Any, screen: Callable[[Any], Screen]) -> None:
     """Lines and table tell how many trials will fit before the deadline."""
-    screen = Screen(watcher, terminal=watcher is LiveTable, clock=clock)
-    screen.begin("a sweep", 2, deadline=Deadline(clock.now + seconds))
-    shown = screen.shows(proposed(1), proposed(2), started(1), epoch_done(1, 1))
-    screen.watcher.end()
-    assert text in " ".join(shown.split())
+    for seconds, text in ((5.0, "1 of 2"), (12.0, "all 2"), (3.0, "0 of 2")):
+        made = screen(kind)
+        made.begin(2, deadline=Deadline(made.now.s + seconds))
+        shown = made.shows(proposed(1), proposed(2), started(1), epoch_done(1, 1))
+        made.watcher.end()
+        assert f"{text} trials will fit before " in " ".join(shown.split())
 
 
-@pytest.mark.parametrize("watcher", [Lines, LiveTable])
-def test_notes_are_shown_as_they_are(watcher: Any, clock: Clock) -> None:
-    """A note is a line of its own, before the study begins and while it runs."""
-    screen = Screen(watcher, terminal=watcher is LiveTable, clock=clock)
-    screen.watcher.note("a [torn] line")
-    screen.begin("a sweep", 1)
-    screen.watcher.note("a [lost] worker")
-    screen.watcher.end()
-    shown = screen._file.getvalue()
-    assert "a [torn] line\n" in shown
-    assert "a [lost] worker\n" in shown
-
-
-def test_nothing_left_at_the_end(lines: Screen) -> None:
-    """The last trial leaves no time to be told."""
-    shown = lines.shows(*whole_trial(1), *whole_trial(2), after_s=1)
-    assert shown.endswith("trial 2 done; 2 of 2 trials\n")
-
-
-def test_time_left_of_trials(table: Screen, clock: Clock) -> None:
+def test_time_left_of_trials(table: Screen) -> None:
     """A row's time is its own: the first epoch, which compiles, counts only while it is alone."""
     slow = epoch_done(1, 1).epoch.model_copy(update={"duration_s": 20.0})
     compiling = epoch_done(1, 1).model_copy(update={"epoch": slow})
     table.shows(proposed(1), started(1))
     assert "│   20.00 │      40 s │" in table.shows(compiling, after_s=20)
     assert "│    2.00 │       2 s │" in table.shows(epoch_done(1, 2), after_s=2)
-    clock.now += 100
+    table.now.s += 100
     assert "│    2.00 │       0 s │" in table.shows()
 
 
-def test_two_workers_halve_the_time_left(clock: Clock) -> None:
+def test_two_workers_halve_the_time_left(screen: Callable[[Any], Screen]) -> None:
     """The time left of the whole is that of the worker who ends last."""
-    screen = Screen(Lines, terminal=False, clock=clock)
-    screen.begin("a sweep", 2, n_workers=2)
-    shown = screen.shows(proposed(1), proposed(2), started(1), started(2), epoch_done(1, 1))
+    lines = screen(Lines)
+    lines.begin(2, n_workers=2)
+    shown = lines.shows(proposed(1), proposed(2), started(1), started(2), epoch_done(1, 1))
     assert "about 6 s left" in shown
 
 
-def test_silence() -> None:
+def test_silence(capsys: pytest.CaptureFixture[str], screen: Callable[[Any], Screen]) -> None:
     """The watcher that shows nothing takes everything."""
-    watcher = Silent()
-    watcher.begin("a sweep", Forecast([], n_images=1, n_workers=1))
-    watcher.note("a note")
-    for event in whole_trial():
-        watcher.update(event)
-    watcher.tick()
-    watcher.end()
-
-
-def test_trial_that_goes_on_shows_where_it_stands(clock: Clock) -> None:
-    """A trial with a checkpoint counts the epochs of earlier sessions, not only its own."""
-    known: list[Event] = [proposed(1), started(1), epoch_done(1, 1), epoch_done(1, 2)]
-    screen = Screen(LiveTable, terminal=True, clock=clock)
-    screen.begin("a sweep", 1, fold(known))
-    n_epochs = proposed(1).configuration.epochs
-    assert f"2/{n_epochs} │" in screen.shows(started(1, from_epoch=2))
-    assert f"3/{n_epochs} │" in screen.shows(epoch_done(1, 3))
-    screen.watcher.end()
+    silent = screen(lambda _: Silent())
+    silent.watcher.note("a note")
+    silent.begin(1)
+    assert silent.shows(*whole_trial()) == ""
+    assert capsys.readouterr() == ("", "")

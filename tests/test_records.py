@@ -6,7 +6,7 @@ import json
 import math
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from hypothesis import given
@@ -20,6 +20,7 @@ from made_events import (
     events,
     failed,
     finished,
+    promoted,
     proposed,
     scores,
     started,
@@ -32,11 +33,11 @@ from mnist_lab.records import (
     EVENT,
     Epoch,
     Mistake,
-    Promoted,
     Retried,
     Rung,
     TestScore,
     Trial,
+    Trials,
     fold,
     now,
 )
@@ -69,15 +70,16 @@ def test_json_round_trip_of_events(event: Event) -> None:
     json.loads(text, parse_constant=refuse)
 
 
+_rungs = st.builds(Rung, valid_error=st.none() | st.floats(0, 1))
+
+
 @given(
     st.builds(
         Trial,
         configuration=configs,
         id=st.tuples(*[st.integers(0, 99)] * 3),
         epochs=st.lists(epochs, max_size=3).map(tuple),
-        rungs=st.lists(st.builds(Rung, valid_error=st.none() | st.floats(0, 1)), max_size=3).map(
-            tuple
-        ),
+        rungs=st.lists(_rungs, max_size=3).map(tuple),
         test=st.none() | scores,
     )
 )
@@ -87,69 +89,48 @@ def test_json_round_trip_of_trials(trial: Trial) -> None:
 
 
 def test_names_in_the_journal() -> None:
-    """The keys of an epoch and of a configuration are those of the contract."""
-    assert list(json.loads(an_epoch().model_dump_json())) == [
-        "epoch",
-        "train_loss",
-        "train_error",
-        "valid_loss",
-        "valid_error",
-        "duration_s",
-    ]
-    assert list(json.loads(TrainConfig().model_dump_json())) == [
-        "learning_rate",
-        "batch_size",
-        "num_filters",
-        "filter_size",
-        "epochs",
-    ]
+    """The keys of an epoch are those of the contract."""
+    keys = "epoch train_loss train_error valid_loss valid_error duration_s"
+    assert " ".join(json.loads(an_epoch().model_dump_json())) == keys
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize(
-    "key", ["train_loss", "train_error", "valid_loss", "valid_error", "duration_s"]
-)
-def test_no_epoch_holds_nan(key: str, number: float) -> None:
-    """An epoch refuses every number that is none, made here or read from a file."""
-    values = an_epoch().model_dump() | {key: number}
-    with pytest.raises(ValidationError, match=rf"{key}\n.*finite number"):
-        Epoch(**values)
-    with pytest.raises(ValidationError, match=rf"{key}\n.*finite number"):
-        Epoch.model_validate_json(json.dumps(values))
-
-
-def test_no_result_holds_nan() -> None:
-    """Neither the loss of a result nor a test score is NaN."""
+def test_no_record_holds_nan(number: float) -> None:
+    """Each refuses every number that is none, made here or read from a file."""
+    made = an_epoch().model_dump()
+    for key in made.keys() - {"epoch"}:
+        with pytest.raises(ValidationError, match=rf"{key}\n.*finite number"):
+            Epoch(**made | {key: number})
+        with pytest.raises(ValidationError, match=rf"{key}\n.*finite number"):
+            Epoch.model_validate_json(json.dumps(made | {key: number}))
     with pytest.raises(ValidationError, match=r"loss\n.*finite number"):
-        finished(loss=math.nan)
+        finished(loss=number)
     with pytest.raises(ValidationError, match=r"test_error\n.*finite number"):
-        TestScore(test_error=math.nan, test_loss=None, confusion=())
+        TestScore(test_error=number, test_loss=None, confusion=())
 
 
-@pytest.mark.parametrize(
-    ("line", "match"),
-    [
-        ('{"event": "guessed"}', "does not match any of the expected tags"),
-        ("{}", "Unable to extract tag"),
-        (
-            f'{{"event": "failed", "time": "{TIME}", "trial": 1, "budget": 1}}',
-            r"reason\n.*required",
-        ),
-        (f'{{"event": "started", "time": "{TIME}", "trial": "1"}}', r"trial\n.*valid integer"),
-        ('{"event": "epoch"', "Invalid JSON"),
-    ],
-)
-def test_no_event(line: str, match: str) -> None:
+def test_no_event() -> None:
     """What is not exactly an event is refused."""
-    with pytest.raises(ValidationError, match=match):
-        EVENT.validate_json(line)
+    begun = f'"time": "{TIME}", "trial"'
+    for line, match in {
+        '{"event": "guessed"}': "does not match any of the expected tags",
+        "{}": "Unable to extract tag",
+        f'{{"event": "failed", {begun}: 1, "budget": 1}}': r"reason\n.*required",
+        f'{{"event": "started", {begun}: "1"}}': r"trial\n.*valid integer",
+        '{"event": "epoch"': "Invalid JSON",
+    }.items():
+        with pytest.raises(ValidationError, match=match):
+            EVENT.validate_json(line)
 
 
-@pytest.mark.parametrize("changes", [{"epoch": 0}, {"accuracy": 0.9}])
-def test_no_epoch(changes: dict[str, Any]) -> None:
-    """Epochs count from 1, and hold nothing else than what the contract says."""
-    with pytest.raises(ValidationError, match=next(iter(changes))):
-        Epoch(**an_epoch().model_dump() | changes)
+def test_ranges() -> None:
+    """Epochs count from 1, nothing else is in them, chances are chances."""
+    for changes in ({"epoch": 0}, {"accuracy": 0.9}):
+        with pytest.raises(ValidationError, match=next(iter(changes))):
+            Epoch(**an_epoch().model_dump() | changes)
+    for confidence in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValidationError, match="confidence"):
+            Mistake(image=0, true=4, predicted=9, confidence=confidence)
 
 
 # --- folding
@@ -191,7 +172,7 @@ def test_promoted_trial() -> None:
     """A trial that is promoted waits again, keeps its epochs, and has a rung for each budget."""
     life: list[Event] = [
         *whole_trial(1, 0.05),
-        Promoted(time=TIME, trial=1, budget=9),
+        promoted(1),
         started(1, from_epoch=3),
         epoch_done(1, 4, 0.03),
         finished(1, budget=9),
@@ -204,35 +185,32 @@ def test_promoted_trial() -> None:
 
 
 def test_failed_trial() -> None:
-    """A failed trial keeps its reason, and the epochs that it had."""
-    trial = fold([proposed(), started(), epoch_done(), failed(reason="out of memory")])[0]
+    """It keeps its reason and its epochs; tried again, it waits as if it had never been."""
+    life: list[Event] = [proposed(), started(), epoch_done(), failed(reason="out of memory")]
+    (trial,) = fold(life)
     assert (trial.state, trial.reason, len(trial.epochs)) == ("failed", "out of memory", 1)
     assert trial.ended == TIME
+    (trial,) = fold([*life, Retried(time=TIME, trial=1)])
+    assert (trial.state, trial.reason, trial.ended) == ("waiting", None, None)
 
 
-def test_trial_without_validation() -> None:
-    """Where nothing validates there is no validation error, and the reason is kept."""
-    trial = fold([proposed(), started(), epoch_done(valid_error=None), finished(reason="none")])[0]
-    assert (trial.valid_error, trial.reason, len(trial.epochs)) == (None, "none", 1)
-
-
-def test_test_score_is_kept() -> None:
-    """The look at the test images comes with the result."""
+def test_result_of_a_trial() -> None:
+    """Where nothing validates there is a reason; the look at the test images comes with it."""
     score = TestScore(test_error=0.5, test_loss=0.7, confusion=((1, 1), (0, 2)))
-    assert fold([proposed(), started(), finished(test=score)])[0].test == score
+    begun: list[Event] = [proposed(), started(), epoch_done(valid_error=None)]
+    (trial,) = fold([*begun, finished(reason="none", test=score)])
+    assert (trial.valid_error, trial.reason, len(trial.epochs)) == (None, "none", 1)
+    assert trial.test == score
+    # In a record from before mistakes were kept there are none.
+    old = '{"test_error": 0.5, "test_loss": 0.7, "confusion": [[1, 1], [0, 2]]}'
+    assert TestScore.model_validate_json(old) == score
 
 
-def test_test_score_without_mistakes() -> None:
-    """A record from before mistakes were kept is read, and has none."""
-    old = '{"test_error": 0.5, "test_loss": null, "confusion": [[1, 1], [0, 2]]}'
-    assert TestScore.model_validate_json(old).mistakes == ()
-
-
-@pytest.mark.parametrize("confidence", [-0.1, 1.1, math.nan])
-def test_confidence_is_a_probability(confidence: float) -> None:
-    """A mistake's confidence lies between 0 and 1."""
-    with pytest.raises(ValidationError, match="confidence"):
-        Mistake(image=0, true=4, predicted=9, confidence=confidence)
+def test_how_many_have_ended() -> None:
+    """A trial counts once for each budget that it was trained for, and when it fails."""
+    lost: list[Event] = [promoted(1), failed(1)]
+    trials = Trials([*whole_trial(1), *lost, *whole_trial(2), proposed(3), started(3)])
+    assert (len(trials), trials.n_trained, trials.n_failed) == (3, 3, 1)
 
 
 def test_later_start_is_the_one_that_counts() -> None:
@@ -272,29 +250,14 @@ def test_trials_do_not_touch_each_other(order: list[int]) -> None:
     assert {trial.trial: trial for trial in mixed} == alone
 
 
-def test_no_events_no_trials() -> None:
-    """An empty journal holds no trials."""
-    assert fold([]) == []
-
-
-@pytest.mark.parametrize("event", [started(2), epoch_done(2), finished(2), failed(2)])
-def test_unknown_trial(event: Event) -> None:
-    """An event of a trial that nobody proposed is an error, whatever it tells."""
-    with pytest.raises(ValueError, match="trial 2 is proposed not at all"):
-        fold([proposed(1), event])
-
-
 def test_events_that_cannot_follow() -> None:
-    """Neither can a second proposal, nor an epoch before the one that comes first."""
+    """One of an unknown trial, a second proposal, an epoch that is not the next; none is fine."""
+    assert fold([]) == []
+    for event in (started(2), epoch_done(2), finished(2), failed(2)):
+        with pytest.raises(ValueError, match="trial 2 is proposed not at all"):
+            fold([proposed(1), event])
     with pytest.raises(ValueError, match="trial 1 is proposed twice"):
         fold([proposed(1), proposed(1)])
-    with pytest.raises(ValueError, match="trial 1 has epoch 3 after 1"):
-        fold([proposed(1), started(1), epoch_done(1, 1), epoch_done(1, 3)])
-    with pytest.raises(ValueError, match="trial 1 has epoch 1 after 1"):
-        fold([proposed(1), started(1), epoch_done(1, 1), epoch_done(1, 1)])
-
-
-def test_trial_that_is_tried_again() -> None:
-    """A failed trial waits again, as if it had never been tried."""
-    (trial,) = fold([proposed(1), started(1), failed(1), Retried(time=TIME, trial=1)])
-    assert (trial.state, trial.reason, trial.ended) == ("waiting", None, None)
+    for number in (3, 1):
+        with pytest.raises(ValueError, match=f"trial 1 has epoch {number} after 1"):
+            fold([proposed(1), started(1), epoch_done(1, 1), epoch_done(1, number)])

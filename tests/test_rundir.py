@@ -20,12 +20,13 @@ from ConfigSpace import ConfigurationSpace
 from hypothesis import given
 from hypothesis import strategies as st
 from made_events import (
-    TIME,
+    an_epoch,
     epoch_done,
     events,
     failed,
     finished,
     open_journal,
+    promoted,
     proposed,
     run_info,
     started,
@@ -37,28 +38,14 @@ from made_events import (
 from mnist_lab import space
 from mnist_lab.config import TrainConfig, read_train_config
 from mnist_lab.errors import RunDirError, SettingsError
-from mnist_lab.records import Promoted, fold
-from mnist_lab.rundir import (
-    RunDir,
-    check_agreement,
-    write_bytes,
-    write_json,
-)
+from mnist_lab.records import Checkpoint, fold
+from mnist_lab.rundir import RunDir, check_agreement, write_bytes, write_json
 from mnist_lab.study import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mnist_lab.records import Event
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> RunDir:
-    """A run directory that was just begun."""
-    run = RunDir(tmp_path / "results" / "lr-sweep")
-    run.create()
-    run.write_info(run_info())
-    return run
 
 
 def names(folder: Path) -> set[str]:
@@ -92,29 +79,15 @@ def test_names_of_all_files(run: RunDir) -> None:
     assert run.write_figure("incumbent", "png", b"picture") == run.path / "incumbent.png"
     run.write_figure("incumbent", "svg", b"picture")
     run.write_hpbandster(space.to_dict(space.default_space()), [{}] * len(trials), trials)
-    assert {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()} == {
-        "run.json",
-        "journal.jsonl",
-        "curves.json",
-        "best.json",
-        "findings.md",
-        "test.json",
-        "model.keras",
-        "incumbent.png",
-        "incumbent.svg",
-        "hpbandster/configs.json",
-        "hpbandster/results.json",
-        "hpbandster/configspace.json",
+    found = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    assert found == {
+        *("run.json", "journal.jsonl", "curves.json", "best.json", "findings.md", "test.json"),
+        *("model.keras", "incumbent.png", "incumbent.svg", "hpbandster/configs.json"),
+        *("hpbandster/results.json", "hpbandster/configspace.json"),
     }
-    assert (run.path / "model.keras").read_bytes() == b"zip"
-    for name in ("run", "curves", "test"):
-        assert json.loads((run.path / f"{name}.json").read_bytes())["format_version"] == 2
-
-
-def test_making_the_object_touches_nothing(tmp_path: Path) -> None:
-    """Naming a run directory is not making it."""
-    assert not RunDir(tmp_path / "run").exists()
-    assert names(tmp_path) == set()
+    assert run.model.read_bytes() == b"zip"
+    for path in (run.run, run.curves, run.test):
+        assert json.loads(path.read_bytes())["format_version"] == 2
 
 
 def test_curves_and_best(run: RunDir) -> None:
@@ -131,51 +104,61 @@ def test_curves_and_best(run: RunDir) -> None:
 # --- atomic files
 
 
-def test_failing_replace_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the new file cannot take the old one's place the old one is whole, and alone."""
-    path = tmp_path / "run.json"
-    write_bytes(path, b"old")
+@pytest.fixture
+def old(tmp_path: Path) -> Iterator[Path]:
+    """A file that is not to be replaced, and at the end is whole, and alone."""
+    path = tmp_path / "folder" / "run.json"
+    path.parent.mkdir()
+    write_json(path, ["old"])
+    yield path
+    assert json.loads(path.read_bytes()) == ["old"]
+    assert names(path.parent) == {"run.json"}
 
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
 
+def refuse(*_: object) -> None:
+    """As the system does."""
+    raise PermissionError(13, "Permission denied")
+
+
+def test_failing_replace(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new file cannot take the old one's place."""
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(RunDirError, match=r"can be written: got .*run\.json .Permission denied.;"):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == {"run.json"}
+        write_bytes(old, b"new")
 
 
-def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
-    """Where the disk is full the old file is whole, and alone; with room again it is replaced."""
-    path = tmp_path / "curves.json"
-    write_json(path, ["old"])
-    with full_disk(100), pytest.raises(RunDirError, match=r"curves\.json .*; make room") as caught:
-        write_json(path, ["new" * 100])
+def test_full_disk(old: Path, run: RunDir) -> None:
+    """The disk has no room, for a checkpoint neither; with room again it is replaced."""
+    first, later = (Checkpoint(an_epoch(), state) for state in (b"first", b"x" * 10_000))
+    run.write_checkpoint(proposed(), first)
+    with full_disk(1000):
+        with pytest.raises(RunDirError, match=r"run\.json .*; make room") as caught:
+            write_json(old, ["new" * 1000])
+        with pytest.raises(RunDirError, match=r"checkpoint .File too large.; make room"):
+            run.write_checkpoint(proposed(), later)
+        assert run.read_checkpoint(proposed()) == first
+        assert len(names(run.checkpoints)) == 1
     assert caught.value.exit_code == 1
-    assert json.loads(path.read_bytes()) == ["old"]
-    assert names(tmp_path) == {"curves.json"}
-    write_json(path, ["new"])
-    assert json.loads(path.read_bytes()) == ["new"]
+    run.write_checkpoint(proposed(), later)
+    assert run.read_checkpoint(proposed()) == later
 
 
-def test_interrupted_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C in the middle of a write leaves the old file whole, and alone."""
-    path = tmp_path / "run.json"
-    write_bytes(path, b"old")
+def test_interrupted_write(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle."""
 
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == {"run.json"}
+        write_bytes(old, b"new")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_json_refuses_nan(old: Path, number: float) -> None:
+    """What is not a number never gets into a file."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(old, {"test_error": number})
 
 
 def test_reader_sees_the_old_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,17 +175,6 @@ def test_reader_sees_the_old_or_the_new(tmp_path: Path, monkeypatch: pytest.Monk
     write_bytes(path, new)
     assert seen == [b"old", new]  # when the file's content, then its name is put on the disk
     assert path.read_bytes() == new
-
-
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_json_refuses_nan(tmp_path: Path, number: float) -> None:
-    """What is not a number never gets into a file; the old one stays."""
-    path = tmp_path / "test.json"
-    write_json(path, {"test_error": 0.5})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(path, {"test_error": number})
-    assert json.loads(path.read_bytes()) == {"test_error": 0.5}
-    assert names(tmp_path) == {"test.json"}
 
 
 @pytest.mark.parametrize("place", ["missing/run.json", "file/run.json", "folder"])
@@ -244,77 +216,65 @@ def damaged(**changes: Any) -> bytes:
     return json.dumps({key: value for key, value in content.items() if value is not None}).encode()
 
 
-DAMAGES = {
-    "torn": b'{"format_version": 1, "sett',
-    "empty": b"",
-    "binary": b"\x89PNG\xff\xfe",
-    "a list": b"[1]",
-    "nested too deep": b"[" * 100_000,
-    "no version": b"{}",
-    "an unknown key": damaged(speed=11),
-    "a key less": damaged(state=None),
-    "another type": damaged(spent_s="long"),
-    "another state": damaged(state="nearly done"),
-    "an experiment that there is not": damaged(
-        settings=json.loads(study_settings().model_dump_json()) | {"experiment": "guess"}
+OTHER = json.loads(study_settings().model_dump_json()) | {"experiment": "guess"}
+DAMAGES = [
+    *(b'{"format_version": 1, "sett', b"", b"\x89PNG\xff\xfe", b"[1]", b"[" * 100_000, b"{}"),
+    *(
+        damaged(speed=11),
+        damaged(state=None),
+        damaged(state="nearly done"),
+        damaged(spent_s="long"),
     ),
-    "data without digests": damaged(data={"name": "MNIST", "notice": ""}),
-}
+    *(damaged(settings=OTHER), damaged(data={"name": "MNIST", "notice": ""})),
+]
 
 
-@pytest.mark.parametrize("content", DAMAGES.values(), ids=DAMAGES)
-def test_damaged_run_json(run: RunDir, content: bytes) -> None:
+def test_damaged_run_json(run: RunDir) -> None:
     """A run.json that is not as it was written is refused by its name."""
-    run.run.write_bytes(content)
-    with pytest.raises(RunDirError, match=r"run\.json is what .*: got .*run\.json .*; restore"):
-        run.read_info()
+    for content in DAMAGES:
+        run.run.write_bytes(content)
+        with pytest.raises(RunDirError, match=r"run\.json is what .*: got .*run\.json .*; restore"):
+            run.read_info()
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", None, [1]])
-def test_unknown_format_version(run: RunDir, version: object) -> None:
+def test_unknown_format_version(run: RunDir) -> None:
     """A format of another version is refused by that version, before anything else is read."""
-    run.run.write_text(json.dumps({"format_version": version, "whatever": 1}), encoding="utf-8")
-    match = rf"reads format versions 1 to 2: got .*run\.json of version {re.escape(repr(version))};"
-    with pytest.raises(RunDirError, match=match):
-        run.read_info()
+    for version in (0, 3, "1", None, [1]):
+        run.run.write_text(json.dumps({"format_version": version, "whatever": 1}), encoding="utf-8")
+        match = re.escape(f"run.json of version {version!r}; use the mnist-lab that wrote it")
+        with pytest.raises(RunDirError, match=f"reads format versions 1 to 2: got .*{match}"):
+            run.read_info()
 
 
 SEARCH = study_settings(experiment="random-search", values=None, iters=10)
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "digests", "difference"),
-    [
-        (study_settings(), study_settings(seed=1), {}, "seed 0 there, 1 now"),
-        (study_settings(), study_settings(repeats=3), {}, "repeats 1 there, 3 now"),
-        (study_settings(), study_settings(values=(0.1,)), {}, "values .*0.01.* there, .* now"),
-        (
-            study_settings(),
-            study_settings(base=TrainConfig(), precision="bfloat16"),
-            {},
-            "precision float32 there, bfloat16 now; epochs 3 there, 12 now;",
-        ),
-        (study_settings(), study_settings(), {"x": "y"}, "another data set"),
-        (SEARCH, SEARCH.model_copy(update={"iters": 9}), {}, "iters 10 there, 9 now"),
-        (SEARCH, SEARCH.model_copy(update={"space": {"x": 1}}), {}, "another search space;"),
-        (study_settings(), SEARCH, {}, "experiment lr-sweep .*; iters None there, 10 now"),
-        (SEARCH, study_settings(), {}, "experiment random-search .*; iters 10 there, None now"),
-    ],
-)
-def test_disagreement(before: Any, after: Any, digests: dict[str, str], difference: str) -> None:
+def test_disagreement() -> None:
     """A run does not go on with other settings or data: the difference is shown, and two ways."""
-    info = run_info(settings=before)
-    with pytest.raises(SettingsError, match=f"got {difference}.*--out .*--fresh"):
-        check_agreement(info, after, digests or info.data.digests)
+    sweep, other = study_settings(), study_settings(base=TrainConfig(), precision="bfloat16")
+    for before, after, difference in [
+        (sweep, study_settings(seed=1), "seed 0 there, 1 now"),
+        (sweep, study_settings(repeats=3), "repeats 1 there, 3 now"),
+        (sweep, study_settings(values=(0.1,)), "values .*0.01.* there, .* now"),
+        (sweep, other, "precision float32 there, bfloat16 now; epochs 3 there, 12 now;"),
+        (sweep, sweep, "another data set"),
+        (SEARCH, SEARCH.model_copy(update={"iters": 9}), "iters 10 there, 9 now"),
+        (SEARCH, SEARCH.model_copy(update={"space": {"x": 1}}), "another search space;"),
+        (sweep, SEARCH, "experiment lr-sweep .*; iters None there, 10 now"),
+        (SEARCH, sweep, "experiment random-search .*; iters 10 there, None now"),
+    ]:
+        info = run_info(settings=before)
+        digests = {"x": "y"} if before == after else info.data.digests
+        with pytest.raises(SettingsError, match=f"got {difference}.*--out .*--fresh"):
+            check_agreement(info, after, digests)
 
 
-@pytest.mark.parametrize("settings", [study_settings(), SEARCH])
-def test_agreement(settings: Any) -> None:
+def test_agreement() -> None:
     """The same settings go on; a search may ask for more."""
-    info = run_info(settings=settings)
-    check_agreement(info, settings, info.data.digests)
-    if settings.iters is not None:
-        check_agreement(info, settings.model_copy(update={"iters": 11}), info.data.digests)
+    more = SEARCH.model_copy(update={"iters": 11})
+    for before, after in [(study_settings(), study_settings()), (SEARCH, SEARCH), (SEARCH, more)]:
+        info = run_info(settings=before)
+        check_agreement(info, after, info.data.digests)
 
 
 # --- the folder
@@ -323,36 +283,40 @@ def test_agreement(settings: Any) -> None:
 def test_create_twice(tmp_path: Path) -> None:
     """The folder is made with those above it, is empty, and may be there already."""
     run = RunDir(tmp_path / "a" / "b")
-    run.create()
-    run.create()
-    assert names(run.path) == set()
+    assert not run.exists()  # to name it is not to make it
+    assert names(tmp_path) == set()
+    for _ in range(2):
+        run.create()
+        assert names(run.path) == set()
 
 
-@pytest.mark.parametrize(
-    ("place", "kind", "match"),
-    [
-        ("file", SettingsError, "the output path is a folder: got .*file, which is or lies below"),
-        ("file/run", SettingsError, "the output path is a folder: got .*file/run, which is or"),
-        ("/proc/mnist-lab/run", RunDirError, "the output folder can be written: got /proc/mni"),
-    ],
-)
-def test_create_where_no_folder_can_be(
-    tmp_path: Path, place: str, kind: type[Exception], match: str
-) -> None:
+def test_create_where_no_folder_can_be(tmp_path: Path) -> None:
     """A file in the way is a usage error, a place that takes no folder a failure; both by name."""
     (tmp_path / "file").touch()
-    with pytest.raises(kind, match=f"{match}.*; give another --out"):
-        RunDir(tmp_path / place).create()
+    is_file = "the output path is a folder: got .*file(/run)?, which is or lies below"
+    for place, kind, match in [
+        ("file", SettingsError, is_file),
+        ("file/run", SettingsError, is_file),
+        ("/proc/mnist-lab/run", RunDirError, "the output folder can be written: got /proc/mni"),
+    ]:
+        with pytest.raises(kind, match=f"{match}.*; give another --out"):
+            RunDir(tmp_path / place).create()
 
 
-@pytest.mark.parametrize("others", [[], [".lock"], [".lock", ".lock.lease"]])
-def test_a_folder_for_a_run(tmp_path: Path, others: list[str]) -> None:
-    """A new folder, an empty one, one with a lock alone and one with a run are ours to write."""
+def test_a_folder_for_a_run(tmp_path: Path) -> None:
+    """A new folder, an empty one, one with a lock alone and one with a run are ours to write.
+
+    One that holds something else is refused, and left alone.
+    """
     RunDir(tmp_path / "new").check_is_ours()
-    for name in others:
+    for name in (".lock", ".lock.lease"):
+        RunDir(tmp_path).check_is_ours()
         (tmp_path / name).touch()
     RunDir(tmp_path).check_is_ours()
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(SettingsError, match=r"new, empty or a run: got .*which holds other files"):
+        RunDir(tmp_path).check_is_ours()
+    assert names(tmp_path) == {".lock", ".lock.lease", "thesis.tex"}
     RunDir(tmp_path).write_info(run_info())
     RunDir(tmp_path).check_is_ours()
 
@@ -371,14 +335,6 @@ def test_a_run_killed_while_it_began(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     assert len(names(path)) == 1  # the temporary file
     RunDir(path).check_is_ours()
-
-
-def test_a_folder_of_something_else(tmp_path: Path) -> None:
-    """A folder that holds something else than a run is refused, and left alone."""
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(SettingsError, match=r"new, empty or a run: got .*which holds other files"):
-        RunDir(tmp_path).check_is_ours()
-    assert names(tmp_path) == {"thesis.tex"}
 
 
 def test_set_aside_keeps_everything(run: RunDir) -> None:
@@ -401,7 +357,6 @@ def test_set_aside_the_folder_one_is_in(run: RunDir, monkeypatch: pytest.MonkeyP
     """`--out . --fresh` sets the run aside like any other path to it."""
     monkeypatch.chdir(run.path)
     aside = RunDir(Path()).set_aside()
-    assert aside.name.startswith("lr-sweep-before-")
     assert names(run.path.parent) == {aside.name}
 
 
@@ -409,10 +364,6 @@ def test_set_aside_where_nothing_can_be_renamed(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder that cannot be renamed is an error of one line, and stays."""
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(RunDirError, match=r"Permission denied"):
         run.set_aside()
@@ -448,8 +399,15 @@ def test_each_event_is_on_the_disk_at_once(run: RunDir) -> None:
     journal.close()
 
 
-# What may happen to the lines of a journal, from 0, the first of which names the run.
 Lines = list[bytes]
+
+
+def lines_of(run: RunDir) -> Lines:
+    """The lines of its journal."""
+    return run.journal.read_bytes().splitlines(keepends=True)
+
+
+# What may happen to the lines of a journal, from 0, the first of which names the run.
 CHANGES: dict[str, tuple[Callable[[Lines], Lines], str]] = {
     "doubled": (lambda x: [*x[:5], *x[4:]], "line 6 of .*, where line 5 stands"),
     "last doubled": (lambda x: [*x, x[-1]], "line 8 of .*, where line 7 stands"),
@@ -470,22 +428,20 @@ CHANGES: dict[str, tuple[Callable[[Lines], Lines], str]] = {
 def test_lines_that_do_not_follow(run: RunDir, change: Any, match: str) -> None:
     """A line lost, doubled, moved or changed is named, with a way on that keeps those before it."""
     write_events(run, *whole_trial())
-    lines = run.journal.read_bytes().splitlines(keepends=True)
-    run.journal.write_bytes(b"".join(change(lines)))
+    run.journal.write_bytes(b"".join(change(lines_of(run))))
     with pytest.raises(RunDirError, match=match) as caught:
         run.read_trials()
     with pytest.raises(RunDirError, match=match):
         open_journal(run)
     n_kept = int(re.findall(r"delete line (\d+) and all behind it: ", str(caught.value))[0]) - 1
-    kept = run.journal.read_bytes().splitlines(keepends=True)[:n_kept]
-    run.journal.write_bytes(b"".join(kept))
+    run.journal.write_bytes(b"".join(lines_of(run)[:n_kept]))
     assert run.read_events() == whole_trial()[: max(n_kept - 1, 0)]
 
 
 DAMAGES_AT_THE_END: dict[str, Callable[[bytes], bytes]] = {
     "torn": lambda x: x[:-30],
     "no end of line": lambda x: x[:-1],
-    "zeros": lambda x: x[:-30] + bytes(30),
+    "zeros": lambda x: x[:-30] + bytes(5000),
     "zeros with an end of line": lambda x: x[:-30] + bytes(29) + b"\n",
     "changed": lambda x: x[:-30] + x[-30:].replace(b'"crc', b'"src'),
     "lines of rubbish": lambda x: x[:-30] + b"\n\xff\n{}\n",
@@ -497,50 +453,39 @@ def test_damaged_end(run: RunDir, damage: Callable[[bytes], bytes]) -> None:
     """A damaged end is left out when read, and cut off with a notice when written to."""
     write_events(run, *whole_trial())
     damaged = damage(run.journal.read_bytes())
+    n_damaged = len(damaged) - sum(map(len, lines_of(run)[:-1]))
     run.journal.write_bytes(damaged)
     assert run.read_events() == whole_trial()[:-1]
     assert run.journal.read_bytes() == damaged  # reading changes nothing
     journal = open_journal(run)
-    assert re.search(r"the end of the journal was damaged .* trained again", journal.repaired or "")
+    told = rf"the end of the journal was damaged \({n_damaged:,} bytes, .* trained again"
+    assert re.search(told, journal.repaired or "")
     journal.append(finished(diverged=True))
     journal.close()
     assert run.read_events() == [*whole_trial()[:-1], finished(diverged=True)]
 
 
-@pytest.mark.parametrize(
-    ("other", "match"),
-    [
-        ({"id": "another"}, "with the same settings"),
-        (
-            {"settings": study_settings(precision="bfloat16")},
-            "precision bfloat16 in the journal, float32 in run.json",
-        ),
-        ({"settings": study_settings(seed=1)}, "seed 1 in the journal, 0 in run.json"),
-        (
-            {"data": run_info().data.model_copy(update={"digests": {"x": "y"}})},
-            "another data set",
-        ),
-    ],
-)
-def test_journal_of_another_run(run: RunDir, other: dict[str, Any], match: str) -> None:
+def test_journal_of_another_run(run: RunDir) -> None:
     """The journal of another run, precision or data set is refused, and the difference is named."""
-    run.write_info(run_info(**other))
+    data = run_info().data.model_copy(update={"digests": {"x": "y"}})
+    bfloat16 = study_settings(precision="bfloat16")
+    others: list[tuple[dict[str, Any], str]] = [
+        ({"id": "another"}, "with the same settings"),
+        ({"settings": bfloat16}, "precision bfloat16 in the journal, float32 in run.json"),
+        ({"settings": study_settings(seed=1)}, "seed 1 in the journal, 0 in run.json"),
+        ({"data": data}, "another data set"),
+    ]
+    for other, match in others:
+        run.write_info(run_info(**other))
+        write_events(run, *whole_trial())
+        theirs = lines_of(run)
+        run.write_info(run_info())
+        with pytest.raises(RunDirError, match=f"belongs to the run in its folder: got .*{match}"):
+            run.read_trials()
+        run.journal.unlink()
+    # Each of its lines is sound, but out of place in this one.
     write_events(run, *whole_trial())
-    run.write_info(run_info())
-    with pytest.raises(RunDirError, match=f"belongs to the run in its folder: got .*{match}"):
-        run.read_trials()
-
-
-def test_lines_of_another_run(run: RunDir) -> None:
-    """A line that was sound in another run's journal is out of place in this one."""
-    write_events(run, *whole_trial())
-    ours = run.journal.read_bytes().splitlines(keepends=True)
-    run.journal.unlink()
-    run.write_info(run_info(id="another"))
-    write_events(run, *whole_trial())
-    theirs = run.journal.read_bytes().splitlines(keepends=True)
-    run.write_info(run_info())
-    run.journal.write_bytes(b"".join([*ours[:4], *theirs[4:]]))
+    run.journal.write_bytes(b"".join([*lines_of(run)[:4], *theirs[4:]]))
     with pytest.raises(RunDirError, match=r"line 5 of .*belongs to another journal than"):
         run.read_trials()
 
@@ -576,15 +521,23 @@ def test_unreadable_journal(run: RunDir) -> None:
 
 
 def test_journal_on_a_full_disk(run: RunDir) -> None:
-    """A full disk is an error of one line, also when closing; what is finished stays readable."""
+    """A line that had no room leaves no part of it, and none follows until it is opened again."""
     journal = open_journal(run)
     journal.append(proposed())
-    with full_disk(run.journal.stat().st_size + 10):
-        with pytest.raises(RunDirError, match=r"the journal can be written: got .*; make room"):
-            journal.append(started())
-        journal.close()
-    assert run.read_events() == [proposed()]
-    write_events(run, started())
+    before = run.journal.read_bytes()
+    match = r"the journal can be written: got .*journal\.jsonl .File too large.; make room"
+    with full_disk(len(before) + 10):
+        for _ in range(2):
+            with pytest.raises(RunDirError, match=match):
+                journal.append(started())
+            assert run.journal.read_bytes() == before
+    with pytest.raises(RunDirError, match=match):
+        journal.append(epoch_done())
+    journal.close()
+    again = open_journal(run)
+    again.append(started())
+    again.close()
+    assert again.repaired is None
     assert run.read_events() == [proposed(), started()]
 
 
@@ -592,66 +545,34 @@ def test_journal_on_a_full_disk(run: RunDir) -> None:
 
 
 def test_hpbandster_reads_it(run: RunDir) -> None:
-    """HpBandSter's reader finds all runs of a search, the failed ones too, and its incumbent."""
+    """HpBandSter's reader finds a result for each budget of a trial, failed ones too, and the best.
+
+    ConfigSpace's own finds the search space.
+    """
     from hpbandster.core.result import logged_results_to_HBS_result  # takes a second
 
     exercise = space.default_space()
     drawn = [space.draw(exercise, seed) for seed in range(4)]
-    good, best = whole_trial(1, 0.05, **drawn[0]), whole_trial(2, 0.02, **drawn[1])
-    bad: list[Event] = [
-        proposed(3, **drawn[2]),
-        started(3),
-        epoch_done(3),
-        failed(3, "its worker was killed"),
+    events: list[Event] = [
+        *whole_trial(1, 0.05, **drawn[0]),
+        *(promoted(1), started(1, from_epoch=3), epoch_done(1, 4, 0.03), finished(1, budget=9)),
+        *whole_trial(2, 0.04, **drawn[1]),
+        *(promoted(2), started(2, from_epoch=3), failed(2, "its worker was killed")),
+        *(proposed(3, **drawn[2]), started(3), epoch_done(3), failed(3, "its worker was killed")),
+        *(proposed(4, **drawn[3]), started(4), epoch_done(4)),
     ]
-    running: list[Event] = [proposed(4, **drawn[3]), started(4), epoch_done(4)]
-    trials = fold([*good, *best, *bad, *running])
-    run.write_hpbandster(space.to_dict(exercise), drawn, trials)
-
+    run.write_hpbandster(space.to_dict(exercise), drawn, fold(events))
     result = logged_results_to_HBS_result(str(run.hpbandster))
-    assert result.get_incumbent_id() == (1, 0, 0)
     configs_read = {id_: one["config"] for id_, one in result.get_id2config_mapping().items()}
     assert configs_read == {(number, 0, 0): values for number, values in enumerate(drawn)}
-    runs = {one.config_id: one for one in result.get_all_runs()}
-    assert {id_: (one.loss, one.budget) for id_, one in runs.items()} == {
-        (0, 0, 0): (0.05, 3.0),
-        (1, 0, 0): (0.02, 3.0),
-        (2, 0, 0): (1.0, 3.0),
-    }
-    assert runs[2, 0, 0].info == {"state": "CRASHED", "reason": "its worker was killed"}
+    runs = {(one.config_id[0], one.budget): one for one in result.get_all_runs()}
+    losses = {(0, 3.0): 0.05, (0, 9.0): 0.03, (1, 3.0): 0.04, (1, 9.0): 1.0, (2, 3.0): 1.0}
+    assert {key: one.loss for key, one in runs.items()} == losses
+    assert result.get_incumbent_id() == (0, 0, 0)
+    assert runs[2, 3.0].info == {"state": "CRASHED", "reason": "its worker was killed"}
     first = json.loads((run.hpbandster / "results.json").read_bytes().splitlines()[0])
     assert set(first[2].values()) == {1767323045.678}  # the time of all made events
-
-
-def test_hpbandster_reads_promoted_trials(run: RunDir) -> None:
-    """A trial has a result for each of its budgets, and the failure of the last."""
-    from hpbandster.core.result import logged_results_to_HBS_result  # takes a second
-
-    exercise = space.default_space()
-    drawn = [space.draw(exercise, seed) for seed in range(2)]
-    promoted: list[Event] = [
-        *whole_trial(1, 0.05, **drawn[0]),
-        Promoted(time=TIME, trial=1, budget=9),
-        started(1, from_epoch=3),
-        epoch_done(1, 4, 0.03),
-        finished(1, budget=9),
-    ]
-    lost: list[Event] = [
-        *whole_trial(2, 0.04, **drawn[1]),
-        Promoted(time=TIME, trial=2, budget=9),
-        started(2, from_epoch=3),
-        failed(2),
-    ]
-    run.write_hpbandster(space.to_dict(exercise), drawn, fold([*promoted, *lost]))
-    result = logged_results_to_HBS_result(str(run.hpbandster))
-    runs = {(one.config_id, one.budget): one.loss for one in result.get_all_runs()}
-    assert runs == {
-        ((0, 0, 0), 3.0): 0.05,
-        ((0, 0, 0), 9.0): 0.03,
-        ((1, 0, 0), 3.0): 0.04,
-        ((1, 0, 0), 9.0): 1.0,
-    }
-    assert result.get_incumbent_id() == (0, 0, 0)
+    assert ConfigurationSpace.from_json(run.hpbandster / "configspace.json") == exercise
 
 
 def test_hpbandster_folder_is_blocked(run: RunDir) -> None:
@@ -659,10 +580,3 @@ def test_hpbandster_folder_is_blocked(run: RunDir) -> None:
     run.hpbandster.touch()
     with pytest.raises(RunDirError, match=r"can be written: got .*hpbandster"):
         run.write_hpbandster(space.to_dict(space.default_space()), [], [])
-
-
-def test_configspace_reads_it(run: RunDir) -> None:
-    """ConfigSpace's own reader finds the search space that was written."""
-    run.write_hpbandster(space.to_dict(space.default_space()), [], [])
-    read = ConfigurationSpace.from_json(run.hpbandster / "configspace.json")
-    assert read == space.default_space()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator, ValidationError
-from made_events import configs, events, proposed, run_info, whole_trial, write_events
+from made_events import configs, events, proposed, whole_trial, write_events
 
 from mnist_lab import cli, study
 from mnist_lab.config import TrainConfig
@@ -18,6 +17,9 @@ from mnist_lab.records import Event, TestScore, fold
 from mnist_lab.rundir import RunDir
 from mnist_lab.rundir.schema import schemas
 from mnist_lab.study import results
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMAS = schemas()
 SCORE = TestScore(test_error=0.25, test_loss=None, confusion=((3, 1), (0, 0)))
@@ -41,41 +43,31 @@ def documents(run: RunDir) -> list[tuple[str, Any]]:
 
 def test_every_file_of_real_runs_agrees(real_runs: Path) -> None:
     """Each JSON file that the studies write, and each line of their journals, has its schema."""
-    runs = ("sweep", "search", "hyperband", "test")
-    found = set()
-    for run in runs:
-        for name, value in documents(RunDir(real_runs / run)):
+    more = {"search": "best.json", "hyperband": "best.json", "test": "test.json"}
+    kinds = set()
+    for run in ("sweep", *more):
+        found = documents(RunDir(real_runs / run))
+        for name, value in found:
             validate(name, value)
-            found.add((run, name, value.get("event")))
-    assert {(run, name) for run, name, _ in found} == {
-        *((run, name) for run in runs for name in ("run.json", "journal.jsonl", "curves.json")),
-        *(("search", "best.json"), ("hyperband", "best.json"), ("test", "test.json")),
-    }
-    assert {event for _, name, event in found if name == "journal.jsonl"} == {
-        *("begun", "proposed", "promoted", "started", "epoch", "finished")
-    }
+            kinds |= {value["event"]} if name == "journal.jsonl" else set()
+        names = {"run.json", "journal.jsonl", "curves.json"} | {more.get(run, "run.json")}
+        assert {name for name, _ in found} == names
+    assert kinds == {"begun", "proposed", "promoted", "started", "epoch", "finished"}
     (diverged,) = (trial for trial in study.load_run(real_runs / "sweep").trials if trial.diverged)
     assert diverged.reason is not None
 
 
-@given(event=events)
-def test_any_event_agrees(event: Event) -> None:
-    """So does every event that there can be."""
+@given(event=events, config=configs)
+def test_any_record_agrees(event: Event, config: TrainConfig) -> None:
+    """So does every event that there can be, and every configuration."""
     chain = {"line": 2, "after": "00000000", "crc32": "0123abcd"}
     validate("journal.jsonl", json.loads(event.model_dump_json()) | chain)
-
-
-@given(config=configs)
-def test_any_configuration_agrees(config: TrainConfig) -> None:
-    """And every configuration."""
     validate("best.json", config.model_dump(mode="json"))
 
 
-def made() -> dict[str, Any]:
+@pytest.fixture
+def made(run: RunDir) -> dict[str, Any]:
     """A sound document of each kind."""
-    run = RunDir(Path("made"))
-    run.create()
-    run.write_info(run_info())
     trials = [trial.model_copy(update={"test": SCORE}) for trial in fold(whole_trial())]
     run.write_curves(trials)
     run.write_best(trials[0].configuration)
@@ -85,10 +77,10 @@ def made() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_damaged_files_do_not_agree(name: str) -> None:
+def test_damaged_files_do_not_agree(made: dict[str, Any], name: str) -> None:
     """A key too few, a key too many, a text for a number: each is seen, in every file."""
     Draft202012Validator.check_schema(SCHEMAS[name])
-    document = made()[name]
+    document = made[name]
     validate(name, document)
     for key, value in document.items():
         without = {other: one for other, one in document.items() if other != key}
@@ -98,11 +90,10 @@ def test_damaged_files_do_not_agree(name: str) -> None:
                 validate(name, damaged)
 
 
-def test_damage_inside_is_seen() -> None:
+def test_damage_inside_is_seen(made: dict[str, Any]) -> None:
     """The schema reaches down to the epochs of a trial, and knows the ranges."""
-    curves = made()["curves.json"]
     for key, value in (("valid_error", "good"), ("epoch", 0), ("epoch", None)):
-        damaged = deepcopy(curves)
+        damaged = deepcopy(made["curves.json"])
         damaged["trials"][0]["epochs"][1][key] = value
         with pytest.raises(ValidationError):
             validate("curves.json", damaged)
@@ -113,9 +104,8 @@ def test_damage_inside_is_seen() -> None:
 
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     """`mnist-lab schema` prints one of them, or all, or says which there are."""
-    assert cli.main(["schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == SCHEMAS
-    assert cli.main(["schema", "best.json"]) == 0
-    assert json.loads(capsys.readouterr().out) == SCHEMAS["best.json"]
+    for words, shown in (([], SCHEMAS), (["best.json"], SCHEMAS["best.json"])):
+        assert cli.main(["schema", *words]) == 0
+        assert json.loads(capsys.readouterr().out) == shown
     assert cli.main(["schema", "bst.json"]) == 2
     assert "got 'bst.json'; did you mean 'best.json'?" in capsys.readouterr().err

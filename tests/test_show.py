@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lab
 import pytest
 from made_events import (
     TIME,
@@ -26,6 +24,7 @@ from made_events import (
     started,
     study_settings,
     whole_trial,
+    write_events,
 )
 from made_runs import final_test, make_run
 
@@ -37,18 +36,20 @@ from mnist_lab.rundir import RunDir
 from mnist_lab.study import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Status = Callable[..., tuple[str, Any]]
     from mnist_lab.config import StudySettings
 
-TESTS = Path(__file__).parent
 FIVE = study_settings(values=(0.1,), repeats=5)
-BRACKETS = study_settings(
+BRACKETS = study_settings(  # 9, 3, 1 trials up to 2, 6, 18 epochs: 13 trainings, 42 epochs
     experiment="hyperband",
     base=TrainConfig(epochs=18),
     values=None,
     iters=1,
     min_epochs=2,
     space=space.to_dict(space.default_space()),
-)  # 9, 3, 1 trials up to 2, 6, 18 epochs: 13 trainings, 42 epochs
+)
 
 
 def rung(trial: int, first: int, last: int) -> list[Event]:
@@ -96,12 +97,7 @@ PARTLY = [proposed(4), started(4), epoch_done(4, 1)]
             (3, 18),
         ),
         # Six failed, so only two were promoted.
-        (
-            BRACKETS,
-            chain(*NINE),
-            "nothing: all is done in r (9 trainings, 18 epochs)",
-            (0, 0),
-        ),
+        (BRACKETS, chain(*NINE), "nothing: all is done in r (9 trainings, 18 epochs)", (0, 0)),
     ],
 )
 def test_dry_run(
@@ -112,9 +108,8 @@ def test_dry_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What would be trained is what is left, of trainings and of epochs."""
-    trials = fold(events)
     state = "complete" if words.startswith("nothing") else "running"
-    run = Run(Path("r"), run_info(settings=settings, state=state), trials)
+    run = Run(Path("r"), run_info(settings=settings, state=state), fold(events))
     show.plan(run, as_json=False, no_color=True)
     assert capsys.readouterr().out.splitlines()[-1] == f"would train {words}"
     show.plan(run, as_json=True, no_color=True)
@@ -127,115 +122,101 @@ def slow(trial: int, number: int, valid_error: float | None = 0.04) -> EpochDone
     return EpochDone(time=TIME, trial=trial, epoch=an_epoch(number, valid_error, 20.0))
 
 
-def status(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, Any]:
-    """What `status` prints, in words without frames, and as JSON."""
-    assert cli.main(["status", str(path)]) == 0
-    words = " ".join(re.sub(r"[^\S ]|[│┃]", " ", capsys.readouterr().out).split())
-    assert cli.main(["status", str(path), "--json"]) == 0
-    return words, json.loads(capsys.readouterr().out)
+@pytest.fixture
+def status(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Status:
+    """What `status` prints of a run, in words without frames, and as JSON."""
+
+    def status(path: Path, writer: str = "") -> tuple[str, Any]:
+        if writer:
+            monkeypatch.setattr(RunDir, "writer", lambda _: writer)
+        assert cli.main(["status", str(path)]) == 0
+        words = " ".join(re.sub(r"[^\S ]|[│┃]", " ", capsys.readouterr().out).split())
+        assert cli.main(["status", str(path), "--json"]) == 0
+        return words, json.loads(capsys.readouterr().out)
+
+    return status
 
 
-def test_status_of_a_run_that_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_of_a_run_that_goes_on(status: Status) -> None:
     """Running trials have their epoch, error and time left; nothing is called unfinished."""
-    monkeypatch.setattr(RunDir, "writer", lambda _: "process 7 on pool")
     events = [
         *whole_trial(1),
         *(proposed(2, learning_rate=0.01), started(2), slow(2, 1, 0.3), slow(2, 2, 0.2)),
         *(proposed(3, learning_rate=0.01), started(3)),
     ]
-    settings = study_settings(repeats=3)
-    words, told = status(make_run(tmp_path / "r", settings, *events, state="running"), capsys)
+    run = make_run(Path("r"), study_settings(repeats=3), *events, state="running")
+    words, told = status(run, "process 7 on pool")
     assert "unfinished" not in words
-    assert "2 running" in words
-    assert "running 2/3 validation error 20.0 % 20.00 20 s" in words
-    assert "running 0/3 – – –" in words
-    assert "1 of 6 trials complete, 2 running, 0 failed, 3 left; 5 of 18 epochs done" in words
-    assert re.search(r"done, about \d+ s left", words)
-    assert "process 7 on pool is writing it" in words
-    assert [(one["trial"], one["epochs"], one["left_s"]) for one in told["unfinished"]] == [
-        (2, 2, 20.0),
-        (3, 0, None),
-    ]
-    assert told["unfinished"][0]["valid_error"] == 0.2
+    for part in (
+        "2 running",
+        "running 2/3 validation error 20.0 % 20.00 20 s",
+        "running 0/3 – – –",
+        "1 of 6 trials complete, 2 running, 0 failed, 3 left; 5 of 18 epochs done, about ",
+        "process 7 on pool is writing it",
+    ):
+        assert part in words
+    keys = ("trial", "epochs", "valid_error", "left_s")
+    left = [tuple(one[key] for key in keys) for one in told["unfinished"]]
+    assert left == [(2, 2, 0.2, 20.0), (3, 0, None, None)]
     assert told["left_s"] > 2
 
 
-def test_status_of_a_search_that_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_of_a_search_that_goes_on(status: Status) -> None:
     """The time left counts what is not drawn yet; who is promoted waits."""
-    monkeypatch.setattr(RunDir, "writer", lambda _: "process 7 on pool")
     events: list[Event] = [proposed(1, epochs=2), started(1), slow(1, 1)]
-    words, told = status(make_run(tmp_path / "r", BRACKETS, *events, state="running"), capsys)
+    run = make_run(Path("r"), BRACKETS, *events, state="running")
+    words, told = status(run, "process 7 on pool")
     assert told["left_s"] == pytest.approx(41 * 20, abs=20)
     assert "about 13 min" in words or "about 14 min" in words
-    events = [*events, slow(1, 2), finished(1, budget=2), promoted(1, 6)]
-    words, told = status(make_run(tmp_path / "p", BRACKETS, *events, state="running"), capsys)
+    write_events(RunDir(run), slow(1, 2), finished(1, budget=2), promoted(1, 6))
+    words, told = status(run, "process 7 on pool")
     assert "waiting 2/6" in words
     assert told["left_s"] is None  # nobody trains it now
 
 
 @pytest.mark.parametrize("state", ["stopped", "running"])
-def test_status_of_a_run_that_stopped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], state: str
-) -> None:
+def test_status_of_a_run_that_stopped(status: Status, state: str) -> None:
     """At a time limit, or killed: what was trained in part stands there with what it reached."""
     events: list[Event] = []
     for trial in (1, 2, 3):
         events += [proposed(trial, epochs=10, learning_rate=trial / 10), started(trial)]
         events += [slow(trial, number, 0.5 - number / 20) for number in range(1, 10)]
     settings = study_settings(values=(0.1, 0.2, 0.3), base=TrainConfig(epochs=10))
-    words, told = status(make_run(tmp_path / "r", settings, *events, state=state), capsys)
+    words, told = status(make_run(Path("r"), settings, *events, state=state))
     assert words.count("stopped 9/10 validation error 5.00 %") == 3
     assert "0 of 3 trials complete, 0 running, 0 failed, 3 left; 27 of 30 epochs done" in words
-    assert [one["left_s"] for one in told["unfinished"]] == [None] * 3
-    assert told["left_s"] is None
+    assert [one["left_s"] for one in (told, *told["unfinished"])] == [None] * 4
 
 
-@pytest.mark.parametrize(
-    ("state", "events", "continues"),
-    [
-        ("complete", [started(2), finished(2)], False),
-        ("stopped", [started(2)], True),
-        ("failed", [started(2), failed(2)], False),
-    ],
-)
-def test_status_of_a_run_with_failed_trials(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    state: str,
-    events: list[Event],
-    *,
-    continues: bool,
-) -> None:
+def test_status_of_a_run_with_failed_trials(status: Status) -> None:
     """They are not trained again unless asked for: the command that does is named."""
     first: list[Event] = [proposed(1), proposed(2, learning_rate=0.2), started(1), failed(1)]
+    more: dict[str, list[Event]] = {
+        "complete": [started(2), finished(2)],
+        "stopped": [started(2)],
+        "failed": [started(2), failed(2)],
+    }
     settings = study_settings(values=(0.1, 0.2))
-    words, _ = status(make_run(tmp_path / "r", settings, *first, *events, state=state), capsys)
-    again = words.rsplit("train the failed ones again: mnist-lab lr-sweep ")[1]
-    assert again.endswith(" --retry-failed")
-    assert ("continue: mnist-lab" in words) is continues
+    for state, events in more.items():
+        words, _ = status(make_run(Path(state), settings, *first, *events, state=state))
+        again = words.rsplit("train the failed ones again: mnist-lab lr-sweep ")[1]
+        assert again.endswith(" --retry-failed")
+        assert ("continue: mnist-lab" in words) is (state == "stopped")
 
 
-@pytest.mark.parametrize("command", ["status r", "plot r", "report r", "export r --to csv"])
-def test_advice_is_true_in_every_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
+def test_advice_is_true_in_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     """Only a command that trains has --fresh, so the advice is to train."""
-    run = make_run(tmp_path / "r", study_settings())
-    (run / "run.json").write_text("x", encoding="utf-8")
-    assert cli.main(command.replace(" r", f" {run}", 1).split()) == 1
-    assert "or train anew with --fresh, which sets the run aside" in capsys.readouterr().err
+    (make_run(Path("r"), study_settings()) / "run.json").write_text("x", encoding="utf-8")
+    for command in ("status r", "plot r", "report r", "export r --to csv"):
+        assert cli.main(command.split()) == 1
+        assert "or train anew with --fresh, which sets the run aside" in capsys.readouterr().err
 
 
-def test_status_of_a_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_test(status: Status) -> None:
     """The mean over the repeats, its interval, and how many there are."""
-    words, told = status(final_test(tmp_path / "t", repeats=3), capsys)
+    words, told = status(final_test(Path("t"), repeats=3))
     assert "test error: 0.20 ± 0.00 % (95 % interval 0.20 to 0.20 %, n = 3)" in words
-    assert told["test"]["n"] == 3
-    assert told["test"]["test_error"] == pytest.approx(0.002)
+    assert (told["test"]["n"], told["test"]["test_error"]) == (3, pytest.approx(0.002))
     assert len(told["test"]["interval_95"]) == 2
     assert "best:" not in words
 
@@ -243,25 +224,6 @@ def test_status_of_a_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 # --- stopping, by real processes
 
 SWEEP = ("lr-sweep", "--data", "sample", "--values", "0.1,0.2", "--epochs", "60", "--workers", "1")
-
-
-def lab(*words: str, seconds: str = "0.3") -> subprocess.Popen[str]:
-    """Start a command whose workers compute the formula."""
-    return subprocess.Popen(
-        [sys.executable, str(TESTS / "formula_lab.py"), *words],
-        env=os.environ | {"PYTHONPATH": str(TESTS), "FORMULA_SECONDS": seconds},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_epochs(journal: Path, n_epochs: int) -> None:
-    """Until so many stand in the journal."""
-    deadline = time.monotonic() + 60
-    while not journal.exists() or journal.read_text(encoding="utf-8").count('"epoch"') < n_epochs:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.proof
@@ -278,9 +240,9 @@ def test_what_is_kept(
 ) -> None:
     """Whoever stops a run reads what is kept and how to continue, and then where it goes on."""
     run_dir = RunDir(Path("results/lr-sweep"))
-    process = lab(*SWEEP, *words)
+    process = lab.start(*SWEEP, *words, FORMULA_SECONDS="0.3")
     if stop is not None:
-        wait_for_epochs(run_dir.journal, 3)
+        lab.wait_for_epochs(run_dir.journal, 3, process)
         process.send_signal(stop)
     out, printed = process.communicate(timeout=60)
     assert process.returncode == code
@@ -294,14 +256,14 @@ def test_what_is_kept(
     if "--json" in words:
         (unfinished,) = json.loads(out)["unfinished"]
         assert unfinished["epochs"] == n_epochs
-    out, printed = lab(*SWEEP, seconds="0").communicate(timeout=60)
-    assert re.search(rf"continuing after 0 finished trials and {n_epochs} epochs?\n", printed)
-    assert "next: mnist-lab filter-sweep" in out
+    done = lab.run(*SWEEP)
+    assert re.search(rf"continuing after 0 finished trials and {n_epochs} epochs?\n", done.stderr)
+    assert "next: mnist-lab filter-sweep" in done.stdout
 
 
 def test_nothing_was_begun() -> None:
     """Stopped before there is a run, there is nothing to tell of."""
-    process = lab(*SWEEP)
+    process = lab.start(*SWEEP, FORMULA_SECONDS="0.3")
     while not Path("results").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-# The exercise sheet's network and training; what has no default must be given.
+# The exercise sheet's network and training.
 BASE: dict[str, Any] = {
     "learning_rate": 0.1,
     "batch_size": 128,
@@ -19,28 +19,19 @@ BASE: dict[str, Any] = {
     "weight_decay": 0.0,
     "epochs": 12,
 }
+# In the place of a default: the option must be given.
 REQUIRED = ...
 
 
 class Experiment(NamedTuple):
-    """A row of the table.
+    """A row of the table."""
 
-    Attributes:
-        question: at the head of a report.
-        help: of the command, with examples.
-        defaults: its own options in the order of the help, with underscores; :data:`REQUIRED`
-            for those that must be given.
-        varies: the hyperparameter of a sweep; its values are in the defaults.
-        words: of options that mean something else than in the other experiments.
-        next: the words of the command that follows where no search was made yet.
-    """
-
-    question: str
-    help: str
-    defaults: dict[str, Any]
-    varies: str | None = None
-    words: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
-    next: str = "random-search --iters 50"
+    question: str  # at the head of a report
+    help: str  # of the command, with examples
+    defaults: dict[str, Any]  # its own options in the order of the help, with underscores
+    varies: str | None = None  # the hyperparameter of a sweep; its values are in the defaults
+    words: dict[str, str] = {}  # noqa: RUF012 - of options that mean something else elsewhere
+    next: str = "random-search --iters 50"  # what follows where no search was made yet
 
 
 _HALVING = {"iters": REQUIRED, "min_epochs": 2, "max_epochs": 18, "space": None}

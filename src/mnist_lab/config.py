@@ -1,7 +1,7 @@
 """What one training is and what one study is; reading them from TOML and JSON, refusing the rest.
 
-A value that crosses a file is a frozen pydantic model: unknown keys, wrong types and values out of
-range raise a :class:`~mnist_lab.errors.SettingsError` of one line that names the key and the file.
+A value that crosses a file is a frozen pydantic model; what is wrong with it, its key and its file
+are said in one line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import os
 import re
 import tomllib
+from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 # Looking for plugins reads the metadata of every installed package: a tenth of `status`'s time.
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-if TYPE_CHECKING:
     Experiment = str
 else:
     Experiment = Literal[tuple(EXPERIMENTS)]
@@ -79,9 +79,8 @@ def _plain(value: Any) -> Any:
 Text = Annotated[str, AfterValidator(printable)]
 Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
 LearningRate = Annotated[float, Field(gt=0, description="a finite number above 0")]
-BatchSize = Annotated[
-    int, Field(ge=1, le=10**6, description="a whole number of images, at least 1")
-]
+_IMAGES = "a whole number of images, at least 1"
+BatchSize = Annotated[int, Field(ge=1, le=10**6, description=_IMAGES)]
 NumFilters = Annotated[int, Field(ge=1, le=1024, description="a whole number, 1 to 1024")]
 # 28 is the side of the image: a larger filter would only see padding. Even sizes are legal: SAME
 # padding then puts the odd row and column at the bottom and the right.
@@ -122,25 +121,17 @@ class TrainConfig(Frozen):
 
 
 def forward_multiplications(config: TrainConfig) -> int:
-    """Multiplications of one forward pass of one image; what a training costs grows with it.
-
-    SAME padding keeps 28x28 pixels in the first convolution and 14x14 in the second; 7x7 pixels of
-    each filter reach the 128 hidden units.
-    """
+    """Multiplications of one forward pass of one image; what a training costs grows with it."""
     filters, area = config.num_filters, config.filter_size**2
     return 28**2 * area * filters + 14**2 * area * filters**2 + 7**2 * filters * 128 + 128 * 10
 
 
-# One in three goes on to the next rung: HpBandSter's default, and what Li et al. (2018),
-# "Hyperband", recommend.
+# One in three goes on to the next rung: HpBandSter's default, as Li et al. (2018) recommend.
 ETA = 3
 
 
 class Bracket(NamedTuple):
-    """A bracket of Hyperband: successive halving with one rung for each budget.
-
-    `n_configs` train at each rung, up to `epochs` in all: 9, 3, 1 of them up to 2, 6, 18 epochs.
-    """
+    """Successive halving: `n_configs` train at each rung up to `epochs`, 9, 3, 1 up to 2, 6, 18."""
 
     n_configs: tuple[int, ...]
     epochs: tuple[int, ...]
@@ -154,17 +145,11 @@ class Bracket(NamedTuple):
 
 def count_rungs(min_epochs: int, max_epochs: int) -> int:
     """The rungs of the longest bracket; after as many brackets they begin again."""
-    n_rungs = 1
-    while max_epochs >= min_epochs * ETA**n_rungs:
-        n_rungs += 1
-    return n_rungs
+    return next(n for n in count(1) if max_epochs < min_epochs * ETA**n)
 
 
 def bracket(number: int, min_epochs: int, max_epochs: int) -> Bracket:
-    """Bracket `number`, from 0, of a search with these budgets: HpBandSter's numbers.
-
-    Budgets that are no whole numbers are rounded: an epoch cannot be halved.
-    """
+    """Bracket `number`, from 0, of a search with these budgets: HpBandSter's numbers, rounded."""
     n_rungs = count_rungs(min_epochs, max_epochs)
     last = n_rungs - 1 - number % n_rungs
     first = n_rungs // (last + 1) * ETA**last
@@ -176,14 +161,14 @@ def bracket(number: int, min_epochs: int, max_epochs: int) -> Bracket:
 
 def describe_brackets(brackets: Sequence[Bracket]) -> str:
     """What brackets make together, in words."""
-    n_configs = sum(one.n_configs[0] for one in brackets)
-    n_trainings = sum(sum(one.n_configs) for one in brackets)
-    n_epochs = sum(one.n_epochs for one in brackets)
-    return (
-        f"{len(brackets)} bracket{'s' * (len(brackets) > 1)}: "
-        f"{n_configs} configuration{'s' * (n_configs > 1)}, "
-        f"{n_trainings} training{'s' * (n_trainings > 1)}, {n_epochs} epoch{'s' * (n_epochs > 1)}"
-    )
+    numbers = {
+        "bracket": len(brackets),
+        "configuration": sum(one.n_configs[0] for one in brackets),
+        "training": sum(sum(one.n_configs) for one in brackets),
+        "epoch": sum(one.n_epochs for one in brackets),
+    }
+    words = [f"{n} {what}{'s' * (n > 1)}" for what, n in numbers.items()]
+    return f"{words[0]}: {', '.join(words[1:])}"
 
 
 class Hyperparameter(NamedTuple):
@@ -227,14 +212,7 @@ class Hyperparameter(NamedTuple):
 
 
 def place_between(low: float, high: float, value: float, *, log: bool) -> float:
-    """Where a value lies between two others, from 0 at `low` to 1 at `high`.
-
-    Args:
-        low: below `high`; on a logarithmic scale above 0.
-        high: the upper end.
-        value: between them.
-        log: count on a logarithmic scale instead of a linear one.
-    """
+    """Where a value lies from `low`, 0, to `high`, 1; on a `log` scale `low` is above 0."""
     if log:
         return math.log(value / low) / math.log(high / low)
     return (value - low) / (high - low)
@@ -253,8 +231,7 @@ class StudySettings(Frozen):
     # Sweeps: the values of the one hyperparameter that varies.
     values: tuple[int | float, ...] | None = None
     repeats: Annotated[
-        int,
-        Field(ge=1, le=MOST_TRIALS, description="trainings of each, at least 1"),
+        int, Field(ge=1, le=MOST_TRIALS, description="trainings of each, at least 1")
     ] = 1
     # Searches: how many configurations, or brackets where there are budgets, and the ConfigSpace
     # search space as its own JSON.
@@ -314,16 +291,10 @@ AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)
 
 
 def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> AnyFrozen:
-    """`values` as a `model`.
-
-    Args:
-        model: the frozen model to build.
-        values: keys and values as read.
-        source: what the person calls the place they came from (a file, an option).
+    """`values` as a `model`; `source` is what the person calls the place that they came from.
 
     Raises:
-        SettingsError: an unknown or missing key, a wrong type, a value out of range; the first
-            problem is named, with the value received.
+        SettingsError: a key or a value is wrong; the first problem is named.
     """
     try:
         return model.model_validate(values)
@@ -332,46 +303,24 @@ def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> Any
 
 
 def read_train_config(path: Path) -> TrainConfig:
-    """The configuration in a JSON file such as `best.json`.
-
-    Its five keys must be there, and those that are written only where they are not 0 may be.
-
-    Raises:
-        SettingsError: the file is missing, unreadable, not a JSON object, lacks one of the five
-            keys or has an unknown one, or a value is out of range.
-    """
+    """The configuration in a file such as `best.json`; a SettingsError where it is unusable."""
     values = read_json(path, "a configuration", "give the best.json of a search")
     required = [key for key in TrainConfig.model_fields if key not in OPTIONAL]
-    for key in required:
-        if key not in values:
-            raise SettingsError(
-                f"a configuration has the keys {', '.join(required)}",
-                received=f"{path} without {key!r}",
-                next_step=f"add {key!r}",
-            )
+    if key := next((key for key in required if key not in values), None):
+        rule = f"a configuration has the keys {', '.join(required)}"
+        received = f"{path} without {key!r}"
+        raise SettingsError(rule, received=received, next_step=f"add {key!r}")
     return check(TrainConfig, values, source=str(path))
 
 
 def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
-    """The options in a TOML settings file, keyed as on the command line (dashes allowed).
-
-    Args:
-        path: the file.
-        legal: the option names that the command knows, with underscores.
-
-    Raises:
-        SettingsError: the file is missing, not TOML, or has a key that the command does not know.
-    """
+    """The options in a TOML file, with underscores; a SettingsError where one is not `legal`."""
     example = "give a file such as configs/lr-sweep.toml"
     values = _read(path, tomllib.loads, "a settings file is TOML", "TOML", example)
     options = {key.replace("-", "_"): value for key, value in values.items()}
-    for key in options:
-        if key not in legal:
-            raise SettingsError(
-                f"every key of {path} is an option of the command",
-                received=repr(key),
-                next_step=nearest(key, legal),
-            )
+    if unknown := [key for key in options if key not in legal]:
+        rule, key = f"every key of {path} is an option of the command", unknown[0]
+        raise SettingsError(rule, received=repr(key), next_step=nearest(key, legal))
     return {key: _as_typed(value) for key, value in options.items()}
 
 
@@ -387,17 +336,7 @@ def _as_typed(value: Any) -> Any:
 def read_json(
     path: Path, what: str, next_step: str, parse: Callable[[str], Any] = json.loads
 ) -> dict[str, Any]:
-    """The JSON object in a file that a person names.
-
-    Args:
-        path: the file.
-        what: what the file should be, in words.
-        next_step: what to do where it is not.
-        parse: the value of the text.
-
-    Raises:
-        SettingsError: the file is missing, unreadable, not text, not JSON, or not an object.
-    """
+    """The JSON object in a file that a person names; a SettingsError where it is no such `what`."""
     rule = f"{what} is a JSON object"
     values = _read(path, parse, rule, "JSON", next_step)
     if not isinstance(values, dict):
@@ -407,13 +346,10 @@ def read_json(
 
 
 def as_text(content: bytes) -> str:
-    """The text in a file as editors save it, with one kind of line ends.
+    """The text in a file as editors save it: UTF-8, UTF-16 or UTF-32, with any ends of lines.
 
-    It is UTF-8, or UTF-16 or UTF-32, with or without a byte order mark; any end of lines; zeros or
-    the Ctrl-Z of old editors may follow.
-
-    Raises:
-        UnicodeDecodeError: it is in none of these.
+    A byte order mark may precede it, zeros or the Ctrl-Z of old editors may follow; all else is
+    a UnicodeDecodeError.
     """
     text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
     return io.StringIO(text.rstrip("\0\x1a"), newline=None).read()
@@ -426,38 +362,29 @@ def _read(path: Path, parse: Callable[[str], Any], rule: str, language: str, nex
         content = path.read_bytes()
         return parse(as_text(content))
     except OSError as problem:
-        raise SettingsError(
-            f"{rule}, in a readable {language} file",
-            received=f"{path} ({problem.strerror})",
-            next_step=next_step,
-        ) from None
+        rule += f", in a readable {language} file"
+        received = f"{path} ({problem.strerror})"
     except UnicodeDecodeError as problem:
-        is_text = not re.search(rb"[\0-\x08\x0e-\x1f]", content.rstrip(b"\x1a"))
-        at = f"line {content.count(10, 0, problem.start) + 1} (byte 0x{content[problem.start]:02x})"
-        raise SettingsError(
-            f"{rule}, in a text file in UTF-8",
-            received=f"{path}, which is in another encoding: see {at}"
-            if is_text
-            else f"{path}, which is no text",
-            next_step='save it again with "UTF-8" as its encoding' if is_text else next_step,
-        ) from None
+        rule += ", in a text file in UTF-8"
+        received = f"{path}, which is no text"
+        if not re.search(rb"[\0-\x08\x0e-\x1f]", content.rstrip(b"\x1a")):
+            line, byte = content.count(10, 0, problem.start) + 1, content[problem.start]
+            received = f"{path}, which is in another encoding: see line {line} (byte 0x{byte:02x})"
+            next_step = 'save it again with "UTF-8" as its encoding'
     except (ValueError, RecursionError) as problem:
         # Python's own words are of use only where they say what is expected in which line.
         vague = type(problem) in {ValueError, RecursionError}
         reason = "nested too deep, or with thousands of digits in a number" if vague else problem
         received = f"{path}, which is not {language} ({reason})"
-        raise SettingsError(rule, received=received, next_step=next_step) from None
+    raise SettingsError(rule, received=received, next_step=next_step)
 
 
 def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> SettingsError:
     path = ".".join(str(part) for part in detail["loc"])
     key = str(detail["loc"][0]) if detail["loc"] else ""
     if detail["type"] == "extra_forbidden":
-        return SettingsError(
-            f"{source} has only keys that mnist-lab knows",
-            received=repr(path),
-            next_step=nearest(path, model.model_fields),
-        )
+        rule = f"{source} has only keys that mnist-lab knows"
+        return SettingsError(rule, received=repr(path), next_step=nearest(path, model.model_fields))
     if detail["type"] == "missing":
         return SettingsError(f"{source} has the key {path!r}", next_step=f"add {path!r}")
     if not path:

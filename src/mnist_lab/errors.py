@@ -1,7 +1,7 @@
-"""The exception tree and the exit codes: how every failure is named to a person and to a script.
+"""The errors and the exit codes: how every failure is named to a person and to a script.
 
-Every error that a user can cause or meet is a :class:`LabError`. Its text is one line with three
-parts: the rule, the value received, the next step. Anything else that escapes is a defect of ours.
+What a user can cause or meet is a :class:`LabError`, one line of three parts: the rule, the value
+received, the next step. Anything else that escapes is a defect of ours.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def printable(text: str) -> str:
     """A text as one line that a terminal, a page or a table only shows, whoever wrote it.
 
-    White space of any kind becomes a space. What would be obeyed or not be seen, such as control
-    characters and those that change the direction of writing, is shown as Python escapes it.
+    White space becomes a space; control characters, and what else would be obeyed or not be seen,
+    is shown as Python escapes it.
     """
     if text.isprintable():
         return text
@@ -30,7 +30,7 @@ def printable(text: str) -> str:
 
 def printable_lines(text: str) -> str:
     """Each line of a text as :func:`printable` makes it."""
-    return text if text == "\n" else "\n".join(map(printable, text.split("\n")))
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class ExitCode(IntEnum):
@@ -49,8 +49,8 @@ class LabError(Exception):
     """An expected failure.
 
     Args:
-        rule: what must hold, as a statement ("the learning rate is above 0 and at most 10").
-        received: the offending value, shown as it was received; leave it out if there is none.
+        rule: what must hold, as a statement ("the learning rate is above 0").
+        received: the offending value, as it was received.
         next_step: what the person can do now ("give --learning-rate 0.1").
     """
 
@@ -63,9 +63,7 @@ class LabError(Exception):
         if next_step:
             text += f"; {next_step}"
         super().__init__(printable(" ".join(text.split())))
-        self.rule = rule
-        self.received = received
-        self.next_step = next_step
+        self.rule, self.received, self.next_step = rule, received, next_step
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback: the one line, in a notebook too."""
@@ -116,20 +114,15 @@ class Terminated(LabError):
 
 def no_gpu() -> DeviceError:
     """The error where a GPU is asked for and TensorFlow sees none."""
-    return DeviceError(
-        "--device gpu needs a GPU that TensorFlow sees",
-        received="none",
-        next_step="give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver",
-    )
+    next_step = "give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver"
+    rule = "--device gpu needs a GPU that TensorFlow sees"
+    return DeviceError(rule, received="none", next_step=next_step)
 
 
 def not_installed(what: str, package: str) -> LabError:
     """The error where `what` needs a package that is an extra of ours."""
-    return LabError(
-        f"{what} needs the package {package}",
-        received="none",
-        next_step=f"pip install {package}",
-    )
+    rule = f"{what} needs the package {package}"
+    return LabError(rule, received="none", next_step=f"pip install {package}")
 
 
 def nearest(word: str, legal: Iterable[str]) -> str:

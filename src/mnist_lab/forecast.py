@@ -17,27 +17,20 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from mnist_lab.errors import SettingsError
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Started, Trials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from mnist_lab.config import TrainConfig
     from mnist_lab.records import Trial
 
-# Seconds for each unit of `_work`, fitted to the seven configurations that were measured first, on
-# one core of an AMD EPYC with AVX-512. Other machines are faster or slower as a whole; what a
-# machine's own epochs say counts more with each configuration.
-FIRST_GUESS = np.array([0.024, 0.027, 2.7, 0.1, 0.16])
-# How much the first guess counts, in configurations measured: on 50 random configurations the total
-# of the rest was then forecast to 14 % after one, 7 % after five, 5 % after ten (medians of 40
-# orders).
-GUESS_WEIGHT = 0.3
+# Seconds of 10^9 multiplications in each convolution, 10^9 activations, 10^5 images and 10^3 steps:
+# fitted to seven configurations on one core of an AMD EPYC with AVX-512. Scaled by a run's own
+# epochs they told the rest of four searches to 12 % after one configuration, 7 % after five, 8 %
+# after ten (of the medians of 40 orders the worst).
+FIRST_GUESS = (0.024, 0.027, 2.7, 0.1, 0.16)
 # Building and compiling what a trial runs, in seconds, on the same machine.
 SECONDS_TO_COMPILE = 0.6
 # A worker is stuck when it is silent for so many times the forecast of an epoch, and for so long.
@@ -48,15 +41,11 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Deadline(NamedTuple):
-    """When a study must stop: at the earlier of two ends, each by the clock that it was meant by.
+    """When a study must stop: at the earlier of two ends, each by its own clock."""
 
-    Attributes:
-        monotonic_s: the end of a duration, by a clock that nobody can set. Like all durations of a
-            run, it leaves out the time that the machine sleeps.
-        wall_s: a time of day, in seconds since 1970: where the wall clock is set, it moves too.
-    """
-
+    # The end of a duration, by a clock that nobody can set and that stops while the machine sleeps.
     monotonic_s: float = math.inf
+    # A time of day, in seconds since 1970: where the wall clock is set, it moves too.
     wall_s: float = math.inf
 
     def seconds_left(self) -> float:
@@ -74,122 +63,85 @@ class Deadline(NamedTuple):
 
 
 def deadline_of(time_limit: str | None, until: str | None) -> Deadline | None:
-    """The earlier of a duration from now and a time of day; None without either.
+    """The earlier of a duration such as `1h30m` from now and a time of day such as `18:00`.
 
-    Args:
-        time_limit: such as `2h`, `90m`, `1h30m`, `45s`.
-        until: such as `18:00`, local time; one that has passed today means tomorrow.
-
-    Raises:
-        SettingsError: one of them cannot be read.
+    None without either. Local time; one that has passed today means tomorrow. A SettingsError where
+    one of them cannot be read.
     """
     deadline = Deadline()
     if time_limit is not None:
         deadline = deadline._replace(monotonic_s=time.monotonic() + _seconds(time_limit))
     if until is not None:
-        deadline = deadline._replace(wall_s=_next_time_of_day(until, time.time()))
+        deadline = deadline._replace(wall_s=_next_time_of_day(until))
     return None if deadline == Deadline() else deadline
 
 
 def _seconds(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)(min|[smhd])", text)
     total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not 1 <= total < 1e8:  # noqa: PLR2004
-        raise SettingsError(
-            "a time limit is a duration of at least a second, such as 2h, 90m or 1h30m",
-            received=repr(text),
-            next_step="correct --time-limit",
-        )
+    if "".join(map("".join, parts)) != text or not 1 <= total < 1e8:  # noqa: PLR2004
+        rule = "a time limit is a duration of at least a second, such as 2h, 90m or 1h30m"
+        raise SettingsError(rule, received=repr(text), next_step="correct --time-limit")
     return total
 
 
-def _next_time_of_day(text: str, now: float) -> float:
-    match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
-    if match is None:
-        raise SettingsError(
-            "a time of day is hours and minutes, 00:00 to 23:59, such as 18:00",
-            received=repr(text),
-            next_step="correct --until",
-        )
+def _next_time_of_day(text: str) -> float:
+    if (match := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)) is None:
+        rule = "a time of day is hours and minutes, 00:00 to 23:59, such as 18:00"
+        raise SettingsError(rule, received=repr(text), next_step="correct --until")
     # Naive local time: the day on which the clocks change is as long as the wall clock says.
-    moment = datetime.fromtimestamp(now)  # noqa: DTZ006
-    end = moment.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
-    if end <= moment:
-        end += timedelta(days=1)
-    return end.timestamp()
+    now = datetime.fromtimestamp(time.time())  # noqa: DTZ006
+    end = now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
+    return (end + timedelta(days=end <= now)).timestamp()
 
 
 class CostModel:
-    """What an epoch of a configuration costs on this machine, learned from those that are done.
-
-    The seconds of an epoch are a sum of non-negative shares: the multiplications of the first and
-    of the second convolution, what is done once for each activation, each image and each step.
-    The shares are fitted by least squares of the relative errors, drawn towards a first guess that
-    is scaled to the machine.
-
-    Args:
-        n_images: that an epoch trains on.
-    """
+    """What an epoch of a configuration costs on `n_images`: a guess, scaled to what others took."""
 
     def __init__(self, n_images: int) -> None:
         self._n_images = n_images
-        self._seconds: dict[tuple[int, int, int], list[float]] = {}
-        self._shares: NDArray[np.float64] | None = FIRST_GUESS
+        self.seconds: dict[tuple[int, int, int], list[float]] = {}
+        self._scale: float | None = 1.0
 
     def learn(self, config: TrainConfig, seconds: float) -> None:
-        """Take in an epoch of `config` that took so many seconds, above 0."""
-        shape = (config.batch_size, config.num_filters, config.filter_size)
-        self._seconds.setdefault(shape, []).append(seconds)
-        self._shares = None
+        """Take in an epoch of `config` that took so many seconds; 0 tells nothing."""
+        if seconds > 0:
+            self.seconds.setdefault(_shape(config), []).append(seconds)
+            self._scale = None
 
     def epoch_s(self, config: TrainConfig) -> float:
         """Seconds that an epoch of `config` will take, by all that is known."""
-        shape = (config.batch_size, config.num_filters, config.filter_size)
-        if shape in self._seconds:
-            return median(self._seconds[shape])
-        if self._shares is None:
-            self._shares = self._fit()
-        return float(self._work(*shape) @ self._shares)
+        if known := self.seconds.get(_shape(config)):
+            return median(known)
+        if self._scale is None:
+            ratios = (median(took) / self._guess_s(*one) for one, took in self.seconds.items())
+            self._scale = median(ratios)
+        return self._scale * self._guess_s(*_shape(config))
 
-    def _fit(self) -> NDArray[np.float64]:
-        from scipy.optimize import nnls  # type: ignore[import-untyped]  # half a second, to train only
-
-        work = np.array([self._work(*shape) for shape in self._seconds])
-        seconds = np.array([median(times) for times in self._seconds.values()])
-        guess = FIRST_GUESS * np.exp(np.median(np.log(seconds / (work @ FIRST_GUESS))))
-        # In units of the guess, so that each share is drawn towards 1.
-        rows = np.vstack([work * guess / seconds[:, None], np.sqrt(GUESS_WEIGHT) * np.eye(5)])
-        target = np.concatenate([np.ones(len(seconds)), np.full(5, np.sqrt(GUESS_WEIGHT))])
-        factors, _ = nnls(rows, target)
-        return guess * factors  # type: ignore[no-any-return]  # SciPy is untyped
-
-    def _work(self, batch_size: int, filters: int, side: int) -> NDArray[np.float64]:
-        """What an epoch consists of: convolution 1 and 2, activations, images, steps."""
+    def _guess_s(self, batch_size: int, filters: int, side: int) -> float:
         n, area = self._n_images, side**2
         first, second = n * filters * area * 28**2, n * filters**2 * area * 14**2
-        activations, steps = n * filters * 28**2, np.ceil(n / batch_size)
-        return np.array([first / 1e9, second / 1e9, activations / 1e9, n / 1e5, steps / 1e3])
+        activations, steps = n * filters * 28**2, math.ceil(n / batch_size)
+        work = (first / 1e9, second / 1e9, activations / 1e9, n / 1e5, steps / 1e3)
+        return sum(a * b for a, b in zip(work, FIRST_GUESS, strict=True))
+
+
+def _shape(config: TrainConfig) -> tuple[int, int, int]:
+    return config.batch_size, config.num_filters, config.filter_size
 
 
 class Forecast:
     """Follows a study's events and tells how long the rest takes; safe to use from several threads.
 
     `trials` are as they stand now; `since` tells of each that a worker trains when it last told
-    something, by the monotonic clock.
-
-    Args:
-        planned: the configurations of all trials, in the order they are handed out.
-        trials: those that the journal knows already.
-        promotions: stand-ins for the trials that will be promoted, with the epochs that are added.
-        n_images: that an epoch trains on.
-        n_workers: trials at the same time.
-        deadline: when the study must stop.
+    something, by the monotonic clock. `promotions` stand for the trials that will be promoted, with
+    the epochs that are added; an epoch trains on `n_images`.
     """
 
     def __init__(
         self,
-        planned: Sequence[TrainConfig],
-        trials: Iterable[Trial] = (),
+        planned: Sequence[TrainConfig],  # of all trials, in the order they are handed out
+        trials: Iterable[Trial] = (),  # those that the journal knows already
         *,
         promotions: Sequence[TrainConfig] = (),
         n_images: int,
@@ -199,16 +151,14 @@ class Forecast:
         self.n_trainings = len(planned) + len(promotions)
         self.noun = "trainings" if promotions else "trials"
         self.deadline = deadline
-        self._lock = threading.Lock()
-        self._costs = CostModel(n_images)
-        self._n_workers = n_workers
-        self._knows_speed = False
-        self._planned, self._promotions = planned, promotions
         self.trials = Trials(known=trials)
         self.since: dict[int, float] = {}
+        self._lock = threading.Lock()
+        self._costs = CostModel(n_images)
+        self._n_workers, self._planned, self._promotions = n_workers, planned, promotions
         for trial in self.trials:
             for epoch in trial.epochs:
-                self._learn(trial.configuration, epoch.duration_s)
+                self._costs.learn(trial.configuration, epoch.duration_s)
 
     def update(self, event: Event) -> None:
         """Follow one event."""
@@ -216,7 +166,7 @@ class Forecast:
             self.trials.apply(event)
             if isinstance(event, EpochDone):
                 config = self.trials.numbered(event.trial).configuration
-                self._learn(config, event.epoch.duration_s)
+                self._costs.learn(config, event.epoch.duration_s)
             if isinstance(event, Started | EpochDone):
                 self.since[event.trial] = time.monotonic()
             elif isinstance(event, Finished | Failed):
@@ -231,11 +181,11 @@ class Forecast:
         """Until everything is trained; None before the first epoch."""
         now = time.monotonic()
         with self._lock:
-            return max(self._ends(now), default=now) - now if self._knows_speed else None
+            return max(self._ends(now), default=now) - now if self._costs.seconds else None
 
     def words(self) -> str:
         """How much will be done by the deadline; empty without one, or before the first epoch."""
-        if self.deadline is None or not self._knows_speed:
+        if self.deadline is None or not self._costs.seconds:
             return ""
         with self._lock:
             now, left_s = time.monotonic(), self.deadline.seconds_left()
@@ -243,11 +193,6 @@ class Forecast:
         n_all = self.n_trainings
         many = f"{n_all - n_late} of {n_all}" if n_late else f"all {n_all}"
         return f"{many} {self.noun} will fit before {self.deadline.words()}"
-
-    def _learn(self, config: TrainConfig, seconds: float) -> None:
-        if seconds > 0:
-            self._costs.learn(config, seconds)
-            self._knows_speed = True
 
     def _ends(self, now: float) -> list[float]:
         """When each trial that is left will end."""

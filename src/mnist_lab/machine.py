@@ -71,8 +71,7 @@ def obstacles(n_workers: int) -> Iterator[StudyError]:
         received, way = f"a limit of {addresses_gib:.1f} GiB", "raise it: ulimit -v unlimited"
         yield StudyError(rule, received=received, next_step=way)
     n_allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    # The process that coordinates has 21 open at the most, a hundred of strangers at its port, and 6
-    # for each worker.
+    # The process that coordinates has 21 at the most, a hundred of strangers, and 6 for a worker.
     n_files = 125 + 6 * n_workers
     if 0 <= n_allowed < n_files:
         rule = f"a run with --workers {n_workers} opens up to {n_files} files at a time"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.outcomes import best_trial, seconds_per_epoch
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
-from mnist_lab.views import last_error
+from mnist_lab.views import NOTHING, last_error
 from mnist_lab.words import describe, duration, percent
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mnist_lab.records import Trial
 
 
-class Watcher(Protocol):
+class Watcher:
     """Somebody who follows a study; called from several threads, one at a time."""
 
     def begin(self, title: str, forecast: Forecast) -> None:
@@ -42,26 +43,11 @@ class Watcher(Protocol):
         """The study ended, however it did."""
 
 
-class Silent:
+class Silent(Watcher):
     """A watcher that shows nothing."""
 
-    def begin(self, title: str, forecast: Forecast) -> None:
-        """Nothing to show."""
 
-    def update(self, event: Event) -> None:
-        """Nothing to show."""
-
-    def note(self, text: str) -> None:
-        """Nothing to show."""
-
-    def tick(self) -> None:
-        """Nothing to show."""
-
-    def end(self) -> None:
-        """Nothing to show."""
-
-
-class _View:
+class _View(Watcher):
     """What lines and table share: the study's state in words."""
 
     def __init__(self, console: Console) -> None:
@@ -78,23 +64,15 @@ class _View:
         with _silent_when_lost(self._console):
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _n_failed(self) -> int:
-        return sum(trial.state == "failed" for trial in self._forecast.trials)
-
-    def _n_done(self) -> int:
-        """How many trainings have ended, one for each budget of a trial."""
-        return self._n_failed() + sum(len(trial.rungs) for trial in self._forecast.trials)
-
     def _of_all(self) -> str:
-        return f"{self._n_done()} of {self._forecast.n_trainings} {self._forecast.noun}"
+        forecast = self._forecast
+        return f"{forecast.trials.n_trained} of {forecast.n_trainings} {forecast.noun}"
 
     def _outlook(self) -> list[str]:
         """The time left, and what fits before the deadline, in words, as far as they are known."""
-        left = self._forecast.seconds_left()
-        if not left:
+        if not (left := self._forecast.seconds_left()):
             return []
-        words = [f"about {duration(left)} left"]
-        return [*words, self._forecast.words()] if self._forecast.deadline else words
+        return list(filter(None, [f"about {duration(left)} left", self._forecast.words()]))
 
 
 class Lines(_View):
@@ -109,8 +87,7 @@ class Lines(_View):
 
     def update(self, event: Event) -> None:
         """Say what happened."""
-        trial = self._forecast.trials.numbered(event.trial)
-        name = f"trial {event.trial}"
+        trial, name = self._forecast.trials.numbered(event.trial), f"trial {event.trial}"
         if isinstance(event, Promoted):
             self.note(f"{name} is promoted to {event.budget} epochs")
         elif isinstance(event, Started):
@@ -129,12 +106,6 @@ class Lines(_View):
             why = f" ({event.reason})" if event.reason else ""
             self.note(", ".join([f"{name} {state}{why}; {self._of_all()}", *self._outlook()]))
 
-    def tick(self) -> None:
-        """Lines come with their events."""
-
-    def end(self) -> None:
-        """Nothing stays open."""
-
 
 class LiveTable(_View):
     """A table on the terminal, or in a notebook's cell, of the running trials; a line for all."""
@@ -145,11 +116,8 @@ class LiveTable(_View):
         super().__init__(console)
         self._drawn = 0.0
         # Redrawn by `tick`, not by a thread of rich's: the cores belong to the workers.
-        self._live: Live | Cell = (
-            Cell(console)
-            if console.is_jupyter
-            else Live(console=console, auto_refresh=False, transient=True)
-        )
+        live = partial(Live, auto_refresh=False, transient=True)
+        self._live: Live | Cell = (Cell if console.is_jupyter else live)(console=console)
 
     def begin(self, title: str, forecast: Forecast) -> None:
         """Open the table."""
@@ -157,9 +125,6 @@ class LiveTable(_View):
         with _silent_when_lost(self._console):
             self._live.start()
         self.tick()
-
-    def update(self, event: Event) -> None:
-        """It is drawn at the next tick."""
 
     def tick(self) -> None:
         """Redraw, four times a second at most."""
@@ -183,36 +148,31 @@ class LiveTable(_View):
 
         title = Text(self._title)  # not markup: a data set may be called [red]
         table = Table(title=title, title_justify="left", caption_justify="left")
-        for name in ("trial", "configuration"):
-            table.add_column(name)
-        for name in ("epoch", "error", "s/epoch", "time left"):
-            table.add_column(name, justify="right")
+        for name in ("trial", "configuration", "epoch", "error", "s/epoch", "time left"):
+            is_words = name in {"trial", "configuration"}
+            table.add_column(name, justify="left" if is_words else "right")
         running = self._forecast.since.copy()
         for number, since in sorted(running.items()):
             trial = self._forecast.trials.numbered(number)
             n_done, n_epochs = len(trial.epochs), trial.configuration.epochs
-            speed = seconds_per_epoch(trial)
-            left_s = None if speed is None else max((n_epochs - n_done) * speed - now + since, 0)
-            table.add_row(
-                str(number),
-                describe(trial.configuration),
-                f"{n_done}/{n_epochs}",
-                last_error(trial.epochs),
-                "–" if speed is None else f"{speed:.2f}",
-                "–" if left_s is None else duration(left_s),
-            )
+            times = [NOTHING, NOTHING]
+            if (speed := seconds_per_epoch(trial)) is not None:
+                left_s = max((n_epochs - n_done) * speed - now + since, 0)
+                times = [f"{speed:.2f}", duration(left_s)]
+            error, what = last_error(trial.epochs), describe(trial.configuration)
+            table.add_row(str(number), what, f"{n_done}/{n_epochs}", error, *times)
         table.caption = self._caption(now, n_running=len(running))
         return table
 
     def _caption(self, now: float, *, n_running: int) -> str:
-        n_done, n_failed = self._n_done(), self._n_failed()
+        trials = self._forecast.trials
         parts = [f"{self._of_all()} done"]
-        if n_failed:
-            parts.append(f"{n_failed} failed")
-        if not n_running and n_done < self._forecast.n_trainings:
+        if trials.n_failed:
+            parts.append(f"{trials.n_failed} failed")
+        if not n_running and trials.n_trained < self._forecast.n_trainings:
             parts.append("workers are starting")
-        if n_done != self._best[0]:
-            self._best = n_done, best_trial(self._forecast.trials)
+        if trials.n_trained != self._best[0]:
+            self._best = trials.n_trained, best_trial(trials)
         best = self._best[1]
         if best is not None and best.valid_error is not None:
             parts.append(f"best {percent(best.valid_error)} ({describe(best.configuration)})")

@@ -4,20 +4,22 @@ Units: errors are fractions between 0 and 1 (error = 1 - accuracy), losses are m
 cross-entropies in nats per image, times ending in `_s` are seconds, other times are RFC 3339 in
 UTC. No record holds NaN: a number that does not exist is null, and the trial's `reason` says why.
 
-The journal is a sequence of events; :class:`Trials` follows them, and everything that is shown or
-written elsewhere is made from its trials.
+The journal is a sequence of events; :class:`Trials` follows them, and all else is made from these.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from mnist_lab.config import MOST_EPOCHS, Epochs, Frozen, Seed, Text, TrainConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 # 1: the first version.
 # 2: the journal's lines are chained, a checkpoint's checksum covers its head, run.json has `id` and
@@ -40,11 +42,8 @@ State = Literal["waiting", "running", "complete", "failed"]
 
 def _time(text: str) -> str:
     if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", text, re.ASCII):
-        try:
+        with suppress(ValueError):
             timestamp(text)
-        except ValueError:
-            pass
-        else:
             return text
     raise ValueError("a time is RFC 3339 in UTC, such as 2026-01-02T03:04:05.678Z")
 
@@ -92,8 +91,9 @@ class DatasetInfo(Frozen):
     @property
     def noun(self) -> str:
         """What an image shows: a "digit", or "class" where that is not known."""
-        is_mnist = self.is_mnist or self.source == "sample"  # in older records too
-        return "digit" if is_mnist or self.classes == DIGITS else "class"
+        # Older records have no names of classes.
+        is_digits = self.is_mnist or self.source == "sample" or self.classes == DIGITS
+        return "digit" if is_digits else "class"
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -123,10 +123,7 @@ class Epoch(Frozen):
 
 
 class Checkpoint(NamedTuple):
-    """A training between two epochs: the record of the last one, and what it takes to go on.
-
-    `state` is for the trainer that made it, and for nobody else.
-    """
+    """A training between two epochs: its last record, and the state that it goes on from."""
 
     epoch: Epoch
     state: bytes
@@ -173,44 +170,44 @@ class TestScore(Frozen):
     mistakes: tuple[Mistake, ...] = ()
 
 
-class Proposed(Frozen):
+class _Event(Frozen):
+    """What happened to a trial, and when; each kind has its own `event`."""
+
+    event: str
+    time: Time
+    trial: Number
+
+
+class Proposed(_Event):
     """A configuration that the study decided to train."""
 
     event: Literal["proposed"] = "proposed"
-    time: Time
-    trial: Number
     id: HpBandSterId
     configuration: TrainConfig
     seed: Seed
     repeat: Number | None = None
 
 
-class Promoted(Frozen):
+class Promoted(_Event):
     """A trial that was trained for its budget goes on, up to `budget` epochs in all."""
 
     event: Literal["promoted"] = "promoted"
-    time: Time
-    trial: Number
     budget: Epochs
 
 
-class Started(Frozen):
+class Started(_Event):
     """A worker took a trial; epochs after `from_epoch` that an earlier attempt made are void."""
 
     event: Literal["started"] = "started"
-    time: Time
-    trial: Number
     worker: Text
     attempt: Number
     from_epoch: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
 
 
-class EpochDone(Frozen):
+class EpochDone(_Event):
     """A trial finished an epoch."""
 
     event: Literal["epoch"] = "epoch"
-    time: Time
-    trial: Number
     epoch: Epoch
 
 
@@ -236,22 +233,18 @@ class Finished(Result):
     budget: Epochs
 
 
-class Failed(Frozen):
+class Failed(_Event):
     """A trial could not be trained, after every attempt."""
 
     event: Literal["failed"] = "failed"
-    time: Time
-    trial: Number
     budget: Epochs
     reason: Text
 
 
-class Retried(Frozen):
+class Retried(_Event):
     """A trial that had failed is to be trained again, as the person asked."""
 
     event: Literal["retried"] = "retried"
-    time: Time
-    trial: Number
 
 
 Event = Annotated[
@@ -296,24 +289,16 @@ class Trial(Frozen):
         return self.epochs[-1].valid_error if self.epochs else None
 
 
-class Trials(Sequence[Trial]):
+class Trials:
     """The trials that events describe, in the order of their proposal: a run's one live state.
 
-    One thread applies events; others may read meanwhile.
-
-    Args:
-        events: those so far.
-        known: trials as they stood before these events.
-
-    Raises:
-        ValueError: as :meth:`apply`.
+    One thread applies events; others may read meanwhile. `known` are trials as they stood before.
     """
 
     def __init__(self, events: Iterable[Event] = (), known: Iterable[Trial] = ()) -> None:
-        self._trials = list(known)
-        self._places = {trial.trial: place for place, trial in enumerate(self._trials)}
+        self._trials = {trial.trial: trial for trial in known}
         # A tuple that grows with each epoch would be copied each time.
-        self._epochs = [list(trial.epochs) for trial in self._trials]
+        self._epochs = {number: list(trial.epochs) for number, trial in self._trials.items()}
         for event in events:
             self.apply(event)
 
@@ -321,71 +306,51 @@ class Trials(Sequence[Trial]):
         """How many were proposed."""
         return len(self._trials)
 
-    @overload
-    def __getitem__(self, place: int) -> Trial: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Trial]: ...
-    def __getitem__(self, place: int | slice) -> Trial | list[Trial]:
-        """As it stands now, by its place, from 0."""
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        trial, epochs = self._trials[place], self._epochs[place]
+    def __iter__(self) -> Iterator[Trial]:
+        """Each as it stands now."""
+        return map(self.numbered, list(self._trials))
+
+    @property
+    def n_failed(self) -> int:
+        """How many failed."""
+        return sum(trial.state == "failed" for trial in list(self._trials.values()))
+
+    @property
+    def n_trained(self) -> int:
+        """How many trainings have ended, one for each budget of a trial, the failed ones too."""
+        return self.n_failed + sum(len(trial.rungs) for trial in list(self._trials.values()))
+
+    def numbered(self, number: int) -> Trial:
+        """The trial with this number, as it stands now; there must be one."""
+        trial, epochs = self._trials[number], self._epochs[number]
         if len(trial.epochs) == len(epochs):
             return trial
         return trial.model_copy(update={"epochs": tuple(epochs)})
 
-    def numbered(self, number: int) -> Trial:
-        """The trial with this number; there must be one."""
-        return self[self._places[number]]
-
     def apply(self, event: Event) -> None:
-        """Follow one event.
-
-        Raises:
-            ValueError: it does not follow from those before it: its trial was never proposed, was
-                proposed before, or lacks the epoch before this one.
-        """
-        if isinstance(event, Proposed) == (event.trial in self._places):
-            times = "twice" if isinstance(event, Proposed) else "not at all"
-            raise ValueError(f"trial {event.trial} is proposed {times}")
+        """Follow one event; a ValueError where it does not follow from those before it."""
+        number, is_new = event.trial, isinstance(event, Proposed)
+        if is_new == (number in self._trials):
+            raise ValueError(f"trial {number} is proposed {'twice' if is_new else 'not at all'}")
         if isinstance(event, Proposed):
-            self._places[event.trial] = len(self._trials)
-            self._epochs.append([])
-            self._trials.append(_new(event))
-            return
-        place = self._places[event.trial]
-        if isinstance(event, EpochDone):
-            n_before = len(self._epochs[place])
+            values: dict[str, Any] = dict.fromkeys(Trial.model_fields) | dict(event)
+            del values["event"], values["time"]
+            values |= {"state": "waiting", "diverged": False, "epochs": (), "rungs": ()}
+            self._epochs[number], self._trials[number] = [], Trial(**values)
+        elif isinstance(event, EpochDone):
+            n_before = len(self._epochs[number])
             if event.epoch.epoch != n_before + 1:
-                raise ValueError(
-                    f"trial {event.trial} has epoch {event.epoch.epoch} after {n_before}"
-                )
-            self._epochs[place].append(event.epoch)
-            return
-        trial = self[place]
-        trial = trial.model_copy(update=_change(trial, event))
-        self._trials[place], self._epochs[place] = trial, list(trial.epochs)
+                raise ValueError(f"trial {number} has epoch {event.epoch.epoch} after {n_before}")
+            self._epochs[number].append(event.epoch)
+        else:
+            trial = self.numbered(number)
+            trial = trial.model_copy(update=_change(trial, event))
+            self._trials[number], self._epochs[number] = trial, list(trial.epochs)
 
 
 def fold(events: Iterable[Event]) -> list[Trial]:
     """The trials that a whole journal's events describe; raises as :meth:`Trials.apply`."""
     return list(Trials(events))
-
-
-def _new(event: Proposed) -> Trial:
-    return Trial(
-        **event.model_dump(exclude={"event", "time", "configuration"}),
-        configuration=event.configuration,
-        state="waiting",
-        diverged=False,
-        reason=None,
-        started=None,
-        ended=None,
-        worker=None,
-        epochs=(),
-        rungs=(),
-        test=None,
-    )
 
 
 def _change(

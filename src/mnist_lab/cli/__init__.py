@@ -7,8 +7,8 @@ import io
 import os
 import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+import traceback
+from typing import IO, TYPE_CHECKING, NoReturn
 
 import click
 
@@ -26,7 +26,9 @@ def entrypoint() -> NoReturn:
     gc.set_threshold(100_000)
     # NumPy's algebra would start a thread for each core, each with memory of its own: we need none.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _replace_closed_streams()
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed (`>&-`): else a file of a run gets its number
+            setattr(sys, name, _nowhere(mode))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file name may hold what cannot be printed
             stream.reconfigure(errors="backslashreplace")
@@ -41,15 +43,12 @@ def entrypoint() -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; every error becomes one line on standard error, and the exit code.
-
-    Args:
-        arguments: the words after `mnist-lab`.
-    """
+    """Run the words after `mnist-lab`; each error becomes one line, and the exit code."""
+    debug = "--debug" in arguments
     try:
         mnist_lab.main(args=list(arguments), prog_name="mnist-lab", standalone_mode=False)
     except LabError as error:
-        return _fail(error, debug="--debug" in arguments)
+        return _fail(error, debug=debug)
     except click.ClickException as error:
         return _fail_usage(error)
     except (click.Abort, KeyboardInterrupt):
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return ExitCode.DONE
     except Exception as problem:  # noqa: BLE001 - the boundary: what is unforeseen is our defect
-        return _fail_unforeseen(problem, debug="--debug" in arguments)
+        return _fail_unforeseen(problem, debug=debug)
     return ExitCode.DONE
 
 
@@ -76,39 +75,29 @@ def _terminate(number: int, _: FrameType | None) -> NoReturn:
     raise Terminated(f"terminated by {signal.Signals(number).name}", next_step=_CONTINUE)
 
 
-def _replace_closed_streams() -> None:
-    """Let a closed stream (`>&-`) lead nowhere: else a file of a run gets its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            nowhere = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - till the end
-            setattr(sys, name, nowhere)
-
-
-def _is_output_lost() -> bool:
-    """Whether standard output takes nothing more."""
-    try:
-        sys.stdout.write("\n")
-        sys.stdout.flush()
-    except OSError:
-        sys.stdout = None  # Python would complain once more when it flushes
-        return True
-    return False
+def _nowhere(mode: str = "w") -> IO[str]:
+    return open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123 - till the end
 
 
 def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
-    if isinstance(problem, OSError) and _is_output_lost():
-        unwritten = LabError(
-            "standard output can be written",
-            received=problem.strerror,
-            next_step="make room; what was trained is kept, the same command shows it",
-        )
-        return _fail(unwritten, debug=debug)
+    if isinstance(problem, OSError):
+        try:
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        except OSError:
+            sys.stdout = None  # Python would complain once more when it flushes
+            unwritten = LabError(
+                "standard output can be written",
+                received=problem.strerror,
+                next_step="make room; what was trained is kept, the same command shows it",
+            )
+            return _fail(unwritten, debug=debug)
     from mnist_lab import machine  # what no other failure needs
 
     if (shortage := machine.shortage(problem)) is not None:
         return _fail(shortage, debug=debug)
-    _print_traceback()
-    _tell("mnist-lab: this is a defect of mnist-lab; please report the lines above\n")
+    defect = "mnist-lab: this is a defect of mnist-lab; please report the lines above"
+    _tell(f"{traceback.format_exc()}{defect}\n")
     return ExitCode.DEFECT
 
 
@@ -118,20 +107,12 @@ def _tell(text: str) -> None:
         sys.stderr.write(printable_lines(text))
         sys.stderr.flush()
     except OSError:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - till the end
+        sys.stderr = _nowhere()
 
 
 def _fail(error: LabError, *, debug: bool) -> int:
-    if debug:
-        _print_traceback()
-    _tell(f"mnist-lab: {error}\n")
+    _tell(f"{traceback.format_exc() if debug else ''}mnist-lab: {error}\n")
     return error.exit_code
-
-
-def _print_traceback() -> None:
-    import traceback
-
-    _tell(traceback.format_exc())
 
 
 def _fail_usage(error: click.ClickException) -> int:

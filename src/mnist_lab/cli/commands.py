@@ -15,6 +15,7 @@ import click
 from mnist_lab import __version__
 from mnist_lab.catalogue import EXPERIMENTS, function_name
 from mnist_lab.cli.options import (
+    PATH,
     debug_option,
     experiment_options,
     output_options,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 # The least of memory addresses that a command which shows or draws can work with.
 LEAST_GIB = 0.25
 
-_RUN_DIR = click.argument("run_dir", type=click.Path(path_type=Path))
+_RUN_DIR = click.argument("run_dir", type=PATH)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -152,7 +153,7 @@ def plot(run_dir: Path, **output: Any) -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder for the files; of several --to, OUT/<to>. [default: RUN_DIR/export/<to>]",
 )
 @output_options
@@ -185,7 +186,7 @@ def schema(file: str | None) -> None:
 
 
 @mnist_lab.command("report")
-@click.argument("run_dirs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("run_dirs", type=PATH, nargs=-1, required=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -230,7 +231,7 @@ def completion(shell: str) -> None:
 @space_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder for the figure. [default: results/space; with --json no figure]",
 )
 @output_options

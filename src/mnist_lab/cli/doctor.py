@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,28 +22,22 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Problem(NamedTuple):
-    """What makes training slow, poor or impossible.
-
-    Attributes:
-        text: one line: what was found, what should be, what to do.
-        prevents_training: whether a training fails while it lasts.
-    """
+    """One line about what makes training poor, a note, or impossible, a problem."""
 
     text: str
     prevents_training: bool = False
 
     @property
     def kind(self) -> str:
-        """What it is called: only what prevents training is a problem."""
+        """What it is called."""
         return "problem" if self.prevents_training else "note"
 
 
-def examine() -> tuple[dict[str, Any], list[Problem]]:
-    """Look at this machine; takes a second, and seconds more if it has a GPU.
+_Fatal = partial(Problem, prevents_training=True)
 
-    Returns:
-        What there is, ready for JSON: sizes in GiB; and the problems, those of the set-up first.
-    """
+
+def examine() -> tuple[dict[str, Any], list[Problem]]:
+    """What there is on this machine, ready for JSON, sizes in GiB; and the problems."""
     found = machine.describe() | {
         "bfloat16": machine.has_bfloat16(),
         "gpus": machine.usable_gpus(),
@@ -49,16 +45,8 @@ def examine() -> tuple[dict[str, Any], list[Problem]]:
         "data": data.locate() or "none yet: Keras' MNIST is downloaded when it is needed",
         "versions": machine.versions(),
     }
-    problems = (
-        *_packages(found["versions"]),
-        *_data(),
-        *_folders(),
-        *_limits(),
-        *_memory(),
-        *_gpus(found["gpus"]),
-        *_busy(found["cores"]),
-    )
-    return found, list(problems)
+    problems = (_software(found["versions"]), _folders(), _machine(found["gpus"], found["cores"]))
+    return found, list(chain.from_iterable(problems))
 
 
 def on_what() -> str:
@@ -69,17 +57,13 @@ def on_what() -> str:
     return "the sample of 5,000 digits" if source == data.SAMPLE else source
 
 
-def _packages(versions: dict[str, str]) -> Iterator[Problem]:
+def _software(versions: dict[str, str]) -> Iterator[Problem]:
     missing = [name for name, version in versions.items() if version == machine.NOT_INSTALLED]
     if missing:
-        yield Problem(
+        yield _Fatal(
             f"not installed: {', '.join(missing)}; install what is missing, in the version that "
-            "requirements.lock names",
-            prevents_training=True,
+            "requirements.lock names"
         )
-
-
-def _data() -> Iterator[Problem]:
     if data.locate() is None:
         yield Problem(
             f"no file of MNIST is here yet: it will be downloaded to {data.cache_file()}; where "
@@ -89,7 +73,7 @@ def _data() -> Iterator[Problem]:
     try:
         yield from map(Problem, data.load(quiet=True).info.warnings)
     except DataError as error:
-        yield Problem(str(error), prevents_training=True)
+        yield _Fatal(str(error))
 
 
 def _folders() -> Iterator[Problem]:
@@ -97,28 +81,23 @@ def _folders() -> Iterator[Problem]:
     reason = _write_error(runs)
     if reason is None or reason.errno in _FULL:
         name = "the current folder" if runs == Path() else "results in the current folder"
-        next_step = "make room there, or give --out on another disk"
-        yield from _disk(name, runs, reason, next_step)
+        yield from _disk(name, runs, reason, "make room there, or give --out on another disk")
     else:
-        yield Problem(
+        yield _Fatal(
             f"runs cannot be written to results in the current folder ({reason.strerror}); "
-            "change to a folder that can be written, or give --out",
-            prevents_training=True,
+            "change to a folder that can be written, or give --out"
         )
-
     next_step = "set TMPDIR to a folder on a disk with room"
     try:
         temporary = Path(tempfile.gettempdir())
     except OSError as error:
-        yield Problem(f"{error.strerror}; {next_step}", prevents_training=True)
+        yield _Fatal(f"{error.strerror}; {next_step}")
     else:
         if temporary.stat().st_dev != runs.stat().st_dev:
             name = f"{temporary}, which takes temporary files"
             yield from _disk(name, temporary, None, next_step)
-
     cache = data.cache_file().parent
-    reason = _write_error(_nearest(cache))
-    if reason is not None:
+    if (reason := _write_error(_nearest(cache))) is not None:
         yield Problem(
             f"Keras' cache, {cache}, cannot be written ({reason.strerror}), so that no download is "
             "kept there; set KERAS_HOME to a folder that can be written, or name a file of MNIST "
@@ -129,45 +108,29 @@ def _folders() -> Iterator[Problem]:
 def _disk(name: str, folder: Path, reason: OSError | None, next_step: str) -> Iterator[Problem]:
     free_gib = machine.free_disk_gib(folder)
     if reason is not None:
-        yield Problem(
-            f"the disk of {name} is full ({reason.strerror}); {next_step}", prevents_training=True
-        )
+        yield _Fatal(f"the disk of {name} is full ({reason.strerror}); {next_step}")
     elif free_gib < FREE_DISK_GIB:
-        yield Problem(
-            f"{free_gib} GiB is free on the disk of {name}, and {FREE_DISK_GIB} GiB should "
-            f"be; {next_step}"
-        )
+        should = f"{FREE_DISK_GIB} GiB should be; {next_step}"
+        yield Problem(f"{free_gib} GiB is free on the disk of {name}, and {should}")
 
 
-def _limits() -> Iterator[Problem]:
+def _machine(n_gpus: int, n_cores: int) -> Iterator[Problem]:
     n_workers, _ = machine.suggested_workers()
-    for obstacle in machine.obstacles(n_workers):
-        yield Problem(str(obstacle), prevents_training=True)
-
-
-def _memory() -> Iterator[Problem]:
+    yield from (_Fatal(str(obstacle)) for obstacle in machine.obstacles(n_workers))
     free_gib = machine.available_memory_gib()
     if free_gib < machine.WORKER_GIB:
-        yield Problem(
+        yield _Fatal(
             f"{free_gib:.1f} GiB of memory is free, and a worker takes {machine.WORKER_GIB} GiB; "
-            "end other programs, or raise the limit of this process's group",
-            prevents_training=True,
+            "end other programs, or raise the limit of this process's group"
         )
-
-
-def _gpus(n_usable: int) -> Iterator[Problem]:
     n_listed = machine.listed_gpus()
-    if n_listed and not n_usable:
+    if n_listed and not n_gpus:
         yield Problem(
             f"TensorFlow sees none of the GPUs that NVIDIA's driver lists ({n_listed}), so that "
             "training is on the CPU; install tensorflow[and-cuda], and unset CUDA_VISIBLE_DEVICES "
             "if it hides them"
         )
-
-
-def _busy(n_cores: int) -> Iterator[Problem]:
-    n_busy = min(round(machine.busy_cores()), n_cores)
-    if n_busy:
+    if n_busy := min(round(machine.busy_cores()), n_cores):
         yield Problem(
             f"other work keeps {n_busy} of {n_cores} cores busy; --workers auto starts fewer "
             "workers, and --nice lets the other work go first"
@@ -180,11 +143,8 @@ def _nearest(folder: Path) -> Path:
 
 
 def _write_error(folder: Path) -> OSError | None:
-    """Why no file can be put into `folder`.
-
-    It is tried: asked for permissions, the system would let root write even to a read-only disk.
-    """
-    try:
+    """Why no file can be put into `folder`."""
+    try:  # asked for permissions, the system would let root write even to a read-only disk
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".mnist-lab-") as file:
             file.write(bytes(4096))  # an empty file fits on a full disk
             file.flush()

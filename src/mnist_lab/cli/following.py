@@ -6,7 +6,7 @@ import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.outcomes import endings, final_error
 from mnist_lab.catalogue import EXPERIMENTS
@@ -16,20 +16,14 @@ from mnist_lab.rundir import RunDir
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnist_lab.config import TrainConfig
     from mnist_lab.rundir import RunInfo
     from mnist_lab.study import Run
 
 
 def next_command(runs: Sequence[Run], *, reported: bool = False) -> str:
-    """The command that follows from these runs, at least one.
+    """The command that follows from these runs: one that just ended, or those that are reported.
 
-    From learning rates to filter sizes to a search, from searches to the test of the best that they
-    found, from there to the report, and then to the tables.
-
-    Args:
-        runs: one that has just ended, or those of a report.
-        reported: their report is written.
+    From learning rates to filter sizes to searches, to the test of the best, to report and tables.
     """
     paths = [str(run.path) for run in runs]
     for run in runs:
@@ -40,8 +34,7 @@ def next_command(runs: Sequence[Run], *, reported: bool = False) -> str:
             return _command("report", *paths, str(test))
         return _command("test", "--config", str(RunDir(winner.path).best), *_data(winner))
     tests = [run for run in runs if run.info.settings.experiment == "test"]
-    last = tests or [run for run in runs if run.info.settings.space is not None]
-    if last:
+    if last := tests or [run for run in runs if run.info.settings.space is not None]:
         tables = ("export", str(last[0].path), "--to", "csv")
         return _command(*tables) if reported else _command("report", *paths)
     last_one = max((run.info.settings.experiment for run in runs), key=list(EXPERIMENTS).index)
@@ -64,39 +57,31 @@ def _data(run: Run) -> list[str]:
 def _winner(runs: Sequence[Run]) -> Run | None:
     """The search with the lowest validation error at the largest budget that all of them have.
 
-    Where they have none in common, each counts with its own largest. Searches of other data than
-    the first one's cannot be compared with it.
+    Without one each counts with its own largest. Other data than the first one's do not compare.
     """
     searches = [run for run in runs if run.best is not None and RunDir(run.path).best.exists()]
     searches = [run for run in searches if run.info.data.digests == searches[0].info.data.digests]
     if not searches:
         return None
-    found = [_lowest_errors(run) for run in searches]
+    found: list[dict[int, float]] = []  # of each the lowest error at each budget
+    for run in searches:
+        ended = ((one.configuration.epochs, final_error(one)) for one in endings(run.trials))
+        counted = [(error, budget) for budget, error in ended if error is not None]
+        found.append({budget: error for error, budget in sorted(counted, reverse=True)})
     common = set(found[0]).intersection(*found)
     errors = [errors[max(common or errors)] for errors in found]
     return searches[errors.index(min(errors))]
-
-
-def _lowest_errors(run: Run) -> dict[int, float]:
-    """The lowest validation error at each budget of a search, in epochs."""
-    lowest: dict[int, float] = {}
-    for trial in endings(run.trials):
-        if (error := final_error(trial)) is not None:
-            budget = trial.configuration.epochs
-            lowest[budget] = min(error, lowest.get(budget, error))
-    return lowest
 
 
 def _tests(info: RunInfo, winner: Run) -> bool:
     """Whether a run is the test of the best that a search found, for any number of epochs."""
     if info.settings.experiment != "test" or winner.best is None:
         return False
-    is_its = _network(info.settings.base) == _network(winner.best.configuration)
-    return is_its and info.data.digests == winner.info.data.digests
-
-
-def _network(config: TrainConfig) -> dict[str, Any]:
-    return config.model_dump(exclude={"epochs"})
+    tested, found = (
+        config.model_dump(exclude={"epochs"})
+        for config in (info.settings.base, winner.best.configuration)
+    )
+    return tested == found and info.data.digests == winner.info.data.digests
 
 
 def _test_beside(winner: Run) -> Path | None:

@@ -17,28 +17,17 @@ if TYPE_CHECKING:
 AnyCommand = TypeVar("AnyCommand", bound="Callable[..., Any]")
 
 
-class Values(click.ParamType[list[float]]):
-    """Numbers separated by commas.
+def _numbers(kind: type[int | float]) -> Callable[[Any], list[float]]:
+    """What reads numbers of this kind, separated by commas, or a settings file's list of them."""
 
-    Args:
-        kind: what each of them is.
-    """
-
-    name = "numbers"
-
-    def __init__(self, kind: type[int | float]) -> None:
-        self._kind = kind
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[float]:
-        """The numbers in `value`, which a settings file gives as a list."""
-        words = value.split(",") if isinstance(value, str) else value
+    def numbers(value: Any) -> list[float]:
         try:
-            return [self._kind(word) for word in words]
+            return [kind(word) for word in (value.split(",") if isinstance(value, str) else value)]
         except (TypeError, ValueError):
-            what = "whole numbers" if self._kind is int else "numbers"
-            self.fail(f"{value!r} is not a list of {what} such as 1,3", param, ctx)
+            what = "whole numbers" if kind is int else "numbers"
+            raise click.BadParameter(f"{value!r} is not a list of {what} such as 1,3") from None
+
+    return numbers
 
 
 class Cluster(click.ParamType["str | dict[str, Any]"]):
@@ -80,7 +69,7 @@ def _read_settings(ctx: click.Context, _: click.Parameter, path: Path | None) ->
         ctx.default_map = read_settings_file(path, legal)
 
 
-_PATH: Any = click.Path(path_type=Path)
+PATH: Any = click.Path(path_type=Path)
 # Of the experiments' own options: the type and the help.
 _OWN: dict[str, tuple[Any, str]] = {
     "values": (None, "Values."),
@@ -89,8 +78,8 @@ _OWN: dict[str, tuple[Any, str]] = {
     "max_epochs": (int, "Of the last rung."),
     "epochs": (int, "Epochs of each training."),
     "repeats": (int, "Trainings of each configuration, from different seeds."),
-    "space": (_PATH, "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
-    "config": (_PATH, "The configuration: the best.json of a search."),
+    "space": (PATH, "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
+    "config": (PATH, "The configuration: the best.json of a search."),
     "fit_on": (click.Choice(["train+valid", "train"]), "The images to train on."),
     "learning_rate": (float, "Step size."),
     "batch_size": (int, "Images per step."),
@@ -103,7 +92,7 @@ _OWN: dict[str, tuple[Any, str]] = {
         "Share of each weight, times the learning rate, that a step takes off.",
     ),
 }
-space_option = click.option("--space", type=_PATH, help=_OWN["space"][1])
+space_option = click.option("--space", type=PATH, help=_OWN["space"][1])
 _DATA = click.option(
     "--data",
     metavar="PATH|sample",
@@ -120,6 +109,11 @@ def _workers(more: str = "") -> Callable[[AnyCommand], AnyCommand]:
         show_default=True,
         help=f"Trainings at the same time; auto: one per free core, or per GPU{more}.",
     )
+
+
+def _choice(name: str, legal: str, default: str, text: str) -> Callable[[AnyCommand], AnyCommand]:
+    kind = click.Choice(legal.split())
+    return click.option(name, type=kind, default=default, show_default=True, help=text)
 
 
 _NICE = click.option("--nice", is_flag=True, help="Let other work on this machine go first.")
@@ -140,18 +134,12 @@ _OUTPUT_OPTIONS = (
 _TRAINING_OPTIONS = (
     click.option(
         "--out",
-        type=_PATH,
+        type=PATH,
         help="Run directory. [default: results/<command>; with other settings than the run there, "
         "results/<command>-2 and so on]",
     ),
     _DATA,
-    click.option(
-        "--device",
-        type=click.Choice(["auto", "cpu", "gpu"]),
-        default="auto",
-        show_default=True,
-        help="Where to train.",
-    ),
+    _choice("--device", "auto cpu gpu", "auto", "Where to train."),
     click.option(
         "--cluster",
         type=Cluster(),
@@ -185,19 +173,18 @@ _TRAINING_OPTIONS = (
         metavar="HH:MM",
         help="Stop at this time of day, with exit code 75; the same command continues.",
     ),
-    click.option(
+    _choice(
         "--precision",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
-        default="float32",
-        show_default=True,
-        help="bfloat16 is faster where the processor has it; auto takes it there.",
+        "auto float32 bfloat16",
+        "float32",
+        "bfloat16 is faster where the processor has it; auto takes it there.",
     ),
     click.option(
         "--seed", type=int, default=0, show_default=True, help="All randomness comes from it."
     ),
     click.option(
         "--settings",
-        type=_PATH,
+        type=PATH,
         is_eager=True,
         expose_value=False,
         callback=_read_settings,
@@ -239,7 +226,7 @@ def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
         if default is REQUIRED:
             settings |= {"required": True}
         elif name == "values":
-            kind, shown = Values(type(default[0])), ",".join(map(str, default))
+            kind, shown = _numbers(type(default[0])), ",".join(map(str, default))
             settings |= {"type": kind, "default": shown, "show_default": True}
         else:
             settings |= {"default": default, "show_default": default is not None}

@@ -12,14 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_lab import views
-from mnist_lab.analysis.outcomes import (
-    endings,
-    n_epochs_left,
-    n_planned,
-    seconds_per_epoch,
-    summary,
-    tally_of,
-)
+from mnist_lab.analysis import outcomes
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
@@ -27,14 +20,13 @@ from mnist_lab.rundir import RunDir, RunInfo
 from mnist_lab.words import command, counted, describe, duration, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import ConsoleOptions, RenderableType
     from rich.segment import Segment
 
     from mnist_lab.analysis.outcomes import Spread
-    from mnist_lab.findings import Finding
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
     from mnist_lab.study import Run
@@ -67,18 +59,9 @@ def watcher(*, no_color: bool, quiet: bool) -> Watcher:
 
 
 def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
-    """Show the end of a study: a table, what was found, the files, the next command.
-
-    Raises:
-        TimeLimit: it ended because its time did.
-    """
+    """Show the end of a study; a TimeLimit is raised where its time ended it."""
     try:
-        if as_json:
-            written = [str(path) for path in run.files]
-            found = {"findings": [one.text for one in _found(run)]}
-            _print_json(_summary(run.path, run.info, run.trials) | found | {"files": written})
-        else:
-            _print_outcome(run, no_color=no_color)
+        _outcome(run, as_json=as_json, no_color=no_color)
     except BrokenPipeError:
         sys.stdout = None  # who read it is gone, but the exit code is still to be told
     if run.info.state == "stopped":
@@ -87,15 +70,23 @@ def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
         raise TimeLimit(halted(run, "the time limit is reached"))
 
 
-def _print_outcome(run: Run, *, no_color: bool) -> None:
+def _outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
+    from mnist_lab.findings import findings
+
+    data = run.info.data
+    found = findings(run.info.settings, run.trials, data.n_valid, data)
+    if as_json:
+        more = {"findings": [one.text for one in found], "files": _texts(run.files)}
+        _print_json(_summary(run.path, run.info, run.trials) | more)
+        return
     say = _sayer(no_color=no_color)
     if run.n_before:
-        planned = n_planned(run.info.settings, run.trials)
+        planned = outcomes.n_planned(run.info.settings, run.trials)
         say(f"{run.n_before} of {planned} trials were done before")
     _say_tables(say, run.info, run.trials)
-    for note in run.info.data.notes:
+    for note in data.notes:
         say(f"note: {note}")
-    for topic, text in _found(run):
+    for topic, text in found:
         say(f"{topic}: {text}")
     say(f"{duration(run.info.spent_s)} in all; wrote")
     for path in run.files:
@@ -108,14 +99,13 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     """Show what a study would train."""
     from mnist_lab.search.planning import plan as configurations
 
-    settings = run.info.settings
+    settings, trials = run.info.settings, run.trials
     planned, brackets = configurations(settings), settings.brackets
-    n_left, n_more = 0, 0
+    n_ended, n_left, n_more = len(outcomes.endings(trials)), 0, 0
     # A search that ran out of trials is over, however many were planned.
     if run.info.state != "complete":
-        n_begun = sum(trial.ended is None for trial in run.trials)
-        n_left = max(settings.n_trainings - len(endings(run.trials)), n_begun)
-        n_more = n_epochs_left(settings, run.trials)
+        n_left = max(settings.n_trainings - n_ended, sum(trial.ended is None for trial in trials))
+        n_more = outcomes.n_epochs_left(settings, trials)
     if as_json:
         _print_json(
             {
@@ -133,8 +123,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     if brackets:
         table = Table("bracket", "configurations", "epochs of each, in all", "epochs")
         for number, one in enumerate(brackets, start=1):
-            going_on = " → ".join(map(str, one.n_configs))
-            budgets = " → ".join(map(str, one.epochs))
+            going_on, budgets = (" → ".join(map(str, them)) for them in one)
             table.add_row(str(number), going_on, budgets, str(one.n_epochs))
     else:
         table = Table("configuration", "trainings")
@@ -143,14 +132,12 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     say(table)
     on, n_all, n_epochs = f"on {run.info.data.name}", settings.n_trainings, settings.n_epochs
     if not n_left:
-        n_failed = tally_of(run.trials).failed
-        done = [
-            counted(len(endings(run.trials)), "training"),
-            counted(sum(len(trial.epochs) for trial in run.trials), "epoch"),
-            *([f"{n_failed} failed"] if n_failed else []),
-        ]
-        text = f"nothing: all is done in {run.path} ({', '.join(done)})"
-    elif any(trial.epochs for trial in run.trials):
+        n_failed = outcomes.tally_of(trials).failed
+        n_done = sum(len(trial.epochs) for trial in trials)
+        done = f"{counted(n_ended, 'training')}, {counted(n_done, 'epoch')}"
+        failed = f", {n_failed} failed" if n_failed else ""
+        text = f"nothing: all is done in {run.path} ({done}{failed})"
+    elif any(trial.epochs for trial in trials):
         text = (
             f"{counted(n_left, 'more time')}, {counted(n_more, 'more epoch')}, {on}; "
             f"{n_all - n_left} of {n_all} trainings and {n_epochs - n_more} of "
@@ -158,8 +145,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         )
     else:
         asked = f"{counted(n_left, 'time')}, {counted(n_more, 'epoch')} in all"
-        asked = describe_brackets(brackets) if brackets else asked
-        text = f"{asked}, {on}, into {run.path}"
+        text = f"{describe_brackets(brackets) if brackets else asked}, {on}, into {run.path}"
     say(f"would train {text}")
     for note in run.info.data.notes:
         say(f"note: {note}")
@@ -170,7 +156,12 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     run_dir = RunDir(path)
     info, writer = run_dir.read_state()
     trials = run_dir.read_trials()
-    left_s = _seconds_left(path, info, trials)
+    left_s = None
+    if info.state == "running":
+        from mnist_lab.study.run import Run, seconds_left  # NumPy, only where somebody trains
+
+        left_s = seconds_left(Run(path, info, trials))
+        left_s = None if left_s is None else round(left_s, 3)
     info_now = _summary(path, info, trials) | {"left_s": left_s, "writer": writer}
     if as_json:
         _print_json(info_now)
@@ -204,7 +195,7 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
 def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
     """Show which files were written."""
     if as_json:
-        _print_json({"files": [str(path) for path in written]})
+        _print_json({"files": _texts(written)})
         return
     for path in written:
         _sayer(no_color=no_color)(f"wrote {path}")
@@ -216,14 +207,9 @@ def schema(name: str | None) -> None:
 
     found = schemas()
     if name is not None and name not in found:
-        raise SettingsError(
-            "a schema is of a JSON file that mnist-lab writes",
-            received=repr(name),
-            next_step=nearest(name, found),
-        )
-    chosen = found if name is None else found[name]
-    sys.stdout.write(json.dumps(chosen, indent=1, ensure_ascii=False) + "\n")
-    sys.stdout.flush()  # what cannot be written is an error while it can still be told
+        rule = "a schema is of a JSON file that mnist-lab writes"
+        raise SettingsError(rule, received=repr(name), next_step=nearest(name, found))
+    _print_json(found if name is None else found[name], indent=1, ensure_ascii=False)
 
 
 def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: bool) -> None:
@@ -254,8 +240,8 @@ def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool)
         written = draw_space(sampled, name, out, examples)
     if as_json:
         rows = [explaining.as_json(one, examples.get(one.name)) for one in sampled]
-        said = {"rules": rules, "findings": [*sentences.values()]}
-        _print_json({"hyperparameters": rows} | said | {"files": list(map(str, written))})
+        said = {"rules": rules, "findings": [*sentences.values()], "files": _texts(written)}
+        _print_json({"hyperparameters": rows} | said)
         return
     conditional = any(one.active < 1 for one in sampled)
     columns = ("hyperparameter", "scale", "range", "10 %", "median", "90 %", "five draws")
@@ -269,10 +255,8 @@ def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool)
         table.add_row(one.name, scale, bounds, *quantiles, five, *[active] * conditional)
     say = _sayer(no_color=no_color)
     say(table)
-    for rule in rules:
-        say(rule)
-    for topic, text in sentences.items():
-        say(f"{topic}: {text}")
+    for line in (*rules, *(f"{topic}: {text}" for topic, text in sentences.items())):
+        say(line)
     files(written, as_json=False, no_color=no_color)
 
 
@@ -282,49 +266,52 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
 
     found, problems = examine()
     if as_json:
-        kinds = ("problem", "note")
-        _print_json(
-            found | {f"{kind}s": [o.text for o in problems if o.kind == kind] for kind in kinds}
-        )
+        for kind in ("problem", "note"):
+            found[f"{kind}s"] = [one.text for one in problems if one.kind == kind]
+        _print_json(found)
         return
     say = _sayer(no_color=no_color)
     table = Table(show_header=False)
-    versions = found.pop("versions")
     found["gpus"] = found["gpus"] or "none: training on the CPU"
+    found["versions"] = ", ".join(f"{n} {v}" for n, v in found["versions"].items())
+    words = {"True": "yes", "False": "no", "None": "unknown"}
     for name, value in found.items():
-        table.add_row(
-            name.replace("_", " "),
-            escape({"True": "yes", "False": "no", "None": "unknown"}.get(str(value), str(value))),
-        )
-    table.add_row("versions", escape(", ".join(f"{n} {v}" for n, v in versions.items())))
+        table.add_row(name.replace("_", " "), escape(words.get(str(value), str(value))))
     say(table)
     for one in problems:
         say(f"{one.kind}: {one.text}", soft_wrap=True)
     prevented = any(one.prevents_training for one in problems)
-    verdict = "cannot train yet" if prevented else f"ready to train on {on_what()}"
-    say(verdict, soft_wrap=True)
+    say("cannot train yet" if prevented else f"ready to train on {on_what()}", soft_wrap=True)
 
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     """The run as one JSON object."""
-    best, is_test = views.best(info, trials), info.settings.experiment == "test"
     states = [trial.state for trial in trials]
-    n_complete, n_failed = states.count("complete"), states.count("failed")
     n_running = states.count("running") if info.state == "running" else 0
-    planned = n_planned(info.settings, trials)
+    n_complete, n_failed = states.count("complete"), states.count("failed")
+    counts = {
+        "planned": (n_all := outcomes.n_planned(info.settings, trials)),
+        "complete": n_complete,
+        "running": n_running,
+        "failed": n_failed,
+        "left": n_all - n_complete - n_running - n_failed,
+    }
     n_epochs = sum(len(trial.epochs) for trial in trials)
+    best, is_test = views.best(info, trials), info.settings.experiment == "test"
+    told: dict[str, Any] = {"best": None, "test": None}
+    if best is not None and is_test:
+        scores = [trial.test.test_error for trial in trials if trial.test]
+        told["test"] = _measured("test_error", best.error)
+        told["test"] |= {"interval_95": best.interval, "repeats": scores}
+    elif best is not None:
+        configuration = best.configuration.model_dump(mode="json")
+        told["best"] = _measured("valid_error", best.error) | {"configuration": configuration}
     return {
         "out": str(path),
         "experiment": info.settings.experiment,
         "state": info.state,
         "data": info.data.name,
-        "trials": {
-            "planned": planned,
-            "complete": n_complete,
-            "running": n_running,
-            "failed": n_failed,
-            "left": planned - n_complete - n_failed - n_running,
-        },
+        "trials": counts,
         "epochs": {"planned": max(info.settings.n_epochs, n_epochs), "done": n_epochs},
         "unfinished": [
             {
@@ -334,7 +321,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 "epochs": len(trial.epochs),
                 "train_error": trial.epochs[-1].train_error if trial.epochs else None,
                 "valid_error": trial.valid_error,
-                "epoch_s": seconds_per_epoch(trial),
+                "epoch_s": outcomes.seconds_per_epoch(trial),
                 "left_s": views.seconds_left(info, trial),
             }
             for trial in views.unfinished(info, trials)
@@ -345,21 +332,9 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 **_measured("valid_error", row.error),
                 "epoch_s": row.seconds_per_epoch,
             }
-            for row in summary(trials, VARIED.get(info.settings.experiment))
+            for row in outcomes.summary(trials, VARIED.get(info.settings.experiment))
         ],
-        "best": None
-        if best is None or is_test
-        else {
-            **_measured("valid_error", best.error),
-            "configuration": best.configuration.model_dump(mode="json"),
-        },
-        "test": None
-        if best is None or not is_test
-        else {
-            **_measured("test_error", best.error),
-            "interval_95": best.interval,
-            "repeats": [trial.test.test_error for trial in trials if trial.test],
-        },
+        **told,
     }
 
 
@@ -370,45 +345,25 @@ def _measured(name: str, error: Spread | None) -> dict[str, Any]:
 
 def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
     """The table of the results, and one of what is begun and not finished, if anything is."""
-    say(_drawn(views.summary_table(info, trials)))
-    unfinished = views.unfinished_table(info, trials)
-    if unfinished.rows:
-        say(_drawn(unfinished))
+    for table in (views.summary_table(info, trials), views.unfinished_table(info, trials)):
+        if not table.rows and table.title:
+            continue
+        drawn = Table(title_justify="left", caption_justify="left")
+        drawn.title, drawn.caption = table.title or None, table.caption or None
+        for index, head in enumerate(table.heads):
+            is_number = any(row[index].value is not None for row in table.rows)
+            drawn.add_column(head, justify="right" if is_number else "left")
+        for row in table.rows:
+            drawn.add_row(*(escape(cell.text) for cell in row))
+        say(drawn)
 
 
-def _drawn(table: views.Table) -> Table:
-    """A table for the terminal: numbers are on the right."""
-    drawn = Table(
-        title=table.title or None,
-        caption=table.caption or None,
-        title_justify="left",
-        caption_justify="left",
-    )
-    for index, head in enumerate(table.heads):
-        is_number = any(row[index].value is not None for row in table.rows)
-        drawn.add_column(head, justify="right" if is_number else "left")
-    for row in table.rows:
-        drawn.add_row(*(escape(cell.text) for cell in row))
-    return drawn
+def _texts(paths: Iterable[Path]) -> list[str]:
+    return [str(path) for path in paths]
 
 
-def _seconds_left(path: Path, info: RunInfo, trials: list[Trial]) -> float | None:
-    if info.state != "running":
-        return None
-    from mnist_lab.study.run import Run, seconds_left  # NumPy, only where somebody trains
-
-    left_s = seconds_left(Run(path, info, trials))
-    return None if left_s is None else round(left_s, 3)
-
-
-def _found(run: Run) -> list[Finding]:
-    from mnist_lab.findings import findings
-
-    return findings(run.info.settings, run.trials, run.info.data.n_valid, run.info.data)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+def _print_json(value: dict[str, Any], **how: Any) -> None:
+    sys.stdout.write(json.dumps(value, allow_nan=False, **how) + "\n")
     sys.stdout.flush()  # what cannot be written is an error while it can still be told
 
 

@@ -4,23 +4,17 @@ No other room composes a file name of a run; `files` says what is promised of ea
 """
 
 from mnist_lab.rundir.directory import RunDir
-from mnist_lab.rundir.documents import TestRepeat, TestResult
+from mnist_lab.rundir.documents import (
+    Identity,
+    RunInfo,
+    RunState,
+    TestRepeat,
+    TestResult,
+    check_agreement,
+)
 from mnist_lab.rundir.files import write_below, write_bytes, write_json
-from mnist_lab.rundir.info import Identity, RunInfo, RunState, check_agreement
 from mnist_lab.rundir.journal import Journal
 from mnist_lab.rundir.lock import Busy
 
-__all__ = [
-    "Busy",
-    "Identity",
-    "Journal",
-    "RunDir",
-    "RunInfo",
-    "RunState",
-    "TestRepeat",
-    "TestResult",
-    "check_agreement",
-    "write_below",
-    "write_bytes",
-    "write_json",
-]
+__all__ = ["Busy", "Identity", "Journal", "RunDir", "RunInfo", "RunState", "TestRepeat"]
+__all__ += ["TestResult", "check_agreement", "write_below", "write_bytes", "write_json"]

@@ -25,10 +25,7 @@ def to_bytes(trial: Proposed, checkpoint: Checkpoint) -> bytes:
 
 
 def from_bytes(content: bytes, trial: Proposed) -> Checkpoint | None:
-    """The checkpoint in the file; None if it is damaged, of another training or version.
-
-    Its trial is then trained again.
-    """
+    """The checkpoint in the file; None if it is damaged, of another training or version."""
     checksum, _, rest = content.partition(b"\n")
     if checksum != b"%08x" % zlib.crc32(rest):
         return None
@@ -39,9 +36,6 @@ def from_bytes(content: bytes, trial: Proposed) -> Checkpoint | None:
         return None
     # A trial that is promoted goes on, for more epochs than it was started with.
     configuration = head.configuration.model_copy(update={"epochs": trial.configuration.epochs})
-    is_its = (head.format_version, configuration, head.seed) == (
-        FORMAT_VERSION,
-        trial.configuration,
-        trial.seed,
-    )
+    its = head.format_version, configuration, head.seed
+    is_its = its == (FORMAT_VERSION, trial.configuration, trial.seed)
     return Checkpoint(head.epoch, state) if is_its else None

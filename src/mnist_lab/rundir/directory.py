@@ -12,21 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import LabError, RunDirError, SettingsError
 from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
-from mnist_lab.rundir import checkpoints, hpbandster, lock
-from mnist_lab.rundir.documents import Curves
-from mnist_lab.rundir.files import (
-    PROBE,
-    first_line,
-    is_leftover,
-    make_folder,
-    read_bytes,
-    refuse_link,
-    sync_folder,
-    unwritable,
-    write_bytes,
-    write_json,
-)
-from mnist_lab.rundir.info import RunInfo
+from mnist_lab.rundir import checkpoints, files, hpbandster, lock
+from mnist_lab.rundir.documents import Curves, RunInfo
 from mnist_lab.rundir.journal import read_journal
 
 if TYPE_CHECKING:
@@ -37,7 +24,6 @@ if TYPE_CHECKING:
     from mnist_lab.rundir.documents import TestResult
     from mnist_lab.rundir.lock import Held
 
-_RESTORE = "restore the file, or train anew with --fresh, which sets the run aside"
 # A search space of any size fits in.
 MOST_INFO_BYTES = 2**24
 
@@ -71,20 +57,15 @@ class RunDir:
         return os.path.lexists(self.run)
 
     def create(self) -> None:
-        """Make the folder, and prove that it can be written.
-
-        Raises:
-            SettingsError: the path, or a part of it, is a file.
-            RunDirError: it cannot be written.
-        """
+        """Make the folder, and prove that it can be written; a SettingsError where it is a file."""
         try:
             # A link may point to what was renamed, or is yet to be made.
             path = Path(os.path.realpath(self.path))
             new = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
             for folder in new:
-                sync_folder(folder.parent)
-            probe = self.path / f"{PROBE}{os.urandom(4).hex()}"
+                files.sync_folder(folder.parent)
+            probe = self.path / f"{files.PROBE}{os.urandom(4).hex()}"
             probe.touch()
             probe.unlink(missing_ok=True)  # a run that begins cleans up
         except OSError as problem:
@@ -101,13 +82,11 @@ class RunDir:
         if not self.path.is_dir() or self.exists():
             return
         # A lock or a temporary file is what remains of a run that was killed before it began.
-        ours = (self._lock.name, f".{self.run.name}.", PROBE)
+        ours = (self._lock.name, f".{self.run.name}.", files.PROBE)
         if any(not path.name.startswith(ours) for path in self.path.iterdir()):
-            raise SettingsError(
-                "the output folder is new, empty or a run",
-                received=f"{self.path}, which holds other files",
-                next_step="give another --out",
-            )
+            rule = "the output folder is new, empty or a run"
+            received = f"{self.path}, which holds other files"
+            raise SettingsError(rule, received=received, next_step="give another --out")
 
     @contextmanager
     def locked(self, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
@@ -118,17 +97,15 @@ class RunDir:
             yield held
 
     def _remove_leftovers(self) -> None:
-        """Remove the temporary files of processes that were killed while they wrote.
-
-        Whoever draws or exports does not hold the run, so theirs stay as long as they live.
-        """
+        # Whoever draws or exports does not hold the run, so theirs stay as long as they live.
         drawn = (".png.", ".svg.", f".{self.report.name}.")
         for folder in (self.path, self.checkpoints, self.hpbandster, self.export):
             exported = folder == self.export
             if folder != self.path and folder.is_symlink():
                 continue
             for path in folder.rglob(".*") if exported else folder.glob(".*"):
-                if is_leftover(path, may_live=exported or any(one in path.name for one in drawn)):
+                may_live = exported or any(one in path.name for one in drawn)
+                if files.is_leftover(path, may_live=may_live):
                     with suppress(OSError):  # it can wait
                         path.unlink()
 
@@ -137,11 +114,7 @@ class RunDir:
         return lock.writer(self._lock)
 
     def set_aside(self) -> Path:
-        """Rename the folder to a free name that tells when, and return that; nothing is deleted.
-
-        Raises:
-            RunDirError: it cannot be renamed.
-        """
+        """Rename the folder to a free name that tells when, and return that; nothing is deleted."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         path = self.path.resolve()
         aside = path.with_name(f"{path.name}-before-{stamp}")
@@ -152,22 +125,14 @@ class RunDir:
             # Whoever holds the run while it is renamed does not find it there any more.
             lock.forget(aside / self._lock.name)
         except OSError as problem:
-            raise RunDirError(
-                "an older run can be renamed",
-                received=f"{path} ({problem.strerror})",
-                next_step="permit it, or give another --out",
-            ) from None
+            rule, received = "an older run can be renamed", f"{path} ({problem.strerror})"
+            raise files.refused(rule, received, "permit it, or give another --out") from None
         return aside
 
     def read_info(self) -> RunInfo:
-        """`run.json`.
-
-        Raises:
-            SettingsError: there is none.
-            RunDirError: it is damaged, or its format version is unknown.
-        """
+        """`run.json`; a SettingsError where there is none, a RunDirError where it is damaged."""
         try:
-            text = read_bytes(self.run, most=MOST_INFO_BYTES)
+            text = files.read_bytes(self.run, most=MOST_INFO_BYTES)
         except OSError as problem:
             raise SettingsError(
                 "a run directory holds a run.json",
@@ -175,109 +140,87 @@ class RunDir:
                 next_step="give the folder that a command wrote, such as results/lr-sweep",
             ) from None
         try:
-            values = json.loads(text)
-            version = values["format_version"]
+            version = json.loads(text)["format_version"]
             if version not in range(1, FORMAT_VERSION + 1):
-                raise RunDirError(
-                    f"this mnist-lab reads format versions 1 to {FORMAT_VERSION}",
-                    received=f"{self.run} of version {version!r}",
-                    next_step="use the mnist-lab that wrote it, or train anew with --fresh",
-                )
+                rule = f"this mnist-lab reads format versions 1 to {FORMAT_VERSION}"
+                next_step = "use the mnist-lab that wrote it, or train anew with --fresh"
+                raise files.refused(rule, f"{self.run} of version {version!r}", next_step)
             return RunInfo.model_validate_json(text)
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
-            raise RunDirError(
-                "run.json is what mnist-lab wrote",
-                received=f"{self.run} ({first_line(problem)})",
-                next_step=_RESTORE,
-            ) from None
+            received = f"{self.run} ({files.first_line(problem)})"
+            raise files.refused("run.json is what mnist-lab wrote", received) from None
 
     def read_state(self) -> tuple[RunInfo, str | None]:
         """`run.json` as it stands, and who writes the run, in words; None if nobody does.
 
-        A run that was killed could not say so: one that nobody writes is `interrupted`. So is a
-        complete one whose journal lost events since. It raises as :meth:`read_info` does.
+        One that was killed could not say so, and one whose journal lost events since does not know:
+        both are `interrupted`.
         """
         info = self.read_info()
-        if info.state == "complete" and info.n_events not in {None, len(self.read_events())}:
-            info = info.model_copy(update={"state": "interrupted"})
         writer = self.writer() if info.state == "running" else None
         if info.state == "running" and writer is None:
             info = self.read_info()  # it may have ended since it was read
-            if info.state == "running":
-                info = info.model_copy(update={"state": "interrupted"})
+        is_lost = info.state == "complete" and info.n_events not in {None, len(self.read_events())}
+        if is_lost or (info.state == "running" and writer is None):
+            info = info.model_copy(update={"state": "interrupted"})
         return info, writer
 
     def write_info(self, info: RunInfo) -> None:
         """Replace `run.json`."""
         current = info.model_copy(update={"format_version": FORMAT_VERSION})
-        write_json(self.run, current.model_dump(mode="json"))
+        files.write_json(self.run, current.model_dump(mode="json"))
 
     def read_events(self) -> list[Event]:
-        """The journal's events, in order; what is damaged at its end is left out.
-
-        Raises:
-            RunDirError: the journal is damaged before its end, or another run's.
-        """
+        """The journal's events, in order; raises as :func:`read_journal`."""
         return read_journal(self.journal, self.read_info().identity if self.exists() else None)
 
     def read_trials(self) -> list[Trial]:
-        """The trials as the journal tells them, in the order of their proposal.
-
-        Raises:
-            RunDirError: the journal is damaged.
-        """
+        """The trials in the order of their proposal; a RunDirError where the journal is damaged."""
         try:
             trials = fold(self.read_events())
         except ValueError as problem:
-            raise RunDirError(
-                "each event of the journal follows from those before it",
-                received=f"{self.journal}, where {problem}",
-                next_step=_RESTORE,
-            ) from None
+            rule = "each event of the journal follows from those before it"
+            raise files.refused(rule, f"{self.journal}, where {problem}") from None
         sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
         if len(sizes) > 1:
-            raise RunDirError(
-                "all repeats of a test are scored on as many classes",
-                received=f"{' and '.join(map(str, sizes))} in {self.journal}",
-                next_step=_RESTORE,
-            )
+            rule = "all repeats of a test are scored on as many classes"
+            raise files.refused(rule, f"{' and '.join(map(str, sizes))} in {self.journal}")
         return trials
 
     def write_curves(self, trials: list[Trial]) -> None:
         """Replace `curves.json`: every trial, with one entry per epoch."""
-        write_json(self.curves, Curves(trials=tuple(trials)).model_dump(mode="json"))
+        files.write_json(self.curves, Curves(trials=tuple(trials)).model_dump(mode="json"))
 
     def write_best(self, configuration: TrainConfig) -> None:
         """Replace `best.json`: the configuration of the incumbent, nothing else."""
-        write_json(self.best, configuration.model_dump(mode="json"))
+        files.write_json(self.best, configuration.model_dump(mode="json"))
 
     def write_findings(self, text: str) -> None:
         """Replace `findings.md`: the conclusions, in words."""
-        write_bytes(self.findings, text.encode())
+        files.write_bytes(self.findings, text.encode())
 
     def write_model(self, trial: Proposed, content: bytes) -> None:
         """Write `model.keras`: one model a run, the first trial's, however good the others are."""
         if trial.trial == 1:
-            write_bytes(self.model, content)
+            files.write_bytes(self.model, content)
 
     def write_test(self, result: TestResult) -> None:
         """Replace `test.json`."""
-        write_json(self.test, result.model_dump(mode="json"))
+        files.write_json(self.test, result.model_dump(mode="json"))
 
     def write_token(self, text: str) -> None:
         """Write what it takes to join the run, for its owner alone to read."""
-        write_bytes(self.token, text.encode(), mode=0o600)
+        files.write_bytes(self.token, text.encode(), mode=0o600)
 
     def read_token(self) -> str:
         """What it takes to join the run; a RunDirError where nobody writes it now."""
         try:
-            return read_bytes(self.token).decode()
+            return files.read_bytes(self.token).decode()
         except (OSError, UnicodeDecodeError) as problem:
-            raise RunDirError(
-                "a run can be joined while somebody writes it",
-                received=f"{self.token} ({getattr(problem, 'strerror', None) or problem})",
-                next_step="start or continue the run first, as the same user",
-            ) from None
+            rule = "a run can be joined while somebody writes it"
+            received = f"{self.token} ({getattr(problem, 'strerror', None) or problem})"
+            next_step = "start or continue the run first, as the same user"
+            raise files.refused(rule, received, next_step) from None
 
     def drop_token(self) -> None:
         """Remove what it takes to join the run: it is void."""
@@ -287,33 +230,29 @@ class RunDir:
     def write_figure(self, name: str, suffix: str, content: bytes) -> Path:
         """Replace the figure `name`, such as `learning_curves`, as `png` or `svg`; its path."""
         path = self.path / f"{name}.{suffix}"
-        write_bytes(path, content)
+        files.write_bytes(path, content)
         return path
 
     def read_figure(self, name: str, suffix: str) -> bytes | None:
         """The bytes of the figure `name`; None if there is none that can be read."""
         with suppress(OSError, RunDirError):
-            return read_bytes(self.path / f"{name}.{suffix}")
+            return files.read_bytes(self.path / f"{name}.{suffix}")
         return None
 
     def write_hpbandster(
-        self,
-        space: dict[str, Any],
-        configurations: Iterable[dict[str, Any]],
-        trials: list[Trial],
+        self, space: dict[str, Any], configurations: Iterable[dict[str, Any]], trials: list[Trial]
     ) -> None:
         """Replace `hpbandster/`; `space` is ConfigSpace's JSON, with each trial's active values."""
-        make_folder(self.hpbandster)
-        write_bytes(
-            self.hpbandster / "configs.json", hpbandster.config_lines(configurations, trials)
-        )
-        write_bytes(self.hpbandster / "results.json", hpbandster.result_lines(trials))
-        write_json(self.space, space)
+        files.make_folder(self.hpbandster)
+        lines = hpbandster.config_lines(configurations, trials)
+        files.write_bytes(self.hpbandster / "configs.json", lines)
+        files.write_bytes(self.hpbandster / "results.json", hpbandster.result_lines(trials))
+        files.write_json(self.space, space)
 
     def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint of a trial."""
-        make_folder(self.checkpoints)
-        write_bytes(self._checkpoint(trial), checkpoints.to_bytes(trial, checkpoint))
+        files.make_folder(self.checkpoints)
+        files.write_bytes(self._checkpoint(trial), checkpoints.to_bytes(trial, checkpoint))
 
     def read_checkpoint(self, trial: Proposed) -> Checkpoint | None:
         """The checkpoint of a trial; None if there is none that it can go on from.
@@ -322,20 +261,14 @@ class RunDir:
         """
         path = self._checkpoint(trial)
         try:
-            content = read_bytes(path, most=None)
-        except FileNotFoundError:
-            return None
+            return checkpoints.from_bytes(files.read_bytes(path, most=None), trial)
         except (OSError, RunDirError):
             with suppress(RunDirError):
                 self.drop_checkpoint(trial)
             return None
-        return checkpoints.from_bytes(content, trial)
 
     def drop_checkpoint(self, trial: Proposed) -> None:
-        """Remove the checkpoint of a trial, if there is one.
-
-        The folder stays, however empty: another thread may be writing into it.
-        """
+        """Remove the checkpoint of a trial; its folder stays, as others may be writing there."""
         path = self._checkpoint(trial)
         try:
             if path.is_dir() and not path.is_symlink():
@@ -343,15 +276,12 @@ class RunDir:
             else:
                 path.unlink(missing_ok=True)
         except OSError as problem:
-            raise unwritable(path, problem) from None
+            raise files.unwritable(path, problem) from None
 
     def drop_checkpoints(self) -> None:
-        """Remove what is left of them when everything is trained.
-
-        A trial whose process was killed between its result and the removal leaves one behind.
-        """
+        """Remove what is left of them: one whose process was killed just after its result."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _checkpoint(self, trial: Proposed) -> Path:
-        refuse_link(self.checkpoints)
+        files.refuse_link(self.checkpoints)
         return self.checkpoints / f"trial-{trial.trial:05}.checkpoint"

@@ -1,19 +1,98 @@
-"""`curves.json` and `test.json`: what is made from a run's records, for whoever reads JSON."""
+"""A run's JSON documents: `run.json`, `curves.json` and `test.json`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnist_lab.config import Frozen, TrainConfig
-from mnist_lab.records import FORMAT_VERSION, Mistake, Trial
+from mnist_lab.config import Frozen, Plain, StudySettings, Text, TrainConfig
+from mnist_lab.errors import SettingsError
+from mnist_lab.records import FORMAT_VERSION, DatasetInfo, Mistake, Seconds, Time, Trial
+
+Version = Annotated[int, Field(ge=1)]
+# `stopped` wrote its end itself: at a time limit, on Ctrl-C, after an error. A run that is killed
+# stays `running` on the disk; whoever finds no writer calls it `interrupted`.
+RunState = Literal["running", "complete", "stopped", "interrupted", "failed"]
+
+
+class Identity(Frozen):
+    """Which trainings a run consists of; those of two runs with the same `id` are the same.
+
+    `id` is random, and empty in runs of format version 1; `digests` are those of the data set.
+    """
+
+    id: Text
+    settings: StudySettings
+    digests: dict[Text, Text]
+
+    def differences(self, later: Identity, there: str, now: str) -> list[str]:
+        """What differs, but for `iters` that grew, in words; `there` and `now` name the two."""
+        before, after = self.settings.model_dump(), later.settings.model_dump()
+        # A search space is longer than a line, so is a whole configuration.
+        spaces = before.pop("space"), after.pop("space")
+        before |= before.pop("base")
+        after |= after.pop("base")
+        iters = before["iters"], after["iters"]
+        if None not in iters and iters[0] < iters[1]:
+            before["iters"] = after["iters"]
+        different = [
+            f"{key} {before.get(key)} {there}, {after.get(key)} {now}"
+            for key in before | after
+            if before.get(key) != after.get(key)
+        ]
+        if spaces[0] != spaces[1]:
+            different.append("another search space")
+        if self.digests != later.digests:
+            different.append("another data set")
+        return different
+
+
+class RunInfo(Frozen):
+    """`run.json`: what was asked, with what, on what, and how it stands.
+
+    `versions` maps package to version, `machine` describes the computer that started the run;
+    `started`, `continued` (when the last session began) and `ended` are RFC 3339. `spent_s` adds up
+    the seconds of all sessions; one that was killed counts up to its last event. `n_events` counts
+    the events in the journal of a complete run. Runs of format version 1 have neither `id` nor
+    `n_events`.
+    """
+
+    format_version: Version = FORMAT_VERSION
+    id: Text = ""
+    settings: StudySettings
+    data: DatasetInfo
+    versions: dict[Text, Text]
+    machine: Plain
+    # As it was typed, for the record: who continues is told the command that the settings make.
+    command: Text
+    state: RunState
+    started: Time
+    continued: Time | None = None
+    ended: Time | None = None
+    spent_s: Seconds = 0.0
+    n_events: int | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Which trainings it consists of."""
+        return Identity(id=self.id, settings=self.settings, digests=self.data.digests)
+
+
+def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
+    """Raise a SettingsError where other `settings`, but for more `iters`, or data would go on."""
+    now = Identity(id=info.id, settings=settings, digests=digests)
+    different = info.identity.differences(now, "there", "now")
+    if different:
+        rule = "a run continues with the settings it was started with"
+        next_step = "give --out for a new folder, or --fresh to set the old run aside"
+        raise SettingsError(rule, received="; ".join(different), next_step=next_step)
 
 
 class Curves(Frozen):
     """`curves.json`: every trial, with one entry per epoch, in the order of proposal."""
 
-    format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
+    format_version: Version = FORMAT_VERSION
     trials: tuple[Trial, ...]
 
 
@@ -43,7 +122,7 @@ class TestResult(Frozen):
 
     __test__ = False
 
-    format_version: Annotated[int, Field(ge=1)] = FORMAT_VERSION
+    format_version: Version = FORMAT_VERSION
     configuration: TrainConfig
     n_images: int
     test_error: float | None

@@ -2,14 +2,14 @@
 
 The promise, for every file of a run:
 
-* A file that is replaced is whole at every moment: whoever reads it sees the old one or the new
-  one, and nothing between. A failure leaves no temporary file; a killed process or a power cut may.
-* The journal is only added to, and what was added is whole lines, in order, from the first on. A
-  line that could not be finished is cut off: at once, or when the journal is next opened.
-* What a call has written when it returns is on the disk, under its name, and survives a power cut,
-  as far as the file system and the disk keep their own promises.
+* A file that is replaced is whole at every moment, the old one or the new one. A failure leaves no
+  temporary file; a killed process or a power cut may.
+* The journal is only added to, whole lines in order. A line that could not be finished is cut off:
+  at once, or when the journal is next opened.
+* What a call has written when it returns survives a power cut, as far as the file system and the
+  disk keep their own promises.
 * No link is followed out of a run: what is read or added to is a file of its own, and what is
-  replaced is the name, never what it points to. The run directory itself may be a link.
+  replaced is the name. The run directory itself may be a link.
 * A disk that is full, over its quota or read-only ends the run with one line. The same command
   continues it when there is room, from the last epoch that was written.
 """
@@ -31,10 +31,11 @@ from mnist_lab.errors import RunDirError
 if TYPE_CHECKING:
     from pathlib import Path
 
+# The ways on from a run that cannot be read.
+ANEW = "train anew with --fresh, which sets the run aside"
+RESTORE = f"restore the file, or {ANEW}"
 # What a folder's fsync reports when the disk failed; anything else is a file system that has none.
 _DISK_FAILS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-
-
 # How the file begins that tries whether a folder can be written.
 PROBE = ".writable-"
 # What :func:`write_bytes` writes first, with the number of its process; and those others.
@@ -46,15 +47,12 @@ MOST_BYTES = 2**30
 
 
 def regular(path: str, flags: int) -> int:
-    """The `opener` for Python's `open` on a file of a run: nothing is followed or waited for.
+    """The `opener` for Python's `open` on a file of a run; a RunDirError where it is none.
 
-    Raises:
-        RunDirError: it is a link, a folder, a pipe or a device.
-        OSError: it cannot be opened.
+    Nothing is followed or waited for: a link, a folder, a pipe, a device.
     """
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        number = os.open(path, flags, 0o666)
+        number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as problem:
         if problem.errno in _IS_NO_FILE:
             raise _not_of_a_run(path) from None
@@ -66,52 +64,26 @@ def regular(path: str, flags: int) -> int:
 
 
 def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
-    """The content of a file of a run, of at most `most` bytes; None: any number.
-
-    Raises:
-        RunDirError: it is a link, a folder, a pipe or a device, or has more bytes.
-        OSError: it cannot be read.
-    """
+    """The content of a file of a run; a RunDirError where it is none, or has more than `most`."""
     with open(path, "rb", opener=regular) as file:
         if most is not None and os.fstat(file.fileno()).st_size > most:
-            raise RunDirError(
-                f"this file of a run has at most {most:,} bytes",
-                received=f"{path}, which has more",
-                next_step="restore it, or train anew with --fresh, which sets the run aside",
-            )
+            rule = f"this file of a run has at most {most:,} bytes"
+            raise refused(rule, f"{path}, which has more", f"restore it, or {ANEW}")
         return file.read()
 
 
-def own_file(path: Path) -> None:
-    """Make sure that a file of a run is there to be added to, under no other name.
-
-    A backup of hard links, or a stranger's file, would change with it.
-
-    Raises:
-        RunDirError: it is a link, a folder, a pipe or a device, or cannot be replaced.
-        OSError: it cannot be made.
-    """
-    with open(path, "ab", opener=regular) as file:
-        n_names = os.fstat(file.fileno()).st_nlink
-    if n_names > 1:
-        write_bytes(path, read_bytes(path))
+def refused(rule: str, received: object, next_step: str = RESTORE) -> RunDirError:
+    """The error for a file of a run that is not as it was written."""
+    return RunDirError(rule, received=received, next_step=next_step)
 
 
 def _not_of_a_run(path: Path | str) -> RunDirError:
-    return RunDirError(
-        "a run consists of files and folders of its own, without links, pipes or devices",
-        received=path,
-        next_step="put the file or folder itself there, or delete it",
-    )
+    rule = "a run consists of files and folders of its own, without links, pipes or devices"
+    return refused(rule, path, "put the file or folder itself there, or delete it")
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Replace `path` atomically, and return when the new file is on the disk.
-
-    Args:
-        path: the file.
-        content: its bytes.
-        mode: who may read it, less the process's umask.
+    """Replace `path` atomically, readable for `mode` less the umask; return when it is on the disk.
 
     Raises:
         RunDirError: the file cannot be written.
@@ -142,36 +114,22 @@ def is_leftover(path: Path, *, may_live: bool) -> bool:
     file did; one of another machine counts as killed.
     """
     match = _TEMPORARY.fullmatch(path.name)
-    if match is None:
-        return False
-    if match[1] is None or not may_live:
-        return True
-    import psutil  # only where something was left
+    if match and match[1] and may_live:
+        import psutil  # only where something was left
 
-    with suppress(psutil.Error, OSError):
-        return psutil.Process(int(match[1])).create_time() > path.lstat().st_mtime
-    return True
+        with suppress(psutil.Error, OSError):
+            return psutil.Process(int(match[1])).create_time() > path.lstat().st_mtime
+    return match is not None
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` atomically by `value` as indented JSON.
-
-    Raises:
-        ValueError: `value` holds NaN or an infinity.
-        RunDirError: the file cannot be written.
-    """
+    """Replace `path` by indented JSON as :func:`write_bytes` does; a ValueError refuses NaN."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
     write_bytes(path, text.encode() + b"\n")
 
 
 def write_below(root: Path, name: str, content: bytes) -> Path:
-    """Replace the file `name` below the folder `root`, and return its path.
-
-    The folders in `name` are made, and none of them is followed out of `root`.
-
-    Raises:
-        RunDirError: the file cannot be written.
-    """
+    """Replace the file `name` below `root`, in folders that are made and not links; its path."""
     path = root / name
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -184,11 +142,7 @@ def write_below(root: Path, name: str, content: bytes) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder inside a run, if it is not there; what is written into it later survives, too.
-
-    Raises:
-        RunDirError: it cannot be made, or is a link.
-    """
+    """Make a folder inside a run, if it is not there; a RunDirError where it is a link."""
     refuse_link(path)
     if path.is_dir():
         return
@@ -206,11 +160,7 @@ def refuse_link(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Put the names in a folder on the disk: until then a power cut can undo a rename.
-
-    Raises:
-        OSError: the disk failed. A file system that cannot do this for a folder is let alone.
-    """
+    """Put the names in a folder on the disk: until then a power cut can undo a rename."""
     try:
         number = os.open(path, os.O_RDONLY)
         try:
@@ -224,11 +174,8 @@ def sync_folder(path: Path) -> None:
 
 def unwritable(path: Path, problem: OSError, *, what: str = "files of a run") -> RunDirError:
     """The error for a file of a run that cannot be written."""
-    return RunDirError(
-        f"{what} can be written",
-        received=f"{path} ({problem.strerror})",
-        next_step="make room or permit it, then give the same command to continue",
-    )
+    next_step = "make room or permit it, then give the same command to continue"
+    return refused(f"{what} can be written", f"{path} ({problem.strerror})", next_step)
 
 
 def first_line(problem: Exception) -> str:

@@ -15,7 +15,7 @@ from mnist_lab.records import timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mnist_lab.records import Trial
+    from mnist_lab.records import Rung, Trial
 
 
 def config_lines(configurations: Iterable[dict[str, Any]], trials: list[Trial]) -> bytes:
@@ -35,21 +35,19 @@ def _results(trial: Trial) -> Iterator[list[Any]]:
     """A line for each budget that the trial was trained for, or failed at."""
     crashed = {"loss": 1.0, "info": {"state": "CRASHED", "reason": trial.reason}}
     for rung in trial.rungs:
-        times = _times(rung.started, rung.ended)
-        if rung.valid_error is None:
-            yield [trial.id, float(rung.budget), times, crashed, trial.reason]
-        else:
+        result, problem = crashed, trial.reason
+        if rung.valid_error is not None:
             info = {"state": "SUCCESS", "diverged": rung.diverged}
-            result = {"loss": rung.valid_error, "info": info}
-            yield [trial.id, float(rung.budget), times, result, None]
+            result, problem = {"loss": rung.valid_error, "info": info}, None
+        yield [trial.id, float(rung.budget), _times(rung), result, problem]
     if trial.state == "failed":
-        times = _times(trial.started, trial.ended)
-        yield [trial.id, float(trial.configuration.epochs), times, crashed, trial.reason]
+        budget = float(trial.configuration.epochs)
+        yield [trial.id, budget, _times(trial), crashed, trial.reason]
 
 
-def _times(started: str | None, ended: str | None) -> dict[str, float]:
-    start = timestamp(started)
-    return {"submitted": start, "started": start, "finished": timestamp(ended)}
+def _times(one: Rung | Trial) -> dict[str, float]:
+    start = timestamp(one.started)
+    return {"submitted": start, "started": start, "finished": timestamp(one.ended)}
 
 
 def _lines(values: Iterable[Any]) -> bytes:

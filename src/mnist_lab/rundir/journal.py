@@ -2,8 +2,8 @@
 
 Each line has its number (`line`), the checksum of the line before it (`after`) and its own
 (`crc32`, of everything in front of that key); the first names the run. So a line that is lost,
-doubled, moved, changed or of another run is found, and so is the journal of another run. What the
-disk damaged at the end, after the last sound line, was not yet built upon and is cut off.
+doubled, moved, changed or of another run is found. What the disk damaged at the end was not yet
+built upon and is cut off.
 """
 
 from __future__ import annotations
@@ -16,22 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from mnist_lab.errors import RunDirError
 from mnist_lab.records import EVENT, Event, Retried, Time, fold, now
-from mnist_lab.rundir.files import (
-    first_line,
-    own_file,
-    read_bytes,
-    regular,
-    sync_folder,
-    unwritable,
-    write_bytes,
-)
-from mnist_lab.rundir.info import Identity
+from mnist_lab.rundir import files
+from mnist_lab.rundir.documents import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from mnist_lab.errors import RunDirError
 
 # What stands in `after` of the first line.
 _NOTHING = "00000000"
@@ -49,39 +42,19 @@ class Begun(Identity):
 
 
 # What a line has besides the event, as a JSON schema.
-CHAIN = {
-    "line": {"type": "integer", "minimum": 1},
-    "after": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
-    "crc32": {"type": "string", "pattern": "^[0-9a-f]{8}$"},
-}
+_CRC32 = {"type": "string", "pattern": "^[0-9a-f]{8}$"}
+CHAIN = {"line": {"type": "integer", "minimum": 1}, "after": _CRC32, "crc32": _CRC32}
 Entry = Annotated[Begun | Event, Field(discriminator="event")]
 _ENTRY: TypeAdapter[Any] = TypeAdapter(Entry)
 
 
 class _Line(NamedTuple):
-    """A line that is as it was written, whether or not it is in its place."""
+    """A line that is as it was written, if not in its place; of version 1 it has number 0."""
 
     number: int
     after: str
     crc32: str
     entry: Begun | Event
-
-
-class _Content(NamedTuple):
-    """What a journal holds: the sound lines, `n_bytes` in all, and the damaged bytes behind them.
-
-    One of format version 1 is not chained: its lines are events and no more.
-    """
-
-    lines: list[_Line]
-    n_bytes: int
-    n_damaged: int
-    is_chained: bool
-
-    @property
-    def events(self) -> list[Event]:
-        """The events, in order."""
-        return [line.entry for line in self.lines if not isinstance(line.entry, Begun)]
 
 
 class Journal:
@@ -98,44 +71,43 @@ class Journal:
     def __init__(self, path: Path, identity: Identity) -> None:
         self._path = path
         self._failure: RunDirError | None = None
-        found = _read(path, identity)
-        self.events = found.events
-        self.repaired = None
-        if found.n_damaged:
-            size = "1 byte" if found.n_damaged == 1 else f"{found.n_damaged:,} bytes"
+        lines, n_bytes, n_damaged = _read(path, identity)
+        is_old = bool(lines and not lines[0].number)
+        self.events, self.repaired = _events(lines), None
+        if n_damaged:
+            size = "1 byte" if n_damaged == 1 else f"{n_damaged:,} bytes"
             self.repaired = (
                 f"the end of the journal was damaged ({size}, as a power cut leaves it) and was "
                 "cut off; what it said is trained again"
             )
-        self._n_lines, self._last = 0, _NOTHING
-        begun = b""
-        if found.is_chained and found.lines:
-            self._n_lines, self._last = len(found.lines), found.lines[-1].crc32
+        self._n_lines, self._last, begun = 0, _NOTHING, b""
+        if lines and not is_old:
+            self._n_lines, self._last = len(lines), lines[-1].crc32
         else:
-            entries = [Begun(time=now(), **dict(identity)), *found.events]
+            entries = [Begun(time=now(), **dict(identity)), *self.events]
             begun = b"".join(map(self._chained, entries))
         try:
-            if not found.is_chained:
-                write_bytes(path, begun)
-            own_file(path)
-            sync_folder(path.parent)
+            if is_old:
+                files.write_bytes(path, begun)
+            with open(path, "ab", opener=files.regular) as file:
+                is_shared = os.fstat(file.fileno()).st_nlink > 1
+            if is_shared:  # a backup of hard links, or a stranger's file, would change with it
+                files.write_bytes(path, files.read_bytes(path))
+            files.sync_folder(path.parent)
             # Without a buffer there is nothing left to write, and to fail, when it is closed.
-            self._file = open(path, "ab", buffering=0, opener=regular)  # noqa: SIM115
-            if found.n_damaged and found.is_chained:
-                os.ftruncate(self._file.fileno(), found.n_bytes)
+            self._file = open(path, "ab", buffering=0, opener=files.regular)  # noqa: SIM115
+            if n_damaged and not is_old:
+                os.ftruncate(self._file.fileno(), n_bytes)
         except OSError as problem:
-            raise unwritable(path, problem, what="the journal") from None
-        if begun and found.is_chained:
+            raise files.unwritable(path, problem, what="the journal") from None
+        if begun and not is_old:
             self._write(begun)
 
     def append(self, event: Event) -> None:
         """Write one event, and return when it is on the disk.
 
-        After one that could not be written none is taken, however much room there is: what comes
-        later would stand behind a gap. Opening the journal again continues it.
-
         Raises:
-            RunDirError: the event, or one before it, cannot be written; the journal is as before.
+            RunDirError: this one, or one before it, had no room; the journal is as before.
         """
         if self._failure is not None:
             raise self._failure
@@ -164,7 +136,7 @@ class Journal:
                 rest = rest[self._file.write(rest) :]
             os.fsync(number)
         except OSError as problem:
-            self._failure = unwritable(self._path, problem, what="the journal")
+            self._failure = files.unwritable(self._path, problem, what="the journal")
             with suppress(OSError):  # what is left of the line is cut off by the next session
                 os.ftruncate(number, size)
             raise self._failure from None
@@ -177,23 +149,24 @@ class Journal:
 def read_journal(path: Path, identity: Identity | None) -> list[Event]:
     """The events in a journal, in order, without what is damaged at its end; none without a file.
 
-    Raises:
-        RunDirError: it cannot be read, is damaged before its end, or is not that `identity`'s.
+    A RunDirError where it cannot be read, is damaged before its end, or is not that `identity`'s.
     """
-    return _read(path, identity).events
+    return _events(_read(path, identity)[0])
 
 
-def _read(path: Path, identity: Identity | None) -> _Content:
+def _events(lines: Iterable[_Line]) -> list[Event]:
+    return [line.entry for line in lines if not isinstance(line.entry, Begun)]
+
+
+def _read(path: Path, identity: Identity | None) -> tuple[list[_Line], int, int]:
+    """The sound lines of a journal, how many bytes they have, and how many damaged ones follow."""
     try:
-        content = read_bytes(path)
+        content = files.read_bytes(path)
     except FileNotFoundError:
         content = b""
     except OSError as problem:
-        raise RunDirError(
-            "the journal can be read",
-            received=f"{path} ({problem.strerror})",
-            next_step="permit it, or train anew with --fresh, which sets the run aside",
-        ) from None
+        received, next_step = f"{path} ({problem.strerror})", f"permit it, or {files.ANEW}"
+        raise files.refused("the journal can be read", received, next_step) from None
     is_chained = not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
     parse = _parse_chained if is_chained else _parse_old
@@ -204,10 +177,10 @@ def _read(path: Path, identity: Identity | None) -> _Content:
         raise _refused(path, parsed.index(None) + 1, "which was changed or damaged")
     if len(parsed) > 1 and not lines:
         raise _refused(path, 1, "which no journal begins with")
-    if is_chained:
+    if is_chained and lines:
         _check_chain(lines, identity, path)
     n_bytes = sum(len(text) + 1 for text in texts[:n_sound])
-    return _Content(lines, n_bytes, len(content) - n_bytes, is_chained)
+    return lines, n_bytes, len(content) - n_bytes
 
 
 def _parse_chained(text: bytes, place: str) -> _Line | None:
@@ -218,12 +191,10 @@ def _parse_chained(text: bytes, place: str) -> _Line | None:
     try:
         entry = _ENTRY.validate_json(b"{%s}" % match["entry"])
     except ValidationError as problem:
-        raise RunDirError(
-            "each line of the journal is an event that this mnist-lab knows",
-            received=f"{place} ({first_line(problem)})",
-            next_step="use the mnist-lab that wrote it, or train anew with --fresh, which sets the "
-            "run aside",
-        ) from None
+        rule = "each line of the journal is an event that this mnist-lab knows"
+        received = f"{place} ({files.first_line(problem)})"
+        next_step = f"use the mnist-lab that wrote it, or {files.ANEW}"
+        raise files.refused(rule, received, next_step) from None
     return _Line(int(match["number"]), match["after"].decode(), match["crc32"].decode(), entry)
 
 
@@ -244,29 +215,21 @@ def _check_chain(lines: Sequence[_Line], identity: Identity | None, path: Path) 
         if line.after != last:
             raise _refused(path, number, "which belongs to another journal than the line before it")
         last = line.crc32
-    if not lines:
-        return
     begun = lines[0].entry
     if not isinstance(begun, Begun):
         raise _refused(path, 1, "which no journal begins with")
-    if identity is None:
-        return
+    identity = identity or begun
     different = begun.differences(identity, "in the journal", "in run.json")
     if begun.id != identity.id or different:
-        raise RunDirError(
-            "a journal belongs to the run in its folder",
-            received=f"{path} of another run ({'; '.join(different) or 'with the same settings'})",
-            next_step="restore the file, or train anew with --fresh, which sets the run aside",
-        )
+        received = f"{path} of another run ({'; '.join(different) or 'with the same settings'})"
+        raise files.refused("a journal belongs to the run in its folder", received)
 
 
 def _refused(path: Path, number: int, why: str) -> RunDirError:
-    return RunDirError(
-        "each line of the journal follows the one before it, unchanged",
-        received=f"line {number} of {path}, {why}",
-        next_step=f"restore the file, or delete line {number} and all behind it: "
-        "what they say is trained again",
-    )
+    rule = "each line of the journal follows the one before it, unchanged"
+    kept = f"restore the file, or delete line {number} and all behind it: "
+    next_step = kept + "what they say is trained again"
+    return files.refused(rule, f"line {number} of {path}, {why}", next_step)
 
 
 def _checksum(text: bytes) -> str:

@@ -1,10 +1,10 @@
 """The lock of a run: one process writes it, of this machine or of another that sees the folder.
 
-Two things decide. The lock of the operating system (flock) refuses at once and ends with its
-process, but on a shared folder it may hold among the processes of one machine only, or not exist.
-So the holder also keeps a lease beside it: a file with its name, which it touches every few
-seconds. Whoever finds one watches it: if it changes its process lives, if not that one died and is
-followed. Only change counts: the clocks of two machines differ.
+The lock of the operating system (flock) refuses at once and ends with its process, but on a shared
+folder it may hold among the processes of one machine only, or not exist. So the holder also keeps a
+lease beside it: a file with its name, which it touches every few seconds. Whoever finds one watches
+it: if it changes its process lives, if not that one died and is followed. Only change counts: the
+clocks of two machines differ.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_lab.errors import RunDirError
-from mnist_lab.rundir.files import refuse_link, regular, unwritable
+from mnist_lab.rundir.files import refuse_link, refused, regular, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,23 +50,17 @@ class Held:
     """A lock that this process holds, or held until another took it over."""
 
     def __init__(self, lease: SoftFileLease) -> None:
-        self._lease = lease
-        self._file = Path(lease.lock_file)
-        self._line = f"token={lease.token}".encode()
+        self._lease, self._file = lease, Path(lease.lock_file)
 
     def check(self) -> None:
         """Make sure that the run is still this process's to write; it takes one small read.
 
-        Raises:
-            RunDirError: another process took it over, or may soon. Nothing may be written any more.
+        A RunDirError where another process took it over, or may soon: nothing is written any more.
         """
         if not self.is_mine():
-            raise RunDirError(
-                _RULE,
-                received=f"{self._file.parent}, which {_look(self._file)} took over while this one "
-                "was suspended or cut off",
-                next_step="wait for that one, or stop it; then give the same command to continue",
-            )
+            taken = f"{self._file.parent}, which {_look(self._file)} took over while this one was "
+            next_step = "wait for that one, or stop it; then give the same command to continue"
+            raise refused(_RULE, f"{taken}suspended or cut off", next_step)
         if (lost := self._lease.compromise) and isinstance(lost.error, OSError):
             raise unwritable(self._file, lost.error, what="the lock")
 
@@ -75,7 +69,8 @@ class Held:
         # What cannot be read now, as the network is down, is not lost yet. A lease that is gone
         # is: whoever took over may have ended since.
         with suppress(OSError):
-            return self._line in (_read(self._file) or (b"",))[0].splitlines()
+            content = (_read(self._file) or (b"",))[0]
+            return f"token={self._lease.token}".encode() in content.splitlines()
         return True
 
 
@@ -83,11 +78,8 @@ class Held:
 def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
     """Hold the lock `path`; it ends with the process, however that ends.
 
-    `say` is told in one line when another machine must be watched for :data:`GIVEN_UP_AFTER_S`.
-
-    Raises:
-        Busy: another process writes the run, whose host and process id are named.
-        RunDirError: the folder cannot be written, or the lock is a link.
+    `say` is told in one line when another machine must be watched for :data:`GIVEN_UP_AFTER_S`. It
+    raises Busy where another process writes the run, whose host and process id are named.
     """
     from filelock import FileLock, Timeout
 
@@ -157,22 +149,17 @@ def _lease(path: Path) -> SoftFileLease:
 
 
 def _claim(lease: SoftFileLease, say: Callable[[str], None]) -> None:
-    """Take the lease where there is none, or that of a dead process.
-
-    filelock would follow by swapping two names, which network file systems refuse.
-    """
+    """Take the lease where there is none, or that of a dead process."""
     from filelock import LeaseSettingsMismatch, Timeout
 
     file = Path(lease.lock_file)
     if found := _read(file):
-        owner = lease.owner
         n_looks = 0
-        if owner is None:  # damaged, unless somebody writes it just now
+        if (owner := lease.owner) is None:  # damaged, unless somebody writes it just now
             time.sleep(SETTLE_S)
         elif not _is_dead(owner):
-            say(
-                f"{_name(owner)} may still write this run: watching it for {GIVEN_UP_AFTER_S:.0f} s"
-            )
+            wait = f"watching it for {GIVEN_UP_AFTER_S:.0f} s"
+            say(f"{_name(owner)} may still write this run: {wait}")
             n_looks = round(GIVEN_UP_AFTER_S / LOOK_S)
         # Looks are counted, not seconds: while this process is suspended it sees no heartbeat.
         while (there := _read(file)) == found and n_looks > 0:
@@ -224,10 +211,9 @@ def _read(file: Path) -> tuple[bytes, int, int] | None:
 def _look(file: Path) -> str:
     """The holder's name; it writes it just after taking the lock."""
     lease = _lease(file.with_suffix(""))
-    if (owner := lease.owner) is None:
+    if lease.owner is None:
         time.sleep(0.1)
-        owner = lease.owner
-    return _name(owner) if owner else "another process"
+    return _name(owner) if (owner := lease.owner) else "another process"
 
 
 def _name(owner: OwnerRecord) -> str:
@@ -235,8 +221,5 @@ def _name(owner: OwnerRecord) -> str:
 
 
 def _refused(file: Path) -> Busy:
-    return Busy(
-        _RULE,
-        received=f"{file.parent}, which {_look(file)} is writing",
-        next_step="wait for it, stop it, or give another --out",
-    )
+    received = f"{file.parent}, which {_look(file)} is writing"
+    return Busy(_RULE, received=received, next_step="wait for it, stop it, or give another --out")

@@ -9,8 +9,7 @@ from pydantic import TypeAdapter
 
 from mnist_lab.config import OPTIONAL, TrainConfig
 from mnist_lab.rundir.directory import RunDir
-from mnist_lab.rundir.documents import Curves, TestResult
-from mnist_lab.rundir.info import RunInfo
+from mnist_lab.rundir.documents import Curves, RunInfo, TestResult
 from mnist_lab.rundir.journal import CHAIN, Entry
 
 
@@ -27,17 +26,14 @@ def schemas() -> dict[str, dict[str, Any]]:
         run.best: TrainConfig,
         run.test: TestResult,
     }
-    made = {path.name: _schema(model) for path, model in models.items()}
-    for part in made[run.journal.name]["$defs"].values():
-        if "event" in part["properties"]:
-            part["properties"] |= CHAIN
-            part["required"] += CHAIN
+    made = {}
+    for path, model in models.items():
+        schema = TypeAdapter(model).json_schema()
+        for part in (schema, *schema.get("$defs", {}).values()):
+            if "properties" in part:  # who reads may rely on what has a default for the writer
+                part["required"] = [name for name in part["properties"] if name not in OPTIONAL]
+                if path == run.journal and "event" in part["properties"]:
+                    part["properties"] |= CHAIN
+                    part["required"] += CHAIN
+        made[path.name] = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
     return made
-
-
-def _schema(model: Any) -> dict[str, Any]:
-    schema = TypeAdapter(model).json_schema()
-    for part in (schema, *schema.get("$defs", {}).values()):
-        if "properties" in part:  # whoever reads may rely on what has a default for the writer
-            part["required"] = [name for name in part["properties"] if name not in OPTIONAL]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
