@@ -60,7 +60,7 @@ def test_default_space() -> None:
 
 @given(SEEDS)
 def test_draws(seed: int) -> None:
-    """A draw lies in the space, is what the CNN takes, and in Python's numbers: Pyro4's are few."""
+    """A draw lies in the space, is what the CNN takes, and in Python's own numbers."""
     drawn = space.draw(SPACE, seed)
     kinds = {name: type(value) for name, value in drawn.items()}
     assert kinds == dict.fromkeys(RANGES, int) | {"learning_rate": float, "filter_size": int}

@@ -24,7 +24,7 @@ from mnist_lab.errors import LabError, StudyError
 
 # The packages whose version may change a number or a file.
 PACKAGES = (
-    *("mnist-lab", "tensorflow", "keras", "numpy", "hpbandster", "ConfigSpace", "Pyro4"),
+    *("mnist-lab", "tensorflow", "keras", "numpy", "hpbandster", "ConfigSpace", "distributed"),
     "matplotlib",
 )
 NOT_INSTALLED = "not installed"
