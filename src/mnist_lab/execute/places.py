@@ -165,7 +165,7 @@ class Ssh(_Elsewhere):
         options: Mapping[str, Any],
     ) -> None:
         first = hosts[0].rpartition("@")[2]
-        super().__init__(host or machine.address_towards(first, 22) or _own_address(), 0)
+        super().__init__(host or machine.address_towards(first, 22) or _own_address(), len(hosts))
         self._hosts = hosts
         self._words = words
         self._options = dict(options)

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -247,7 +247,8 @@ class _Session:
         found = self._run_dir.read_trials()
         state: RunState = "stopped"
         try:
-            self._train(place, watch, shared, deadline)
+            with closing(Journal(self._run_dir.journal, self._info.identity)) as journal:
+                self._train(journal, place, watch, shared, deadline)
             state = "complete"
             self._run_dir.drop_checkpoints()
         except TimeLimit:
@@ -273,6 +274,7 @@ class _Session:
 
     def _train(
         self,
+        journal: Journal,
         place: Place,
         watch: Watcher,
         shared: int,
@@ -280,7 +282,6 @@ class _Session:
     ) -> None:
         from mnist_lab.execute.loop import run_trials  # Dask and HpBandSter, only to train
 
-        journal = Journal(self._run_dir.journal, self._info.identity)
         if journal.repaired:
             watch.note(journal.repaired)
         if self._retry_failed:
@@ -344,7 +345,6 @@ class _Session:
             )
         finally:
             watch.end()
-            journal.close()
             self._run_dir.drop_token()
 
     def _trainer(self) -> Trainer:
