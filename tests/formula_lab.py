@@ -1,14 +1,15 @@
 """`mnist-lab` whose workers compute a formula: whole commands, real processes, in seconds.
 
-FORMULA_VERSIONS is what this machine says that it has installed of everything. With
-FORMULA_DRAWS_NOTHING there are no figures, which take longer than the rest.
+FORMULA_VERSIONS is what this machine says that it has installed of everything, FORMULA_STUCK_S how
+long a worker may be silent. With FORMULA_DRAWS_NOTHING there are no figures, which take longer than
+the rest.
 """
 
 import os
 
 import formula
 
-from mnist_lab import machine
+from mnist_lab import forecast, machine
 from mnist_lab.cli import entrypoint
 from mnist_lab.study import results, session, workers
 
@@ -18,6 +19,7 @@ if __name__ == "__main__":
     if version := os.environ.get("FORMULA_VERSIONS"):
         everything = dict.fromkeys(["python", *machine.PACKAGES], version)
         machine.versions = lambda: everything
+    forecast.STUCK_S = float(os.environ.get("FORMULA_STUCK_S", forecast.STUCK_S))
     if os.environ.get("FORMULA_DRAWS_NOTHING"):
         results.draw = lambda *_: []
         session.DRAWING = "mnist_lab"

@@ -41,8 +41,8 @@ N_TRIALS, N_EPOCHS = 5, 8
 SEARCH = ("random-search", "--iters", str(N_TRIALS), "--epochs", str(N_EPOCHS), "--data", "sample")
 RUN = "10.77.0.1"
 ADDRESSES = {"a": RUN, "b": "10.77.0.2", "c": "10.77.0.3"}
-# How soon a silent machine is given up here; Dask takes no less.
-SOON = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "11s"}
+# How soon a silent machine is given up: as usual, or as soon as Dask can.
+USUAL, SOON = "30s", "11s"
 # What `psutil` sees is the network of the process that asks.
 LOOK = """
 import json, psutil, socket
@@ -245,19 +245,30 @@ class Search:
         out: Path,
         *,
         workers: int = 0,
-        **environment: str,
+        patience: str = USUAL,
     ) -> None:
         self.lan = lan
         self.out = out
         self.run = RunDir(out)
         words = ("--workers", str(workers), "--host", RUN, "--out", str(out))
-        self.command = lan.lab("a", *SEARCH, *words, FORMULA_SECONDS="0.1", **environment)
+        self.command = lan.lab(
+            "a",
+            *SEARCH,
+            *words,
+            FORMULA_SECONDS="0.1",
+            DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP=patience,
+        )
         wait_for((out / TOKEN).exists)
 
-    def join(self, host: str, seconds: str = "0.1", **environment: str) -> Command:
+    def join(self, host: str, seconds: str = "0.1", patience: str = USUAL) -> Command:
         """Join with one worker from another host that sees the folder."""
         words = ("worker", str(self.out), "--workers", "1")
-        return self.lan.lab(host, *words, FORMULA_SECONDS=seconds, **environment)
+        return self.lan.lab(
+            host,
+            *words,
+            FORMULA_SECONDS=seconds,
+            DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP=patience,
+        )
 
     def workers(self, command: Command) -> set[str]:
         """The names of a command's workers, as the journal has them, so far."""
@@ -337,8 +348,8 @@ def test_machine_that_is_cut_off_is_given_up_and_comes_back(
     lan: Lan, alone: str, tmp_path: Path
 ) -> None:
     """Its trial goes on from its last epoch; when the cable is back, a fresh worker works on."""
-    search = Search(lan, tmp_path / "run", **SOON)
-    cut = search.join("b", **SOON)
+    search = Search(lan, tmp_path / "run", patience=SOON)
+    cut = search.join("b", patience=SOON)
     wait_for(lambda: search.n_epochs() > 3)
     before = search.workers(cut)
     lan.switch_off("b")
@@ -377,7 +388,7 @@ def test_short_cut_loses_nothing(lan: Lan, alone: str, tmp_path: Path) -> None:
 @pytest.mark.proof
 def test_machine_that_dies_and_one_that_leaves(lan: Lan, alone: str, tmp_path: Path) -> None:
     """The dead one is missed after a while, the other at once; both trials go on elsewhere."""
-    search = Search(lan, tmp_path / "run", **SOON)
+    search = Search(lan, tmp_path / "run", patience=SOON)
     dies, leaves = search.join("b"), search.join("c", seconds="0.5")
     wait_for(lambda: search.n_epochs(dies) > 1 and search.n_epochs(leaves) > 1)
     for process in dies.family():
@@ -422,6 +433,33 @@ def test_killed_run_sends_its_workers_home_and_continues(
     assert (search.out / TOKEN).read_bytes() != stale
     back = again.join("b", seconds="0.02")
     again.ends_like(alone, back)
+
+
+@pytest.mark.proof
+def test_cable_of_the_run_itself(lan: Lan, alone: str, tmp_path: Path) -> None:
+    """A run without a network waits for its workers, which come back when it does."""
+    search = Search(lan, tmp_path / "run", patience=SOON)
+    other = search.join("b", patience=SOON)
+    wait_for(lambda: search.n_epochs() > 3)
+    lan.switch_off("a")
+    wait_for(lambda: "the run cannot be reached" in other.printed())
+    lan.switch_on("a")
+    search.ends_like(alone, other)
+
+
+@pytest.mark.proof
+def test_stuck_worker_of_another_machine_is_replaced(
+    lan: Lan, alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own machine is told, ends it and starts another; the trial goes on."""
+    monkeypatch.setenv("FORMULA_STUCK_S", "5")
+    search = Search(lan, tmp_path / "run")
+    words = ("worker", str(search.out), "--workers", "1")
+    stuck = str(tmp_path / "stuck")
+    other = lan.lab("b", *words, FORMULA_SECONDS="0.1", FORMULA_STUCK_ONCE=stuck)
+    search.ends_like(alone, other)
+    assert "made no epoch for" in search.command.printed()
+    assert max(event.attempt for event in search.started()) == 2
 
 
 # --- one machine, and another process

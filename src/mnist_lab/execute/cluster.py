@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.deploy.spec import SpecCluster
 
+from mnist_lab import machine
 from mnist_lab.config import Frozen
 from mnist_lab.errors import StudyError
 from mnist_lab.execute.dask import (
@@ -211,7 +212,7 @@ class Cluster:
         try:
             problem = await step.exception()
             if problem is not None and not isinstance(problem, KilledWorker):
-                return Taken(Failure(str(problem)))
+                return Taken(Failure(str(machine.shortage(problem) or problem)))
             while step.status == "finished":
                 told = await self._client.scheduler.gather(keys=[step.key])
                 if told["status"] == "OK":

@@ -84,8 +84,6 @@ def join(
         source, quiet = data or _source(given["source"]), isinstance(watch, Silent)
         dataset = datasets.load(source, expect=given["digests"], quiet=quiet)
         slots, remark = _slots(joined, workers, nice=nice)
-        if remark:
-            watch.note(remark)
         shared = opened.enter_context(
             datasets.share(dataset.training_on(given["fit_on"]), dataset.test)
         )
@@ -98,6 +96,8 @@ def join(
         )
         trainer.check_versions()
         del dataset  # the workers have it
+        if remark:
+            watch.note(remark)
         watch.note(f"joining {host}:{port} with {counted(len(slots), 'worker')}")
         joining.work(
             client,
