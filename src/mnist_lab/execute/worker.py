@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import psutil
@@ -236,6 +237,9 @@ def _received() -> Any:
 
 
 async def _serve(trainer: Trainer, name: str, line: Line) -> None:
+    # Its thread is started now, where it is told if the machine refuses one.
+    executor = ThreadPoolExecutor(1)
+    executor.submit(int).result()
     with dask_settings():
         worker = await Worker(
             line.scheduler,
@@ -245,6 +249,7 @@ async def _serve(trainer: Trainer, name: str, line: Line) -> None:
             nthreads=1,
             memory_limit=0,
             plugins=[trainer],
+            executor=executor,
         )
     await worker.finished()
 
