@@ -644,11 +644,7 @@ few_values = st.sampled_from([1, 4, 8]).flatmap(
             st.sampled_from([0.0, 0.0101, 0.0123, 0.05, 0.5, 0.9, 1.0]), min_size=n, max_size=n
         ),
         seed=st.integers(0, 2),
-        losses=st.lists(
-            st.tuples(*[st.floats(-3.4e38, 3.4e38)] * 2),
-            min_size=n,
-            max_size=n,
-        ),
+        losses=st.lists(st.tuples(*[st.floats(-3.4e38, 3.4e38)] * 2), min_size=n, max_size=n),
         seconds=st.floats(0, 1e9),
         diverged=st.booleans(),
         state=st.sampled_from(["complete", "failed", "running"]),

@@ -77,10 +77,7 @@ POOR: dict[str, tuple[Callable[[], Figure], str]] = {
         lambda: plots.mistakes([], IMAGES, CONFUSION, CAPTION),
         "no test digit is misclassified",
     ),
-    "confusion, empty": (
-        lambda: plots.confusion(confusion([]), CAPTION),
-        "no test result",
-    ),
+    "confusion, empty": (lambda: plots.confusion(confusion([]), CAPTION), "no test result"),
     "search_space, no draws": (
         lambda: plots.search_space([SPACE[0]._replace(draws=[])], CAPTION),
         "no draw",

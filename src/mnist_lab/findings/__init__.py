@@ -26,10 +26,7 @@ __all__ = ["Finding", "findings", "page"]
 
 
 def findings(
-    settings: StudySettings,
-    trials: Sequence[Trial],
-    n_valid: int,
-    data: DatasetInfo | None = None,
+    settings: StudySettings, trials: Sequence[Trial], n_valid: int, data: DatasetInfo | None = None
 ) -> list[Finding]:
     """What a study shows, the most useful first.
 

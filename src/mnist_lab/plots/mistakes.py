@@ -55,10 +55,7 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
 
 @styled()
 def mistakes(
-    wrong: Sequence[WrongImage],
-    images: NDArray[np.uint8],
-    numbers: Confusion,
-    caption: Caption,
+    wrong: Sequence[WrongImage], images: NDArray[np.uint8], numbers: Confusion, caption: Caption
 ) -> Figure:
     """The misclassified images: the true class, the predicted one, and how confidently.
 

@@ -242,10 +242,4 @@ def _reproduction(one: Reported) -> Markup:
         "<details open><summary>Data set</summary>{}</details>\n"
         "<details open><summary>Versions</summary>{}</details>\n"
         "<details open><summary>Machine</summary>{}</details>"
-    ).format(
-        same,
-        line,
-        definitions(data),
-        definitions(info.versions),
-        definitions(info.machine),
-    )
+    ).format(same, line, definitions(data), definitions(info.versions), definitions(info.machine))
