@@ -200,12 +200,12 @@ def test_table(table: Screen) -> None:
     """Each running trial has a row with its epoch, error and speed; the caption tells the whole."""
     assert "0 of 2 trials done · workers are starting" in table.shows(proposed(1), proposed(2))
     shown = table.shows(started(1), started(2))
-    assert f"│ 1     │ {BASE} │   0/3 │" in shown
-    assert f"│ 2     │ {BASE} │   0/3 │" in shown
+    assert f"│     1 │ {BASE} │   0/3 │" in shown
+    assert f"│     2 │ {BASE} │   0/3 │" in shown
     assert "workers are starting" not in shown
     shown = table.shows(epoch_done(2, 1, 0.0816))
     assert "│   1/3 │ validation error 8.16 % │    2.00 │" in shown
-    assert table.shows(failed(1)).count("│ 1     │") == 0
+    assert table.shows(failed(1)).count("│     1 │") == 0
 
 
 def test_table_of_results(table: Screen) -> None:

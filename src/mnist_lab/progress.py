@@ -6,10 +6,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from mnist_lab.analysis.outcomes import best_trial, seconds_per_epoch
+from mnist_lab.analysis.outcomes import best_trial
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
-from mnist_lab.views import last_error
+from mnist_lab.views import drawn, last_error, running_table
 from mnist_lab.words import describe, duration, percent
 
 if TYPE_CHECKING:
@@ -178,31 +178,11 @@ class LiveTable(_View):
             self._live.stop()
 
     def _draw(self, now: float) -> Table:
-        from rich.table import Table
-        from rich.text import Text
-
-        title = Text(self._title)  # not markup: a data set may be called [red]
-        table = Table(title=title, title_justify="left", caption_justify="left")
-        for name in ("trial", "configuration"):
-            table.add_column(name)
-        for name in ("epoch", "error", "s/epoch", "time left"):
-            table.add_column(name, justify="right")
-        running = self._forecast.since.copy()
-        for number, since in sorted(running.items()):
-            trial = self._forecast.trials.numbered(number)
-            n_done, n_epochs = len(trial.epochs), trial.configuration.epochs
-            speed = seconds_per_epoch(trial)
-            left_s = None if speed is None else max((n_epochs - n_done) * speed - now + since, 0)
-            table.add_row(
-                str(number),
-                describe(trial.configuration),
-                f"{n_done}/{n_epochs}",
-                last_error(trial.epochs),
-                "–" if speed is None else f"{speed:.2f}",
-                "–" if left_s is None else duration(left_s),
-            )
-        table.caption = self._caption(now, n_running=len(running))
-        return table
+        running = sorted(self._forecast.since.copy().items())
+        numbered = self._forecast.trials.numbered
+        table = running_table((numbered(number), now - since) for number, since in running)
+        caption = self._caption(now, n_running=len(running))
+        return drawn(table._replace(title=self._title, caption=caption))
 
     def _caption(self, now: float, *, n_running: int) -> str:
         n_done, n_failed = self._n_done(), self._n_failed()

@@ -335,7 +335,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 "train_error": trial.epochs[-1].train_error if trial.epochs else None,
                 "valid_error": trial.valid_error,
                 "epoch_s": seconds_per_epoch(trial),
-                "left_s": views.seconds_left(info, trial),
+                "left_s": views.seconds_left(trial, views.state(info, trial)),
             }
             for trial in views.unfinished(info, trials)
         ],
@@ -357,7 +357,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         if best is None or not is_test
         else {
             **_measured("test_error", best.error),
-            "interval_95": best.interval,
+            "interval_95": best.interval(),
             "repeats": [trial.test.test_error for trial in trials if trial.test],
         },
     }
@@ -370,26 +370,10 @@ def _measured(name: str, error: Spread | None) -> dict[str, Any]:
 
 def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
     """The table of the results, and one of what is begun and not finished, if anything is."""
-    say(_drawn(views.summary_table(info, trials)))
+    say(views.drawn(views.summary_table(info, trials)))
     unfinished = views.unfinished_table(info, trials)
     if unfinished.rows:
-        say(_drawn(unfinished))
-
-
-def _drawn(table: views.Table) -> Table:
-    """A table for the terminal: numbers are on the right."""
-    drawn = Table(
-        title=table.title or None,
-        caption=table.caption or None,
-        title_justify="left",
-        caption_justify="left",
-    )
-    for index, head in enumerate(table.heads):
-        is_number = any(row[index].value is not None for row in table.rows)
-        drawn.add_column(head, justify="right" if is_number else "left")
-    for row in table.rows:
-        drawn.add_row(*(escape(cell.text) for cell in row))
-    return drawn
+        say(views.drawn(unfinished))
 
 
 def _seconds_left(path: Path, info: RunInfo, trials: list[Trial]) -> float | None:

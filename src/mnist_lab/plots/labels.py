@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.lines import Line2D
 
-from mnist_lab.plots.page import on_axis
-from mnist_lab.plots.style import COLORS, LABEL_POINTS, MARKERS
+from mnist_lab.plots.page import COLORS, LABEL_POINTS, MARKERS, on_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from mnist_lab.plots.page import add_axes, new_page, say
-from mnist_lab.plots.style import BOTTOM, GREY, INK, LABEL_POINTS, LEFT, LIGHT, RED, SKY, styled
+from mnist_lab.plots.page import (
+    BOTTOM,
+    GREY,
+    INK,
+    LABEL_POINTS,
+    LEFT,
+    LIGHT,
+    RED,
+    SKY,
+    add_axes,
+    new_page,
+    say,
+    styled,
+)
 from mnist_lab.words import percent
 
 if TYPE_CHECKING:
@@ -19,8 +31,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mnist_lab.analysis.confusion import Confusion, WrongImage
+    from mnist_lab.analysis.confusion import Confusion
     from mnist_lab.plots.page import Caption
+    from mnist_lab.records import Mistake
 
 
 _IN_ROW = 10
@@ -55,12 +68,16 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
 
 @styled()
 def mistakes(
-    wrong: Sequence[WrongImage], images: NDArray[np.uint8], numbers: Confusion, caption: Caption
+    wrong: Sequence[tuple[Mistake, int]],
+    images: NDArray[np.uint8],
+    numbers: Confusion,
+    caption: Caption,
 ) -> Figure:
     """The misclassified images: the true class, the predicted one, and how confidently.
 
     Args:
-        wrong: the mistakes, the worst first; as many as there is room for are shown.
+        wrong: the mistakes and how many repeats made them, the worst first; as many as there is
+            room for are shown.
         images: all test images, shape `(n, 28, 28)`, 0 to 255.
         numbers: the whole of the test.
         caption: where the figure comes from.
@@ -84,7 +101,7 @@ def mistakes(
     if not shown:
         said = f"no test {what[:-1]} is misclassified" if n_repeats else "no test result"
         say(add_axes(figure, LEFT, 0.4, 6.8, _SIDE), said)
-    for index, one in enumerate(shown):
+    for index, (one, n_wrong_in) in enumerate(shown):
         row, column = divmod(index, _IN_ROW)
         left, bottom = 0.3 + 0.75 * column, 0.4 + 0.14 + 0.12 * lines + pitch * (n_rows - 1 - row)
         axes = add_axes(figure, left, bottom, _SIDE, _SIDE)
@@ -94,7 +111,7 @@ def mistakes(
         axes.spines[:].set(visible=True, color=LIGHT)
         confidence = _confidence(one.confidence)
         if n_repeats > 1:
-            confidence += f", n={one.n_repeats}"
+            confidence += f", n={n_wrong_in}"
         axes.set_xlabel(
             f"{names[one.true]}{arrow}{names[one.predicted]}\n{confidence}",
             fontsize=LABEL_POINTS - 1,

@@ -10,8 +10,20 @@ from matplotlib.ticker import MaxNLocator
 
 from mnist_lab.config import place_between
 from mnist_lab.plots.labels import beside, key_of
-from mnist_lab.plots.page import add_axes, error_range, log_ticks, new_page, percent_ticks, say
-from mnist_lab.plots.style import BOTTOM, INK, LABEL_POINTS, LEFT, LOST, styled
+from mnist_lab.plots.page import (
+    BOTTOM,
+    INK,
+    LABEL_POINTS,
+    LEFT,
+    LOST,
+    add_axes,
+    error_range,
+    log_ticks,
+    new_page,
+    percent_ticks,
+    say,
+    styled,
+)
 from mnist_lab.plots.trials import line_style, rank_scale, shades_in_words
 from mnist_lab.words import in_words, value_text
 

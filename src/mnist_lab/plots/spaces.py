@@ -8,8 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_lab.config import place_between
-from mnist_lab.plots.page import add_axes, log_axis, new_page, say, whole_ticks
-from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
+from mnist_lab.plots.page import (
+    BLUE,
+    BOTTOM,
+    GREY,
+    INK,
+    LABEL_POINTS,
+    LEFT,
+    RED,
+    SKY,
+    add_axes,
+    log_axis,
+    new_page,
+    say,
+    styled,
+    whole_ticks,
+)
 from mnist_lab.words import in_words, value_text
 
 if TYPE_CHECKING:

@@ -6,8 +6,17 @@ import math
 from typing import TYPE_CHECKING
 
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
-from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
-from mnist_lab.plots.style import BOTTOM, GREY, LEFT, styled
+from mnist_lab.plots.page import (
+    BOTTOM,
+    GREY,
+    LEFT,
+    add_axes,
+    integer_axis,
+    new_page,
+    percent_axis,
+    say,
+    styled,
+)
 from mnist_lab.words import in_words, percent
 
 if TYPE_CHECKING:

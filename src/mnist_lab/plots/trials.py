@@ -20,16 +20,6 @@ from mnist_lab.plots.labels import (
     wrapped,
 )
 from mnist_lab.plots.page import (
-    add_axes,
-    integer_axis,
-    log_axis,
-    new_page,
-    on_axis,
-    percent_axis,
-    say,
-    whole_ticks,
-)
-from mnist_lab.plots.style import (
     BLUE,
     BOTTOM,
     GREY,
@@ -39,7 +29,15 @@ from mnist_lab.plots.style import (
     LOST,
     RED,
     RING,
+    add_axes,
+    integer_axis,
+    log_axis,
+    new_page,
+    on_axis,
+    percent_axis,
+    say,
     styled,
+    whole_ticks,
 )
 from mnist_lab.words import counted, in_words, percent, value_text
 

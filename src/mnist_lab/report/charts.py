@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab.analysis.history import spending
+from mnist_lab.analysis.history import progress
 from mnist_lab.analysis.outcomes import completed_error, outcome_of
 from mnist_lab.config import VARIED, place_between
 from mnist_lab.words import describe, in_words, percent, value_text
@@ -88,7 +88,7 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
     """The lowest error so far against the epochs spent, for each run that validates."""
     lines = []
     for run in runs:
-        points = [one for one in spending(run.trials) if one.best_so_far is not None]
+        points = [one for one in progress(run.trials) if one.best_so_far is not None]
         if points:
             lines.append(
                 {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from mnist_lab import __version__, plots
-from mnist_lab.analysis.history import spending
+from mnist_lab.analysis.history import progress
 from mnist_lab.analysis.outcomes import SummaryRow, n_planned, summary, tally_of
 from mnist_lab.config import VARIED
 from mnist_lab.report.sections import figure, joined, table
@@ -66,7 +66,7 @@ def _row(run: Reported, number: int) -> list[Cell]:
     return [
         Cell(Markup('<a href="#run-{}">{}</a>').format(number, run.label)),
         error_cell(found.error if found else None),
-        interval_cell(found.interval if found else None),
+        interval_cell(found.interval() if found else None),
         number_cell(found.error.n if found else None),
         number_cell(run.n_epochs, "{:,}"),
         number_cell(run.training_s, "{:,.0f}"),
@@ -104,7 +104,7 @@ def _mean(row: SummaryRow | None) -> Cell:
 
 def _spending(runs: Sequence[Reported]) -> Markup:
     """The lowest error so far for the epochs spent: a figure, and a chart with labels."""
-    lines = {run.label: [spending(run.trials)] for run in runs if not run.is_test}
+    lines = {run.label: [progress(run.trials)] for run in runs if not run.is_test}
     if not lines:
         return Markup("")
     data = runs[0].info.data

@@ -103,7 +103,7 @@ def table(shown: Table, *, about: str) -> Markup:
 def _rows(shown: Table) -> Iterator[tuple[str, Markup]]:
     """The attributes and the cells of each row; a trial's row bears its number for the script."""
     for row, trial in zip_longest(shown.rows, shown.trials):
-        is_best = Markup(' class="best"') if trial == shown.best else ""
+        is_best = Markup(' class="best"') if trial in shown.best else ""
         attributes = Markup(' data-trial="{}"{}').format(trial, is_best) if trial else ""
         yield attributes, Markup("").join(map(_cell, row))
 
@@ -208,10 +208,10 @@ def _trials(one: Reported) -> Markup:
     ]
     shown = trial_table(one.info, one.trials, heads)
     if one.is_test or one.info.settings.values:  # what is best there is no single trial
-        shown = shown._replace(best=None)
+        shown = shown._replace(best=())
     shared = ", ".join(f"{in_words(n)} {value_text(n, v)}" for n, v in one.shared.items())
     for number, row in zip(shown.trials, shown.rows, strict=True):
-        if number == shown.best:
+        if number in shown.best:
             row[-1] = Cell(f"best, {row[-1].text}")
     shown = shown._replace(
         heads=[*heads[:-1], "state"], caption=f"All with {shared}." if shared else ""
