@@ -245,7 +245,7 @@ def test_table_of_continuing_trials(clock: Clock) -> None:
     shown = screen.shows(started(3))
     screen.watcher.end()
     assert "3 of 5 trials done · 1 failed · best 3.00 %" in shown
-    assert f"│ 3     │ {BASE} │" in shown
+    assert f"│     3 │ {BASE} │" in shown
 
 
 def test_table_is_drawn_four_times_a_second(table: Screen, clock: Clock) -> None:
@@ -267,7 +267,7 @@ def test_no_time_left_is_guessed(lines: Screen, table: Screen) -> None:
     """Before the first epoch nothing is known, so nothing is said."""
     assert "left" not in lines.shows(proposed(1), started(1), failed(1), after_s=5)
     shown = table.shows(proposed(1), started(1), after_s=5)
-    assert "│       – │         – │" in shown
+    assert "│ –       │ –         │" in shown
     assert "about" not in shown
 
 
