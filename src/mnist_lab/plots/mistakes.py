@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from mnist_lab.plots.page import (
-    BOTTOM,
-    GREY,
-    INK,
-    LABEL_POINTS,
-    LEFT,
-    LIGHT,
-    RED,
-    SKY,
-    add_axes,
-    new_page,
-    say,
-    styled,
-)
+from mnist_lab.plots import page
+from mnist_lab.plots.page import BOTTOM, GREY, INK, LABEL_POINTS, LEFT, LIGHT, RED, SKY, styled
 from mnist_lab.words import percent
 
 if TYPE_CHECKING:
@@ -46,22 +34,24 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
     """Which classes were taken for which (counts of images), and the error of each class."""
     error, interval = numbers.error, numbers.interval
     if error is None or interval is None:
-        figure = new_page("Test error", "", caption, height=4.6)
-        say(add_axes(figure, LEFT, BOTTOM, 6.8, 3.6), "no test result")
+        figure = page.new_page("Test error", "", caption, height=4.6)
+        page.say(page.add_axes(figure, LEFT, BOTTOM, 6.8, 3.6), "no test result")
         return figure
     room = 0.5 if _are_words(caption.classes) else 0.0  # inches, for the names of the classes
     of, summed = (" of the mean", f", summed over {error.n} repeats") if error.n > 1 else ("", "")
-    figure = new_page(
+    figure = page.new_page(
         f"Test error {percent(error.mean, error.sd)} "
         f"(95 % interval{of}: {percent(interval.low)} to {percent(interval.high)})",
         f"Counts of {numbers.n_images:,} images{summed}; grey: right; empty: none.",
         caption,
         height=6.1 + room,
     )
-    matrix_axes = add_axes(figure, LEFT + room, BOTTOM + room, 5.0 - room, 5.0)
+    matrix_axes = page.add_axes(figure, LEFT + room, BOTTOM + room, 5.0 - room, 5.0)
     _draw_matrix(matrix_axes, np.array(numbers.matrix), caption)
     _draw_class_errors(
-        add_axes(figure, LEFT + 5.15, BOTTOM + room, 1.5, 5.0), numbers.class_errors, caption.noun
+        page.add_axes(figure, LEFT + 5.15, BOTTOM + room, 1.5, 5.0),
+        numbers.class_errors,
+        caption.noun,
     )
     return figure
 
@@ -97,14 +87,14 @@ def mistakes(
     # A word has a line of its own.
     arrow, lines = ("\n→ ", 3) if _are_words(names) else (" → ", 2)
     pitch = _SIDE + 0.18 + 0.12 * lines
-    figure = new_page(title, key, caption, height=pitch * n_rows + 0.45)
+    figure = page.new_page(title, key, caption, height=pitch * n_rows + 0.45)
     if not shown:
         said = f"no test {what[:-1]} is misclassified" if n_repeats else "no test result"
-        say(add_axes(figure, LEFT, 0.4, 6.8, _SIDE), said)
+        page.say(page.add_axes(figure, LEFT, 0.4, 6.8, _SIDE), said)
     for index, (one, n_wrong_in) in enumerate(shown):
         row, column = divmod(index, _IN_ROW)
         left, bottom = 0.3 + 0.75 * column, 0.4 + 0.14 + 0.12 * lines + pitch * (n_rows - 1 - row)
-        axes = add_axes(figure, left, bottom, _SIDE, _SIDE)
+        axes = page.add_axes(figure, left, bottom, _SIDE, _SIDE)
         axes.imshow(images[one.image], cmap="gray_r", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)

@@ -5,18 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mnist_lab.plots import page
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
-from mnist_lab.plots.page import (
-    BOTTOM,
-    GREY,
-    LEFT,
-    add_axes,
-    integer_axis,
-    new_page,
-    percent_axis,
-    say,
-    styled,
-)
+from mnist_lab.plots.page import BOTTOM, GREY, LEFT, styled
 from mnist_lab.words import in_words, percent
 
 if TYPE_CHECKING:
@@ -39,16 +30,16 @@ def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -
     repeated = any(point and point.n > 1 for _, valid, _ in lines for point in valid)
     band = "; band: mean ± standard deviation of the repeats" if repeated else ""
     key = f"Solid: validation after each epoch; dashed: training during it{band}."
-    figure = new_page(f"Validation error{which}", key, caption, height=4.6)
-    axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
+    figure = page.new_page(f"Validation error{which}", key, caption, height=4.6)
+    axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     points = [point for _, *both in lines for curve in both for point in curve if point]
     tops = [_top(point) for _, valid, _ in lines for point in valid if point]
-    percent_axis(axes, [*(point.mean for point in points), *tops])
-    integer_axis(axes, max((len(valid) for _, valid, _ in lines), default=0))
+    page.percent_axis(axes, [*(point.mean for point in points), *tops])
+    page.integer_axis(axes, max((len(valid) for _, valid, _ in lines), default=0))
     axes.set(xlabel="epoch", ylabel="error")
     ends = [_draw_curve(axes, *line, index) for index, line in enumerate(lines)]
     if not points:
-        say(axes, "no trial has finished an epoch" if lines else "no trial yet")
+        page.say(axes, "no trial has finished an epoch" if lines else "no trial yet")
     elif varied == "learning_rate" and axes.get_ylim()[0] < _CLAIM < axes.get_ylim()[1]:
         axes.axhline(_CLAIM, color=GREY, linewidth=0.8, zorder=1)
         ends.append(End("90 % accuracy", GREY, "", axes.get_xlim()[1], _CLAIM))
@@ -96,14 +87,16 @@ def filter_cost(rows: Sequence[SummaryRow], caption: Caption) -> Figure:
     repeated = any(len(row.errors) > 1 for row in rows)
     bars = " Dots: repeats; bars: mean ± standard deviation." if repeated else ""
     key = f"Lower is better, further left is faster.{bars}"
-    figure = new_page("What a filter size achieves, and what it costs", key, caption, height=4.6)
-    axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
+    figure = page.new_page(
+        "What a filter size achieves, and what it costs", key, caption, height=4.6
+    )
+    axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     axes.set(xlabel="seconds per epoch (median)", ylabel="validation error after the last epoch")
     axes.set_xlim(0, 1.1 * max((row.seconds_per_epoch or 0.0 for row in rows), default=0) or 1)
     tops = [_top(row.error) for row in rows if row.error]
-    percent_axis(axes, [*(error for row in rows for error in row.errors), *tops], below=0.05)
+    page.percent_axis(axes, [*(error for row in rows for error in row.errors), *tops], below=0.05)
     if not any(row.errors for row in rows):
-        say(axes, "no trial is complete" if rows else "no trial yet")
+        page.say(axes, "no trial is complete" if rows else "no trial yet")
     label_ends(axes, [_draw_cost(axes, row, index) for index, row in enumerate(rows)])
     return figure
 
