@@ -1,4 +1,4 @@
-"""The numbers of the interactive charts, as the page's script reads them; it only draws.
+"""A run as the report shows it, and the numbers of its charts; the page's script only draws.
 
 Parallel coordinates are ordinary lines over places between 0 and 1: plotly's own kind of them wants
 WebGL, which not every browser has, and compiles code, which the page's policy forbids.
@@ -11,20 +11,81 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab.analysis.history import progress
 from mnist_lab.analysis.outcomes import completed_error, outcome_of
-from mnist_lab.config import VARIED, place_between
+from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, place_between
 from mnist_lab.words import describe, in_words, percent, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mnist_lab.records import Trial
-    from mnist_lab.report.reported import Reported
+    from mnist_lab.rundir import RunInfo
 
 # A range that spans this factor reads better on a logarithmic scale.
 _WIDE = 4.0
 _MOST_TICKS = 6
 # Where a trial without a number stands: above the axis, so that it can be chosen, too.
 _NOWHERE = 1.12
+
+
+class Reported(NamedTuple):
+    """A run to report on.
+
+    `label` tells it from the others on the page; `figures` maps names such as `learning_curves` to
+    SVG that was drawn from the records.
+    """
+
+    label: str
+    info: RunInfo
+    trials: Sequence[Trial]
+    figures: Mapping[str, bytes]
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it scores the test images."""
+        return self.info.settings.experiment == "test"
+
+    @property
+    def varied(self) -> list[str]:
+        """The hyperparameters in which its trials differ, in the order of the configuration."""
+        return [
+            name
+            for name in TrainConfig.model_fields
+            if name != "epochs" and len({self.value(trial, name) for trial in self.trials}) > 1
+        ]
+
+    @staticmethod
+    def value(trial: Trial, name: str) -> float:
+        """The value of a hyperparameter."""
+        value: float = getattr(trial.configuration, name)
+        return value
+
+    @property
+    def shared(self) -> dict[str, float]:
+        """The hyperparameters in which no trial differs; the optional ones only if not 0."""
+        if not self.trials:
+            return {}
+        varied = (*self.varied, "epochs")
+        values = {name: self.value(self.trials[0], name) for name in TrainConfig.model_fields}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in varied and (value or name not in OPTIONAL)
+        }
+
+    @property
+    def n_epochs(self) -> int:
+        """The epochs of all trials."""
+        return sum(len(trial.epochs) for trial in self.trials)
+
+    @property
+    def training_s(self) -> float:
+        """The seconds of all epochs, one after another."""
+        return sum(epoch.duration_s for trial in self.trials for epoch in trial.epochs)
+
+    @property
+    def spent_s(self) -> float | None:
+        """The seconds of all sessions; None while one goes on, or did not live to write them."""
+        return None if self.info.state in {"running", "interrupted"} else self.info.spent_s
 
 
 class _Axis(NamedTuple):
