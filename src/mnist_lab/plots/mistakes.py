@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _IN_ROW = 10
 _MOST_SHOWN = 30
+_ALMOST = 99  # percent
 _SIDE = 0.62  # inches, the side of an image
 
 
@@ -99,7 +100,9 @@ def mistakes(
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set(visible=True, color=LIGHT)
-        confidence = _confidence(one.confidence)
+        # What is almost certain is not called certain.
+        share = 100 * one.confidence
+        confidence = f"{share:.0f} %" if share < _ALMOST else f"{min(share, 99.9):.1f} %"
         if n_repeats > 1:
             confidence += f", n={n_wrong_in}"
         axes.set_xlabel(
@@ -112,13 +115,6 @@ def mistakes(
 def _are_words(names: Sequence[str]) -> bool:
     """Whether the names of classes take more room than numbers."""
     return any(len(name) > 3 for name in names)  # noqa: PLR2004 - characters
-
-
-def _confidence(share: float) -> str:
-    """A probability in percent; what is almost certain is not called certain."""
-    almost = 99
-    percents = 100 * share
-    return f"{percents:.0f} %" if percents < almost else f"{min(percents, 99.9):.1f} %"
 
 
 def _draw_matrix(axes: Axes, matrix: NDArray[np.int64], caption: Caption) -> None:

@@ -115,18 +115,18 @@ def _ticks(one: Hyperparameter) -> list[tuple[float, str]]:
 
 def _heights(dimension: Hyperparameter, trials: Sequence[RankedTrial]) -> list[float]:
     """Where each trial's line crosses the axis of a hyperparameter."""
-    values = [one.values.get(dimension.name) for one in trials]
-    if not dimension.choices:
-        return [_INACTIVE if value is None else _height_of(dimension, value) for value in values]
     heights = []
+    values = [one.values.get(dimension.name) for one in trials]
     for index, value in enumerate(values):
         if value is None:
             heights.append(_INACTIVE)
-            continue
-        # Side by side, the best at the bottom, so that a line can be followed through a choice.
-        same = [other for other, its in enumerate(values) if its == value]
-        place = dimension.choices.index(value) + beside(same.index(index), len(same), _SPREAD)
-        heights.append(_height_of_choice(place, len(dimension.choices)))
+        elif not dimension.choices:
+            heights.append(_height_of(dimension, value))
+        else:
+            # Side by side, the best at the bottom, so that a line can be followed through a choice.
+            same = [other for other, its in enumerate(values) if its == value]
+            place = dimension.choices.index(value) + beside(same.index(index), len(same), _SPREAD)
+            heights.append(_height_of_choice(place, len(dimension.choices)))
     return heights
 
 

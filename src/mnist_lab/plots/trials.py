@@ -86,7 +86,13 @@ def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption)
     axes.set(xlabel="epoch", ylabel="validation error")
     n_ranked = sum(one.rank is not None for one in trials)
     for one in reversed(trials):
-        _draw_trial(axes, one, n_ranked)
+        known = [(epoch, error) for epoch, error in enumerate(one.curve, 1) if error is not None]
+        at = [(epoch, page.on_axis(axes, error)) for epoch, error in known]
+        if at:
+            lone = "." if len(at) == 1 else ""  # a line of one point is invisible
+            axes.plot(*zip(*at, strict=True), marker=lone, **line_style(one, n_ranked))
+        if at and one.rank is None:
+            axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.outcome])
     if not errors:
         page.say(axes, "no trial has finished an epoch" if trials else "no trial yet")
     ends = []
@@ -100,21 +106,6 @@ def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption)
     labels.mark_legend(figure, looks, right=_LEGEND_RIGHT, bottom=BOTTOM + 3.65)
     rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.76)
     return figure
-
-
-def _draw_trial(axes: Axes, one: RankedTrial, n_ranked: int) -> None:
-    """A trial's line; of one without an error grey, with its mark at the end."""
-    at = [
-        (epoch, page.on_axis(axes, error))
-        for epoch, error in enumerate(one.curve, 1)
-        if error is not None
-    ]
-    if not at:
-        return
-    lone = len(at) == 1  # a line of one point is invisible
-    axes.plot(*zip(*at, strict=True), marker="." if lone else "", **line_style(one, n_ranked))
-    if one.rank is None:
-        axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.outcome])
 
 
 def _end(one: RankedTrial, name: str, color: Any, marker: str) -> labels.End:
@@ -192,8 +183,12 @@ def _draw_dimension(
         ]
         if at:
             axes.plot(*zip(*at, strict=True), linestyle="", **style)
-    if dimension.choices and len(budgets) == 1:
-        _draw_medians(axes, dimension, active)
+    # A line at the median error of each choice that several trials have.
+    for place, choice in enumerate(dimension.choices if len(budgets) == 1 else ()):
+        same = [one.error for one in active if one.values[name] == choice]
+        known = [error for error in same if error is not None]
+        if len(known) > 1:
+            axes.hlines(median(known), place - 0.35, place + 0.35, INK, linewidth=1.2)
     for row, (outcome, style) in enumerate(LOST.items()):
         lost = zip(places, active, strict=True)
         at_edge = [place for place, o in lost if o.outcome == outcome and o.error is None]
@@ -236,12 +231,3 @@ def _places(axes: Axes, dimension: Hyperparameter, active: Sequence[RankedTrial]
         place = choices.index(values[index])
         places[index] = place + labels.beside(same.index(index), len(same), _SPREAD)
     return places
-
-
-def _draw_medians(axes: Axes, dimension: Hyperparameter, active: Sequence[RankedTrial]) -> None:
-    """A line at the median error of each choice that several trials have."""
-    for place, choice in enumerate(dimension.choices):
-        same = [one.error for one in active if one.values[dimension.name] == choice]
-        errors = [error for error in same if error is not None]
-        if len(errors) > 1:
-            axes.hlines(median(errors), place - 0.35, place + 0.35, INK, linewidth=1.2)

@@ -105,42 +105,41 @@ def of_run(run: Reported) -> dict[str, Any]:
         or null), `places` on the axes, and `epochs`: triples of error or null, validation and
         training error in words.
     """
-    varied = VARIED.get(run.info.settings.experiment)
-    values = list(dict.fromkeys(run.value(trial, varied) for trial in run.trials)) if varied else []
+    settings, varied = run.info.settings, VARIED.get(run.info.settings.experiment)
     validates = any(epoch.valid_error is not None for one in run.trials for epoch in one.epochs)
-    axes = _axes(run) if run.varied else []
-    placed = [_placed(axis) for axis in axes]
-    errors, _ = _placed(_Axis("", [_error(trial) for trial in run.trials], percent))
-    trials = []
-    for index, trial in enumerate(run.trials):
-        shade = errors[index]
-        trials.append(
-            {
-                "trial": trial.trial,
-                "label": _label(run, trial),
-                "group": values.index(run.value(trial, varied)) if varied else None,
-                "value": value_text(varied, run.value(trial, varied)) if varied else None,
-                "shade": shade if shade <= 1 else None,
-                "places": [places[index] for places, _ in placed],
-                "epochs": [
-                    [
-                        epoch.valid_error if validates else epoch.train_error,
-                        "–" if epoch.valid_error is None else percent(epoch.valid_error),
-                        percent(epoch.train_error),
-                    ]
-                    for epoch in trial.epochs
-                ],
-            }
-        )
     n_images = run.info.data.n_valid if validates else run.info.data.n_train
+    axes = {axis.name: _placed(axis) for axis in (_axes(run) if run.varied else [])}
+    shades, _ = _placed(_Axis("", [_error(trial) for trial in run.trials], percent))
+    groups: dict[float, int] = {}
+    trials = []
+    for index, (trial, shade) in enumerate(zip(run.trials, shades, strict=True)):
+        error, kind = _error(trial), "test" if trial.test else "final"
+        result = outcome_of(trial) if error is None else f"{kind} {percent(error)}"
+        which = f"trial {trial.trial}"
+        if trial.repeat and settings.repeats > 1:
+            which += f", repeat {trial.repeat}"
+        label = f"{which}: {result}\n{describe(trial.configuration)}"
+        made: dict[str, Any] = {"trial": trial.trial, "label": label, "group": None, "value": None}
+        if varied:
+            value = run.value(trial, varied)
+            made["group"] = groups.setdefault(value, len(groups))
+            made["value"] = value_text(varied, value)
+        made["shade"] = shade if shade <= 1 else None
+        made["places"] = [places[index] for places, _ in axes.values()]
+        made["epochs"] = [
+            [
+                epoch.valid_error if validates else epoch.train_error,
+                "–" if epoch.valid_error is None else percent(epoch.valid_error),
+                percent(epoch.train_error),
+            ]
+            for epoch in trial.epochs
+        ]
+        trials.append(made)
     return {
         "varied": in_words(varied) if varied else None,
         "measure": "validation error" if validates else "training error",
         "floor": 0.5 / max(1, n_images),
-        "axes": [
-            {"name": axis.name, "ticks": ticks}
-            for axis, (_, ticks) in zip(axes, placed, strict=True)
-        ],
+        "axes": [{"name": name, "ticks": ticks} for name, (_, ticks) in axes.items()],
         "trials": trials,
     }
 
@@ -166,13 +165,6 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
 def _error(trial: Trial) -> float | None:
     """The final error of a trial: of the test images, if it looked at them."""
     return trial.test.test_error if trial.test else completed_error(trial)
-
-
-def _label(run: Reported, trial: Trial) -> str:
-    repeat = f", repeat {trial.repeat}" if trial.repeat and run.info.settings.repeats > 1 else ""
-    error, outcome = _error(trial), outcome_of(trial)
-    result = outcome if error is None else f"{'test' if trial.test else 'final'} {percent(error)}"
-    return f"trial {trial.trial}{repeat}: {result}\n{describe(trial.configuration)}"
 
 
 def _axes(run: Reported) -> list[_Axis]:

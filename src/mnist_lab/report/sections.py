@@ -76,9 +76,8 @@ def run(one: Reported, number: int) -> Markup:
         f"{info.data.n_test:,} test",
         "digests (MD5)": info.data.digests,
     }
-    return Markup(
-        asset("run.html")
-    ).format(  # noqa: S704 - our own file
+    template = Markup(asset("run.html"))  # noqa: S704 - our own file
+    return template.format(
         number=number,
         run=one,
         info=info,
