@@ -266,10 +266,13 @@ def ranked(
     ]
 
 
-def ranked_tally(trials: Sequence[RankedTrial]) -> Tally:
-    """How many of them met each outcome."""
+def of_ranked(name: str, trials: Sequence[RankedTrial], *space: Hyperparameter) -> Figure:
+    """The figure of this name of these trials, of :data:`SPACE` if it is of a space."""
     outcomes = [one.outcome for one in trials]
-    return Tally(*(outcomes.count(name) for name in Tally._fields))  # type: ignore[arg-type]
+    tally = Tally(*(outcomes.count(name) for name in Tally._fields))  # type: ignore[arg-type]
+    first = () if name == "ranked_curves" else (space or SPACE,)
+    figure: Figure = getattr(plots, name)(*first, trials, tally, CAPTION)
+    return figure
 
 
 LOST = {2: "failed", 3: "diverged", 9: "unfinished", 12: "failed", 20: "diverged"}
@@ -279,13 +282,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "filter_cost": lambda: plots.filter_cost(SIZES, CAPTION),
     "incumbent": lambda: best_so_far(search(0.5, None, 0.012, 0.1)),
     "confusion": lambda: plots.confusion(CONFUSION, CAPTION),
-    "ranked_curves": lambda: plots.ranked_curves(ranked(12, LOST), Tally(9, 1, 2), CAPTION),
-    "hyperparameters": lambda: plots.hyperparameters(
-        SPACE, ranked(12, LOST), Tally(9, 1, 2), CAPTION
-    ),
-    "parallel_coordinates": lambda: plots.parallel_coordinates(
-        SPACE, ranked(12, LOST), Tally(9, 1, 2), CAPTION
-    ),
+    "ranked_curves": lambda: of_ranked("ranked_curves", ranked(12, LOST)),
+    "hyperparameters": lambda: of_ranked("hyperparameters", ranked(12, LOST)),
+    "parallel_coordinates": lambda: of_ranked("parallel_coordinates", ranked(12, LOST)),
     "mistakes": lambda: plots.mistakes(WRONG, IMAGES, CONFUSION, CAPTION),
     "search_space": lambda: plots.search_space(SPACE, CAPTION),
     "incumbent of budgets": lambda: best_so_far(hyperband(brackets(1)), by_epochs=True),

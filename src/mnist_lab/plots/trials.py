@@ -184,11 +184,11 @@ def _draw_dimension(
         if at:
             axes.plot(*zip(*at, strict=True), linestyle="", **style)
     # A line at the median error of each choice that several trials have.
-    for place, choice in enumerate(dimension.choices if len(budgets) == 1 else ()):
+    for middle, choice in enumerate(dimension.choices if len(budgets) == 1 else ()):
         same = [one.error for one in active if one.values[name] == choice]
         known = [error for error in same if error is not None]
         if len(known) > 1:
-            axes.hlines(median(known), place - 0.35, place + 0.35, INK, linewidth=1.2)
+            axes.hlines(median(known), middle - 0.35, middle + 0.35, INK, linewidth=1.2)
     for row, (outcome, style) in enumerate(LOST.items()):
         lost = zip(places, active, strict=True)
         at_edge = [place for place, o in lost if o.outcome == outcome and o.error is None]
