@@ -13,7 +13,7 @@ from made_events import TIME, an_epoch, failed, finished, made_trial, promoted, 
 
 from mnist_lab import plots
 from mnist_lab.analysis.confusion import confusion
-from mnist_lab.analysis.history import RankedTrial, bracket_panels, progress
+from mnist_lab.analysis.history import Point, RankedTrial, bracket_panels, progress
 from mnist_lab.analysis.outcomes import SummaryRow, Tally, best_trial, summary, tally_of
 from mnist_lab.config import Hyperparameter, bracket
 from mnist_lab.records import EpochDone, Mistake, TestScore, fold
@@ -201,6 +201,11 @@ def error_of(trial: int, n_epochs: int) -> float:
 def brackets(n: int, first: int = 2, last: int = 18) -> list[Bracket]:
     """The first `n` brackets of a search with budgets from `first` to `last` epochs."""
     return [bracket(number, first, last) for number in range(n)]
+
+
+def spent(*steps: tuple[int, float | None]) -> list[Point]:
+    """A search that had this best error after so many epochs."""
+    return [Point(at, made_trial(1, []), best) for at, best in steps]
 
 
 def promotions(trials: list[Trial], planned: Sequence[Bracket]) -> Figure:

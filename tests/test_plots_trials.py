@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 from made_figures import LOST, SPACE, axes_of, lines_of, of_ranked, ranked, texts, ticks
 from matplotlib.colors import to_hex, to_rgb
 
-from mnist_lab.analysis.history import RankedTrial
+if TYPE_CHECKING:
+    from mnist_lab.analysis.history import RankedTrial
 
 RED = "#d55e00"
 COUNTS = "of 12: 1 diverged, 2 failed, 1 unfinished."
