@@ -27,8 +27,8 @@ def test_confusion() -> None:
     shades = mesh.get_facecolor().reshape(10, 10, 4)
     assert {tuple(shades[digit, digit]) for digit in range(10)} == {mpl.colors.to_rgba("#E8E8E8")}
     assert tuple(shades[0, 1]) == mpl.colors.to_rgba("#D55E00")
-    five = {"error": Spread(5, 0.0115, 0.0008), "interval": Interval(0.0105, 0.0125)}
-    found = texts(plots.confusion(CONFUSION._replace(**five), CAPTION))
+    error, interval = Spread(5, 0.0115, 0.0008), Interval(0.0105, 0.0125)
+    found = texts(plots.confusion(CONFUSION._replace(error=error, interval=interval), CAPTION))
     assert "Test error 1.15 ± 0.08 % (95 % interval of the mean: 1.05 % to 1.25 %)" in found
     assert any("summed over 5 repeats" in text for text in found)
 

@@ -149,15 +149,16 @@ def test_caption() -> None:
     caption does not know leaves no gap.
     """
 
-    def shown(**values: str) -> list[str]:
-        return texts(plots.learning_curves(SWEEP, "learning_rate", CAPTION._replace(**values)))
+    def shown(name: str, notice: str) -> list[str]:
+        caption = CAPTION._replace(data_name=name, notice=notice)
+        return texts(plots.learning_curves(SWEEP, "learning_rate", caption))
 
-    sample = {"data_name": "MNIST sample (5,000 digits)", "notice": "not the whole of MNIST"}
-    named = ": ".join(sample.values())
-    assert named in shown(**sample)
-    assert named in texts(plots.confusion(CONFUSION, CAPTION._replace(**sample)))
-    assert "not MNIST: a$b$.npz" in shown(data_name="a$b$.npz", notice="not MNIST: a$b$.npz")
-    found = shown(data_name="x" * 200, notice=f"not MNIST: {'x' * 200}")
+    sample, notice = "MNIST sample (5,000 digits)", "not the whole of MNIST"
+    assert f"{sample}: {notice}" in shown(sample, notice)
+    caption = CAPTION._replace(data_name=sample, notice=notice)
+    assert f"{sample}: {notice}" in texts(plots.confusion(CONFUSION, caption))
+    assert "not MNIST: a$b$.npz" in shown("a$b$.npz", "not MNIST: a$b$.npz")
+    found = shown("x" * 200, f"not MNIST: {'x' * 200}")
     assert any(text.startswith("x" * 70 + "… · 5 repeats") for text in found)
     assert max(map(len, found)) <= 120
     nothing = plots.Caption("", "", "10,000 draws", "", "")
