@@ -13,7 +13,7 @@ from made_events import TIME, an_epoch, failed, finished, made_trial, promoted, 
 
 from mnist_lab import plots
 from mnist_lab.analysis.confusion import confusion
-from mnist_lab.analysis.history import Point, RankedTrial, bracket_panels, progress
+from mnist_lab.analysis.history import RankedTrial, bracket_panels, progress
 from mnist_lab.analysis.outcomes import SummaryRow, Tally, best_trial, summary, tally_of
 from mnist_lab.config import Hyperparameter, bracket
 from mnist_lab.records import EpochDone, Mistake, TestScore, fold
@@ -203,9 +203,9 @@ def brackets(n: int, first: int = 2, last: int = 18) -> list[Bracket]:
     return [bracket(number, first, last) for number in range(n)]
 
 
-def spent(*steps: tuple[int, float | None]) -> list[Point]:
-    """A search that had this best error after so many epochs."""
-    return [Point(at, made_trial(1, []), best) for at, best in steps]
+def spent(trials: Sequence[Trial]) -> list[tuple[int, float | None]]:
+    """The epochs that a search spent, and the lowest error by then."""
+    return [(at, best) for at, _, best in progress(trials)]
 
 
 def promotions(trials: list[Trial], planned: Sequence[Bracket]) -> Figure:
@@ -294,7 +294,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "search_space": lambda: plots.search_space(SPACE, CAPTION),
     "incumbent of budgets": lambda: best_so_far(hyperband(brackets(1)), by_epochs=True),
     "brackets": lambda: promotions(hyperband(brackets(3)), brackets(3)),
-    "spending": lambda: plots.spending({"hyperband": [progress(hyperband(brackets(3)))]}, CAPTION),
+    "spending": lambda: plots.spending({"hyperband": [spent(hyperband(brackets(3)))]}, CAPTION),
 }
 
 

@@ -20,7 +20,7 @@ from made_events import (
     started,
     study_settings,
 )
-from made_figures import brackets, error_of, hyperband, spent
+from made_figures import brackets, error_of, hyperband
 
 from mnist_lab.analysis.confusion import Confusion, confusion, wrong_images
 from mnist_lab.analysis.history import bracket_panels, median_progress, progress, rank
@@ -367,18 +367,18 @@ class TestMedianProgress:
 
         A single search is its own median, from its first result on.
         """
-        alone = median_progress([spent((2, None), (4, 0.5), (6, 0.25))])
+        alone = median_progress([[(2, None), (4, 0.5), (6, 0.25)]])
         assert alone == [(4, 0.5, 0.5, 0.5), (6, 0.25, 0.25, 0.25)]
         searches = [
-            spent((2, 0.5), (9, 0.25)),
-            spent((3, 0.125), (9, 0.125)),
-            spent((1, 0.75), (8, 0.25)),
+            [(2, 0.5), (9, 0.25)],
+            [(3, 0.125), (9, 0.125)],
+            [(1, 0.75), (8, 0.25)],
         ]
         rows = [(2, 0.75, 0.5, 1.0), (3, 0.5, 0.125, 0.75), (8, 0.25, 0.125, 0.5)]
         assert median_progress(searches) == rows
 
-    @pytest.mark.parametrize("searches", [[], [[]], [[], spent((2, 0.5))], [spent((2, None))]])
-    def test_no_median(self, searches: list[list[Point]]) -> None:
+    @pytest.mark.parametrize("searches", [[], [[]], [[], [(2, 0.5)]], [[(2, None)]]])
+    def test_no_median(self, searches: list[list[tuple[int, float | None]]]) -> None:
         """Where no more than half of the searches have a result, there is no median."""
         assert median_progress(searches) == []
 
@@ -391,11 +391,11 @@ class TestMedianProgress:
     )
     def test_law(self, steps: list[list[tuple[int, float]]]) -> None:
         """The median lies between the extremes, and none of the three ever rises."""
-        searches = []
+        searches: list[list[tuple[int, float | None]]] = []
         for one in steps:
             bests = [min(error for _, error in one[: row + 1]) for row in range(len(one))]
             places = [sum(more for more, _ in one[: row + 1]) for row in range(len(one))]
-            searches.append(spent(*zip(places, bests, strict=True)))
+            searches.append([*zip(places, bests, strict=True)])
         rows = median_progress(searches)
         assert all(low <= middle <= high for _, middle, low, high in rows)
         epochs, *lines = zip(*rows, strict=True) if rows else ((),)
@@ -403,7 +403,7 @@ class TestMedianProgress:
         for line in lines:
             assert list(line) == sorted(line, reverse=True)
         if rows:
-            assert epochs[-1] == min(points[-1].at for points in searches)
+            assert epochs[-1] == min(points[-1][0] for points in searches)
 
 
 def looks(trials: list[Trial], n_brackets: int = 1) -> list[list[str]]:

@@ -30,6 +30,7 @@ from made_figures import (
     promotions,
     ranked,
     search,
+    spent,
     texts,
     words_of,
 )
@@ -37,7 +38,6 @@ from matplotlib.image import imread
 
 from mnist_lab import plots
 from mnist_lab.analysis.confusion import confusion
-from mnist_lab.analysis.history import progress
 from mnist_lab.analysis.outcomes import Tally
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def poor() -> Iterator[tuple[Figure, str]]:
     yield plots.confusion(confusion([]), CAPTION), "no test result"
     yield plots.search_space([SPACE[0]._replace(draws=[])], CAPTION), "no draw"
     yield plots.spending({}, CAPTION), "no search yet"
-    yield plots.spending({"bohb": [progress(failed)]}, CAPTION), "no trial is complete"
+    yield plots.spending({"bohb": [spent(failed)]}, CAPTION), "no trial is complete"
 
 
 def crowded() -> Iterator[Figure]:

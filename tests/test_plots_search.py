@@ -24,16 +24,12 @@ from made_figures import (
 from matplotlib.colors import to_rgb
 
 from mnist_lab import plots, space
-from mnist_lab.analysis.history import progress
 from mnist_lab.config import TrainConfig
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import load_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
-
-    from mnist_lab.analysis.history import Point
 
 
 class TestIncumbent:
@@ -284,7 +280,7 @@ class TestSpending:
 
     def test_lines(self) -> None:
         """The line is the median of the seeds, the band reaches from the best to the worst."""
-        runs = {"bohb": [spent((2, start), (4, start / 4)) for start in (0.25, 0.5, 0.125)]}
+        runs = {"bohb": [[(2, start), (4, start / 4)] for start in (0.25, 0.5, 0.125)]}
         figure = plots.spending(runs, CAPTION)
         (line,) = lines_of(figure, "-")
         assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.0625]]
@@ -296,16 +292,16 @@ class TestSpending:
 
     def test_one_seed(self) -> None:
         """A single seed has no extremes."""
-        shown = texts(plots.spending({"bohb": [spent((2, 0.25))]}, CAPTION))
+        shown = texts(plots.spending({"bohb": [[(2, 0.25)]]}, CAPTION))
         assert "bohb (n = 1)" in shown
         assert not any(" to " in text for text in shown if "band" not in text)
 
     def test_methods(self) -> None:
         """Each way to search has a colour of its own; one without a result is named too."""
-        runs: dict[str, list[Sequence[Point]]] = {
-            "random search": [progress(hyperband(brackets(20, 18, 18)))],
-            "hyperband": [progress(hyperband(brackets(7)))] * 2,
-            "bohb": [spent((2, None))],
+        runs: dict[str, list[list[tuple[int, float | None]]]] = {
+            "random search": [spent(hyperband(brackets(20, 18, 18)))],
+            "hyperband": [spent(hyperband(brackets(7)))] * 2,
+            "bohb": [[(2, None)]],
         }
         figure = plots.spending(runs, CAPTION)
         assert len({line.get_color() for line in lines_of(figure, "-")}) == 2
@@ -315,7 +311,7 @@ class TestSpending:
 
     def test_no_result_in_one(self) -> None:
         """A seed without a result reaches the top edge, and does not set the scale."""
-        figure = plots.spending({"bohb": [spent((2, 0.02)), spent((2, 0.03)), []]}, CAPTION)
+        figure = plots.spending({"bohb": [[(2, 0.02)], [(2, 0.03)], []]}, CAPTION)
         assert axes_of(figure)[0].get_ylim()[1] < 0.1
         assert "2.00 % to 100.0 %" in texts(figure)
 

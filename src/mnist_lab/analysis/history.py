@@ -57,7 +57,7 @@ def progress(trials: Iterable[Trial], *, by_epochs: bool = True) -> list[Point]:
 
 
 def median_progress(
-    searches: Sequence[Sequence[Point]],
+    searches: Sequence[Sequence[tuple[int, float | None]]],
 ) -> list[tuple[int, float, float, float]]:
     """Several searches of one kind, from different seeds, as one.
 
@@ -65,18 +65,18 @@ def median_progress(
     error of 1.0; it ends where the first of them does, as the others would go on without it.
 
     Args:
-        searches: each as :func:`progress` tells it, by epochs.
+        searches: of each the epochs spent, rising, and the lowest error by then, if any.
 
     Returns:
         Epochs spent, and over the searches the median, the lowest and the highest of the lowest
         error that each had found by then.
     """
     begun = [points for points in searches if points]
-    end = min((points[-1].at for points in begun), default=0)
+    end = min((points[-1][0] for points in begun), default=0)
     rows = []
-    for place in sorted({point.at for points in begun for point in points if point.at <= end}):
+    for place in sorted({at for points in begun for at, _ in points if at <= end}):
         bests = [
-            next((one.best_so_far for one in reversed(points) if one.at <= place), None)
+            next((best for at, best in reversed(points) if at <= place), None)
             for points in searches
         ]
         if sum(best is not None for best in bests) > len(bests) / 2:

@@ -246,11 +246,13 @@ def _draw_lost(axes: Axes, look: str, place: int, n: int) -> None:
 
 
 @styled()
-def spending(named_runs: Mapping[str, Sequence[Sequence[Point]]], caption: Caption) -> Figure:
+def spending(
+    named_runs: Mapping[str, Sequence[Sequence[tuple[int, float | None]]]], caption: Caption
+) -> Figure:
     """The best error against the epochs spent, a colour for each way to search.
 
-    `named_runs` has for each name its searches, from different seeds, as `analysis.history` tells
-    them.
+    `named_runs` has for each name its searches, from different seeds: of each the epochs spent,
+    rising, and the lowest error by then.
     """
     key = (
         "Lowest validation error so far, at any budget; "

@@ -139,7 +139,11 @@ def _sweeps(runs: Sequence[Reported]) -> Iterator[Markup]:
 
 def _spending(runs: Sequence[Reported]) -> Markup:
     """The lowest error so far for the epochs spent: a figure, and a chart with labels."""
-    lines = {run.label: [progress(run.trials)] for run in runs if not run.is_test}
+    lines = {
+        run.label: [[(at, best) for at, _, best in progress(run.trials)]]
+        for run in runs
+        if not run.is_test
+    }
     if not lines:
         return Markup("")
     data = runs[0].info.data
