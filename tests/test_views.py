@@ -33,5 +33,6 @@ def test_best() -> None:
         assert found is not None
         assert (found.interval() is None) == (second == 0.02)
         assert found.configuration.learning_rate == trials[0].configuration.learning_rate
+        assert views.trial_table(info, trials, ("trial",)).best == {1, 2}
         (line,) = views.best_in_words(info, trials)
         assert line.endswith(f", validation error {words} (n = 2)")
