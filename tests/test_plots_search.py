@@ -175,16 +175,14 @@ def plain(text: str) -> str:
     return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def paths(axes: Any) -> list[Any]:
-    """The lines that lead a trial from rung to rung."""
-    return [line for line in axes.lines if line.get_linestyle() == "-"]
-
-
 class TestBrackets:
     """The figure of the brackets."""
 
     def test_panels(self) -> None:
-        """A panel for each kind of bracket: its numbers, all budgets, the same scale of errors."""
+        """A panel for each kind of bracket: its numbers, all budgets, the same scale of errors.
+
+        Equal brackets stand side by side, nearer to their own budget than to another.
+        """
         planned = brackets(12)
         panels = axes_of(promotions(hyperband(planned), planned))
         assert [plain(axes.get_title("left")) for axes in panels] == [
@@ -196,37 +194,32 @@ class TestBrackets:
         assert len({axes.get_ylim() for axes in panels}) == 1
         assert {axes.get_yscale() for axes in panels} == {"log"}
         assert [axes.get_ylabel() for axes in panels] == ["validation error", "", ""]
+        winners = [x for x, _ in dots(panels[0], "winner")]
+        assert len(set(winners)) == 4
+        assert {round(x) for x in winners} == {2}
+        assert sum(winners) / 4 == pytest.approx(2)
 
     def test_promotions(self) -> None:
-        """Nine dots, three lines on, one line further, one ring at the end of it."""
-        (axes,) = axes_of(promotions(hyperband(brackets(1)), brackets(1)))
+        """Nine dots, three lines on, one line further, one ring at the end of it.
+
+        A line goes through the errors that the trial had at its rungs.
+        """
+        trials = hyperband(brackets(1))
+        (axes,) = axes_of(promotions(trials, brackets(1)))
         assert sorted(x for x, _ in dots(axes, "promoted")) == pytest.approx([0, 0, 0, 1])
         assert sorted(x for x, _ in dots(axes, "beaten")) == pytest.approx([0] * 6 + [1] * 2)
         (winner,) = dots(axes, "winner")
         assert winner[0] == pytest.approx(2)
-        assert sorted(len(line.get_xdata()) for line in paths(axes)) == [2, 2, 3]
+        lines = [line for line in axes.lines if line.get_linestyle() == "-"]
+        assert sorted(len(line.get_xdata()) for line in lines) == [2, 2, 3]
+        expected = [[rung.valid_error for rung in one.rungs] for one in trials if one.rungs[1:]]
+        assert [list(line.get_ydata()) for line in lines] == expected
         ring = [line for line in axes.lines if line.get_fillstyle() == "none"]
         assert [tuple(line.get_xydata()[0]) for line in ring] == [winner]
         colors = {
             line.get_label(): line.get_color() for line in axes.lines if line.get_marker() == "o"
         }
         assert colors["promoted"] != colors["beaten"]
-
-    def test_errors(self) -> None:
-        """A line goes through the errors that the trial had at its rungs."""
-        trials = hyperband(brackets(1))
-        (axes,) = axes_of(promotions(trials, brackets(1)))
-        expected = [[rung.valid_error for rung in one.rungs] for one in trials if one.rungs[1:]]
-        assert [list(line.get_ydata()) for line in paths(axes)] == expected
-
-    def test_side_by_side(self) -> None:
-        """Equal brackets stand side by side, nearer to their own budget than to another."""
-        planned = brackets(12)
-        first = axes_of(promotions(hyperband(planned), planned))[0]
-        winners = [x for x, _ in dots(first, "winner")]
-        assert len(set(winners)) == 4
-        assert {round(x) for x in winners} == {2}
-        assert sum(winners) / 4 == pytest.approx(2)
 
     def test_interrupted(self) -> None:
         """What is not decided is hollow; the panels of brackets to come say that they are empty."""
