@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab import machine, plots, study
-from mnist_lab.analysis.history import SearchPoint, spending
+from mnist_lab.analysis.history import progress
 from mnist_lab.records import now
 
 # 50 x 6 = 300 epochs; seven brackets of 2 to 18 epochs make 294.
@@ -42,7 +42,7 @@ def search(method: str, seed: int, data: Path, path: Path) -> dict[str, Any]:
 def summary(method: str, seed: int, path: Path) -> dict[str, Any]:
     """What of a finished search goes into the record."""
     run = study.load_run(path)
-    points = spending(run.trials)
+    points = progress(run.trials)
     best, improvements = 1.0, []
     for one in points:
         if one.best_so_far is not None and one.best_so_far < best:
@@ -62,10 +62,10 @@ def final(one: dict[str, Any]) -> float:
     return float(one["improvements"][-1][1])
 
 
-def curve(one: dict[str, Any]) -> list[SearchPoint]:
-    """What :func:`mnist_lab.analysis.spending` told of a search, as far as the record keeps it."""
+def curve(one: dict[str, Any]) -> list[tuple[int, float]]:
+    """The epochs spent and the lowest error by then, as far as the record keeps them."""
     steps = [*one["improvements"], [one["epochs"], final(one)]]
-    return [SearchPoint(at, 0, "complete", None, error) for at, error in steps]
+    return [(at, error) for at, error in steps]
 
 
 def reached(one: dict[str, Any], error: float) -> int | None:

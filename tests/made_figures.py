@@ -12,12 +12,11 @@ import numpy as np
 from made_events import TIME, an_epoch, failed, finished, made_trial, promoted, proposed, started
 
 from mnist_lab import plots
-from mnist_lab.analysis.confusion import Confusion, WrongImage
-from mnist_lab.analysis.history import Incumbents, RankedTrial, bracket_panels, incumbents, spending
-from mnist_lab.analysis.intervals import error_interval
-from mnist_lab.analysis.outcomes import Spread, SummaryRow, Tally, summary, tally_of
+from mnist_lab.analysis.confusion import confusion
+from mnist_lab.analysis.history import RankedTrial, bracket_panels, progress
+from mnist_lab.analysis.outcomes import SummaryRow, Tally, best_trial, summary, tally_of
 from mnist_lab.config import Hyperparameter, bracket
-from mnist_lab.records import EpochDone, fold
+from mnist_lab.records import EpochDone, Mistake, TestScore, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,15 +98,21 @@ SIZES = [
 ]
 
 
-def search(*errors: float | None) -> Incumbents:
+def search(*errors: float | None) -> list[Trial]:
     """A search of these final errors; None failed."""
     config: dict[str, Any] = {"learning_rate": 0.0372, "filter_size": 5, "epochs": 1}
-    return incumbents(
+    return [
         made_trial(number, [], state="failed", **config)
         if error is None
         else made_trial(number, [error], **config)
         for number, error in enumerate(errors, 1)
-    )
+    ]
+
+
+def best_so_far(trials: Sequence[Trial], *, by_epochs: bool = False) -> Figure:
+    """The figure of the incumbent of these trials."""
+    points, best = progress(trials, by_epochs=by_epochs), best_trial(trials)
+    return plots.incumbent(points, best, tally_of(trials), CAPTION, by_epochs=by_epochs)
 
 
 def hyperband(
@@ -198,9 +203,9 @@ def brackets(n: int, first: int = 2, last: int = 18) -> list[Bracket]:
     return [bracket(number, first, last) for number in range(n)]
 
 
-def over_epochs(trials: list[Trial]) -> Figure:
-    """The figure of the incumbent of these trials, which have several budgets."""
-    return plots.incumbent(incumbents(trials, "epochs"), CAPTION)
+def spent(trials: Sequence[Trial]) -> list[tuple[int, float | None]]:
+    """The epochs that a search spent, and the lowest error by then."""
+    return [(at, best) for at, _, best in progress(trials)]
 
 
 def promotions(trials: list[Trial], planned: Sequence[Bracket]) -> Figure:
@@ -212,14 +217,7 @@ MATRIX = tuple(
     tuple(90 if predicted == true else int(predicted == (true + 1) % 10) for predicted in range(10))
     for true in range(10)
 )
-CONFUSION = Confusion(
-    matrix=MATRIX,
-    class_errors=(1 / 91,) * 10,
-    n_images=910,
-    errors=(1 / 91,),
-    error=Spread(1, 1 / 91, None, 1 / 91, 1 / 91),
-    interval=error_interval([1 / 91], 910),
-)
+CONFUSION = confusion([TestScore(test_error=1 / 91, test_loss=None, confusion=MATRIX)])
 SPACE = [
     Hyperparameter("learning_rate", "log", 1e-4, 1e-1, (), [1e-4, 3e-3, 4e-3, 1e-1] * 9),
     Hyperparameter("batch_size", "log", 16, 128, (), list(range(16, 129)), whole=True),
@@ -230,7 +228,12 @@ SPACE = [
 IMAGES = np.tile(np.arange(28, dtype=np.uint8) * 9, (60, 28, 1))
 # Images of which each is wrong in several repeats, the worst first.
 WRONG = [
-    WrongImage(image, image % 10, (image + 1) % 10, 1 - image / 50, 1 + (image < 20))
+    (
+        Mistake(
+            image=image, true=image % 10, predicted=(image + 1) % 10, confidence=1 - image / 50
+        ),
+        1 + (image < 20),
+    )
     for image in range(40)
 ]
 
@@ -268,10 +271,13 @@ def ranked(
     ]
 
 
-def ranked_tally(trials: Sequence[RankedTrial]) -> Tally:
-    """How many of them met each outcome."""
+def of_ranked(name: str, trials: Sequence[RankedTrial], *space: Hyperparameter) -> Figure:
+    """The figure of this name of these trials, of :data:`SPACE` if it is of a space."""
     outcomes = [one.outcome for one in trials]
-    return Tally(*(outcomes.count(name) for name in Tally._fields))  # type: ignore[arg-type]
+    tally = Tally(*(outcomes.count(name) for name in Tally._fields))  # type: ignore[arg-type]
+    first = () if name == "ranked_curves" else (space or SPACE,)
+    figure: Figure = getattr(plots, name)(*first, trials, tally, CAPTION)
+    return figure
 
 
 LOST = {2: "failed", 3: "diverged", 9: "unfinished", 12: "failed", 20: "diverged"}
@@ -279,20 +285,16 @@ LOST = {2: "failed", 3: "diverged", 9: "unfinished", 12: "failed", 20: "diverged
 FIGURES: dict[str, Callable[[], Figure]] = {
     "learning_curves": lambda: plots.learning_curves(SWEEP, "learning_rate", CAPTION),
     "filter_cost": lambda: plots.filter_cost(SIZES, CAPTION),
-    "incumbent": lambda: plots.incumbent(search(0.5, None, 0.012, 0.1), CAPTION),
+    "incumbent": lambda: best_so_far(search(0.5, None, 0.012, 0.1)),
     "confusion": lambda: plots.confusion(CONFUSION, CAPTION),
-    "ranked_curves": lambda: plots.ranked_curves(ranked(12, LOST), Tally(9, 1, 2), CAPTION),
-    "hyperparameters": lambda: plots.hyperparameters(
-        SPACE, ranked(12, LOST), Tally(9, 1, 2), CAPTION
-    ),
-    "parallel_coordinates": lambda: plots.parallel_coordinates(
-        SPACE, ranked(12, LOST), Tally(9, 1, 2), CAPTION
-    ),
+    "ranked_curves": lambda: of_ranked("ranked_curves", ranked(12, LOST)),
+    "hyperparameters": lambda: of_ranked("hyperparameters", ranked(12, LOST)),
+    "parallel_coordinates": lambda: of_ranked("parallel_coordinates", ranked(12, LOST)),
     "mistakes": lambda: plots.mistakes(WRONG, IMAGES, CONFUSION, CAPTION),
     "search_space": lambda: plots.search_space(SPACE, CAPTION),
-    "incumbent of budgets": lambda: over_epochs(hyperband(brackets(1))),
+    "incumbent of budgets": lambda: best_so_far(hyperband(brackets(1)), by_epochs=True),
     "brackets": lambda: promotions(hyperband(brackets(3)), brackets(3)),
-    "spending": lambda: plots.spending({"hyperband": [spending(hyperband(brackets(3)))]}, CAPTION),
+    "spending": lambda: plots.spending({"hyperband": [spent(hyperband(brackets(3)))]}, CAPTION),
 }
 
 

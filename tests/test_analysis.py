@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -23,16 +23,7 @@ from made_events import (
 from made_figures import brackets, error_of, hyperband
 
 from mnist_lab.analysis.confusion import Confusion, confusion, wrong_images
-from mnist_lab.analysis.history import (
-    Incumbents,
-    SearchPoint,
-    Spending,
-    bracket_panels,
-    incumbents,
-    median_spending,
-    rank,
-    spending,
-)
+from mnist_lab.analysis.history import bracket_panels, median_progress, progress, rank
 from mnist_lab.analysis.intervals import Interval, error_interval
 from mnist_lab.analysis.outcomes import (
     Spread,
@@ -52,66 +43,56 @@ from mnist_lab.records import Mistake, TestScore, Trial, fold
 from mnist_lab.words import describe, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnist_lab.analysis.history import Point
     from mnist_lab.records import Event
 
 
-def one(value: float) -> Spread:
-    """The spread of a single value."""
-    return Spread(1, value, None, value, value)
-
-
-# A trial of each kind, and the error of it that counts.
-FATES: dict[str, tuple[Trial, float | None]] = {
-    "complete": (made_trial(1, [0.5, 0.25]), 0.25),
-    "diverged": (made_trial(2, [0.5, 0.9], diverged=True, epochs=2), None),
-    "failed": (made_trial(3, [0.5], state="failed", epochs=2), None),
-    "failed at once": (made_trial(4, [], state="failed"), None),
-    "running": (made_trial(5, [0.5], state="running", epochs=2), None),
-    "running, all epochs done": (made_trial(6, [0.5, 0.25], state="running"), None),
-    "waiting": (made_trial(7, [], state="waiting"), None),
-    "complete, short of its budget": (made_trial(8, [0.5], epochs=2), None),
-    "complete, not validated": (made_trial(9, [None, None]), None),
-}
+# A trial of each kind, its outcome, and the error of it that counts.
+FATES: list[tuple[Trial, str, float | None]] = [
+    (made_trial(1, [0.5, 0.25]), "complete", 0.25),
+    (made_trial(2, [0.5, 0.9], diverged=True, epochs=2), "diverged", None),
+    (made_trial(3, [0.5], state="failed", epochs=2), "failed", None),
+    (made_trial(4, [], state="failed"), "failed", None),
+    (made_trial(5, [0.5], state="running", epochs=2), "unfinished", None),
+    (made_trial(6, [0.5, 0.25], state="running"), "unfinished", None),
+    (made_trial(7, [], state="waiting"), "unfinished", None),
+    # Short of its budget, and not validated.
+    (made_trial(8, [0.5], epochs=2), "complete", None),
+    (made_trial(9, [None, None]), "complete", None),
+]
+ALL = [trial for trial, *_ in FATES]
 
 
 class TestOneTrial:
     """What is read off a single trial."""
 
-    @pytest.mark.parametrize("name", FATES)
-    def test_final_error(self, name: str) -> None:
-        """Only a trial that completed its budget without diverging has an error that counts."""
-        trial, expected = FATES[name]
-        assert final_error(trial) == expected
+    def test_fates(self) -> None:
+        """Only a trial that completed its budget without diverging has an error that counts.
 
-    def test_tally(self) -> None:
-        """Each trial is counted once, by its outcome."""
-        counted = tally_of(trial for trial, _ in FATES.values())
-        assert counted == Tally(complete=3, diverged=1, failed=2, unfinished=3)
-        assert counted.total == len(FATES)
+        Each is counted once, by its outcome.
+        """
+        for trial, outcome, error in FATES:
+            assert (outcome_of(trial), final_error(trial)) == (outcome, error), trial.trial
+        assert tally_of(ALL) == Tally(complete=3, diverged=1, failed=2, unfinished=3)
+        assert tally_of(ALL).total == len(ALL)
 
-    @pytest.mark.parametrize(
-        ("seconds", "expected"),
-        [((), None), ((9.0,), 9.0), ((9.0, 1.0), 1.0), ((9.0, 1.0, 4.0, 2.0), 2.0)],
-    )
-    def test_seconds_per_epoch(self, seconds: tuple[float, ...], expected: float | None) -> None:
-        """The median leaves the first epoch out, which compiles, unless it is the only one."""
-        trial = made_trial(1, [0.5] * len(seconds), seconds=seconds)
-        assert seconds_per_epoch(trial) == expected
-
-    def test_seconds_per_epoch_of_several(self) -> None:
-        """The first epoch of each trial is left out, not only that of the first trial."""
+    def test_seconds_per_epoch(self) -> None:
+        """The median leaves out each trial's first epoch, which compiles, if there are others."""
+        for seconds, expected in (
+            *(((), None), ((9.0,), 9.0), ((9.0, 1.0), 1.0), ((9.0, 1.0, 4.0, 2.0), 2.0)),
+        ):
+            trial = made_trial(1, [0.5] * len(seconds), seconds=seconds)
+            assert seconds_per_epoch(trial) == expected
         trials = [made_trial(n, [0.5] * 3, seconds=(9.0, 1.0, 2.0)) for n in (1, 2)]
         assert seconds_per_epoch(*trials, made_trial(3, [0.5], seconds=[9.0])) == 1.5
 
     def test_best_trial(self) -> None:
         """The incumbent has the lowest error that counts; of equals, the earlier one wins."""
         trials = [made_trial(n, [error]) for n, error in ((3, 0.1), (2, 0.1), (1, 0.2))]
-        assert best_trial([*trials, FATES["diverged"][0]]) == trials[1]
-
-    @pytest.mark.parametrize("trials", [[], [FATES["failed"][0], FATES["waiting"][0]]])
-    def test_no_best_trial(self, trials: list[Trial]) -> None:
-        """Without a complete trial there is no incumbent."""
-        assert best_trial(trials) is None
+        assert best_trial([*trials, ALL[1]]) == trials[1]
+        assert best_trial([]) is best_trial([ALL[2], ALL[6]]) is None
 
 
 class TestCurves:
@@ -121,7 +102,7 @@ class TestCurves:
         """Repeats give the sample standard deviation and the extremes of each epoch."""
         trials = [made_trial(n, [error], filter_size=5) for n, error in enumerate((0.25, 0.5), 1)]
         (row,) = summary(trials, "filter_size")
-        assert row.curve("valid_error") == [Spread(2, 0.375, math.sqrt(2) / 8, 0.25, 0.5)]
+        assert row.curve("valid_error") == [Spread(2, 0.375, math.sqrt(2) / 8)]
 
     @pytest.mark.parametrize(
         ("trials", "expected"),
@@ -158,7 +139,10 @@ class TestCurves:
     def test_not_validated(self) -> None:
         """Where no image validates, the training error is still there."""
         (row,) = summary([made_trial(1, [None], train=0.5)], "learning_rate")
-        assert (row.curve("valid_error"), row.curve("train_error")) == ([None], [one(0.5)])
+        assert (row.curve("valid_error"), row.curve("train_error")) == (
+            [None],
+            [Spread(1, 0.5, None)],
+        )
 
 
 class TestSummary:
@@ -176,7 +160,7 @@ class TestSummary:
         assert (first.value, first.name, first.title) == (3, "3×3", "filter size 3×3")
         assert (first.configuration, first.errors) == (trials[0].configuration, [0.25, 0.5])
         assert first.tally == Tally(complete=2, failed=1)
-        assert first.error == Spread(2, 0.375, math.sqrt(2) / 8, 0.25, 0.5)
+        assert first.error == Spread(2, 0.375, math.sqrt(2) / 8)
         assert (first.mean, first.train_error, first.seconds_per_epoch) == (0.375, 0.375, 1.5)
         assert second.configuration == trials[3].configuration
         assert (second.errors, second.error, second.seconds_per_epoch) == ([], None, None)
@@ -208,22 +192,16 @@ class TestSummary:
         assert summary([]) == []
 
 
-class TestIncumbents:
-    """The best so far, iteration by iteration."""
+def told(points: Sequence[Point]) -> list[tuple[Any, ...]]:
+    """Place, budget, outcome, error and the best so far of each point."""
+    return [
+        (at, one.configuration.epochs, outcome_of(one), final_error(one), best)
+        for at, one, best in points
+    ]
 
-    def test_empty(self) -> None:
-        """No trial, no point and no incumbent."""
-        nothing = Incumbents("iterations", (), Tally(), None, None)
-        assert incumbents([]) == nothing
 
-    def test_all_failed(self) -> None:
-        """Failed trials are points without an error, and make no incumbent."""
-        found = incumbents([made_trial(n, [], state="failed") for n in (1, 2)])
-        assert found.points == (
-            SearchPoint(1, 1, "failed", None, None),
-            SearchPoint(2, 1, "failed", None, None),
-        )
-        assert (found.at, found.incumbent) == (None, None)
+class TestProgress:
+    """The best so far, by iterations and by the epochs that were spent."""
 
     def test_every_fate(self) -> None:
         """Trials count in the order of their numbers, and only complete ones move the best."""
@@ -236,18 +214,17 @@ class TestIncumbents:
             made_trial(2, [0.5]),
             made_trial(1, [], state="failed"),
         ]
-        found = incumbents(trials)
-        assert found.points == (
-            SearchPoint(1, 1, "failed", None, None),
-            SearchPoint(2, 1, "complete", 0.5, 0.5),
-            SearchPoint(3, 1, "diverged", None, 0.5),
-            SearchPoint(4, 1, "complete", 0.25, 0.25),
-            SearchPoint(5, 1, "complete", 0.5, 0.25),
-            SearchPoint(6, 1, "complete", 0.25, 0.25),
-            SearchPoint(7, 2, "unfinished", None, 0.25),
-        )
-        assert found.tally == Tally(4, 1, 1, 1)
-        assert (found.at, found.incumbent) == (4, trials[3])
+        assert told(progress(trials, by_epochs=False)) == [
+            (1, 1, "failed", None, None),
+            (2, 1, "complete", 0.5, 0.5),
+            (3, 1, "diverged", None, 0.5),
+            (4, 1, "complete", 0.25, 0.25),
+            (5, 1, "complete", 0.5, 0.25),
+            (6, 1, "complete", 0.25, 0.25),
+            (7, 2, "unfinished", None, 0.25),
+        ]
+        assert best_trial(trials) == trials[3]
+        assert progress([]) == progress([], by_epochs=False) == []
 
     @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=30))
     def test_law(self, errors: list[float | None]) -> None:
@@ -256,15 +233,53 @@ class TestIncumbents:
             made_trial(n, [], state="failed") if error is None else made_trial(n, [error])
             for n, error in enumerate(errors, 1)
         ]
-        found = incumbents(trials)
-        for row, point in enumerate(found.points, 1):
+        points = progress(trials, by_epochs=False)
+        for row, point in enumerate(points, 1):
             known = [error for error in errors[:row] if error is not None]
             assert point.best_so_far == min(known, default=None)
-        best = [point.best_so_far for point in found.points if point.best_so_far is not None]
+        best = [point.best_so_far for point in points if point.best_so_far is not None]
         assert best == sorted(best, reverse=True)
-        if found.incumbent is not None:
-            assert found.incumbent.valid_error == best[-1]
-            assert found.incumbent.trial == found.at
+        incumbent = best_trial(trials)
+        assert (incumbent.valid_error if incumbent else None) == min(best, default=None)
+
+    @pytest.mark.parametrize("n_brackets", [1, 2, 3, 7])
+    def test_whole_search(self, n_brackets: int) -> None:
+        """All of a search's epochs are counted once, and each training that ended is a point.
+
+        Counted in iterations, a trial is one point whatever its budgets.
+        """
+        planned = brackets(n_brackets)
+        trials = hyperband(planned)
+        points = progress(trials)
+        assert len(points) == sum(sum(one.n_configs) for one in planned)
+        assert points[-1].at == sum(one.n_epochs for one in planned)
+        assert [point.at for point in points] == sorted({point.at for point in points})
+        steps = [point.at for point in progress(trials, by_epochs=False)]
+        assert steps == [*range(1, len(trials) + 1)]
+
+    def test_first_bracket(self) -> None:
+        """Nine trials of two epochs, three of four more, one of twelve more."""
+        points = told(progress(hyperband(brackets(1))))
+        assert [at for at, *_ in points] == [*range(2, 19, 2), 22, 26, 30, 42]
+        assert [budget for _, budget, *_ in points] == [2] * 9 + [6] * 3 + [18]
+        errors = [error or 1 for *_, error, _ in points]
+        bests = [min(errors[: row + 1]) for row in range(len(errors))]
+        assert [best for *_, best in points] == bests
+
+    def test_what_went_wrong(self) -> None:
+        """A training that failed or diverged has spent what it did, and found nothing."""
+        outcomes = {(1, 2): "failed", (2, 2): "diverged"}
+        goes_on = next(t.trial for t in hyperband(brackets(1), outcomes) if len(t.rungs) > 1)
+        points = told(progress(hyperband(brackets(1), outcomes | {(goes_on, 6): "failed"})))
+        assert points[:2] == [(1, 2, "failed", None, None), (2, 2, "diverged", None, None)]
+        place = [row for row, point in enumerate(points) if point[2] == "failed"][1]
+        at, *_, best = points[place - 1]
+        assert points[place] == (at + 1, 6, "failed", None, best)
+
+    def test_random_search(self) -> None:
+        """With a single budget, a trial adds all of its epochs."""
+        trials = [made_trial(1, [0.5] * 3), made_trial(2, [0.25] * 3)]
+        assert [(p.at, p.best_so_far) for p in progress(trials)] == [(3, 0.5), (6, 0.25)]
 
 
 def climbing(*ends: Event, n_epochs: int = 2) -> Trial:
@@ -344,97 +359,28 @@ class TestBudgets:
         )
 
 
-class TestSpending:
-    """The error against the epochs that were spent for it."""
-
-    @pytest.mark.parametrize("n_brackets", [1, 2, 3, 7])
-    def test_whole_search(self, n_brackets: int) -> None:
-        """All of a search's epochs are counted once, and each training that ended is a point."""
-        planned = brackets(n_brackets)
-        points = spending(hyperband(planned))
-        assert len(points) == sum(sum(one.n_configs) for one in planned)
-        assert points[-1].at == sum(one.n_epochs for one in planned)
-        assert [point.at for point in points] == sorted({point.at for point in points})
-
-    def test_first_bracket(self) -> None:
-        """Nine trials of two epochs, three of four more, one of twelve more."""
-        points = spending(hyperband(brackets(1)))
-        assert [point.at for point in points] == [*range(2, 19, 2), 22, 26, 30, 42]
-        assert [point.budget for point in points] == [2] * 9 + [6] * 3 + [18]
-        errors = [point.error or 1 for point in points]
-        assert [point.best_so_far for point in points] == [
-            min(errors[: row + 1]) for row in range(len(errors))
-        ]
-
-    def test_what_went_wrong(self) -> None:
-        """A training that failed or diverged has spent what it did, and found nothing."""
-        outcomes = {(1, 2): "failed", (2, 2): "diverged"}
-        goes_on = next(t.trial for t in hyperband(brackets(1), outcomes) if len(t.rungs) > 1)
-        outcomes |= {(goes_on, 6): "failed"}
-        points = spending(hyperband(brackets(1), outcomes))
-        assert points[:2] == (
-            SearchPoint(1, 2, "failed", None, None),
-            SearchPoint(2, 2, "diverged", None, None),
-        )
-        third = [point for point in points if point.outcome == "failed"][1]
-        before = points[points.index(third) - 1]
-        assert (third.budget, third.at, third.best_so_far) == (6, before.at + 1, before.best_so_far)
-
-    def test_random_search(self) -> None:
-        """With a single budget, a trial adds all of its epochs."""
-        trials = [made_trial(1, [0.5] * 3), made_trial(2, [0.25] * 3)]
-        assert [(p.at, p.best_so_far) for p in spending(trials)] == [(3, 0.5), (6, 0.25)]
-
-    def test_incumbent(self) -> None:
-        """The incumbent stands where its last budget ended; less was seen at no larger budget."""
-        found = incumbents(hyperband(brackets(2)), "epochs")
-        (point,) = [point for point in found.points if point.at == found.at]
-        assert found.incumbent is not None
-        assert (point.budget, point.error) == (18, found.incumbent.valid_error)
-        assert (found.counted_in, found.tally) == ("epochs", Tally(complete=12))
-        assert found.points == spending(hyperband(brackets(2)))
-
-    def test_iterations(self) -> None:
-        """Counted in iterations, a trial is one point whatever its budgets."""
-        found = incumbents(hyperband(brackets(1)))
-        assert [point.at for point in found.points] == [*range(1, 10)]
-        assert found.incumbent is not None
-        assert found.at == found.incumbent.trial
-
-
-def found(*steps: tuple[int, float | None]) -> list[SearchPoint]:
-    """A search that had this best error after so many epochs."""
-    return [SearchPoint(at, 1, "complete", best, best) for at, best in steps]
-
-
-class TestMedianSpending:
+class TestMedianProgress:
     """Several searches of one kind as one."""
 
-    def test_one(self) -> None:
-        """A single search is its own median, from its first result on."""
-        alone = median_spending([found((2, None), (4, 0.5), (6, 0.25))])
-        assert alone == Spending(1, (4, 6), (0.5, 0.25), (0.5, 0.25), (0.5, 0.25))
+    def test_medians(self) -> None:
+        """Each holds its best until it has a better one; the shortest ends them all.
 
-    def test_several(self) -> None:
-        """Each holds its best until it has a better one; the shortest ends them all."""
+        A single search is its own median, from its first result on.
+        """
+        alone = median_progress([[(2, None), (4, 0.5), (6, 0.25)]])
+        assert alone == [(4, 0.5, 0.5, 0.5), (6, 0.25, 0.25, 0.25)]
         searches = [
-            found((2, 0.5), (9, 0.25)),
-            found((3, 0.125), (9, 0.125)),
-            found((1, 0.75), (8, 0.25)),
+            [(2, 0.5), (9, 0.25)],
+            [(3, 0.125), (9, 0.125)],
+            [(1, 0.75), (8, 0.25)],
         ]
-        assert median_spending(searches) == Spending(
-            n=3,
-            epochs=(2, 3, 8),
-            median=(0.75, 0.5, 0.25),
-            low=(0.5, 0.125, 0.125),
-            high=(1.0, 0.75, 0.5),
-        )
+        rows = [(2, 0.75, 0.5, 1.0), (3, 0.5, 0.125, 0.75), (8, 0.25, 0.125, 0.5)]
+        assert median_progress(searches) == rows
 
-    @pytest.mark.parametrize("searches", [[], [[]], [[], found((2, 0.5))], [found((2, None))]])
-    def test_no_median(self, searches: list[list[SearchPoint]]) -> None:
+    @pytest.mark.parametrize("searches", [[], [[]], [[], [(2, 0.5)]], [[(2, None)]]])
+    def test_no_median(self, searches: list[list[tuple[int, float | None]]]) -> None:
         """Where no more than half of the searches have a result, there is no median."""
-        empty: tuple[float, ...] = ()
-        assert median_spending(searches) == Spending(len(searches), (), empty, empty, empty)
+        assert median_progress(searches) == []
 
     @given(
         st.lists(
@@ -445,19 +391,25 @@ class TestMedianSpending:
     )
     def test_law(self, steps: list[list[tuple[int, float]]]) -> None:
         """The median lies between the extremes, and none of the three ever rises."""
-        searches = []
+        searches: list[list[tuple[int, float | None]]] = []
         for one in steps:
             bests = [min(error for _, error in one[: row + 1]) for row in range(len(one))]
             places = [sum(more for more, _ in one[: row + 1]) for row in range(len(one))]
-            searches.append(found(*zip(places, bests, strict=True)))
-        n, epochs, middle, low, high = median_spending(searches)
-        assert n == len(searches)
+            searches.append([*zip(places, bests, strict=True)])
+        rows = median_progress(searches)
+        assert all(low <= middle <= high for _, middle, low, high in rows)
+        epochs, *lines = zip(*rows, strict=True) if rows else ((),)
         assert list(epochs) == sorted(set(epochs))
-        assert all(a <= b <= c for a, b, c in zip(low, middle, high, strict=True))
-        for line in (middle, low, high):
+        for line in lines:
             assert list(line) == sorted(line, reverse=True)
-        if epochs:
-            assert epochs[-1] == min(points[-1].at for points in searches)
+        if rows:
+            assert epochs[-1] == min(points[-1][0] for points in searches)
+
+
+def looks(trials: list[Trial], n_brackets: int = 1) -> list[list[str]]:
+    """How each trial's steps look, in the first panel."""
+    panel, *_ = bracket_panels(trials, brackets(n_brackets))
+    return [[step.look for step in steps] for _, steps in panel.climbs]
 
 
 class TestBracketPanels:
@@ -472,12 +424,11 @@ class TestBracketPanels:
         assert sum(panel.n_planned for panel in panels) == n_brackets
         for bracket, n_planned, n_over, climbs in panels:
             assert n_over == n_planned
-            steps = [step for climb in climbs for step in climb.steps]
             for budget, n_promoted in zip(bracket.epochs, bracket.n_configs[1:], strict=False):
-                standings = [step.standing for step in steps if step.budget == budget]
-                assert standings.count("promoted") == n_promoted * n_planned
-                assert set(standings) == {"promoted", "beaten"}
-            winners = [climb.bracket for climb in climbs if climb.steps[-1].standing == "winner"]
+                seen = [s.look for _, steps in climbs for s in steps if s.budget == budget]
+                assert seen.count("promoted") == n_promoted * n_planned
+                assert set(seen) == {"promoted", "beaten"}
+            winners = [place for place, steps in climbs if steps[-1].look == "winner"]
             assert sorted(winners) == [*range(n_planned)]
             assert len(climbs) == bracket.n_configs[0] * n_planned
 
@@ -485,59 +436,47 @@ class TestBracketPanels:
     def test_interrupted(self, n_endings: int) -> None:
         """Nobody is called beaten, or the winner, before the whole rung has ended."""
         planned = brackets(3)
-        trials = hyperband(planned, n_endings=n_endings)
-        whole = {
-            (place, climb.bracket, index): climb
-            for place, panel in enumerate(bracket_panels(hyperband(planned), planned))
-            for index, climb in enumerate(panel.climbs)
-        }
+        whole = bracket_panels(hyperband(planned), planned)
         n_steps = 0
-        for place, panel in enumerate(bracket_panels(trials, planned)):
-            for index, climb in enumerate(panel.climbs):
-                final = whole[place, climb.bracket, index]
-                for step, known in zip(climb.steps, final.steps, strict=False):
-                    assert step.standing in {known.standing, "undecided"}
-                    assert step.error == known.error
-                n_steps += len(climb.steps)
+        for panel, final in zip(
+            bracket_panels(hyperband(planned, n_endings=n_endings), planned), whole, strict=True
+        ):
+            for (_, steps), (_, known) in zip(panel.climbs, final.climbs, strict=False):
+                for step, last in zip(steps, known, strict=False):
+                    assert step.look in {last.look, "undecided"}
+                    assert step.error == last.error
+                n_steps += len(steps)
         assert n_steps == min(n_endings, 20)
 
     def test_rung(self) -> None:
         """A rung is undecided until those above it are trained or wait for it."""
-        (panel,) = bracket_panels(hyperband(brackets(1), n_endings=8), brackets(1))
-        assert {climb.steps[0].standing for climb in panel.climbs if climb.steps} == {"undecided"}
-        (panel,) = bracket_panels(hyperband(brackets(1), n_endings=12), brackets(1))
-        standings = [step.standing for climb in panel.climbs for step in climb.steps]
-        assert (standings.count("promoted"), standings.count("beaten")) == (4, 8)
-        assert panel.n_over == 0
+        first = looks(hyperband(brackets(1), n_endings=8))
+        assert {steps[0] for steps in first if steps} == {"undecided"}
+        trials = hyperband(brackets(1), n_endings=12)
+        seen = [look for steps in looks(trials) for look in steps]
+        assert (seen.count("promoted"), seen.count("beaten")) == (4, 8)
+        assert bracket_panels(trials, brackets(1))[0].n_over == 0
 
     def test_what_went_wrong(self) -> None:
-        """Failed trials are beaten, and so is one that diverged, unless there is none better."""
+        """Failed and diverged trials look so; who was best before the last rung has not won.
+
+        A bracket in which nothing went well is over, and has no winner.
+        """
         outcomes = {(trial, 2): "failed" for trial in range(1, 8)}
         outcomes |= {(8, budget): "diverged" for budget in (2, 6, 18)}
-        (panel,) = bracket_panels(hyperband(brackets(1), outcomes), brackets(1))
-        first = [climb.steps[0] for climb in panel.climbs]
-        assert [step.outcome for step in first[:9]] == ["failed"] * 7 + ["diverged", "complete"]
-        assert {step.standing for step in first[:7]} == {"beaten"}
-        assert [step.standing for step in first[7:9]] == ["promoted", "promoted"]
+        trials = hyperband(brackets(1), outcomes)
+        first = [steps[0] for steps in looks(trials)]
+        assert first[:9] == ["failed"] * 7 + ["diverged", "promoted"]
         # HpBandSter fills a rung with new configurations where too few are left.
-        assert first[9].budget == 6
-        assert panel.n_over == 1
-
-    def test_all_failed(self) -> None:
-        """A bracket in which nothing went well is over, and has no winner."""
-        outcomes = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
-        (panel,) = bracket_panels(hyperband(brackets(1), outcomes), brackets(1))
-        assert panel.n_over == 1
-        assert {climb.steps[-1].standing for climb in panel.climbs} == {"beaten"}
-
-    def test_lost_at_the_end(self) -> None:
-        """Who was best before the last rung has not won."""
-        trials = hyperband(brackets(1))
-        (last,) = [trial.trial for trial in trials if len(trial.rungs) == 3]
-        (panel,) = bracket_panels(hyperband(brackets(1), {(last, 18): "failed"}), brackets(1))
-        standings = [step.standing for climb in panel.climbs for step in climb.steps]
-        assert "winner" not in standings
-        assert panel.n_over == 1
+        (panel,) = bracket_panels(trials, brackets(1))
+        assert (panel.climbs[9][1][0].budget, panel.n_over) == (6, 1)
+        whole = hyperband(brackets(1))
+        (last,) = [trial.trial for trial in whole if len(trial.rungs) == 3]
+        every = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
+        for lost in ({(last, 18): "failed"}, every):
+            trials = hyperband(brackets(1), lost)
+            assert "winner" not in {look for steps in looks(trials) for look in steps}
+            assert bracket_panels(trials, brackets(1))[0].n_over == 1
 
     def test_nothing(self) -> None:
         """Before the first trial, the panels are there, and empty."""
@@ -572,51 +511,47 @@ def make_score(*rows: tuple[int, ...]) -> TestScore:
 class TestConfusion:
     """What the test experiment found."""
 
-    def test_empty(self) -> None:
-        """Without a score there are no errors and no interval."""
-        assert confusion([]) == Confusion((), (), 0, (), None, None)
-
     def test_one_repeat(self) -> None:
         """One repeat has Wilson's interval; a class without images has no error."""
-        found = confusion([make_score((6, 2, 0), (1, 7, 0), (0, 0, 0))])
-        assert found == Confusion(
-            matrix=((6, 2, 0), (1, 7, 0), (0, 0, 0)),
-            class_errors=(0.25, 0.125, None),
-            n_images=16,
-            errors=(0.1875,),
-            error=one(0.1875),
-            interval=error_interval([0.1875], 16),
-        )
+        assert confusion([]) == Confusion((), (), 0, (), None, None)
+        matrix = ((6, 2, 0), (1, 7, 0), (0, 0, 0))
+        interval, spread = error_interval([0.1875], 16), Spread(1, 0.1875, None)
+        found = Confusion(matrix, (0.25, 0.125, None), 16, (0.1875,), spread, interval)
+        assert confusion([make_score(*matrix)]) == found
 
     def test_repeats(self) -> None:
-        """Repeats add their counts up; Student's interval of the mean is t(0.975, 1) = 12.706."""
+        """Repeats add their counts up; Student's interval of the mean is t(0.975, 1) = 12.706.
+
+        Repeats that agree have an interval of no width.
+        """
         found = confusion([make_score((50, 0), (1, 49)), make_score((49, 1), (2, 48))])
-        assert found.matrix == ((99, 1), (3, 97))
-        assert found.class_errors == (0.01, 0.03)
-        assert (found.n_images, found.errors) == (100, (0.01, 0.03))
+        assert found[:4] == (((99, 1), (3, 97)), (0.01, 0.03), 100, (0.01, 0.03))
         assert found.error is not None
         assert found.error.sd == pytest.approx(math.sqrt(2) / 100)
         assert found.interval == pytest.approx((0.0, 0.02 + 12.7062 * 0.01))
+        equal = confusion([make_score((3, 1), (0, 4))] * 3)
+        assert equal.interval == Interval(0.125, 0.125)
 
-    def test_equal_repeats(self) -> None:
-        """Repeats that agree have an interval of no width."""
-        found = confusion([make_score((3, 1), (0, 4))] * 3)
-        assert found.interval == Interval(0.125, 0.125)
+    def test_wrong_images(self) -> None:
+        """What most repeats get wrong comes first, as the most confident of them did."""
+
+        def score(*mistakes: tuple[int, int, float]) -> TestScore:
+            made = tuple(
+                Mistake(image=image, true=4, predicted=predicted, confidence=confidence)
+                for image, predicted, confidence in mistakes
+            )
+            return TestScore(test_error=0.5, test_loss=None, confusion=(), mistakes=made)
+
+        scores = [score((7, 9, 0.5), (1, 6, 0.99)), score((7, 1, 0.75)), score((2, 9, 0.995))]
+        found = [(*one.model_dump().values(), n) for one, n in wrong_images(scores)]
+        assert found == [(7, 4, 1, 0.75, 2), (2, 4, 9, 0.995, 1), (1, 4, 6, 0.99, 1)]
+        assert wrong_images([score()]) == []
 
 
-@pytest.mark.parametrize(
-    ("error", "sd", "expected"),
-    [
-        (0.012345, None, "1.23 %"),
-        (0.012345, 0.0008, "1.23 ± 0.08 %"),
-        (0.123, None, "12.3 %"),
-        (0.7, 0.02, "70.0 ± 2.0 %"),
-        (0.0, None, "0.00 %"),
-    ],
-)
-def test_percent(error: float, sd: float | None, expected: str) -> None:
+def test_percent() -> None:
     """An error has two decimals below 10 % and one above, its deviation as many."""
-    assert percent(error, sd) == expected
+    assert [percent(error) for error in (0.012345, 0.123, 0.0)] == ["1.23 %", "12.3 %", "0.00 %"]
+    assert [percent(0.012345, 0.0008), percent(0.7, 0.02)] == ["1.23 ± 0.08 %", "70.0 ± 2.0 %"]
 
 
 def test_describe() -> None:
@@ -643,17 +578,12 @@ class TestRanking:
     """The trials of a search by rank."""
 
     def test_fates(self) -> None:
-        """Those with an error come first; the others have no rank."""
-        trials = [trial for trial, _ in FATES.values()]
-        found = rank(trials, [{}] * len(trials))
+        """Those with an error come first; the others have no rank, and no outcome but these."""
+        found = rank(ALL, [{}] * len(ALL))
         assert [(one.number, one.rank, one.error) for one in found if one.rank] == [(1, 1, 0.25)]
         outcomes = {one.number: one.outcome for one in found}
-        assert [outcomes[number] for number in range(1, 7)] == [
-            *("complete", "diverged", "failed", "failed", "unfinished", "unfinished")
-        ]
-        assert {one.outcome for one in found if one.error is None} == {
-            *("diverged", "failed", "unfinished")
-        }
+        assert [outcomes[number] for number in range(1, 8)] == [fate for _, fate, _ in FATES[:7]]
+        assert {outcomes[8], outcomes[9]} == {"unfinished"}
         assert found[0].curve == (0.5, 0.25)
 
     def test_order(self) -> None:
@@ -682,23 +612,3 @@ class TestRanking:
         for one in found:
             if one.error is not None:
                 assert one.error == one.curve[one.budget - 1]
-
-
-class TestWrongImages:
-    """The misclassified images of several repeats."""
-
-    def test_repeats(self) -> None:
-        """What most repeats get wrong comes first, as the most confident of them did."""
-
-        def score(*mistakes: tuple[int, int, float]) -> TestScore:
-            made = tuple(
-                Mistake(image=image, true=4, predicted=predicted, confidence=confidence)
-                for image, predicted, confidence in mistakes
-            )
-            return TestScore(test_error=0.5, test_loss=None, confusion=(), mistakes=made)
-
-        found = wrong_images(
-            [score((7, 9, 0.5), (1, 6, 0.99)), score((7, 1, 0.75)), score((2, 9, 0.995))]
-        )
-        assert found == [(7, 4, 1, 0.75, 2), (2, 4, 9, 0.995, 1), (1, 4, 6, 0.99, 1)]
-        assert wrong_images([score()]) == []

@@ -79,6 +79,7 @@ OTHER_FILES = {
     ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
     ("export", ".json"),  # the course's own names
     ("report.page", "page.html"),  # the package's own
+    ("report.sections", "run.html"),
 }
 
 

@@ -47,15 +47,10 @@ FORMULA = (
 )
 # 20 epochs each, of FORMULA_SECONDS.
 SWEEP = "lr_sweep([0.1, 0.01], epochs=20, data='sample', workers=2, out='r')"
-COMMAND = ("lr-sweep", "--values", "0.1,0.01", "--epochs", "20", "--data", "sample")
+COMMAND = "lr-sweep --values 0.1,0.01 --epochs 20 --data sample --out r"
+LAB = (sys.executable, str(TESTS / "formula_lab.py"), *COMMAND.split())
 
-SEARCH_FIGURES = [
-    "incumbent",
-    "learning_curves",
-    "hyperparameters",
-    "parallel_coordinates",
-    "search_space",
-]
+SEARCH_FIGURES = "incumbent learning_curves hyperparameters parallel_coordinates search_space"
 
 
 @pytest.fixture(autouse=True)
@@ -127,9 +122,9 @@ def html_of(outputs: list[dict[str, Any]], kind: str) -> list[str]:
     return [one["data"]["text/html"] for one in outputs if one["kind"] == kind]
 
 
-def wait_for_epoch(out: str) -> None:
-    """Until the run's journal tells of an epoch."""
-    journal = RunDir(Path(out)).journal
+def wait_for_epoch() -> None:
+    """Until the journal of the run `r` tells of an epoch."""
+    journal = RunDir(Path("r")).journal
     wait_until(
         lambda: journal.exists() and '"event":"epoch"' in journal.read_text(encoding="utf-8")
     )
@@ -175,7 +170,7 @@ def test_tour() -> None:
     )
     for name, trials, figures in (
         ("lr-sweep", 2, ["learning_curves"]),
-        ("search", 2, SEARCH_FIGURES),
+        ("search", 2, SEARCH_FIGURES.split()),
         ("test", 1, ["confusion", "mistakes"]),
     ):
         html = shown[name]["text/html"]
@@ -188,10 +183,8 @@ def test_tour() -> None:
 
     for column in ("learning_rate", "state", "train_error", "valid_error", "epoch_s"):
         assert f"<th>{column}</th>" in shown["trials"]["text/html"]
-    assert re.findall(r"<th>([\d.]+)</th>", shown["epochs"]["text/html"]) == [
-        *("0.01", "0.10"),
-        *("1", "2"),
-    ]
+    heads = re.findall(r"<th>([\d.]+)</th>", shown["epochs"]["text/html"])
+    assert heads == ["0.01", "0.10", "1", "2"]
     assert shown["continue"]["text/plain"] == "2"
     assert shown["watch"]["text/html"].count("<td>complete</td>") == 2
     assert len(cells["watch"].outputs) == 1
@@ -203,9 +196,8 @@ def test_tour() -> None:
 @pytest.mark.proof
 def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
     """A notebook sees a terminal's run grow, follows it to its end, and goes on after it."""
-    lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--workers", "1"]
-    process = subprocess.Popen([*lab, "--out", "r"], stderr=subprocess.PIPE, text=True)
-    wait_for_epoch("r")
+    process = subprocess.Popen([*LAB, "--workers", "1"], stderr=subprocess.PIPE, text=True)
+    wait_for_epoch()
     look = "[mnist_lab.load_run('r').info.state, len(mnist_lab.load_run('r').epochs_to_pandas())]"
     state, n_epochs = notebook.value(look)
     assert (state, 1 <= n_epochs < 40) == ("running", True)
@@ -240,9 +232,8 @@ def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
 @pytest.mark.proof
 def test_killed_run_is_interrupted_not_running(notebook: Notebook) -> None:
     """Nobody waits for a run whose process was killed; and it tells how it was started."""
-    lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--out", "r", "--quiet"]
-    process = subprocess.Popen(lab)
-    wait_for_epoch("r")
+    process = subprocess.Popen([*LAB, "--quiet"])
+    wait_for_epoch()
     process.kill()
     process.wait()
     (end,) = html_of(notebook.run("mnist_lab.watch('r')"), "execute_result")
@@ -257,7 +248,7 @@ def test_stop_button(notebook: Notebook) -> None:
     """It ends a study by one line, however often pressed; all is kept, and nobody left behind."""
     pid = notebook.value("__import__('os').getpid()")
     cell, stopped = notebook.start(f"mnist_lab.{SWEEP}")
-    wait_for_epoch("r")
+    wait_for_epoch()
     workers = psutil.Process(pid).children()
     assert len(workers) == 2
     for _ in range(3):
@@ -285,9 +276,8 @@ def test_stop_button(notebook: Notebook) -> None:
 @pytest.mark.proof
 def test_stop_button_ends_the_watching_alone(notebook: Notebook) -> None:
     """Who stops to watch gets the run as it stands, and whoever writes it goes on."""
-    lab = [sys.executable, str(TESTS / "formula_lab.py"), *COMMAND, "--out", "r", "--quiet"]
-    process = subprocess.Popen(lab, stdout=subprocess.DEVNULL)
-    wait_for_epoch("r")
+    process = subprocess.Popen([*LAB, "--quiet"], stdout=subprocess.DEVNULL)
+    wait_for_epoch()
     cell, seen = notebook.start("mnist_lab.watch('r')")
     wait_until(lambda: seen)
     notebook.interrupt()
@@ -337,8 +327,12 @@ def test_text_from_files_is_escaped() -> None:
     assert "<script" not in html
 
 
-def test_frame_of_trials() -> None:
-    """One row a trial, numbers as numbers, and what was not measured is missing."""
+def test_frames() -> None:
+    """One row a trial or an epoch, numbers as numbers, and what was not measured is missing.
+
+    No epochs make no rows, and all columns; what has only begun, or was a dry run, shows itself as
+    a table without figures.
+    """
     run = made_run()
     frame = run.to_pandas()
     assert list(frame["state"]) == ["complete", "failed", "waiting"]
@@ -349,25 +343,16 @@ def test_frame_of_trials() -> None:
     assert frame["reason"][1] == EVIL
     assert run.best is not None
     assert run.best.trial == 1
-
-
-def test_frame_of_epochs() -> None:
-    """One row an epoch, with its trial's configuration; no epochs make no rows, and all columns."""
-    run = made_run()
     frame = run.epochs_to_pandas()
     assert list(frame["epoch"]) == [1, 2, 3]
     assert list(frame["valid_error"]) == [0.06, 0.05, 0.04]
     assert set(frame["filter_size"]) == {3}
-    empty = run._replace(trials=[]).epochs_to_pandas()
+    nothing = run._replace(trials=[])
+    empty = nothing.epochs_to_pandas()
     assert (len(empty), list(empty.columns)) == (0, list(frame.columns))
-
-
-def test_run_without_an_epoch_shows_itself() -> None:
-    """What has only begun, or was a dry run, is a table without figures."""
-    run = made_run()._replace(trials=[])
-    assert "<img" not in run._repr_html_()
-    assert "0 of 4 trials done" in run._repr_html_()
-    assert run.best is None
+    assert "<img" not in nothing._repr_html_()
+    assert "0 of 4 trials done" in nothing._repr_html_()
+    assert nothing.best is None
 
 
 def test_pandas_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

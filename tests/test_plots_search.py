@@ -1,24 +1,35 @@
-"""The figure of a search: the incumbent among all trials."""
+"""The figures of searches: the incumbent, the promotions in each bracket, the epochs spent."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
+from made_events import made_trial, run_info, study_settings, write_events
 from made_figures import (
     CAPTION,
     axes_of,
+    best_so_far,
     brackets,
     falling,
+    halving,
     hyperband,
-    over_epochs,
+    lines_of,
+    promotions,
     search,
+    spent,
     texts,
     ticks,
 )
 from matplotlib.colors import to_rgb
 
-from mnist_lab import plots
-from mnist_lab.analysis.history import Incumbents, SearchPoint
-from mnist_lab.analysis.outcomes import Tally
+from mnist_lab import plots, space
+from mnist_lab.config import TrainConfig
+from mnist_lab.rundir import RunDir
+from mnist_lab.study import load_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class TestIncumbent:
@@ -26,7 +37,7 @@ class TestIncumbent:
 
     def test_points(self) -> None:
         """Dots are the trials, the step line is the best so far, the ring is the incumbent."""
-        axes = axes_of(plots.incumbent(search(0.5, None, 0.012, 0.1), CAPTION))[0]
+        axes = axes_of(best_so_far(search(0.5, None, 0.012, 0.1)))[0]
         drawn = {line.get_label(): line for line in axes.lines}
         assert list(drawn["trial"].get_xydata().ravel()) == [1, 0.5, 3, 0.012, 4, 0.1]
         assert list(drawn["best so far"].get_xydata().ravel()) == [
@@ -41,13 +52,14 @@ class TestIncumbent:
 
     def test_failed_and_diverged(self) -> None:
         """Trials without an error are marks at the top edge, counted below the title."""
-        points = (
-            SearchPoint(1, 12, "failed", None, None),
-            SearchPoint(2, 12, "diverged", None, None),
-            SearchPoint(3, 12, "unfinished", None, None),
+        config: dict[str, Any] = {"epochs": 12}
+        figure = best_so_far(
+            [
+                made_trial(1, [], state="failed", **config),
+                made_trial(2, [0.9], diverged=True, **config),
+                made_trial(3, [], state="waiting", **config),
+            ]
         )
-        numbers = Incumbents("iterations", points, Tally(0, 1, 1, 1), None, None)
-        figure = plots.incumbent(numbers, CAPTION)
         marks = {line.get_label(): line for line in axes_of(figure)[0].lines}
         assert [list(marks[outcome].get_xdata()) for outcome in ("failed", "diverged")] == [
             [1],
@@ -60,7 +72,7 @@ class TestIncumbent:
     @pytest.mark.parametrize("n_trials", [1, 4, 50])
     def test_iterations(self, n_trials: int) -> None:
         """Iterations are whole numbers from 1 on, and the incumbent is told in words."""
-        figure = plots.incumbent(search(*falling(0.5, 0.0115, n_trials + 1)[1:]), CAPTION)
+        figure = best_so_far(search(*falling(0.5, 0.0115, n_trials + 1)[1:]))
         found = texts(figure)
         shown = [int(tick) for tick in ticks(axes_of(figure)[0].xaxis)]
         assert shown
@@ -71,7 +83,7 @@ class TestIncumbent:
     def test_words_inside(self) -> None:
         """The incumbent's words stay inside the axes and below all dots, wherever it is."""
         for errors in ([0.01, *[0.5] * 40], [*[0.5] * 40, 0.01]):
-            figure = plots.incumbent(search(*errors), CAPTION)
+            figure = best_so_far(search(*errors))
             plots.save(figure)
             axes = axes_of(figure)[0]
             box = axes.texts[0].get_window_extent()
@@ -80,8 +92,8 @@ class TestIncumbent:
 
     def test_no_error_at_all(self) -> None:
         """An incumbent without a single error is drawn too."""
-        assert "iteration 2: 0.00 %" in texts(plots.incumbent(search(0.5, 0.0), CAPTION))
-        assert "iteration 1: 0.00 %" in texts(plots.incumbent(search(0.0), CAPTION))
+        assert "iteration 2: 0.00 %" in texts(best_so_far(search(0.5, 0.0)))
+        assert "iteration 1: 0.00 %" in texts(best_so_far(search(0.0)))
 
 
 class TestIncumbentOfBudgets:
@@ -89,7 +101,7 @@ class TestIncumbentOfBudgets:
 
     def test_budgets(self) -> None:
         """The dots of a budget share a look of their own; x counts the epochs of all trials."""
-        axes = axes_of(over_epochs(hyperband(brackets(1))))[0]
+        axes = axes_of(best_so_far(hyperband(brackets(1)), by_epochs=True))[0]
         drawn = {line.get_label(): line for line in axes.lines}
         assert list(drawn["2 epochs"].get_xdata()) == [*range(2, 19, 2)]
         assert list(drawn["6 epochs"].get_xdata()) == [22, 26, 30]
@@ -107,20 +119,20 @@ class TestIncumbentOfBudgets:
 
     def test_words(self) -> None:
         """The incumbent is told with the epochs spent until it was found, and with its budget."""
-        found = texts(over_epochs(hyperband(brackets(1), {(1, 2): "failed"})))
+        found = texts(best_so_far(hyperband(brackets(1), {(1, 2): "failed"}), by_epochs=True))
         assert any(text.startswith("after 41 epochs: ") for text in found)
         assert any(text.endswith("18 epochs") and "learning rate" in text for text in found)
         assert any(text.endswith("lowest at the largest; of 9: 1 failed.") for text in found)
 
     def test_one_epoch(self) -> None:
         """A budget of one epoch is a singular."""
-        assert "1 epoch" in texts(over_epochs(hyperband(brackets(1, 1, 3))))
+        assert "1 epoch" in texts(best_so_far(hyperband(brackets(1, 1, 3)), by_epochs=True))
 
     def test_legend_fits(self) -> None:
         """However many budgets there are, the legend stays on the page and off the other words."""
         outcomes = {(1, 2): "failed", (2, 2): "diverged"}
         for last in (6, 54, 486):
-            figure = over_epochs(hyperband(brackets(1, 2, last), outcomes))
+            figure = best_so_far(hyperband(brackets(1, 2, last), outcomes), by_epochs=True)
             figure.draw_without_rendering()
             axes = axes_of(figure)[0]
             legend = axes.get_legend().get_window_extent()
@@ -138,7 +150,7 @@ class TestIncumbentOfBudgets:
                 )
                 for trial in hyperband(brackets(1), n_endings=n_endings)
             ]
-            figure = over_epochs(trials)
+            figure = best_so_far(trials, by_epochs=True)
             figure.draw_without_rendering()
             axes = axes_of(figure)[0]
             box = axes.texts[0].get_window_extent()
@@ -147,9 +159,181 @@ class TestIncumbentOfBudgets:
             lowest = min(error for error in axes.lines[0].get_ydata())
             assert axes.bbox.y0 < box.y0 < box.y1 < axes.transData.transform((1, lowest))[1]
 
-    def test_nothing_to_draw(self) -> None:
-        """Where nothing can be drawn, the figure says why."""
-        outcomes = {(trial, 2): "failed" for trial in range(1, 10)}
-        failed = hyperband(brackets(1), outcomes, n_endings=9)
-        assert "no trial yet" in texts(over_epochs([]))
-        assert "no trial is complete" in texts(over_epochs(failed))
+
+def dots(axes: Any, look: str) -> list[tuple[float, float]]:
+    """Where the marks of this look stand."""
+    return [
+        (float(x), float(y))
+        for line in axes.lines
+        if line.get_label() == look
+        for x, y in line.get_xydata()
+    ]
+
+
+def plain(text: str) -> str:
+    """The text with its words parted by plain spaces."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+class TestBrackets:
+    """The figure of the brackets."""
+
+    def test_panels(self) -> None:
+        """A panel for each kind of bracket: its numbers, all budgets, the same scale of errors.
+
+        Equal brackets stand side by side, nearer to their own budget than to another.
+        """
+        planned = brackets(12)
+        panels = axes_of(promotions(hyperband(planned), planned))
+        assert [plain(axes.get_title("left")) for axes in panels] == [
+            "9 → 3 → 1 configurations\n(4 brackets)",
+            "3 → 1 configurations\n(4 brackets)",
+            "3 configurations (4 brackets)",
+        ]
+        assert [ticks(axes.xaxis) for axes in panels] == [["2", "6", "18"]] * 3
+        assert len({axes.get_ylim() for axes in panels}) == 1
+        assert {axes.get_yscale() for axes in panels} == {"log"}
+        assert [axes.get_ylabel() for axes in panels] == ["validation error", "", ""]
+        winners = [x for x, _ in dots(panels[0], "winner")]
+        assert len(set(winners)) == 4
+        assert {round(x) for x in winners} == {2}
+        assert sum(winners) / 4 == pytest.approx(2)
+
+    def test_promotions(self) -> None:
+        """Nine dots, three lines on, one line further, one ring at the end of it.
+
+        A line goes through the errors that the trial had at its rungs.
+        """
+        trials = hyperband(brackets(1))
+        (axes,) = axes_of(promotions(trials, brackets(1)))
+        assert sorted(x for x, _ in dots(axes, "promoted")) == pytest.approx([0, 0, 0, 1])
+        assert sorted(x for x, _ in dots(axes, "beaten")) == pytest.approx([0] * 6 + [1] * 2)
+        (winner,) = dots(axes, "winner")
+        assert winner[0] == pytest.approx(2)
+        lines = [line for line in axes.lines if line.get_linestyle() == "-"]
+        assert sorted(len(line.get_xdata()) for line in lines) == [2, 2, 3]
+        expected = [[rung.valid_error for rung in one.rungs] for one in trials if one.rungs[1:]]
+        assert [list(line.get_ydata()) for line in lines] == expected
+        ring = [line for line in axes.lines if line.get_fillstyle() == "none"]
+        assert [tuple(line.get_xydata()[0]) for line in ring] == [winner]
+        colors = {
+            line.get_label(): line.get_color() for line in axes.lines if line.get_marker() == "o"
+        }
+        assert colors["promoted"] != colors["beaten"]
+
+    def test_interrupted(self) -> None:
+        """What is not decided is hollow; the panels of brackets to come say that they are empty."""
+        figure = promotions(hyperband(brackets(12), n_endings=7), brackets(12))
+        first, second, third = axes_of(figure)
+        assert len(dots(first, "undecided")) == 7
+        assert not dots(first, "beaten")
+        assert plain(first.get_title("left")).endswith("\n(0 of 4 brackets ended)")
+        assert [axes.texts[0].get_text() for axes in (second, third)] == [
+            "no training has ended"
+        ] * 2
+        assert ticks(third.xaxis) == ["2", "6", "18"]
+        assert "winner" not in texts(figure)
+
+    def test_what_went_wrong(self) -> None:
+        """Failed and diverged trials stand at the top edge above the budget that they had."""
+        outcomes = {(1, 2): "failed", (2, 2): "diverged", (5, 2): "failed"}
+        figure = promotions(hyperband(brackets(1), outcomes), brackets(1))
+        (axes,) = axes_of(figure)
+        failed, diverged = dots(axes, "failed"), dots(axes, "diverged")
+        assert len({x for x, _ in failed}) == 2
+        assert {round(x) for x, _ in (*failed, *diverged)} == {0}
+        assert len(diverged) == 1
+        assert all(0.9 < y < 1 for _, y in (*failed, *diverged))
+        assert any("; of 9: 1 diverged, 2 failed." in text for text in texts(figure))
+
+    def test_too_many_went_wrong(self) -> None:
+        """Where their marks would hide each other, there is one with their number."""
+        planned = brackets(5, 1, 81)
+        outcomes = {(trial, 1): "failed" for trial in range(1, 30)}
+        axes = axes_of(promotions(hyperband(planned, outcomes), planned))[0]
+        assert len(dots(axes, "failed")) == 1
+        assert [text.get_text() for text in axes.texts] == ["29"]
+
+    def test_all_failed(self) -> None:
+        """A search in which everything failed has its marks, and no ring."""
+        outcomes = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
+        figure = promotions(hyperband(brackets(1), outcomes), brackets(1))
+        assert len(dots(axes_of(figure)[0], "failed")) == 13
+        assert "9 → 3 → 1 configurations (1 bracket)" in map(plain, texts(figure))
+        assert "winner" not in texts(figure)
+
+    def test_no_error_at_all(self) -> None:
+        """An error of 0 stands at the bottom."""
+        (axes,) = axes_of(promotions(hyperband(brackets(1), scale=0.0), brackets(1)))
+        assert {y for _, y in dots(axes, "beaten")} == {axes.get_ylim()[0]}
+
+
+class TestSpending:
+    """The figure that compares ways to search."""
+
+    def test_lines(self) -> None:
+        """The line is the median of the seeds, the band reaches from the best to the worst."""
+        runs = {"bohb": [[(2, start), (4, start / 4)] for start in (0.25, 0.5, 0.125)]}
+        figure = plots.spending(runs, CAPTION)
+        (line,) = lines_of(figure, "-")
+        assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.0625]]
+        assert line.get_drawstyle() == "steps-post"
+        (band,) = axes_of(figure)[0].collections
+        heights = {float(y) for _, y in band.get_paths()[0].vertices}
+        assert heights == {0.5, 0.125, 0.03125}
+        assert {"bohb (n = 3)", "6.25 %", "3.12 % to 12.5 %"} <= {*texts(figure)}
+
+    def test_one_seed(self) -> None:
+        """A single seed has no extremes."""
+        shown = texts(plots.spending({"bohb": [[(2, 0.25)]]}, CAPTION))
+        assert "bohb (n = 1)" in shown
+        assert not any(" to " in text for text in shown if "band" not in text)
+
+    def test_methods(self) -> None:
+        """Each way to search has a colour of its own; one without a result is named too."""
+        runs: dict[str, list[list[tuple[int, float | None]]]] = {
+            "random search": [spent(hyperband(brackets(20, 18, 18)))],
+            "hyperband": [spent(hyperband(brackets(7)))] * 2,
+            "bohb": [[(2, None)]],
+        }
+        figure = plots.spending(runs, CAPTION)
+        assert len({line.get_color() for line in lines_of(figure, "-")}) == 2
+        assert {"random search (n = 1)", "hyperband (n = 2)", "no result"} < {*texts(figure)}
+        low, high = axes_of(figure)[0].get_xlim()
+        assert (low, high) == (0, 20 * 18)
+
+    def test_no_result_in_one(self) -> None:
+        """A seed without a result reaches the top edge, and does not set the scale."""
+        figure = plots.spending({"bohb": [[(2, 0.02)], [(2, 0.03)], []]}, CAPTION)
+        assert axes_of(figure)[0].get_ylim()[1] < 0.1
+        assert "2.00 % to 100.0 %" in texts(figure)
+
+
+@pytest.mark.parametrize("experiment", ["hyperband", "bohb"])
+def test_drawn(tmp_path: Path, experiment: str) -> None:
+    """A run of Hyperband or BOHB has its promotions among the figures, and epochs in the other."""
+    run_dir = RunDir(tmp_path / "run")
+    run_dir.create()
+    settings = study_settings(
+        experiment=experiment,
+        base=TrainConfig(epochs=18),
+        values=None,
+        iters=3,
+        min_epochs=2,
+        space=space.to_dict(space.default_space()),
+    )
+    run_dir.write_info(run_info(settings=settings))
+    write_events(run_dir, *halving(brackets(3), n_endings=15))
+    drawn = {path.name: path for path in load_run(run_dir.path).draw()}
+    assert {path.stem for path in drawn.values()} == {
+        "incumbent",
+        "brackets",
+        "learning_curves",
+        "hyperparameters",
+        "parallel_coordinates",
+        "search_space",
+    }
+    shown = drawn["incumbent.svg"].read_text(encoding="utf-8")
+    assert "epochs trained, all trials together" in shown
+    titles = plain(drawn["brackets.svg"].read_text(encoding="utf-8"))
+    assert (titles.count("(1 bracket)"), titles.count("(0 of 1 bracket ended)")) == (1, 2)

@@ -5,17 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from made_figures import (
-    CAPTION,
-    SPACE,
-    assert_nothing_overlaps,
-    axes_of,
-    ranked,
-    ranked_tally,
-    texts,
-    ticks,
-    words_of,
-)
+from made_figures import CAPTION, SPACE, axes_of, of_ranked, ranked, texts, ticks
 
 from mnist_lab import plots
 from mnist_lab.config import Hyperparameter
@@ -60,12 +50,11 @@ class TestSearchSpace:
         """Between few whole numbers stand no halves, on either axis, here and among the trials."""
         few = evenly("linear", lower, upper)
         trials = [one._replace(values={few.name: lower}) for one in ranked(1)]
-        drawn = plots.search_space([few], CAPTION)
-        shown = {text for axes in axes_of(drawn) for text in ticks(axes.xaxis)}
-        drawn = plots.hyperparameters([few], trials, ranked_tally(trials), CAPTION)
-        shown |= {text for axes in axes_of(drawn) for text in ticks(axes.xaxis)}
-        drawn = plots.parallel_coordinates([few], trials, ranked_tally(trials), CAPTION)
-        shown |= {text for text in texts(drawn) if re.fullmatch(r"[\d.]+", text)}
+        panels = of_ranked("hyperparameters", trials, few)
+        drawn = [*axes_of(plots.search_space([few], CAPTION)), *axes_of(panels)]
+        shown = {text for axes in drawn for text in ticks(axes.xaxis)}
+        lines = texts(of_ranked("parallel_coordinates", trials, few))
+        shown |= {text for text in lines if re.fullmatch(r"[\d.]+", text)}
         assert shown <= {str(one) for one in range(lower, upper + 1)}
         assert str(lower) in shown
 
@@ -137,21 +126,3 @@ class TestSearchSpace:
         assert any("equally likely" in text for text in found) == flat
         suffix = "" if flat else f", {distribution}"
         assert f"learning rate: 0.0001 to 0.1, logarithmic{suffix}" in found
-
-    @pytest.mark.parametrize("n_panels", [1, 2, 7])
-    @pytest.mark.parametrize("n_choices", [1, 2, 4, 5, 8, 9, 28])
-    def test_nothing_overlaps(self, n_panels: int, n_choices: int) -> None:
-        """All words of all panels have a place of their own, inside the figure."""
-        choices = tuple(range(29 - n_choices, 29))
-        panels = [
-            SPACE[3]._replace(name=name, choices=choices, draws=[*choices] * 2, forbids=True)
-            for name in ("filter_size", "num_filters")
-        ]
-        panels += [
-            SPACE[row]._replace(draws=SPACE[row].draws[:half], active=0.5, forbids=True)
-            for row, half in ((0, 9), (1, 99), (2, 9), (0, 9), (1, 9))
-        ]
-        figure = plots.search_space(panels[:n_panels], CAPTION)
-        figure.draw_without_rendering()
-        assert len(words_of(figure)) > 4 * n_panels
-        assert_nothing_overlaps(figure)

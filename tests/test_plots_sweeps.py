@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,52 +15,60 @@ from mnist_lab import plots
 from mnist_lab.analysis.outcomes import Tally, summary
 from mnist_lab.plots import labels
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mnist_lab.analysis.outcomes import SummaryRow
+
 SIZE = "filter_size"
+
+
+def curves_of(rows: list[SummaryRow], varied: str = "learning_rate") -> Figure:
+    """The figure of these values."""
+    return plots.learning_curves(rows, varied, CAPTION)
 
 
 class TestLearningCurves:
     """The figure of a sweep."""
 
     def test_lines(self) -> None:
-        """Each value has a solid line of validation errors and a dashed one of training errors."""
-        figure = plots.learning_curves(SWEEP, "learning_rate", CAPTION)
+        """Each value has a solid line of validation errors and a dashed one of training errors.
+
+        The error is on a logarithmic scale in plain percent, epochs are whole numbers; title, end
+        labels and the exercise's 90 % accuracy are there to be read.
+        """
+        figure = curves_of(SWEEP)
         solid = [line for line in lines_of(figure, "-") if len(line.get_xdata()) == 12]
         dashed = lines_of(figure, "--")
         assert [line.get_ydata()[-1] for line in solid] == [0.012, 0.028, 0.08, 0.63]
         assert [line.get_color() for line in solid] == [line.get_color() for line in dashed]
         assert len({line.get_color() for line in solid}) == 4
-
-    def test_axes(self) -> None:
-        """The error is on a logarithmic scale in plain percent, epochs are whole numbers."""
-        figure = plots.learning_curves(SWEEP, "learning_rate", CAPTION)
         axes = axes_of(figure)[0]
         assert axes.get_yscale() == "log"
         assert ticks(axes.yaxis) == ["1 %", "2 %", "5 %", "10 %", "20 %", "50 %", "100 %"]
         assert ticks(axes.xaxis) == [str(epoch) for epoch in range(1, 13)]
+        found = {*texts(figure)}
+        assert {"0.1: 1.20 %", "0.01: 2.80 %", "0.001: 8.00 %", "0.0001: 63.0 %"} < found
+        assert {"Validation error by learning rate", "90 % accuracy"} < found
 
     def test_words(self) -> None:
-        """Title, end labels and the exercise's 90 % accuracy are there to be read."""
-        found = texts(plots.learning_curves(SWEEP, "learning_rate", CAPTION))
-        assert "Validation error by learning rate" in found
-        assert {"0.1: 1.20 %", "0.01: 2.80 %", "0.001: 8.00 %", "0.0001: 63.0 %"} < {*found}
-        assert "90 % accuracy" in found
+        """Filter sizes are sides, without a line at 90 %; a single value is no comparison.
 
-    def test_filter_sizes(self) -> None:
-        """Filter sizes are written as sides, and the line at 90 % is not theirs."""
+        Where no image validates, the training error is labelled alone; an error of 0, which no
+        logarithmic axis holds, stands at its bottom.
+        """
         rows = [curve(3, [0.2, 0.02], varied=SIZE), curve(5, [0.2, 0.03], varied=SIZE)]
-        found = texts(plots.learning_curves(rows, SIZE, CAPTION))
+        found = texts(curves_of(rows, SIZE))
         assert {"Validation error by filter size", "3×3: 2.00 %", "5×5: 3.00 %"} < {*found}
         assert "90 % accuracy" not in found
-
-    def test_single_value(self) -> None:
-        """A single training is not called a comparison."""
-        found = texts(plots.learning_curves(SWEEP[:1], "learning_rate", CAPTION))
-        assert "Validation error, learning rate 0.1" in found
+        assert "Validation error, learning rate 0.1" in texts(curves_of(SWEEP[:1]))
+        blind = summary([made_trial(1, [None, None])], "learning_rate")
+        assert "0.1" in texts(curves_of(blind))
+        assert "0.1: 0.00 ± 0.00 %" in texts(curves_of([curve(0.1, [0.1, 0.0], sd=0.0)]))
 
     def test_repeats(self) -> None:
         """Repeats have a band around their mean, explained, and the deviation in the label."""
-        numbers = [curve(0.1, [0.04, 0.02], sd=0.001)] * 2
-        figure = plots.learning_curves(numbers, "learning_rate", CAPTION)
+        figure = curves_of([curve(0.1, [0.04, 0.02], sd=0.001)] * 2)
         assert len(axes_of(figure)[0].collections) == 2
         found = texts(figure)
         assert "0.1: 2.00 ± 0.10 %" in found
@@ -72,35 +81,20 @@ class TestLearningCurves:
             curve(0.01, [0.1, 0.05], sd=0.001, tally=Tally(2, 1, 1, 1)),
             curve(0.001, [], budget=12, tally=Tally(failed=1)),
         ]
-        found = texts(plots.learning_curves(numbers, "learning_rate", CAPTION))
-        assert {"0.1: 90.0 %", "diverged", "ends at epoch 2 of 12"} < {*found}
-        assert {"0.001", "failed"} < {*found}
+        found = texts(curves_of(numbers))
+        assert {"0.1: 90.0 %", "diverged", "ends at epoch 2 of 12", "0.001", "failed"} < {*found}
         assert "of 5: 1 diverged, 1 failed, 1 unfinished" in " ".join(found)
 
     def test_one_epoch(self) -> None:
         """A single epoch is a single tick, with markers that can be seen."""
-        numbers = [curve(0.1, [0.04]), curve(0.01, [0.1])]
-        figure = plots.learning_curves(numbers, "learning_rate", CAPTION)
-        axes = axes_of(figure)[0]
-        assert ticks(axes.xaxis) == ["1"]
+        figure = curves_of([curve(0.1, [0.04]), curve(0.01, [0.1])])
+        assert ticks(axes_of(figure)[0].xaxis) == ["1"]
         assert [line.get_marker() for line in lines_of(figure, "--")] == ["_", "_"]
-
-    def test_not_validated(self) -> None:
-        """Where no image validates, the training error is drawn and labelled alone."""
-        numbers = summary([made_trial(1, [None, None])], "learning_rate")
-        assert "0.1" in texts(plots.learning_curves(numbers, "learning_rate", CAPTION))
-
-    def test_no_error_at_all(self) -> None:
-        """An error of 0, which no logarithmic axis holds, stands at its bottom."""
-        numbers = [curve(0.1, [0.1, 0.0], sd=0.0)]
-        assert "0.1: 0.00 ± 0.00 %" in texts(
-            plots.learning_curves(numbers, "learning_rate", CAPTION)
-        )
 
     def test_labels_do_not_overlap(self) -> None:
         """Twenty values that end together have twenty labels, one below the other."""
         lines = [curve(n / 100, [0.05, 0.02 + n * 1e-5]) for n in range(1, 21)]
-        figure = plots.learning_curves(lines, "learning_rate", CAPTION)
+        figure = curves_of(lines)
         plots.save(figure)
         boxes = [text.get_window_extent() for text in axes_of(figure)[0].texts]
         ordered = sorted(boxes, key=lambda box: box.y0)

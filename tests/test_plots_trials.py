@@ -1,28 +1,19 @@
-"""The figures of every trial of a search: learning curves by rank, error by hyperparameter."""
+"""The figures of every trial of a search: by rank, by hyperparameter, in parallel coordinates."""
 
 from __future__ import annotations
 
-from itertools import product
+import math
+from typing import TYPE_CHECKING
 
 import pytest
-from made_figures import (
-    CAPTION,
-    LOST,
-    SPACE,
-    assert_nothing_overlaps,
-    axes_of,
-    lines_of,
-    ranked,
-    ranked_tally,
-    texts,
-    ticks,
-)
+from made_figures import LOST, SPACE, axes_of, lines_of, of_ranked, ranked, texts, ticks
 from matplotlib.colors import to_hex, to_rgb
 
-from mnist_lab import plots
+if TYPE_CHECKING:
+    from mnist_lab.analysis.history import RankedTrial
 
 RED = "#d55e00"
-BUDGETS = ((1,), (2, 6, 18, 54, 162))
+COUNTS = "of 12: 1 diverged, 2 failed, 1 unfinished."
 
 
 class TestRankedCurves:
@@ -31,8 +22,7 @@ class TestRankedCurves:
     def test_shades(self) -> None:
         """Each trial is a line; the better, the darker, also in grey; the incumbent is red."""
         trials = ranked(9)
-        figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
-        lines = lines_of(figure, "-")
+        lines = lines_of(of_ranked("ranked_curves", trials), "-")
         curves = [[*line.get_ydata()] for line in reversed(lines)]
         assert curves == [list(one.curve) for one in trials]
         *others, incumbent = lines
@@ -44,30 +34,24 @@ class TestRankedCurves:
 
     def test_lost(self) -> None:
         """What has no error is dotted, and ends in the mark of its outcome; all are counted."""
-        trials = ranked(12, LOST)
-        figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
-        dotted = lines_of(figure, ":")
-        assert [len(line.get_xdata()) for line in dotted] == [2, 2]
-        marks = {line.get_marker() for line in lines_of(figure, "None")}
-        assert marks == {"^", "o"}
+        figure = of_ranked("ranked_curves", ranked(12, LOST))
+        assert [len(line.get_xdata()) for line in lines_of(figure, ":")] == [2, 2]
+        assert {line.get_marker() for line in lines_of(figure, "None")} == {"^", "o"}
         found = texts(figure)
         assert {"diverged", "unfinished"} < {*found}
-        assert "of 12: 1 diverged, 2 failed, 1 unfinished." in " ".join(found)
+        assert COUNTS in " ".join(found)
 
     def test_words(self) -> None:
         """The incumbent and the last of the ranks are told with their errors."""
         trials = ranked(4)
-        found = texts(plots.ranked_curves(trials, ranked_tally(trials), CAPTION))
-        best, last = trials[0], trials[3]
-        assert f"trial {best.number}, epoch 6" in found
+        found = texts(of_ranked("ranked_curves", trials))
+        best, last = (f"trial {one.number}, epoch 6" for one in (trials[0], trials[3]))
+        assert {best, last, "rank 1", "4"} < {*found}
         assert any(text.startswith("incumbent: ") for text in found)
-        assert f"trial {last.number}, epoch 6" in found
-        assert {"rank 1", "4"} < {*found}
 
     def test_budgets(self) -> None:
         """Where some were trained for longer, the key says that they rank first."""
-        trials = ranked(9, budgets=(2, 6))
-        figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
+        figure = of_ranked("ranked_curves", ranked(9, budgets=(2, 6)))
         assert "longer trained before shorter" in " ".join(texts(figure))
         lengths = [len(line.get_xdata()) for line in reversed(lines_of(figure, "-"))]
         assert lengths == sorted(lengths, reverse=True)
@@ -75,40 +59,37 @@ class TestRankedCurves:
     def test_one_epoch(self) -> None:
         """A line of one epoch is a dot, and an error of 0 stands at the lower edge."""
         trials = [one._replace(curve=(0.0,), error=0.0) for one in ranked(1)]
-        figure = plots.ranked_curves(trials, ranked_tally(trials), CAPTION)
+        figure = of_ranked("ranked_curves", trials)
         (line,) = lines_of(figure, "-")
         assert line.get_marker() == "."
         assert list(line.get_ydata()) == [axes_of(figure)[0].get_ylim()[0]]
-
-    def test_nothing_overlaps(self) -> None:
-        """All words have a place of their own, inside the figure."""
-        for n_trials, budgets, outcomes in product((1, 4, 50), BUDGETS, ({}, LOST)):
-            trials = ranked(n_trials, outcomes, budgets)
-            assert_nothing_overlaps(plots.ranked_curves(trials, ranked_tally(trials), CAPTION))
 
 
 class TestHyperparameters:
     """The error against each hyperparameter."""
 
-    def test_dots(self) -> None:
-        """A panel has the trials in which its hyperparameter is active, on its own scale."""
+    def test_panels(self) -> None:
+        """A panel has the trials in which its hyperparameter is active, on its own scale.
+
+        The incumbent has a ring in every one in which it has a value.
+        """
         trials = ranked(12)
-        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
-        panels = axes_of(figure)
+        panels = axes_of(of_ranked("hyperparameters", trials))
         assert [axes.get_xscale() for axes in panels] == ["log", "log", "linear", "linear"]
-        for axes, dimension in list(zip(panels, SPACE, strict=True))[:3]:
+        for axes, (name, *_) in list(zip(panels, SPACE, strict=True))[:3]:
             dots = next(line for line in axes.lines if line.get_markersize() == 4)
             drawn = {*zip(dots.get_xdata(), dots.get_ydata(), strict=True)}
-            name = dimension.name
             assert drawn == {(o.values[name], o.error) for o in trials if name in o.values}
+            rings = [line for line in axes.lines if line.get_markersize() == 10]
+            at = [(*ring.get_xdata(), *ring.get_ydata()) for ring in rings]
+            assert at == [(trials[0].values[name], trials[0].error)]
         assert panels[1].get_xlabel() == "batch size (inactive in 2 of 12 trials)"
         assert panels[0].get_xlabel() == "learning rate"
 
     def test_choices(self) -> None:
         """Trials of a choice stand beside each other, around a line at their median."""
         trials = ranked(12)
-        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
-        axes = axes_of(figure)[3]
+        axes = axes_of(of_ranked("hyperparameters", trials))[3]
         assert ticks(axes.xaxis) == ["3×3", "5×5"]
         dots = next(line for line in axes.lines if line.get_markersize() == 4)
         places = sorted(dots.get_xdata())
@@ -118,21 +99,12 @@ class TestHyperparameters:
         levels = [c.get_segments()[0][0][1] for c in axes.collections]
         assert levels[0] == pytest.approx((errors[2] + errors[3]) / 2)
 
-    def test_incumbent(self) -> None:
-        """The incumbent has a ring in every panel in which it has a value."""
-        trials = ranked(12)
-        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
-        for axes, dimension in list(zip(axes_of(figure), SPACE, strict=True))[:3]:
-            rings = [line for line in axes.lines if line.get_markersize() == 10]
-            at = [(*ring.get_xdata(), *ring.get_ydata()) for ring in rings]
-            assert at == [(trials[0].values[dimension.name], trials[0].error)]
-
     def test_lost(self) -> None:
         """What has no error is a mark at the top edge, at its values."""
         trials = ranked(12, LOST)
-        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
-        axes = axes_of(figure)[2]
-        marks = {line.get_marker(): line for line in axes.lines if line.get_markersize() == 5}
+        figure = of_ranked("hyperparameters", trials)
+        lines = axes_of(figure)[2].lines
+        marks = {line.get_marker(): line for line in lines if line.get_markersize() == 5}
         by_number = {one.number: one.values["num_filters"] for one in trials}
         assert {*marks["x"].get_xdata()} == {by_number[2], by_number[12]}
         assert {*marks["^"].get_xdata()} == {by_number[3]}
@@ -140,17 +112,71 @@ class TestHyperparameters:
 
     def test_budgets(self) -> None:
         """Each budget has a look of its own, the larger the darker."""
-        trials = ranked(12, budgets=(2, 6, 18))
-        figure = plots.hyperparameters(SPACE, trials, ranked_tally(trials), CAPTION)
+        figure = of_ranked("hyperparameters", ranked(12, budgets=(2, 6, 18)))
         dots = [line for line in axes_of(figure)[0].lines if line.get_markersize() == 4]
         assert len({line.get_marker() for line in dots}) == 3
         brightness = [sum(to_rgb(line.get_color())) for line in dots]
         assert brightness == sorted(brightness, reverse=True)
         assert {"2 epochs", "6 epochs", "18 epochs"} < {*texts(figure)}
 
-    def test_nothing_overlaps(self) -> None:
-        """All words have a place of their own, inside the figure."""
-        for n_trials, budgets, n_panels in product((1, 50), BUDGETS, (1, 4, 7)):
-            trials, panels = ranked(n_trials, LOST, budgets), [*SPACE, *SPACE][:n_panels]
-            figure = plots.hyperparameters(panels, trials, ranked_tally(trials), CAPTION)
-            assert_nothing_overlaps(figure)
+
+def heights(trials: list[RankedTrial], style: str = "-") -> list[list[float]]:
+    """Where each trial's line crosses the axes, the best last."""
+    lines = lines_of(of_ranked("parallel_coordinates", trials), style)
+    return [[*line.get_ydata()] for line in lines if len(line.get_xdata()) > 2]
+
+
+class TestParallelCoordinates:
+    """A line for each trial, from axis to axis."""
+
+    def test_scales(self) -> None:
+        """A line crosses each axis at its value, on the hyperparameter's own scale.
+
+        The lines through a choice stand beside each other, nearer to it than to the next one.
+        """
+        trials = [one for one in ranked(20) if "batch_size" in one.values]
+        crossings = heights(trials)[::-1]
+        for one, (rate, batch, filters, size, _) in zip(trials, crossings, strict=True):
+            assert rate == pytest.approx(math.log10(one.values["learning_rate"] / 1e-4) / 3)
+            assert batch == pytest.approx(math.log(one.values["batch_size"] / 16) / math.log(8))
+            assert filters == pytest.approx((one.values["num_filters"] - 8) / 56)
+            assert (size > 0.5) == (one.values["filter_size"] == 5)
+        assert len({line[3] for line in crossings}) == len(trials) == 16
+
+    def test_errors(self) -> None:
+        """The lower the error, the lower the last crossing; all are between 0 and 1.
+
+        An error of 0 has no logarithm, and stands at the lower end.
+        """
+        last = [line[-1] for line in reversed(heights(ranked(12)))]
+        assert last == sorted(last)
+        assert 0 < last[0] < last[-1] < 1
+        trials = [one._replace(error=0.0) if one.rank == 1 else one for one in ranked(4)]
+        assert heights(trials)[-1][-1] == 0.0
+
+    def test_inactive(self) -> None:
+        """Where a hyperparameter is inactive the line runs below its axis; the figure says so."""
+        trials = ranked(5)
+        below = [line[1] < 0 for line in heights(trials)[::-1]]
+        assert [one.number for one, its in zip(trials, below, strict=True) if its] == [5]
+        assert "inactive" in texts(of_ranked("parallel_coordinates", trials))
+        assert "inactive" not in texts(of_ranked("parallel_coordinates", ranked(4)))
+
+    def test_incumbent(self) -> None:
+        """The incumbent is red, thicker, and on top of the others."""
+        lines = lines_of(of_ranked("parallel_coordinates", ranked(12)), "-")
+        *others, best = [line for line in lines if len(line.get_xdata()) == len(SPACE) + 1]
+        assert to_hex(best.get_color()) == RED
+        assert best.get_linewidth() > max(line.get_linewidth() for line in others)
+        assert best.get_zorder() > max(line.get_zorder() for line in others)
+
+    def test_lost(self) -> None:
+        """What has no error is dotted and ends above the last axis, at the mark of its outcome."""
+        ends = [line[-1] for line in heights(ranked(12, LOST), ":")]
+        assert (len(ends), len({*ends})) == (4, 3)
+        assert min(ends) > 1
+        figure = of_ranked("parallel_coordinates", ranked(12, LOST))
+        found = texts(figure)
+        assert {"failed", "diverged", "unfinished"} < {*found}
+        assert COUNTS in " ".join(found)
+        assert {"x", "^", "o"} < {line.get_marker() for line in axes_of(figure)[0].lines}

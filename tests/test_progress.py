@@ -169,12 +169,12 @@ def test_table(table: Screen) -> None:
     """Each running trial has a row with its epoch, error and speed; the caption tells the whole."""
     assert "0 of 2 trials done · workers are starting" in table.shows(proposed(1), proposed(2))
     shown = table.shows(started(1), started(2))
-    assert f"│ 1     │ {BASE} │   0/3 │" in shown
-    assert f"│ 2     │ {BASE} │   0/3 │" in shown
+    assert f"│     1 │ {BASE} │   0/3 │" in shown
+    assert f"│     2 │ {BASE} │   0/3 │" in shown
     assert "workers are starting" not in shown
     shown = table.shows(epoch_done(2, 1, 0.0816))
     assert "│   1/3 │ validation error 8.16 % │    2.00 │" in shown
-    assert table.shows(failed(1)).count("│ 1     │") == 0
+    assert table.shows(failed(1)).count("│     1 │") == 0
 
 
 def test_table_of_results(table: Screen) -> None:
@@ -206,7 +206,7 @@ def test_table_of_continuing_trials(screen: Callable[[Any], Screen]) -> None:
     table.begin(5, *whole_trial(1, 0.03), *whole_trial(4, 0.05), *lost, *begun)
     shown = table.shows(started(3, from_epoch=2))
     assert "3 of 5 trials done · 1 failed · best 3.00 %" in shown
-    assert f"│ 3     │ {BASE} │   2/3 │" in shown
+    assert f"│     3 │ {BASE} │   2/3 │" in shown
     assert "3/3 │" in table.shows(epoch_done(3, 3))
 
 
@@ -226,7 +226,7 @@ def test_no_time_left_is_guessed(lines: Screen, table: Screen) -> None:
     """Before the first epoch nothing is known, so nothing is said."""
     assert "left" not in lines.shows(proposed(1), started(1), failed(1), after_s=5)
     shown = table.shows(proposed(1), started(1), after_s=5)
-    assert "│       – │         – │" in shown
+    assert "│ –       │ –         │" in shown
     assert "about" not in shown
 
 

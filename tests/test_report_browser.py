@@ -10,6 +10,7 @@ import base64
 import json
 import re
 import shutil
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,23 +61,13 @@ class Reader:
     ) -> None:
         """Open a page in a window of this width, without a network."""
         self.cdp("Network.enable")
-        self.cdp(
-            "Network.emulateNetworkConditions",
-            offline=True,
-            latency=0,
-            downloadThroughput=-1,
-            uploadThroughput=-1,
-        )
+        nothing = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.cdp("Network.emulateNetworkConditions", offline=True, **nothing)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.cdp("Emulation.setEmulatedMedia", features=[scheme])
         self.cdp("Emulation.setScriptExecutionDisabled", value=not script)
-        self.cdp(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.cdp("Emulation.setDeviceMetricsOverride", **screen)
         self.driver.get_log("browser")  # what the pages before said
         self.driver.get_log("performance")
         self.driver.get(path.absolute().as_uri())
@@ -139,11 +130,8 @@ def reader(driver: webdriver.Chrome) -> Iterator[Reader]:
     yield reader
     assert driver.get_log("browser") == []
     events = [json.loads(one["message"])["message"] for one in driver.get_log("performance")]
-    asked = [
-        one["params"]["request"]["url"]
-        for one in events
-        if one["method"] == "Network.requestWillBeSent"
-    ]
+    sent = [one["params"] for one in events if one["method"] == "Network.requestWillBeSent"]
+    asked = [one["request"]["url"] for one in sent]
     assert asked
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
@@ -161,15 +149,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-@pytest.mark.parametrize("name", ["search", "sweep", "test", "several"])
-def test_everything_is_drawn(reader: Reader, pages: dict[str, Path], name: str) -> None:
+def test_everything_is_drawn(reader: Reader, pages: dict[str, Path]) -> None:
     """Each chart has its lines, each figure is a whole image."""
-    reader.open(pages[name])
-    charts = reader.all(".chart")
-    assert charts
-    for chart in charts:
-        assert chart.find_elements(By.CSS_SELECTOR, "g.trace path.point")
-    assert reader.run("[...document.images].every((one) => one.naturalWidth > 100)")
+    for name in ("search", "sweep", "test", "several"):
+        reader.open(pages[name])
+        charts = reader.all(".chart")
+        assert charts
+        for chart in charts:
+            assert chart.find_elements(By.CSS_SELECTOR, "g.trace path.point")
+        assert reader.run("[...document.images].every((one) => one.naturalWidth > 100)")
 
 
 def test_a_click_sorts(reader: Reader, pages: dict[str, Path]) -> None:
@@ -198,13 +186,13 @@ def test_the_keyboard_sorts_and_chooses(reader: Reader, pages: dict[str, Path]) 
     assert reader.one("output").text == f"1 of {N_TRIALS} trials chosen"
 
 
-@pytest.mark.parametrize("chart", [".parallel", ".curves"])
-def test_a_dot_has_a_label(reader: Reader, pages: dict[str, Path], chart: str) -> None:
+def test_a_dot_has_a_label(reader: Reader, pages: dict[str, Path]) -> None:
     """Pointing at a trial tells which it is, its configuration and its error."""
-    reader.open(pages["search"])
-    label = reader.hover(f"{chart} g.trace path.point")
-    assert re.search(r"trial \d+: .*learning rate [\d.e-]+, batch size \d+", label, re.DOTALL)
-    assert ("epoch" in label.split("epochs")[-1]) == (chart == ".curves")
+    for chart in (".parallel", ".curves"):
+        reader.open(pages["search"])
+        label = reader.hover(f"{chart} g.trace path.point")
+        assert re.search(r"trial \d+: .*learning rate [\d.e-]+, batch size \d+", label, re.DOTALL)
+        assert ("epoch" in label.split("epochs")[-1]) == (chart == ".curves")
 
 
 def test_a_box_chooses_the_same_trials_everywhere(reader: Reader, pages: dict[str, Path]) -> None:
@@ -318,16 +306,13 @@ def test_nothing_of_a_stranger_runs(reader: Reader, pages: dict[str, Path]) -> N
     assert any("Content Security Policy" in one for one in refused)
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1400])
-@pytest.mark.parametrize("name", ["search", "several", "stranger"])
-def test_no_width_scrolls_sideways(
-    reader: Reader, pages: dict[str, Path], name: str, width: int
-) -> None:
+def test_no_width_scrolls_sideways(reader: Reader, pages: dict[str, Path]) -> None:
     """A phone's neither: what is wide scrolls in its own frame."""
-    reader.open(pages[name], width=width)
-    page = "document.documentElement"
-    assert reader.run(f"{page}.scrollWidth === {page}.clientWidth")
-    assert reader.run("innerWidth") == width  # a phone would zoom out for a wider page
+    for name, width in product(("search", "several", "stranger"), (320, 390, 768, 1400)):
+        reader.open(pages[name], width=width)
+        page = "document.documentElement"
+        assert reader.run(f"{page}.scrollWidth === {page}.clientWidth"), (name, width)
+        assert reader.run("innerWidth") == width  # a phone would zoom out for a wider page
 
 
 def test_the_dark(reader: Reader, pages: dict[str, Path]) -> None:
@@ -357,17 +342,15 @@ def test_the_dark(reader: Reader, pages: dict[str, Path]) -> None:
 
 
 def test_it_prints(reader: Reader, pages: dict[str, Path]) -> None:
-    """On white paper, a few pages; afterwards the screen is as before."""
-    reader.open(pages["search"], dark=True)
+    """On white paper, a few pages; afterwards the screen is as before.
+
+    However wide and dark that is, the charts are drawn anew for the paper.
+    """
+    reader.open(pages["search"], dark=True, width=1400)
     printed = reader.cdp("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed["data"]))) <= 8
     assert reader.run("'print' in document.documentElement.dataset") is False
     assert reader.run("document.querySelector('.curves').layout.width") is None
-
-
-def test_charts_fit_the_paper(reader: Reader, pages: dict[str, Path]) -> None:
-    """However wide and dark the screen is, they are drawn anew for the paper."""
-    reader.open(pages["search"], dark=True, width=1400)
     reader.cdp("Emulation.setEmulatedMedia", media="print")
     reader.run("dispatchEvent(new Event('beforeprint'))")
     for chart in reader.all(".chart"):

@@ -17,7 +17,7 @@ def test_states() -> None:
         table = views.trial_table(info, trials, ("state", "epoch", "s/epoch"))
         assert [row[0].text for row in table.rows] == ["complete", "failed", *expected]
         assert table.rows[1][2] == views.Cell("–", None)
-        assert (table.trials, table.best) == ([1, 2, 3, 4], 1)
+        assert (table.trials, table.best) == ([1, 2, 3, 4], {1})
         assert [one.trial for one in views.unfinished(info, trials)] == [4] * (state == "running")
 
 
@@ -31,7 +31,8 @@ def test_best() -> None:
         trials = fold([*made, *whole_trial(3, 0.2, learning_rate=0.01)])
         found = views.best(info, trials)
         assert found is not None
-        assert (found.interval is None) == (second == 0.02)
+        assert (found.interval() is None) == (second == 0.02)
         assert found.configuration.learning_rate == trials[0].configuration.learning_rate
+        assert views.trial_table(info, trials, ("trial",)).best == {1, 2}
         (line,) = views.best_in_words(info, trials)
         assert line.endswith(f", validation error {words} (n = 2)")

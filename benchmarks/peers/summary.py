@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mnist_lab.config import TrainConfig, forward_multiplications
-from mnist_lab.plots.page import save
-from mnist_lab.plots.style import BLUE, GREY, RED, styled
+from mnist_lab.plots.page import BLUE, GREY, RED, save, styled
 
 if TYPE_CHECKING:
     from pathlib import Path

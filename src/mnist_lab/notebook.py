@@ -14,7 +14,7 @@ from rich.console import Console
 from mnist_lab.analysis.outcomes import n_ended, n_planned
 from mnist_lab.config import TrainConfig
 from mnist_lab.errors import not_installed, printable
-from mnist_lab.views import best_in_words, trial_table
+from mnist_lab.views import RUNNING, best_in_words, trial_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mnist_lab.views import Sheet
 
 _LEFT = ' style="text-align: left"'
-_HEADS = ("trial", "configuration", "state", "epoch", "error", "s/epoch")
+_HEADS = (*RUNNING[:2], "state", *RUNNING[2:-1])
 
 
 class Cell:
@@ -116,7 +116,7 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     head = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in table.heads)
     rows = ""
     for number, cells in zip(table.trials, table.rows, strict=True):
-        style = f'{_LEFT[:-1]}{"; font-weight: bold" * (number == table.best)}"'
+        style = f'{_LEFT[:-1]}{"; font-weight: bold" * (number in table.best)}"'
         rows += f"<tr>{''.join(f'<td{style}>{escape(cell.text)}</td>' for cell in cells)}</tr>"
     return (
         f"<div>{'<br>'.join(lines)}</div>"

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mnist_lab.analysis.outcomes import best_trial, seconds_per_epoch
+from mnist_lab.analysis.outcomes import best_trial
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
-from mnist_lab.views import NOTHING, last_error
+from mnist_lab.views import drawn, last_error, running_table
 from mnist_lab.words import describe, duration, percent
 
 if TYPE_CHECKING:
@@ -143,26 +143,11 @@ class LiveTable(_View):
             self._live.stop()
 
     def _draw(self, now: float) -> Table:
-        from rich.table import Table
-        from rich.text import Text
-
-        title = Text(self._title)  # not markup: a data set may be called [red]
-        table = Table(title=title, title_justify="left", caption_justify="left")
-        for name in ("trial", "configuration", "epoch", "error", "s/epoch", "time left"):
-            is_words = name in {"trial", "configuration"}
-            table.add_column(name, justify="left" if is_words else "right")
-        running = self._forecast.since.copy()
-        for number, since in sorted(running.items()):
-            trial = self._forecast.trials.numbered(number)
-            n_done, n_epochs = len(trial.epochs), trial.configuration.epochs
-            times = [NOTHING, NOTHING]
-            if (speed := seconds_per_epoch(trial)) is not None:
-                left_s = max((n_epochs - n_done) * speed - now + since, 0)
-                times = [f"{speed:.2f}", duration(left_s)]
-            error, what = last_error(trial.epochs), describe(trial.configuration)
-            table.add_row(str(number), what, f"{n_done}/{n_epochs}", error, *times)
-        table.caption = self._caption(now, n_running=len(running))
-        return table
+        running = sorted(self._forecast.since.copy().items())
+        numbered = self._forecast.trials.numbered
+        table = running_table((numbered(number), now - since) for number, since in running)
+        caption = self._caption(now, n_running=len(running))
+        return drawn(table._replace(title=self._title, caption=caption))
 
     def _caption(self, now: float, *, n_running: int) -> str:
         trials = self._forecast.trials

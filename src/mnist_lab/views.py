@@ -6,16 +6,15 @@ times ending in `_s` seconds, other times RFC 3339 in UTC. None is what was not 
 
 from __future__ import annotations
 
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab.analysis.confusion import confusion
-from mnist_lab.analysis.intervals import Interval, error_interval
 from mnist_lab.analysis.outcomes import (
     Spread,
     SummaryRow,
     best_row,
-    best_trial,
     completed_error,
     outcome_of,
     seconds_per_epoch,
@@ -26,14 +25,19 @@ from mnist_lab.records import Epoch
 from mnist_lab.words import between, describe, duration, in_words, percent, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
+    import rich.table
+
+    from mnist_lab.analysis.intervals import Interval
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
 
 NOTHING = "–"
 # A search is shown by its best; all of it is in curves.json.
 MOST_ROWS = 10
+# What is told of a trial while it is trained.
+RUNNING = ("trial", "configuration", "epoch", "error", "s/epoch", "time left")
 
 
 class Sheet(NamedTuple):
@@ -51,39 +55,31 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What a reader sees. `trials` are the rows' numbers, where each is a trial; `best` is one."""
+    """What a reader sees. `trials` are the rows' numbers, if each is one; `best` are some."""
 
     heads: Sequence[str]
     rows: list[list[Cell]]
     caption: str = ""
     title: str = ""
     trials: Sequence[int] = ()
-    best: int | None = None
+    best: Collection[int] = ()
 
 
 class Best(NamedTuple):
     """The lowest error of a run, or the result of a test, over the repeats of a configuration.
 
-    Each of `errors` is of `n_images`, 0 where there is no interval.
+    `interval` is computed when it is asked for: SciPy takes a second to import.
     """
 
     error: Spread
     configuration: TrainConfig
-    errors: Sequence[float]
-    n_images: int
-
-    @property
-    def interval(self) -> Interval | None:
-        """That of the error, computed when it is asked for: SciPy takes a second to import."""
-        return error_interval(self.errors, self.n_images) if self.n_images else None
+    interval: Callable[[], Interval | None]
 
 
+_VARIED = [name for name in TrainConfig.model_fields if name != "epochs"]
 _OF_TRIAL: dict[str, Callable[[Trial], Any]] = {
     **{name: attrgetter(name) for name in ("trial", "repeat", "seed", "state", "diverged")},
-    **{
-        name: attrgetter(f"configuration.{name}")
-        for name in (*(name for name in TrainConfig.model_fields if name != "epochs"), "epochs")
-    },
+    **{name: attrgetter(f"configuration.{name}") for name in (*_VARIED, "epochs")},
     "n_epochs": lambda trial: len(trial.epochs),
     "train_error": lambda trial: trial.epochs[-1].train_error if trial.epochs else None,
     "valid_error": attrgetter("valid_error"),
@@ -105,7 +101,7 @@ def trial_sheet(trials: Iterable[Trial]) -> Sheet:
 
 def epoch_sheet(trials: Iterable[Trial]) -> Sheet:
     """A row for each epoch, trial after trial, with its configuration; `epoch` counts from 1."""
-    names = ["trial", "repeat", *(one for one in TrainConfig.model_fields if one != "epochs")]
+    names = ["trial", "repeat", *_VARIED]
     rows = [
         [*(_OF_TRIAL[name](trial) for name in names), *dict(epoch).values()]
         for trial in trials
@@ -140,22 +136,47 @@ def summary_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
 
 def unfinished_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
     """The trials of :func:`unfinished`."""
-    heads = ("trial", "configuration", "state", "epoch", "error", "s/epoch", "time left")
+    heads = (*RUNNING[:2], "state", *RUNNING[2:])
     return trial_table(info, unfinished(info, trials), heads)._replace(title="not finished")
+
+
+def running_table(trials: Iterable[tuple[Trial, float]]) -> Table:
+    """The trials that are trained now, each with the seconds since its last epoch."""
+    cells = [_cells(trial, "running", silent_s) for trial, silent_s in trials]
+    return Table(RUNNING, [[one[head] for head in RUNNING] for one in cells])
 
 
 def trial_table(info: RunInfo, trials: Sequence[Trial], heads: Sequence[str]) -> Table:
     """A row for each trial, with these of its cells."""
-    rows = [[cells[head] for head in heads] for cells in (_cells(info, one) for one in trials)]
-    best = best_trial(trials)
-    numbers = [trial.trial for trial in trials]
-    return Table(heads, rows, trials=numbers, best=best.trial if best else None)
+    cells = [_cells(trial, state(info, trial)) for trial in trials]
+    row = None if info.settings.experiment == "test" else best_row(info.settings, trials)
+    best = {trial.trial for trial in row.completed} if row else ()
+    rows = [[one[head] for head in heads] for one in cells]
+    return Table(heads, rows, trials=[trial.trial for trial in trials], best=best)
 
 
-def _cells(info: RunInfo, trial: Trial) -> dict[str, Cell]:
+def drawn(shown: Table) -> rich.table.Table:
+    """A table for the terminal: numbers are on the right."""
+    from rich.markup import escape  # only a terminal needs it, as a notebook while it trains
+    from rich.table import Table as Drawn
+
+    table = Drawn(title=escape(shown.title) or None, caption=escape(shown.caption) or None)
+    table.title_justify = table.caption_justify = "left"
+    for index, head in enumerate(shown.heads):
+        is_number = any(row[index].value is not None for row in shown.rows)
+        table.add_column(head, justify="right" if is_number else "left")
+    for row in shown.rows:
+        table.add_row(*(escape(cell.text) for cell in row))
+    return table
+
+
+def _cells(trial: Trial, state: str, silent_s: float = 0.0) -> dict[str, Cell]:
     """Everything that a table can say of a trial, by the heads of the columns."""
     n_epochs, budget = len(trial.epochs), trial.configuration.epochs
-    result = confusion([trial.test] if trial.test else [])
+    result, left_s = (
+        confusion([trial.test] if trial.test else []),
+        seconds_left(trial, state, silent_s),
+    )
     varied = {
         in_words(name): Cell(value_text(name, round(value, 6)), value)
         for name, value in trial.configuration
@@ -165,50 +186,47 @@ def _cells(info: RunInfo, trial: Trial) -> dict[str, Cell]:
         "repeat": number_cell(trial.repeat),
         "seed": number_cell(trial.seed),
         "configuration": Cell(describe(trial.configuration)),
-        "state": Cell(state(info, trial)),
+        "state": Cell(state),
         "outcome": Cell(": ".join(filter(None, (outcome_of(trial), trial.reason)))),
         "epoch": Cell(f"{n_epochs}/{budget}", n_epochs),
         "epochs": Cell(str(n_epochs) + f" of {budget}" * (n_epochs != budget), n_epochs),
-        "error": Cell(f"test error {percent(trial.test.test_error)}")
-        if trial.test
-        else Cell(last_error(trial.epochs)),
+        "error": Cell(
+            f"test error {percent(trial.test.test_error)}"
+            if trial.test
+            else last_error(trial.epochs)
+        ),
         "validation error": error_cell(completed_error(trial)),
         "training error": error_cell(_OF_TRIAL["train_error"](trial)),
         "test error": error_cell(result.error),
         "95 % interval": interval_cell(result.interval),
         "s/epoch": number_cell(seconds_per_epoch(trial), "{:.2f}"),
         "seconds": number_cell(sum(epoch.duration_s for epoch in trial.epochs), "{:,.1f}"),
-        "time left": Cell()
-        if (left_s := seconds_left(info, trial)) is None
-        else Cell(duration(left_s), left_s),
+        "time left": Cell() if left_s is None else Cell(duration(left_s), left_s),
     }
 
 
 def best(info: RunInfo, trials: Sequence[Trial]) -> Best | None:
     """The lowest error so far; of a sweep with repeats, the lowest mean; of a test, its result.
 
-    Only what was trained equally long is compared. Repeats that are all equal have no interval:
-    one of no width would claim to know everything.
+    Only what was trained equally long is compared.
     """
     if info.settings.experiment == "test":
         scored = [(trial.configuration, trial.test) for trial in trials if trial.test is not None]
         result = confusion([score for _, score in scored])
-        error, errors, n_images = result.error, result.errors, result.n_images
-        return Best(error, scored[0][0], errors, n_images) if error else None
+        return Best(result.error, scored[0][0], lambda: result.interval) if result.error else None
     row = best_row(info.settings, trials)
     if row is None or row.error is None:
         return None
-    tells = row.error.n == 1 or row.error.low < row.error.high
-    return Best(row.error, row.configuration, row.errors, info.data.n_valid if tells else 0)
+    return Best(row.error, row.configuration, partial(row.interval, info.data.n_valid))
 
 
 def best_in_words(info: RunInfo, trials: Sequence[Trial]) -> list[str]:
     """One line about the best, or none."""
     if (found := best(info, trials)) is None:
         return []
-    n, mean, sd, *_ = found.error
+    n, mean, sd = found.error
     if info.settings.experiment == "test":
-        interval = found.interval
+        interval = found.interval()
         width = f"95 % interval {between(interval)}, " if interval else ""
         return [f"test error: {percent(mean, sd)} ({width}n = {n})"]
     return [
@@ -235,12 +253,19 @@ def state(info: RunInfo, trial: Trial) -> str:
     return trial.state if info.state == "running" else "stopped"
 
 
-def seconds_left(info: RunInfo, trial: Trial) -> float | None:
-    """About how long a running trial still takes, by its own epochs; None before the first."""
+def seconds_left(trial: Trial, state: str, silent_s: float = 0.0) -> float | None:
+    """About how long a running trial still takes, by its own epochs; None before the first.
+
+    Args:
+        trial: the trial.
+        state: as :func:`state` has it.
+        silent_s: seconds since its last epoch.
+    """
     speed = seconds_per_epoch(trial)
-    if speed is None or state(info, trial) != "running":
+    if speed is None or state != "running":
         return None
-    return round(speed * (trial.configuration.epochs - len(trial.epochs)), 3)
+    left_s = speed * (trial.configuration.epochs - len(trial.epochs)) - silent_s
+    return round(max(left_s, 0), 3)
 
 
 def last_error(epochs: Sequence[Epoch]) -> str:
@@ -259,14 +284,13 @@ def _place(row: SummaryRow) -> tuple[int, float]:
 
 
 def _notes(row: SummaryRow, *, is_running: bool) -> str:
-    tally, running = row.tally, []
-    if is_running:
-        n_running = sum(trial.state == "running" for trial in row.trials)
-        counts = {"running": n_running, "waiting": tally.unfinished - n_running}
-        running = [f"{n} {what}" for what, n in counts.items()]
-        running = [one for one in running if one[:2] != "0 "]
-        tally = tally._replace(unfinished=0)
-    return ", ".join([*tally.but_complete(), *running])
+    tally = row.tally
+    if not is_running:
+        return ", ".join(tally.but_complete())
+    n_running = sum(trial.state == "running" for trial in row.trials)
+    counts = {"running": n_running, "waiting": tally.unfinished - n_running}
+    running = [f"{n} {what}" for what, n in counts.items() if n]
+    return ", ".join([*tally._replace(unfinished=0).but_complete(), *running])
 
 
 def number_cell(value: float | None, text: str = "{}") -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab.analysis.intervals import Interval, error_interval
-from mnist_lab.analysis.outcomes import Spread, spread_of
+from mnist_lab.analysis.outcomes import Spread, grouped, spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,35 +28,6 @@ class Confusion(NamedTuple):
     interval: Interval | None
 
 
-class WrongImage(NamedTuple):
-    """A test image that at least one repeat misclassified, as the most confident of them did.
-
-    `n_repeats` of them list it among their recorded mistakes.
-    """
-
-    image: int
-    true: int
-    predicted: int
-    confidence: float
-    n_repeats: int
-
-
-def wrong_images(scores: Sequence[TestScore]) -> list[WrongImage]:
-    """The misclassified test images, those that most repeats agree on first.
-
-    Of equals the most confident comes first. All scores are of the same images.
-    """
-    by_image: dict[int, list[Mistake]] = {}
-    for score in scores:
-        for one in score.mistakes:
-            by_image.setdefault(one.image, []).append(one)
-    found = []
-    for made in by_image.values():
-        worst = max(made, key=lambda one: one.confidence)
-        found.append(WrongImage(**worst.model_dump(), n_repeats=len(made)))
-    return sorted(found, key=lambda one: (-one.n_repeats, -one.confidence, one.image))
-
-
 def confusion(scores: Sequence[TestScore]) -> Confusion:
     """The test results of all repeats together; all of them scored the same images."""
     # zip(*...) twice: the same row of every score, then the same cell of those rows.
@@ -66,14 +37,22 @@ def confusion(scores: Sequence[TestScore]) -> Confusion:
     )
     n_images = sum(map(sum, matrix)) // len(scores) if scores else 0
     errors = tuple(score.test_error for score in scores)
-    return Confusion(
-        matrix=matrix,
-        class_errors=tuple(
-            (sum(row) - row[digit]) / sum(row) if sum(row) else None
-            for digit, row in enumerate(matrix)
-        ),
-        n_images=n_images,
-        errors=errors,
-        error=spread_of(errors),
-        interval=error_interval(errors, n_images) if errors else None,
+    class_errors = tuple(
+        (sum(row) - row[digit]) / sum(row) if sum(row) else None for digit, row in enumerate(matrix)
     )
+    interval = error_interval(errors, n_images) if errors else None
+    return Confusion(matrix, class_errors, n_images, errors, spread_of(errors), interval)
+
+
+def wrong_images(scores: Sequence[TestScore]) -> list[tuple[Mistake, int]]:
+    """The misclassified test images, those that most repeats agree on first.
+
+    Each is shown as the most confident repeat took it, with how many list it among their recorded
+    mistakes. Of equals the most confident comes first. All scores are of the same images.
+    """
+    mistakes = [one for score in scores for one in score.mistakes]
+    found = [
+        (max(made, key=lambda one: one.confidence), len(made))
+        for made in grouped(mistakes, lambda one: one.image).values()
+    ]
+    return sorted(found, key=lambda one: (-one[1], -one[0].confidence, one[0].image))

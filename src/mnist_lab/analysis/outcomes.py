@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from statistics import fmean, median, stdev
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from mnist_lab.analysis.intervals import error_interval
 from mnist_lab.config import VARIED
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mnist_lab.config import StudySettings, TrainConfig
     from mnist_lab.records import Rung, Trial
 
+T = TypeVar("T")
 Outcome = Literal["complete", "diverged", "failed", "unfinished"]
 
 
@@ -25,8 +27,6 @@ class Spread(NamedTuple):
     n: int
     mean: float
     sd: float | None
-    low: float
-    high: float
 
 
 class Tally(NamedTuple):
@@ -63,7 +63,7 @@ class SummaryRow(NamedTuple):
 
     @property
     def configuration(self) -> TrainConfig:
-        """The configuration that the errors are of."""
+        """That the errors are of."""
         return (self.completed or self.trials)[0].configuration
 
     @property
@@ -107,8 +107,8 @@ class SummaryRow(NamedTuple):
         On few images that happens, and an interval of no width would claim to know everything.
         """
         errors = self.errors
-        all_equal = len(errors) > 1 and len(set(errors)) == 1
-        return error_interval(errors, n_images) if errors and not all_equal else None
+        tells = len(errors) == 1 or len(set(errors)) > 1
+        return error_interval(errors, n_images) if tells and n_images else None
 
     def curve(self, error: Literal["valid_error", "train_error"]) -> list[Spread | None]:
         """The errors by epoch, over the trials that reached it; None where none validated.
@@ -130,7 +130,7 @@ def spread_of(values: Iterable[float | None]) -> Spread | None:
     if not known:
         return None
     sd = stdev(known) if len(known) > 1 else None
-    return Spread(len(known), fmean(known), sd, min(known), max(known))
+    return Spread(len(known), fmean(known), sd)
 
 
 def outcome_of(trial: Trial) -> Outcome:
@@ -178,14 +178,10 @@ def endings(trials: Iterable[Trial]) -> list[Trial]:
 
     A trial with several budgets is there once for each that it was trained for.
     """
-    ended = [
-        one
-        for trial in trials
-        for one in (
-            *(_as_of(trial, rung) for rung in trial.rungs),
-            *([trial] if trial.state == "failed" else []),
-        )
-    ]
+    ended = []
+    for trial in trials:
+        ended += [_as_of(trial, rung) for rung in trial.rungs]
+        ended += [trial] if trial.state == "failed" else []
     return sorted(ended, key=lambda one: (one.ended or "", one.trial, one.configuration.epochs))
 
 
@@ -193,18 +189,12 @@ def _as_of(trial: Trial, rung: Rung) -> Trial:
     """The trial as it was when it ended this rung."""
     if trial.state == "complete" and rung == trial.rungs[-1]:
         return trial
-    return trial.model_copy(
-        update={
-            "configuration": trial.configuration.model_copy(update={"epochs": rung.budget}),
-            "state": "complete",
-            "diverged": rung.diverged,
-            "reason": None,
-            "started": rung.started,
-            "ended": rung.ended,
-            "epochs": trial.epochs[: rung.budget],
-            "rungs": trial.rungs[: trial.rungs.index(rung) + 1],
-        }
-    )
+    configuration = trial.configuration.model_copy(update={"epochs": rung.budget})
+    changed = {"configuration": configuration, "state": "complete", "reason": None}
+    changed |= {"diverged": rung.diverged, "started": rung.started, "ended": rung.ended}
+    changed |= {"epochs": trial.epochs[: rung.budget]}
+    changed |= {"rungs": trial.rungs[: trial.rungs.index(rung) + 1]}
+    return trial.model_copy(update=changed)
 
 
 def largest_completed(trial: Trial) -> Trial | None:
@@ -222,12 +212,12 @@ def best_trial(trials: Iterable[Trial]) -> Trial | None:
     Only what was trained for the largest budget that any trial completed is compared, as HpBandSter
     does. A trial that has since been promoted stands here as it was at that budget.
     """
-    counted = [
-        (-one.configuration.epochs, error, one.trial, one)
-        for one in endings(trials)
-        if (error := final_error(one)) is not None
-    ]
-    return min(counted, key=lambda entry: entry[:3])[3] if counted else None
+    counted = [one for one in endings(trials) if final_error(one) is not None]
+    return min(
+        counted,
+        key=lambda one: (-one.configuration.epochs, one.valid_error, one.trial),
+        default=None,
+    )
 
 
 def seconds_per_epoch(*trials: Trial) -> float | None:
@@ -248,20 +238,13 @@ def summary(trials: Iterable[Trial], varied: str | None = None) -> list[SummaryR
         trials: of any study.
         varied: the hyperparameter whose values make the rows; without it each configuration is one.
     """
-    if varied is None:
-        alone = "this configuration"
-        groups = grouped(trials, lambda trial: trial.configuration)
-        return [_row(group, None, alone, alone) for group in groups.values()]
-    groups = grouped(trials, lambda trial: getattr(trial.configuration, varied))
-    return [
-        _row(group, value, name := value_text(varied, value), f"{in_words(varied)} {name}")
-        for value, group in groups.items()
-    ]
-
-
-def _row(trials: list[Trial], value: float | None, name: str, title: str) -> SummaryRow:
-    completed = tuple(one for trial in trials if (one := largest_completed(trial)) is not None)
-    return SummaryRow(value, name, title, tuple(trials), completed)
+    rows, key_of = [], attrgetter(f"configuration.{varied}" if varied else "configuration")
+    for key, group in grouped(trials, key_of).items():
+        name = value_text(varied, key) if varied else "this configuration"
+        title = f"{in_words(varied)} {name}" if varied else name
+        completed = tuple(one for trial in group if (one := largest_completed(trial)) is not None)
+        rows.append(SummaryRow(key if varied else None, name, title, tuple(group), completed))
+    return rows
 
 
 def best_row(settings: StudySettings, trials: Iterable[Trial]) -> SummaryRow | None:
@@ -281,9 +264,9 @@ def completed_error(trial: Trial) -> float | None:
     return completed.valid_error if completed else None
 
 
-def grouped(trials: Iterable[Trial], key: Callable[[Trial], Any]) -> dict[Any, list[Trial]]:
-    """The trials by key, keys in the order of their first trial."""
-    groups: dict[Any, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(key(trial), []).append(trial)
+def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
+    """The items by key, keys in the order of their first."""
+    groups: dict[Any, list[T]] = {}
+    for one in items:
+        groups.setdefault(key(one), []).append(one)
     return groups

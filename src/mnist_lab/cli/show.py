@@ -302,7 +302,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
     if best is not None and is_test:
         scores = [trial.test.test_error for trial in trials if trial.test]
         told["test"] = _measured("test_error", best.error)
-        told["test"] |= {"interval_95": best.interval, "repeats": scores}
+        told["test"] |= {"interval_95": best.interval(), "repeats": scores}
     elif best is not None:
         configuration = best.configuration.model_dump(mode="json")
         told["best"] = _measured("valid_error", best.error) | {"configuration": configuration}
@@ -322,7 +322,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 "train_error": trial.epochs[-1].train_error if trial.epochs else None,
                 "valid_error": trial.valid_error,
                 "epoch_s": outcomes.seconds_per_epoch(trial),
-                "left_s": views.seconds_left(info, trial),
+                "left_s": views.seconds_left(trial, views.state(info, trial)),
             }
             for trial in views.unfinished(info, trials)
         ],
@@ -345,17 +345,10 @@ def _measured(name: str, error: Spread | None) -> dict[str, Any]:
 
 def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
     """The table of the results, and one of what is begun and not finished, if anything is."""
-    for table in (views.summary_table(info, trials), views.unfinished_table(info, trials)):
-        if not table.rows and table.title:
-            continue
-        drawn = Table(title_justify="left", caption_justify="left")
-        drawn.title, drawn.caption = table.title or None, table.caption or None
-        for index, head in enumerate(table.heads):
-            is_number = any(row[index].value is not None for row in table.rows)
-            drawn.add_column(head, justify="right" if is_number else "left")
-        for row in table.rows:
-            drawn.add_row(*(escape(cell.text) for cell in row))
-        say(drawn)
+    say(views.drawn(views.summary_table(info, trials)))
+    unfinished = views.unfinished_table(info, trials)
+    if unfinished.rows:
+        say(views.drawn(unfinished))
 
 
 def _texts(paths: Iterable[Path]) -> list[str]:

@@ -26,10 +26,7 @@ __all__ = ["Finding", "findings", "page"]
 
 
 def findings(
-    settings: StudySettings,
-    trials: Sequence[Trial],
-    n_valid: int,
-    data: DatasetInfo | None = None,
+    settings: StudySettings, trials: Sequence[Trial], n_valid: int, data: DatasetInfo | None = None
 ) -> list[Finding]:
     """What a study shows, the most useful first.
 
@@ -40,13 +37,12 @@ def findings(
         data: what its classes are called; None: digits.
     """
     if any(trial.test is not None for trial in trials):
-        return of_test(settings, trials, data)
+        return list(of_test(settings, trials, data))
     if n_valid < 1:
-        return left_out(trials)
+        return list(left_out(trials))
+    so_far = " so far" * bool(tally_of(trials).unfinished)
     found = (of_sweep if settings.space is None else of_search)(settings, trials, n_valid)
-    if tally_of(trials).unfinished:
-        found = [one._replace(topic=f"{one.topic} so far") for one in found]
-    return found
+    return [one._replace(topic=one.topic + so_far) for one in found]
 
 
 def page(info: RunInfo, trials: Sequence[Trial]) -> str:

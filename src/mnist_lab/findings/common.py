@@ -12,7 +12,7 @@ from mnist_lab.analysis.outcomes import tally_of
 from mnist_lab.words import between, capital, counted, describe, listed, percent, points
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.records import Trial
@@ -46,49 +46,43 @@ def best(row: SummaryRow, n_valid: int, place: str = "") -> Finding:
     return Finding("best", f"{described}{place}: validation error {shown} ({words}).")
 
 
-def left_out(trials: Sequence[Trial]) -> list[Finding]:
+def left_out(trials: Sequence[Trial]) -> Iterator[Finding]:
     """How many trials failed."""
     tally = tally_of(trials)
-    if not tally.failed:
-        return []
-    text = f"{tally.failed} of {counted(tally.total, 'trial')} failed, and no finding counts them."
-    return [Finding("failed", text)]
+    if tally.failed:
+        failed = f"{tally.failed} of {counted(tally.total, 'trial')} failed"
+        yield Finding("failed", f"{failed}, and no finding counts them.")
 
 
-def gaps(rows: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
+def gaps(rows: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
     """Where training and validation error differ by more than the validation's uncertainty."""
     above, below, within = [], [], []
     for row in rows:
         interval, train = row.interval(n_valid), row.train_error
         if interval is None:
             continue
-        both = f"{percent(row.mean)} against {percent(train)}"
-        words = f"{row.name} by {points(row.mean - train)} points ({both})"
+        both = f"({percent(row.mean)} against {percent(train)})"
+        words = f"{row.name} by {points(row.mean - train)} points {both}"
         if train < interval.low:
             above.append(words)
         elif train > interval.high:
             below.append(words)
         else:
-            within.append(f"{row.name} ({both})")
-    sentences = []
-    if above:
-        sentences.append(
-            "The validation error is above the training error of the last epoch, beyond its 95 % "
-            f"interval: {listed(above)}."
-        )
-    if below:
-        sentences.append(
-            f"Validation error below the training error: {listed(below)}; the latter is a mean "
-            "over the epoch, taken while the weights improve, so it lags."
-        )
-    if within:
-        sentences.append(
-            f"Training error within the 95 % interval of the validation error: {listed(within)}."
-        )
-    return [Finding("training and validation", " ".join(sentences))] if sentences else []
+            within.append(f"{row.name} {both}")
+    sentences = {
+        "The validation error is above the training error of the last epoch, beyond its 95 % "
+        f"interval: {listed(above)}.": above,
+        f"Validation error below the training error: {listed(below)}; the latter is a mean "
+        "over the epoch, taken while the weights improve, so it lags.": below,
+        f"Training error within the 95 % interval of the validation error: {listed(within)}.": (
+            within
+        ),
+    }
+    if text := " ".join(sentence for sentence, of in sentences.items() if of):
+        yield Finding("training and validation", text)
 
 
-def overfitting(row: SummaryRow) -> list[Finding]:
+def overfitting(row: SummaryRow) -> Iterator[Finding]:
     """Where the validation loss was lowest, and whether it rose while the training loss fell.
 
     The rule for one training: in each of its last :data:`_N_RISES` epochs the validation loss rose
@@ -105,7 +99,7 @@ def overfitting(row: SummaryRow) -> list[Finding]:
         valid = [loss for epoch in trial.epochs if (loss := epoch.valid_loss) is not None]
         train = [loss for epoch in trial.epochs if (loss := epoch.train_loss) is not None]
         if not len(valid) == len(train) == len(trial.epochs) > _N_RISES:
-            return []
+            return
         place = valid.index(min(valid))
         lowest.append(place + 1)
         n_rising += _overfits(valid, train)
@@ -116,7 +110,7 @@ def overfitting(row: SummaryRow) -> list[Finding]:
                 f"to {train[-1]:.3g}"
             )
     if not lowest:
-        return []
+        return
     n, n_epochs = len(lowest), max(len(trial.epochs) for trial in row.completed)
     first, last = min(lowest), max(lowest)
     where = f"after epoch {first}" if first == last else f"between epochs {first} and {last}"
@@ -127,7 +121,7 @@ def overfitting(row: SummaryRow) -> list[Finding]:
             f" In {n_rising} of {counted(n, 'training')} it rose at the end beyond its noise while "
             "the training loss fell: overfitting."
         )
-    return [Finding("overfitting", text)]
+    yield Finding("overfitting", text)
 
 
 def _overfits(valid: Sequence[float], train: Sequence[float]) -> bool:

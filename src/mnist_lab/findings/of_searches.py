@@ -8,7 +8,7 @@ that most trainings have; with Hyperband that is the smallest, where nothing was
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab.analysis import intervals
 from mnist_lab.analysis.outcomes import best_row, endings, final_error, outcome_of, tally_of
@@ -17,7 +17,7 @@ from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting
 from mnist_lab.words import between, counted, in_words, listed, percent, points, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mnist_lab.analysis.intervals import Estimate
     from mnist_lab.analysis.outcomes import SummaryRow
@@ -28,37 +28,38 @@ _N_GOOD = 5  # trials of which is told what they have in common
 _EDGE = 0.05
 
 
-class Ended(NamedTuple):
-    """A training that completed its budget, and its error."""
-
-    trial: Trial
-    error: float
-
-
-def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:
+def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
     """The findings of random search, Hyperband or BOHB."""
     row = best_row(settings, trials)
-    if row is None:
-        return _diverged(trials) + left_out(trials)
-    (winner,) = row.trials
-    # By trial, as what is drawn at random below must not depend on which training ended first.
-    ended = sorted(
-        (Ended(one, error) for one in endings(trials) if (error := final_error(one)) is not None),
-        key=lambda one: one.trial.trial,
-    )
-    rivals = [one for one in ended if one.trial.configuration.epochs == row.budget]
-    dimensions = list(_dimensions(settings.space or {}))
-    found = [best(row, n_valid, f" (number {winner.trial} of {len(trials)})")]
-    others = sorted(one.error for one in rivals if one.trial.trial != winner.trial)
-    found += _equals(row, others, n_valid)
-    found += _optimism([one.error for one in rivals], n_valid)
-    drawn = settings.experiment != "bohb"
-    found += _common(dimensions, ended, tally_of(trials).diverged, drawn=drawn)
-    found += _edges(dimensions, winner)
-    if settings.experiment == "random-search":
-        found += _more(trials, ended, n_valid)
-    found += gaps([row], n_valid) + overfitting(row)
-    return found + _diverged(trials) + left_out(trials)
+    if row is not None:
+        (winner,) = row.trials
+        # By trial, as what is drawn at random below must not depend on which training ended first.
+        ended = [one for one in endings(trials) if final_error(one) is not None]
+        ended.sort(key=lambda one: one.trial)
+        rivals = [one for one in ended if one.configuration.epochs == row.budget]
+        dimensions = list(_dimensions(settings.space or {}))
+        yield best(row, n_valid, f" (number {winner.trial} of {len(trials)})")
+        yield from _equals(row, _errors(o for o in rivals if o.trial != winner.trial), n_valid)
+        yield from _optimism(_errors(rivals), n_valid)
+        drawn = settings.experiment != "bohb"
+        yield from _common(dimensions, ended, tally_of(trials).diverged, drawn=drawn)
+        yield from _edges(dimensions, winner)
+        if settings.experiment == "random-search":
+            yield from _more(trials, ended, n_valid)
+        yield from gaps([row], n_valid)
+        yield from overfitting(row)
+    rates = [t.configuration.learning_rate for t in trials if outcome_of(t) == "diverged"]
+    if rates:
+        yield Finding(
+            "diverged",
+            f"{len(rates)} of {counted(len(trials), 'configuration')} diverged, with learning "
+            f"rates of {min(rates):.3g} to {max(rates):.3g}.",
+        )
+    yield from left_out(trials)
+
+
+def _errors(ended: Iterable[Trial]) -> list[float]:
+    return [error for one in ended if (error := one.valid_error) is not None]
 
 
 def _dimensions(space: dict[str, Any]) -> Iterator[Hyperparameter]:
@@ -88,43 +89,43 @@ def _children(conditions: Any) -> set[str]:
     return set()
 
 
-def _equals(row: SummaryRow, others: Sequence[float], n_valid: int) -> list[Finding]:
-    """How many of the others' errors, the lowest first, cannot be told from the best's."""
+def _equals(row: SummaryRow, others: Sequence[float], n_valid: int) -> Iterator[Finding]:
+    """How many of the others' errors cannot be told from the best's."""
     if not others:
-        return []
+        return
     high = intervals.error_interval(row.errors, n_valid).high
-    bounds = [intervals.error_interval([error], n_valid) for error in others]
+    bounds = [intervals.error_interval([error], n_valid) for error in sorted(others)]
     n_close = sum(one.low <= high for one in bounds)
-    budget = counted(row.budget, "epoch")
+    second, budget = percent(min(others)), counted(row.budget, "epoch")
     text = (
-        f"The second best has {percent(others[0])} ({between(bounds[0])}); "
+        f"The second best has {second} ({between(bounds[0])}); "
         f"{n_close} of the {len(others)} others with {budget} have a 95 % Wilson "
         "interval that overlaps the best's, and from n = 1 each it cannot be told which is better."
         if n_close
-        else f"The second best has {percent(others[0])}: none of the {len(others)} others with "
+        else f"The second best has {second}: none of the {len(others)} others with "
         f"{budget} has a 95 % Wilson interval that overlaps the best's; what "
         "another seed would change cannot be told from n = 1 each."
     )
-    return [Finding("best against others", text)]
+    yield Finding("best against others", text)
 
 
-def _optimism(errors: Sequence[float], n_valid: int) -> list[Finding]:
+def _optimism(errors: Sequence[float], n_valid: int) -> Iterator[Finding]:
     """How much lower than its true error the lowest of n noisy errors is."""
     if len(errors) < 2:  # noqa: PLR2004 - one error is not chosen
-        return []
+        return
     bias = intervals.optimism(errors, n_valid)
     low, high = map(signed, bias.interval)
-    text = (
+    yield Finding(
+        "optimism",
         f"The lowest of {len(errors)} errors, each on {n_valid:,} images, is lucky by about "
         f"{points(bias.value)} points (parametric bootstrap, middle 95 % {low} to {high}): expect "
-        f"about {percent(min(1.0, min(errors) + bias.value))} on other images."
+        f"about {percent(min(1.0, min(errors) + bias.value))} on other images.",
     )
-    return [Finding("optimism", text)]
 
 
 def _common(
-    dimensions: Sequence[Hyperparameter], ended: Sequence[Ended], n_out: int, *, drawn: bool
-) -> list[Finding]:
+    dimensions: Sequence[Hyperparameter], ended: Sequence[Trial], n_out: int, *, drawn: bool
+) -> Iterator[Finding]:
     """What goes with a low error, as far as it can be told from chance.
 
     Args:
@@ -133,47 +134,38 @@ def _common(
         n_out: how many diverged.
         drawn: at random, all of them; else one hyperparameter may stand for another.
     """
-    budgets = Counter(one.trial.configuration.epochs for one in ended)
+    budgets = Counter(one.configuration.epochs for one in ended)
     budget = max(budgets, key=lambda one: (budgets[one], one))
-    equal = [one for one in ended if one.trial.configuration.epochs == budget]
-    errors = [one.error for one in equal]
+    equal = [one for one in ended if one.configuration.epochs == budget]
     told: list[tuple[float, str]] = []
     n_asked = n_told = 0
     for one in dimensions:
-        values = [getattr(ending.trial.configuration, one.name) for ending in equal]
-        asked = list(
-            _choices(one, values, errors) if one.choices else _tendency(one, values, errors)
-        )
-        shown = [entry for entry in asked if entry[2].excludes_zero]
+        values = [getattr(ending.configuration, one.name) for ending in equal]
+        asked = list((_choices if one.choices else _tendency)(one, values, _errors(equal)))
+        shown = [(weight, words) for weight, words, found in asked if found.excludes_zero]
         n_asked, n_told = n_asked + bool(asked), n_told + bool(shown)
-        told += [(weight, words) for weight, words, _ in shown]
+        told += shown
     if not n_asked:
-        return []
-    out = f", {n_out} diverged left out" if n_out else ""
-    how = f"n = {len(equal)} after {counted(budget, 'epoch')}{out}"
+        return
+    how = f"n = {len(equal)} after {counted(budget, 'epoch')}"
+    how += f", {n_out} diverged left out" * bool(n_out)
     how += "" if drawn else " of BOHB, which does not draw all of them at random"
-    if not told:
-        text = (
-            f"None of {counted(n_asked, 'hyperparameter')} is seen to matter: every 95 % bootstrap "
-            f"interval (rank correlation with the error, difference of medians) has 0 ({how})."
-        )
-        return [Finding("in common", text)]
-    ordered = [words for _, words in sorted(told, key=lambda one: -one[0])]
     text = (
-        f"A lower error goes with {listed(ordered)}; {how}, 95 % percentile bootstrap intervals, "
-        f"which exclude 0 for {n_told} of {counted(n_asked, 'hyperparameter')}."
+        f"None of {counted(n_asked, 'hyperparameter')} is seen to matter: every 95 % bootstrap "
+        f"interval (rank correlation with the error, difference of medians) has 0 ({how})."
     )
-    return [Finding("in common", text + _good(dimensions, equal))]
-
-
-def _good(dimensions: Sequence[Hyperparameter], equal: Sequence[Ended]) -> str:
-    """The learning rates of the best few, where there are enough others."""
-    varies = any(one.name == "learning_rate" for one in dimensions)
-    if not varies or len(equal) < 4 * _N_GOOD:
-        return ""
-    good = sorted(equal, key=lambda one: one.error)[:_N_GOOD]
-    rates = [one.trial.configuration.learning_rate for one in good]
-    return f" The best {_N_GOOD} have learning rates of {min(rates):.3g} to {max(rates):.3g}."
+    if told:
+        ordered = [words for _, words in sorted(told, key=lambda one: -one[0])]
+        text = (
+            f"A lower error goes with {listed(ordered)}; {how}, 95 % percentile bootstrap "
+            f"intervals, which exclude 0 for {n_told} of {counted(n_asked, 'hyperparameter')}."
+        )
+    # Where there are enough others.
+    if told and len(equal) >= 4 * _N_GOOD and any(o.name == "learning_rate" for o in dimensions):
+        good = sorted(equal, key=lambda one: one.valid_error or 0.0)[:_N_GOOD]
+        rates = [one.configuration.learning_rate for one in good]
+        text += f" The best {_N_GOOD} have learning rates of {min(rates):.3g} to {max(rates):.3g}."
+    yield Finding("in common", text)
 
 
 def _tendency(
@@ -192,15 +184,14 @@ def _choices(
     one: Hyperparameter, values: Sequence[Any], errors: Sequence[float]
 ) -> Iterator[tuple[float, str, Estimate]]:
     """Each choice against the others; of two choices the second against the first."""
-    asked = one.choices[1:] if len(one.choices) == 2 else one.choices  # noqa: PLR2004
-    for choice in asked:
+    is_pair = len(one.choices) == 2  # noqa: PLR2004
+    rest = one.choices[0] if is_pair else "others"
+    for choice in one.choices[is_pair:]:
         pairs = list(zip(values, errors, strict=True))
         own = [error for value, error in pairs if value == choice]
-        others = [error for value, error in pairs if value != choice]
-        found = intervals.median_difference(own, others)
+        found = intervals.median_difference(own, [e for value, e in pairs if value != choice])
         if found is not None:
             low, high = map(signed, found.interval)
-            rest = one.choices[0] if len(one.choices) == 2 else "others"  # noqa: PLR2004
             better, worse = (choice, rest) if found.value < 0 else (rest, choice)
             words = (
                 f"{in_words(one.name)} {better} rather than {worse} (median of {choice} less that "
@@ -209,37 +200,33 @@ def _choices(
             yield 0.0, words, found
 
 
-def _edges(dimensions: Sequence[Hyperparameter], winner: Trial) -> list[Finding]:
+def _edges(dimensions: Sequence[Hyperparameter], winner: Trial) -> Iterator[Finding]:
     """Whether the best lies at the edge of the space, on the scale of each range."""
-    near, depths = [], []
+    depths = []
     for one in dimensions:
         if one.lower is None or one.upper is None or one.lower >= one.upper:
             continue
         value = getattr(winner.configuration, one.name)
         place = place_between(one.lower, one.upper, value, log=one.scale == "log" and one.lower > 0)
-        depth = max(0.0, min(place, 1 - place))
-        depths.append((depth, one, value))
-        if depth <= _EDGE:
-            near.append(f"{in_words(one.name)} {value:.4g} ({one.lower:.4g} to {one.upper:.4g})")
+        words, bounds = f"{in_words(one.name)} {value:.4g}", f"{one.lower:.4g} to {one.upper:.4g}"
+        depths.append((max(0.0, min(place, 1 - place)), words, bounds))
     if not depths:
-        return []
+        return
+    near = [f"{words} ({bounds})" for depth, words, bounds in depths if depth <= _EDGE]
+    depth, words, _ = min(depths, key=lambda entry: entry[0])
     chance = 100 * (1 - (1 - 2 * _EDGE) ** len(depths))
-    if not near:
-        depth, one, value = min(depths, key=lambda entry: entry[0])
-        text = (
-            f"The best lies inside the space: nearest to a bound is {in_words(one.name)} "
-            f"{value:.4g}, {100 * depth:.0f} % of its range away."
-        )
-        return [Finding("edge", text)]
-    text = (
+    yield Finding(
+        "edge",
         f"The best is at the edge of the space, within {100 * _EDGE:.0f} % of the end of a range: "
         f"{listed(near)}. About {chance:.0f} % of random configurations do; widening the range "
         "there (--space) would tell whether better ones lie beyond."
+        if near
+        else f"The best lies inside the space: nearest to a bound is {words}, "
+        f"{100 * depth:.0f} % of its range away.",
     )
-    return [Finding("edge", text)]
 
 
-def _more(trials: Sequence[Trial], ended: Sequence[Ended], n_valid: int) -> list[Finding]:
+def _more(trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
     """How many more iterations of random search are worth it.
 
     Iterations of random search are exchangeable: each of n + k is the best with the same
@@ -249,29 +236,16 @@ def _more(trials: Sequence[Trial], ended: Sequence[Ended], n_valid: int) -> list
     diverged iteration is one that lost. What the second half was worth is the expected minimum of
     a half drawn at random, less the minimum of all.
     """
-    errors = [one.error for one in ended]
+    errors = _errors(ended)
     n = len(errors) + tally_of(trials).diverged
-    if len(errors) < 2 or len({one.trial.configuration.epochs for one in ended}) > 1:  # noqa: PLR2004
-        return []
-    half = len(errors) // 2
-    lowest, expected = min(errors), intervals.best_of(errors, half)
-    text = (
+    if len(errors) < 2 or len({one.configuration.epochs for one in ended}) > 1:  # noqa: PLR2004
+        return
+    lowest, expected = min(errors), intervals.best_of(errors, len(errors) // 2)
+    yield Finding(
+        "more iterations",
         f"Random search's iterations are alike, so the next one beats the best of {n} with "
         f"probability 1/{n + 1} = {100 / (n + 1):.1f} %, and an even chance takes {n} more. "
         f"A random half of them would have reached {percent(expected)} on average: the other half "
         f"gained {points(expected - lowest)} points, where the standard error on {n_valid:,} "
-        f"images is {points(intervals.binomial_sd(lowest, n_valid))}."
+        f"images is {points(intervals.binomial_sd(lowest, n_valid))}.",
     )
-    return [Finding("more iterations", text)]
-
-
-def _diverged(trials: Sequence[Trial]) -> list[Finding]:
-    """How many configurations diverged, and at which learning rates."""
-    rates = [t.configuration.learning_rate for t in trials if outcome_of(t) == "diverged"]
-    if not rates:
-        return []
-    text = (
-        f"{len(rates)} of {counted(len(trials), 'configuration')} diverged, with learning rates of "
-        f"{min(rates):.3g} to {max(rates):.3g}."
-    )
-    return [Finding("diverged", text)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from statistics import fmean, variance
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.intervals import binomial_sd, interval_kind, mean, student_factor
 from mnist_lab.analysis.outcomes import n_ended, outcome_of, summary
@@ -20,7 +20,7 @@ from mnist_lab.findings.common import Finding, best, gaps, left_out, measured, o
 from mnist_lab.words import between, capital, counted, listed, percent, points, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.config import StudySettings
@@ -35,34 +35,29 @@ _SHORTEST_S, _LONGEST_S = 1e-6, 1e9
 _N_CLOSE = 2  # repeats that make an interval so wide that it needs a word
 
 
-class Fall(NamedTuple):
-    """By how much an error fell at the end, `n` epochs against the `n` before; `noise` is 2 sd."""
-
-    n: int
-    by: float
-    noise: float
-
-
-def of_sweep(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> list[Finding]:
+def of_sweep(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
     """The findings of a sweep, or of a single training, which is a sweep of one value."""
-    rows = summary(trials, VARIED.get(settings.experiment, "learning_rate"))
-    if settings.experiment not in VARIED:
-        alone = "this configuration"
-        rows = [row._replace(name=alone, title=alone) for row in rows]
+    rows = summary(trials, VARIED.get(settings.experiment))
     known = sorted((row for row in rows if row.errors), key=lambda row: row.mean)
-    by_value = sorted(known, key=_value)
-    found = [best(known[0], n_valid)] if known else []
-    found += _second(known, n_valid)
-    if settings.experiment == "filter-sweep":
-        found += _costs(by_value, n_valid)
-    if settings.experiment == "lr-sweep":
-        found += _passing(by_value, n_valid)
-    found += _falling(known, n_valid)
-    found += _barely(by_value, n_valid, compared=settings.experiment == "lr-sweep")
-    found += _diverging(sorted(rows, key=_value), by_value)
+    by_value, is_of_rates = sorted(known, key=_value), settings.experiment == "lr-sweep"
     if known:
-        found += gaps(known, n_valid) + overfitting(known[0])
-    return found + left_out(trials)
+        yield best(known[0], n_valid)
+    if len(known) > 1:
+        yield _second(known[0], known[1], n_valid)
+    if settings.experiment == "filter-sweep":
+        yield from _costs(by_value, n_valid)
+    if is_of_rates and known:
+        yield _passing(by_value, n_valid)
+    yield from _falling(known, n_valid)
+    for row in by_value:
+        if row.mean > _BARELY:
+            yield _barely(row, by_value if is_of_rates else [], n_valid)
+    for row in sorted(rows, key=_value):
+        yield from _diverging(row, by_value)
+    if known:
+        yield from gaps(known, n_valid)
+        yield from overfitting(known[0])
+    yield from left_out(trials)
 
 
 def _value(row: SummaryRow) -> float:
@@ -117,21 +112,18 @@ def _compared(low: SummaryRow, high: SummaryRow, n_valid: int) -> tuple[bool, st
     return estimate.interval.low > 0, words
 
 
-def _second(known: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
+def _second(first: SummaryRow, second: SummaryRow, n_valid: int) -> Finding:
     """Whether the best is distinguishable from the second best."""
-    if len(known) < 2:  # noqa: PLR2004 - there is no second
-        return []
-    first, second = known[:2]
     kinds = " and ".join(dict.fromkeys((_kind(first), _kind(second))))
     text = (
         f"Lowest validation errors: {measured(first, n_valid)} with {first.name} and "
         f"{measured(second, n_valid)} with {second.name}, 95 % {kinds} intervals on the same "
         f"{n_valid:,} images: {_compared(first, second, n_valid)[1]}."
     )
-    return [Finding("best against second", text)]
+    return Finding("best against second", text)
 
 
-def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
+def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
     """What each filter size costs in time and gains in error, and whether the gain is shown."""
     timed = [
         (seconds, row)
@@ -139,7 +131,7 @@ def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
         if (seconds := row.seconds_per_epoch) is not None and _SHORTEST_S < seconds < _LONGEST_S
     ]
     if len(timed) < 2:  # noqa: PLR2004 - nothing to compare
-        return []
+        return
     (base_s, base), *others = timed
     relative = [
         f"{row.name} takes {seconds / base_s:.2g} times as long for {_gain(base.mean - row.mean)}"
@@ -148,36 +140,31 @@ def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
     # The first epoch of each compiles, and does not count if there are others.
     n_later = sum(len(trial.epochs[1:]) for trial in base.trials)
     n_epochs = n_later or sum(len(trial.epochs) for trial in base.trials)
-    cost = (
+    yield Finding(
+        "cost",
         f"Against {base.name} ({base_s:.3g} s per epoch, the median of {n_epochs}; "
-        f"{percent(base.mean)}), {listed(relative)}."
+        f"{percent(base.mean)}), {listed(relative)}.",
     )
     (kept_s, kept), *slower = sorted(timed, key=lambda one: (one[0], one[1].value))
-    shown, not_shown = [], []
+    gains: dict[str, list[str]] = {"A gain": [], "No gain": []}
     for seconds, row in slower:
         words = (
             f"{row.name} over {kept.name} ({seconds / kept_s:.2g} times the time, "
             f"{_gain(kept.mean - row.mean)})"
         )
-        if row.mean < kept.mean and _compared(row, kept, n_valid)[0]:
-            shown.append(words)
+        is_shown = row.mean < kept.mean and _compared(row, kept, n_valid)[0]
+        gains["A gain" if is_shown else "No gain"].append(words)
+        if is_shown:
             kept_s, kept = seconds, row
-        else:
-            not_shown.append(words)
-    sentences = [
-        f"{gain} beyond the 95 % intervals: {listed(of)}."
-        for gain, of in (("A gain", shown), ("No gain", not_shown))
-        if of
-    ]
-    worth = f"{' '.join(sentences)[:-1]}; {_each(by_value)}."
-    return [Finding("cost", cost), Finding("worth its time", worth)]
+    worth = [f"{one} beyond the 95 % intervals: {listed(of)}." for one, of in gains.items() if of]
+    yield Finding("worth its time", f"{' '.join(worth)[:-1]}; {_each(by_value)}.")
 
 
 def _gain(less: float) -> str:
     return f"{points(less)} points {'less' if less >= 0 else 'more'} error"
 
 
-def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
+def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> Finding:
     """Which values pass the goal, and after which epoch their mean error was first below it.
 
     What diverged is not judged here.
@@ -194,35 +181,32 @@ def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
             others.append(f"{row.name} ({percent(row.mean)}{words})")
         else:
             passing.append(f"{row.name} after epoch {place} ({percent(means[place - 1])})")
-    if not n_epochs:
-        return []
     goal = f"{100 - 100 * _GOAL:.0f} % accuracy (an error below {100 * _GOAL:.0f} %)"
     text = f"Learning rates that pass {goal}: {listed(passing) or 'none'}"
     if others:
         text += f"; not within {counted(n_epochs, 'epoch')}: {listed(others)}"
-    return [Finding("90 % accuracy", f"{text}; {_each(by_value)}.")]
+    return Finding("90 % accuracy", f"{text}; {_each(by_value)}.")
 
 
-def _falling(known: Sequence[SummaryRow], n_valid: int) -> list[Finding]:
+def _falling(known: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
     """Which errors still fell at the end; for what barely learns, more epochs are no advice."""
-    falls = [
-        (row, fall)
-        for row in known
-        if row.mean <= _BARELY and (fall := _fall(row, n_valid)) is not None
-    ]
+    learning = [row for row in known if row.mean <= _BARELY]
+    falls = [(row, fall) for row in learning if (fall := _fall(row, n_valid)) is not None]
     if not falls:
-        return []
-    n, n_epochs = falls[0][1].n, len(falls[0][0].completed[0].epochs)
-    words = [f"{row.name} by {points(one.by)} ± {points(one.noise)} points" for row, one in falls]
-    text = (
+        return
+    (row, (n, *_)), *_ = falls
+    words = [
+        f"{row.name} by {points(by)} ± {points(noise)} points" for row, (_, by, noise) in falls
+    ]
+    yield Finding(
+        "still falling",
         f"The validation error still falls: with {listed(words)} (mean of the last {n} of "
-        f"{n_epochs} epochs against the {n} before, ± twice the noise; the last epoch is the "
-        "lowest), so more epochs are worth a try."
+        f"{len(row.completed[0].epochs)} epochs against the {n} before, ± twice the noise; the "
+        "last epoch is the lowest), so more epochs are worth a try.",
     )
-    return [Finding("still falling", text)]
 
 
-def _fall(row: SummaryRow, n_valid: int) -> Fall | None:
+def _fall(row: SummaryRow, n_valid: int) -> tuple[int, float, float] | None:
     """By how much the error fell at the end, if it is more than noise.
 
     The rule: the mean of the last quarter of the epochs lies below the mean of the quarter before
@@ -232,6 +216,9 @@ def _fall(row: SummaryRow, n_valid: int) -> Fall | None:
     and is flat now does not count. The noise of one epoch is the larger of the binomial standard
     deviation on the validation images and what is seen within the two quarters, so that a single
     bad epoch makes no fall.
+
+    Returns:
+        The epochs of a quarter, by how much, and two standard errors of that.
     """
     curve = row.curve("valid_error")
     n = max(1, len(curve) // 4)
@@ -245,68 +232,51 @@ def _fall(row: SummaryRow, n_valid: int) -> Fall | None:
     seen = (variance(before) + variance(after)) / 2 if n > 1 else 0.0
     sd = max(binomial_sd(fmean(before), n_valid), math.sqrt(seen))
     by, noise = fmean(before) - fmean(after), 2 * sd * math.sqrt(2 / n)
-    return Fall(n, by, noise) if by > noise and means[-1] < min(means[:-1]) else None
+    return (n, by, noise) if by > noise and means[-1] < min(means[:-1]) else None
 
 
-def _barely(by_value: Sequence[SummaryRow], n_valid: int, *, compared: bool) -> list[Finding]:
-    """Which values barely learn, whether they still fall, and where the sweep found better.
+def _barely(row: SummaryRow, others: Sequence[SummaryRow], n_valid: int) -> Finding:
+    """That a value barely learns, whether it still falls, and which of the `others` did better.
 
-    `compared`: whether the values are learning rates, of which another can be tried.
+    The others are by value, this one among them; none where no other can be tried.
     """
-    found = []
-    for place, row in enumerate(by_value):
-        if row.mean <= _BARELY:
-            continue
-        text = (
-            f"{capital(row.title)} barely learns: {measured(row, n_valid)} after "
-            f"{counted(len(row.completed[0].epochs), 'epoch')} (95 % {_kind(row)} interval), where "
-            "guessing is wrong in about 90 %."
+    text = (
+        f"{capital(row.title)} barely learns: {measured(row, n_valid)} after "
+        f"{counted(len(row.completed[0].epochs), 'epoch')} (95 % {_kind(row)} interval), where "
+        "guessing is wrong in about 90 %."
+    )
+    if fall := _fall(row, n_valid):
+        n, by, noise = fall
+        text += (
+            f" It still falls, by {points(by)} ± {points(noise)} points over "
+            f"the last {counted(n, 'epoch')} against the {n} before."
         )
-        fall = _fall(row, n_valid)
-        if fall is not None:
-            text += (
-                f" It still falls, by {points(fall.by)} ± {points(fall.noise)} points over "
-                f"the last {counted(fall.n, 'epoch')} against the {fall.n} before."
-            )
-        # A larger one first: what is too small only wants for more epochs.
-        nearest = [("larger", one) for one in by_value[place + 1 :]]
-        nearest += [("smaller", one) for one in reversed(by_value[:place])]
-        better = next((one for one in nearest if one[1].mean <= _BARELY), None)
-        if compared and better:
-            word, other = better
-            text += f" Try a {word} learning rate: {other.name} reaches {percent(other.mean)}."
-        found.append(Finding("barely learns", text))
-    return found
+    # A larger one first: what is too small only wants for more epochs.
+    better = [other for other in others if other.mean <= _BARELY]
+    larger = [other for other in better if _value(other) > _value(row)]
+    if better:
+        other = larger[0] if larger else better[-1]
+        word = "larger" if larger else "smaller"
+        text += f" Try a {word} learning rate: {other.name} reaches {percent(other.mean)}."
+    return Finding("barely learns", text)
 
 
-def _diverging(rows: Sequence[SummaryRow], known: Sequence[SummaryRow]) -> list[Finding]:
-    """Which values diverged, when, and which smaller learning rate did not.
-
-    Args:
-        rows: all of them, by value.
-        known: those of them that have an error.
-    """
-    found = []
-    for row in rows:
-        diverged = [trial for trial in row.trials if outcome_of(trial) == "diverged"]
-        if not diverged:
-            continue
-        first = min(len(trial.epochs) for trial in diverged)
-        rate = diverged[0].configuration.learning_rate
-        n_trained = n_ended(row.trials) or len(row.trials)
-        of = f"{len(diverged)} of {counted(n_trained, 'training')}"
-        when = f"first in epoch {first}" if first else "at once"
-        text = f"{capital(row.title)} diverged in {of}, {when}."
-        steady = [
-            other
-            for other in known
-            if _value(other) < _value(row) and len(other.errors) == len(other.trials)
-        ]
-        if row.value != rate:
-            text += f" Try a learning rate below {rate:.4g}."
-        elif steady:
-            text += f" {steady[-1].name} did not, and reaches {percent(steady[-1].mean)}."
-        else:
-            text += f" Try a learning rate ten times smaller: {rate / 10:.4g}."
-        found.append(Finding("diverges", text))
-    return found
+def _diverging(row: SummaryRow, known: Sequence[SummaryRow]) -> Iterator[Finding]:
+    """Whether a value diverged, when, and which smaller one of the `known` did not."""
+    diverged = [trial for trial in row.trials if outcome_of(trial) == "diverged"]
+    if not diverged:
+        return
+    first = min(len(trial.epochs) for trial in diverged)
+    rate = diverged[0].configuration.learning_rate
+    of = f"{len(diverged)} of {counted(n_ended(row.trials) or len(row.trials), 'training')}"
+    when = f"first in epoch {first}" if first else "at once"
+    text = f"{capital(row.title)} diverged in {of}, {when}."
+    smaller = [other for other in known if _value(other) < _value(row)]
+    steady = [other for other in smaller if len(other.errors) == len(other.trials)]
+    if row.value not in (rate, None):
+        text += f" Try a learning rate below {rate:.4g}."
+    elif steady:
+        text += f" {steady[-1].name} did not, and reaches {percent(steady[-1].mean)}."
+    else:
+        text += f" Try a learning rate ten times smaller: {rate / 10:.4g}."
+    yield Finding("diverges", text)

@@ -5,11 +5,10 @@ Every figure says what it shows, which data it comes from, and how many trials i
 that failed or diverged is in it too. The same numbers give the same bytes.
 """
 
-from mnist_lab.plots.halving import brackets, spending
 from mnist_lab.plots.mistakes import confusion, mistakes
 from mnist_lab.plots.page import PNG_DPI, Caption, content, save
 from mnist_lab.plots.parallel import parallel_coordinates
-from mnist_lab.plots.search import incumbent
+from mnist_lab.plots.search import brackets, incumbent, spending
 from mnist_lab.plots.spaces import search_space
 from mnist_lab.plots.sweeps import filter_cost, learning_curves
 from mnist_lab.plots.trials import hyperparameters, ranked_curves

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.lines import Line2D
 
-from mnist_lab.plots.page import on_axis
-from mnist_lab.plots.style import COLORS, LABEL_POINTS, MARKERS
+from mnist_lab.plots.page import COLORS, LABEL_POINTS, MARKERS, on_axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,9 +143,7 @@ def wrapped(*texts: str) -> str:
 
 def remark(tally: Tally) -> str:
     """What became of the trials that are not complete; empty if all are."""
-    outcomes = [
-        outcome if tally.total == 1 else f"{count} {outcome}"
-        for outcome, count in tally._asdict().items()
-        if count and outcome != "complete"
-    ]
-    return ("" if tally.total == 1 or not outcomes else f"of {tally.total}: ") + ", ".join(outcomes)
+    outcomes = tally.but_complete()
+    if tally.total == 1 or not outcomes:
+        return "".join(outcomes).removeprefix("1 ")
+    return f"of {tally.total}: {', '.join(outcomes)}"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
-from mnist_lab.plots.page import add_axes, new_page, say
-from mnist_lab.plots.style import BOTTOM, GREY, INK, LABEL_POINTS, LEFT, LIGHT, RED, SKY, styled
+from mnist_lab.plots import page
+from mnist_lab.plots.page import BOTTOM, GREY, INK, LABEL_POINTS, LEFT, LIGHT, RED, SKY, styled
 from mnist_lab.words import percent
 
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mnist_lab.analysis.confusion import Confusion, WrongImage
+    from mnist_lab.analysis.confusion import Confusion
     from mnist_lab.plots.page import Caption
+    from mnist_lab.records import Mistake
 
 
 _IN_ROW = 10
 _MOST_SHOWN = 30
+_ALMOST = 99  # percent
 _SIDE = 0.62  # inches, the side of an image
 
 
@@ -33,29 +35,31 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
     """Which classes were taken for which (counts of images), and the error of each class."""
     error, interval = numbers.error, numbers.interval
     if error is None or interval is None:
-        figure = new_page("Test error", "", caption, height=4.6)
-        say(add_axes(figure, LEFT, BOTTOM, 6.8, 3.6), "no test result")
+        figure = page.new_page("Test error", "", caption, height=4.6)
+        page.say(page.add_axes(figure, LEFT, BOTTOM, 6.8, 3.6), "no test result")
         return figure
     room = 0.5 if _are_words(caption.classes) else 0.0  # inches, for the names of the classes
     of, summed = (" of the mean", f", summed over {error.n} repeats") if error.n > 1 else ("", "")
-    figure = new_page(
+    figure = page.new_page(
         f"Test error {percent(error.mean, error.sd)} "
         f"(95 % interval{of}: {percent(interval.low)} to {percent(interval.high)})",
         f"Counts of {numbers.n_images:,} images{summed}; grey: right; empty: none.",
         caption,
         height=6.1 + room,
     )
-    matrix_axes = add_axes(figure, LEFT + room, BOTTOM + room, 5.0 - room, 5.0)
+    matrix_axes = page.add_axes(figure, LEFT + room, BOTTOM + room, 5.0 - room, 5.0)
     _draw_matrix(matrix_axes, np.array(numbers.matrix), caption)
     _draw_class_errors(
-        add_axes(figure, LEFT + 5.15, BOTTOM + room, 1.5, 5.0), numbers.class_errors, caption.noun
+        page.add_axes(figure, LEFT + 5.15, BOTTOM + room, 1.5, 5.0),
+        numbers.class_errors,
+        caption.noun,
     )
     return figure
 
 
 @styled()
 def mistakes(
-    wrong: Sequence[WrongImage],
+    wrong: Sequence[tuple[Mistake, int]],
     images: NDArray[np.uint8],
     numbers: Confusion,
     caption: Caption,
@@ -63,7 +67,8 @@ def mistakes(
     """The misclassified images: the true class, the predicted one, and how confidently.
 
     Args:
-        wrong: the mistakes, the worst first; as many as there is room for are shown.
+        wrong: the mistakes and how many repeats made them, the worst first; as many as there is
+            room for are shown.
         images: all test images, shape `(n, 28, 28)`, 0 to 255.
         numbers: the whole of the test.
         caption: where the figure comes from.
@@ -83,21 +88,23 @@ def mistakes(
     # A word has a line of its own.
     arrow, lines = ("\n→ ", 3) if _are_words(names) else (" → ", 2)
     pitch = _SIDE + 0.18 + 0.12 * lines
-    figure = new_page(title, key, caption, height=pitch * n_rows + 0.45)
+    figure = page.new_page(title, key, caption, height=pitch * n_rows + 0.45)
     if not shown:
         said = f"no test {what[:-1]} is misclassified" if n_repeats else "no test result"
-        say(add_axes(figure, LEFT, 0.4, 6.8, _SIDE), said)
-    for index, one in enumerate(shown):
+        page.say(page.add_axes(figure, LEFT, 0.4, 6.8, _SIDE), said)
+    for index, (one, n_wrong_in) in enumerate(shown):
         row, column = divmod(index, _IN_ROW)
         left, bottom = 0.3 + 0.75 * column, 0.4 + 0.14 + 0.12 * lines + pitch * (n_rows - 1 - row)
-        axes = add_axes(figure, left, bottom, _SIDE, _SIDE)
+        axes = page.add_axes(figure, left, bottom, _SIDE, _SIDE)
         axes.imshow(images[one.image], cmap="gray_r", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
         axes.spines[:].set(visible=True, color=LIGHT)
-        confidence = _confidence(one.confidence)
+        # What is almost certain is not called certain.
+        share = 100 * one.confidence
+        confidence = f"{share:.0f} %" if share < _ALMOST else f"{min(share, 99.9):.1f} %"
         if n_repeats > 1:
-            confidence += f", n={one.n_repeats}"
+            confidence += f", n={n_wrong_in}"
         axes.set_xlabel(
             f"{names[one.true]}{arrow}{names[one.predicted]}\n{confidence}",
             fontsize=LABEL_POINTS - 1,
@@ -108,13 +115,6 @@ def mistakes(
 def _are_words(names: Sequence[str]) -> bool:
     """Whether the names of classes take more room than numbers."""
     return any(len(name) > 3 for name in names)  # noqa: PLR2004 - characters
-
-
-def _confidence(share: float) -> str:
-    """A probability in percent; what is almost certain is not called certain."""
-    almost = 99
-    percents = 100 * share
-    return f"{percents:.0f} %" if percents < almost else f"{min(percents, 99.9):.1f} %"
 
 
 def _draw_matrix(axes: Axes, matrix: NDArray[np.int64], caption: Caption) -> None:

@@ -1,27 +1,60 @@
-"""The page of a figure: title, notice, small print and axes; and the files that it becomes."""
+"""What all figures share: one style, the page with its small print, axes, and the files."""
 
 from __future__ import annotations
 
 import io
 import math
 import textwrap
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from mnist_lab.plots.style import GREY, INK, LABEL_POINTS, RED, styled
 from mnist_lab.records import DIGITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
 
 PNG_DPI = 200  # dots per inch
 
+# M. Okabe and K. Ito, "Color Universal Design" (2008), without the yellow that paper swallows.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
+MARKERS = "osD^v"  # five to seven colours: no two of 35 curves look the same
+BLUE, RED, SKY = COLORS[0], COLORS[1], COLORS[5]
+INK, GREY, LIGHT = "#222222", "#666666", "#E8E8E8"
+
+_STYLE: dict[Any, Any] = {
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), GREY),
+    **dict.fromkeys(("axes.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    "axes.grid": True,
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.7,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 9,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",  # text stays text: searchable, and small
+    "svg.hashsalt": "mnist-lab",
+    "text.parse_math": False,  # a data file may be called a$b$
+}
+
+# What has no error, and the ring around the incumbent, in matplotlib's words.
+LOST: dict[str, dict[str, Any]] = {
+    "failed": {"marker": "x", "color": INK},
+    "diverged": {"marker": "^", "color": RED},
+    "unfinished": {"marker": "o", "color": GREY, "fillstyle": "none"},
+}
+RING: dict[str, Any] = {"marker": "o", "color": RED, "fillstyle": "none", "markersize": 10}
+
 # Inches, if not said otherwise.
+LEFT = 0.8  # room for the tick labels and the label of the y axis
+BOTTOM = 0.9  # room for those of the x axis, and the caption below
+LABEL_POINTS = 8.5  # font size of labels; 72 points are an inch
 _WIDTH = 8.0
 _LINE = 0.18  # one line of small text
 _LONGEST_NAME = 70  # characters of a data file's name
@@ -49,6 +82,15 @@ class Caption(NamedTuple):
     common: str = ""
     noun: str = "digit"
     classes: tuple[str, ...] = DIGITS
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in our style; afterwards matplotlib's settings are as before."""
+    with mpl.rc_context():
+        mpl.rcdefaults()  # the figures are the same whatever the user's matplotlibrc says
+        mpl.rcParams.update(_STYLE)
+        yield
 
 
 def save(figure: Figure) -> dict[str, bytes]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.ticker import MaxNLocator
 
 from mnist_lab.config import place_between
+from mnist_lab.plots import page
 from mnist_lab.plots.labels import beside, key_of
-from mnist_lab.plots.page import add_axes, error_range, log_ticks, new_page, percent_ticks, say
-from mnist_lab.plots.style import BOTTOM, INK, LABEL_POINTS, LEFT, LOST, styled
+from mnist_lab.plots.page import BOTTOM, INK, LABEL_POINTS, LEFT, LOST, styled
 from mnist_lab.plots.trials import line_style, rank_scale, shades_in_words
 from mnist_lab.words import in_words, value_text
 
@@ -56,8 +56,8 @@ def parallel_coordinates(
     n_ranked = sum(one.rank is not None for one in trials)
     what = f"A line for each trial: {shades_in_words(trials)}"
     key = key_of(what, tally)
-    figure = new_page("Hyperparameters and error of all trials", key, caption, height=5.0)
-    axes = add_axes(figure, LEFT, BOTTOM, 6.3, 3.8)
+    figure = page.new_page("Hyperparameters and error of all trials", key, caption, height=5.0)
+    axes = page.add_axes(figure, LEFT, BOTTOM, 6.3, 3.8)
     lost = [name for name in LOST if any(o.outcome == name and o.error is None for o in trials)]
     conditional = any(one.name not in trial.values for one in dimensions for trial in trials)
     top = _LOST + _STEP * (len(lost) - 1) if lost else 1.0
@@ -65,14 +65,14 @@ def parallel_coordinates(
     axes.grid(visible=False)
     axes.set_axis_off()
     if not trials:
-        say(axes, "no trial yet")
+        page.say(axes, "no trial yet")
         return figure
-    low, high = error_range([one.error for one in trials if one.error is not None], 0.03)
+    low, high = page.error_range([one.error for one in trials if one.error is not None], 0.03)
     for place, one in enumerate(dimensions):
         _draw_axis(axes, place, in_words(one.name), _ticks(one))
     ticks = [
         ((math.log10(tick) - low) / (high - low), f"{100 * tick:g} %")
-        for tick in percent_ticks(low, high)
+        for tick in page.percent_ticks(low, high)
     ]
     _draw_axis(axes, len(dimensions), "validation error", ticks, is_last=True)
     crossings = [_heights(dimension, trials) for dimension in dimensions]
@@ -106,7 +106,7 @@ def _ticks(one: Hyperparameter) -> list[tuple[float, str]]:
         return list(zip(heights, names, strict=True))[::step]
     lower, upper = one.lower or 0.0, one.upper or 0.0
     if one.scale == "log":
-        values = log_ticks(lower, upper)
+        values = page.log_ticks(lower, upper)
     else:
         every = MaxNLocator(nbins=6, integer=one.whole).tick_values(lower, upper)
         values = [float(value) for value in every if lower <= value <= upper]
@@ -115,18 +115,18 @@ def _ticks(one: Hyperparameter) -> list[tuple[float, str]]:
 
 def _heights(dimension: Hyperparameter, trials: Sequence[RankedTrial]) -> list[float]:
     """Where each trial's line crosses the axis of a hyperparameter."""
-    values = [one.values.get(dimension.name) for one in trials]
-    if not dimension.choices:
-        return [_INACTIVE if value is None else _height_of(dimension, value) for value in values]
     heights = []
+    values = [one.values.get(dimension.name) for one in trials]
     for index, value in enumerate(values):
         if value is None:
             heights.append(_INACTIVE)
-            continue
-        # Side by side, the best at the bottom, so that a line can be followed through a choice.
-        same = [other for other, its in enumerate(values) if its == value]
-        place = dimension.choices.index(value) + beside(same.index(index), len(same), _SPREAD)
-        heights.append(_height_of_choice(place, len(dimension.choices)))
+        elif not dimension.choices:
+            heights.append(_height_of(dimension, value))
+        else:
+            # Side by side, the best at the bottom, so that a line can be followed through a choice.
+            same = [other for other, its in enumerate(values) if its == value]
+            place = dimension.choices.index(value) + beside(same.index(index), len(same), _SPREAD)
+            heights.append(_height_of_choice(place, len(dimension.choices)))
     return heights
 
 

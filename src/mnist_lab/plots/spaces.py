@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_lab.config import place_between
-from mnist_lab.plots.page import add_axes, log_axis, new_page, say, whole_ticks
-from mnist_lab.plots.style import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
+from mnist_lab.plots import page
+from mnist_lab.plots.page import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
 from mnist_lab.words import in_words, value_text
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def search_space(
         )
     pitch = _PITCH + 0.15 * any(map(_note, hyperparameters))
     height = pitch * len(rows) + 0.35
-    figure = new_page("What the search space samples", key, caption, height=height)
+    figure = page.new_page("What the search space samples", key, caption, height=height)
     for number, row in enumerate(rows):
         bottom = BOTTOM - 0.1 + (pitch - _PITCH) + pitch * (len(rows) - 1 - number)
         for column, (one, log) in enumerate(row):
-            axes = add_axes(figure, LEFT + _COLUMN * column, bottom, 3.0, 1.5)
+            axes = page.add_axes(figure, LEFT + _COLUMN * column, bottom, 3.0, 1.5)
             if one.choices:
                 _draw_choices(axes, one)
             else:
@@ -87,9 +87,9 @@ def _draw_range(axes: Axes, one: Hyperparameter, example: int | None, *, log: bo
     unit = "% per doubling" if log else "% per value" if one.whole else "% per bin"
     axes.set_ylabel(unit, fontsize=LABEL_POINTS)
     if log:
-        log_axis(axes, lower, upper)
+        page.log_axis(axes, lower, upper)
     elif one.whole:
-        whole_ticks(axes)
+        page.whole_ticks(axes)
     for bound in (lower, upper):
         axes.axvline(bound, color=GREY, linestyle=":", linewidth=1)
     bins, highest = _bins(one, log=log), 0.0
@@ -109,7 +109,7 @@ def _draw_range(axes: Axes, one: Hyperparameter, example: int | None, *, log: bo
     axes.set_ylim(0, 1.3 * highest or 1)
     if not one.draws:
         axes.set_xlim(lower, upper)
-        say(axes, "no draw")
+        page.say(axes, "no draw")
 
 
 def _title(one: Hyperparameter, example: int | None, *, log: bool) -> str:

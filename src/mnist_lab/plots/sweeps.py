@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mnist_lab.plots import page
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
-from mnist_lab.plots.page import add_axes, integer_axis, new_page, percent_axis, say
-from mnist_lab.plots.style import BOTTOM, GREY, LEFT, styled
+from mnist_lab.plots.page import BOTTOM, GREY, LEFT, styled
 from mnist_lab.words import in_words, percent
 
 if TYPE_CHECKING:
@@ -25,21 +25,21 @@ _CLAIM = 0.1  # the error that is 90 % accuracy, which the exercise asks about
 @styled()
 def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -> Figure:
     """Errors by epoch, one colour for each value: validation solid, training dashed and thin."""
-    lines = [(one, one.curve("valid_error"), one.curve("train_error")) for one in rows]
+    validated = [one.curve("valid_error") for one in rows]
+    tops = [point for curve in validated for point in curve if point]
+    points = tops + [point for one in rows for point in one.curve("train_error") if point]
     which = f", {rows[0].title}" if len(rows) == 1 else f" by {in_words(varied)}"
-    repeated = any(point and point.n > 1 for _, valid, _ in lines for point in valid)
+    repeated = any(point.n > 1 for point in tops)
     band = "; band: mean ± standard deviation of the repeats" if repeated else ""
     key = f"Solid: validation after each epoch; dashed: training during it{band}."
-    figure = new_page(f"Validation error{which}", key, caption, height=4.6)
-    axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
-    points = [point for _, *both in lines for curve in both for point in curve if point]
-    tops = [_top(point) for _, valid, _ in lines for point in valid if point]
-    percent_axis(axes, [*(point.mean for point in points), *tops])
-    integer_axis(axes, max((len(valid) for _, valid, _ in lines), default=0))
+    figure = page.new_page(f"Validation error{which}", key, caption, height=4.6)
+    axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
+    page.percent_axis(axes, [*(point.mean for point in points), *map(_top, tops)])
+    page.integer_axis(axes, max(map(len, validated), default=0))
     axes.set(xlabel="epoch", ylabel="error")
-    ends = [_draw_curve(axes, *line, index) for index, line in enumerate(lines)]
+    ends = [_draw_curve(axes, row, index) for index, row in enumerate(rows)]
     if not points:
-        say(axes, "no trial has finished an epoch" if lines else "no trial yet")
+        page.say(axes, "no trial has finished an epoch" if rows else "no trial yet")
     elif varied == "learning_rate" and axes.get_ylim()[0] < _CLAIM < axes.get_ylim()[1]:
         axes.axhline(_CLAIM, color=GREY, linewidth=0.8, zorder=1)
         ends.append(End("90 % accuracy", GREY, "", axes.get_xlim()[1], _CLAIM))
@@ -47,15 +47,10 @@ def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -
     return figure
 
 
-def _draw_curve(
-    axes: Axes,
-    row: SummaryRow,
-    valid: Sequence[Spread | None],
-    train: Sequence[Spread | None],
-    index: int,
-) -> End:
+def _draw_curve(axes: Axes, row: SummaryRow, index: int) -> End:
     """One value's lines and band; returns the label for their end."""
     color, marker = look(index)
+    valid, train = row.curve("valid_error"), row.curve("train_error")
     n_epochs = len(valid)
     every = range(1, n_epochs + 1)
     style = "_--" if n_epochs == 1 else "--"  # a dashed line of one point is invisible
@@ -87,14 +82,16 @@ def filter_cost(rows: Sequence[SummaryRow], caption: Caption) -> Figure:
     repeated = any(len(row.errors) > 1 for row in rows)
     bars = " Dots: repeats; bars: mean ± standard deviation." if repeated else ""
     key = f"Lower is better, further left is faster.{bars}"
-    figure = new_page("What a filter size achieves, and what it costs", key, caption, height=4.6)
-    axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
+    figure = page.new_page(
+        "What a filter size achieves, and what it costs", key, caption, height=4.6
+    )
+    axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     axes.set(xlabel="seconds per epoch (median)", ylabel="validation error after the last epoch")
     axes.set_xlim(0, 1.1 * max((row.seconds_per_epoch or 0.0 for row in rows), default=0) or 1)
     tops = [_top(row.error) for row in rows if row.error]
-    percent_axis(axes, [*(error for row in rows for error in row.errors), *tops], below=0.05)
+    page.percent_axis(axes, [*(error for row in rows for error in row.errors), *tops], below=0.05)
     if not any(row.errors for row in rows):
-        say(axes, "no trial is complete" if rows else "no trial yet")
+        page.say(axes, "no trial is complete" if rows else "no trial yet")
     label_ends(axes, [_draw_cost(axes, row, index) for index, row in enumerate(rows)])
     return figure
 
@@ -103,13 +100,12 @@ def _draw_cost(axes: Axes, row: SummaryRow, index: int) -> End:
     """One filter size's marker, bar and repeats; returns its label."""
     color, marker = look(index)
     seconds, error = row.seconds_per_epoch, row.error
-    size = row.name
     if seconds is None or error is None:
-        return End(wrapped(size, remark(row.tally)), color, marker, 0, None)
+        return End(wrapped(row.name, remark(row.tally)), color, marker, 0, None)
     if error.n > 1:
         axes.plot([seconds] * error.n, row.errors, ".", color=color, alpha=0.4)
     axes.errorbar(seconds, error.mean, error.sd, marker=marker, color=color, capsize=5)
-    text, cost = f"{size}: {percent(error.mean, error.sd)}", f"{seconds:.3g} s per epoch"
+    text, cost = f"{row.name}: {percent(error.mean, error.sd)}", f"{seconds:.3g} s per epoch"
     return End(wrapped(text, cost, remark(row.tally)), color, marker, seconds, error.mean)
 
 

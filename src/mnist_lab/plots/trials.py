@@ -9,27 +9,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
-from mnist_lab.plots.labels import (
-    LEGEND_COLUMNS,
-    End,
-    beside,
-    key_of,
-    label_ends,
-    look,
-    mark_legend,
-    wrapped,
-)
+from mnist_lab.plots import labels, page
 from mnist_lab.plots.page import (
-    add_axes,
-    integer_axis,
-    log_axis,
-    new_page,
-    on_axis,
-    percent_axis,
-    say,
-    whole_ticks,
-)
-from mnist_lab.plots.style import (
     BLUE,
     BOTTOM,
     GREY,
@@ -84,7 +65,7 @@ def shades_in_words(trials: Sequence[RankedTrial]) -> str:
 def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> None:
     """The scale of the shades, at these inches; where there is only one rank there is none."""
     if n_ranked > 1:
-        axes = add_axes(figure, left, bottom, 1.3, 0.09)
+        axes = page.add_axes(figure, left, bottom, 1.3, 0.09)
         axes.pcolormesh([[*range(n_ranked)]], cmap=_SHADES)
         axes.set_axis_off()
         style: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "size": LABEL_POINTS}
@@ -96,53 +77,44 @@ def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> 
 def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption) -> Figure:
     """The validation error of every trial after each epoch, the better the darker."""
     what = f"Validation error after each epoch, a line for each trial: {shades_in_words(trials)}"
-    key = key_of(what, tally)
-    figure = new_page("Learning curves of all trials", key, caption, height=4.8)
-    axes = add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
+    key = labels.key_of(what, tally)
+    figure = page.new_page("Learning curves of all trials", key, caption, height=4.8)
+    axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     errors = [error for one in trials for error in one.curve if error is not None]
-    percent_axis(axes, errors)
-    integer_axis(axes, max((len(one.curve) for one in trials), default=0))
+    page.percent_axis(axes, errors)
+    page.integer_axis(axes, max((len(one.curve) for one in trials), default=0))
     axes.set(xlabel="epoch", ylabel="validation error")
     n_ranked = sum(one.rank is not None for one in trials)
     for one in reversed(trials):
-        _draw_trial(axes, one, n_ranked)
+        known = [(epoch, error) for epoch, error in enumerate(one.curve, 1) if error is not None]
+        at = [(epoch, page.on_axis(axes, error)) for epoch, error in known]
+        if at:
+            lone = "." if len(at) == 1 else ""  # a line of one point is invisible
+            axes.plot(*zip(*at, strict=True), marker=lone, **line_style(one, n_ranked))
+        if at and one.rank is None:
+            axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.outcome])
     if not errors:
-        say(axes, "no trial has finished an epoch" if trials else "no trial yet")
+        page.say(axes, "no trial has finished an epoch" if trials else "no trial yet")
     ends = []
     if n_ranked:
         ends.append(_end(trials[0], "incumbent", RED, "o"))
     if n_ranked > 1:
         ends.append(_end(trials[n_ranked - 1], "last rank", _SHADES(1.0), ""))
-    label_ends(axes, ends)
+    labels.label_ends(axes, ends)
     drawn = [one.outcome for one in trials if one.error is None and one.curve]
     looks: dict[str, Any] = {n: style for n, style in LOST.items() if n in drawn}
-    mark_legend(figure, looks, right=_LEGEND_RIGHT, bottom=BOTTOM + 3.65)
+    labels.mark_legend(figure, looks, right=_LEGEND_RIGHT, bottom=BOTTOM + 3.65)
     rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.76)
     return figure
 
 
-def _draw_trial(axes: Axes, one: RankedTrial, n_ranked: int) -> None:
-    """A trial's line; of one without an error grey, with its mark at the end."""
-    at = [
-        (epoch, on_axis(axes, error))
-        for epoch, error in enumerate(one.curve, 1)
-        if error is not None
-    ]
-    if not at:
-        return
-    lone = len(at) == 1  # a line of one point is invisible
-    axes.plot(*zip(*at, strict=True), marker="." if lone else "", **line_style(one, n_ranked))
-    if one.rank is None:
-        axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.outcome])
-
-
-def _end(one: RankedTrial, name: str, color: Any, marker: str) -> End:
+def _end(one: RankedTrial, name: str, color: Any, marker: str) -> labels.End:
     """The label at the end of a trial's line."""
     known = [(epoch, error) for epoch, error in enumerate(one.curve, 1) if error is not None]
     epoch, error = known[-1]
     text = f"{name}: {percent(one.error or 0.0)}"
-    label = wrapped(text, f"trial {one.number}, epoch {one.budget}")
-    return End(label, color, marker, epoch, error)
+    label = labels.wrapped(text, f"trial {one.number}, epoch {one.budget}")
+    return labels.End(label, color, marker, epoch, error)
 
 
 @styled()
@@ -159,7 +131,7 @@ def hyperparameters(
         what += "; black: median of a choice"
     styles = {
         counted(budget, "epoch"): {
-            "marker": look(index)[1],
+            "marker": labels.look(index)[1],
             "color": _SHADES(0.8 * (1 - (index + 0.5) / len(budgets))),
             "markersize": 4,
         }
@@ -168,24 +140,24 @@ def hyperparameters(
     if budgets:
         styles["incumbent"] = RING
     lost = [name for name in LOST if any(o.outcome == name and o.error is None for o in trials)]
-    n_legend_rows = math.ceil((len(styles) + len(lost)) / LEGEND_COLUMNS)
+    n_legend_rows = math.ceil((len(styles) + len(lost)) / labels.LEGEND_COLUMNS)
     n_rows = math.ceil(len(dimensions) / 2) or 1
     height = _PITCH * n_rows + 0.3 + 0.2 * n_legend_rows
-    figure = new_page(
-        "Error against each hyperparameter", key_of(what, tally), caption, height=height
+    figure = page.new_page(
+        "Error against each hyperparameter", labels.key_of(what, tally), caption, height=height
     )
     errors = [one.error for one in trials if one.error is not None]
     for index, dimension in enumerate(dimensions):
         row, column = divmod(index, 2)
         bottom = BOTTOM + _PITCH * (n_rows - 1 - row)
-        axes = add_axes(figure, LEFT + 3.6 * column, bottom, 3.3, 1.6)
-        percent_axis(axes, errors, below=0.06, above=0.16 if lost else 0.0)
+        axes = page.add_axes(figure, LEFT + 3.6 * column, bottom, 3.3, 1.6)
+        page.percent_axis(axes, errors, below=0.06, above=0.16 if lost else 0.0)
         axes.set_ylabel("" if column else "validation error")
         axes.tick_params(labelleft=not column)
         _draw_dimension(axes, dimension, trials, budgets, list(styles.values()))
     looks = {name: LOST[name] for name in lost} | styles
     bottom = BOTTOM + _PITCH * (n_rows - 1) + 1.72
-    mark_legend(figure, looks, right=_LEGEND_RIGHT, bottom=bottom)
+    labels.mark_legend(figure, looks, right=_LEGEND_RIGHT, bottom=bottom)
     return figure
 
 
@@ -205,14 +177,18 @@ def _draw_dimension(
     places = _places(axes, dimension, active)
     for budget, style in zip(budgets, styles, strict=False):
         at = [
-            (place, on_axis(axes, one.error))
+            (place, page.on_axis(axes, one.error))
             for place, one in zip(places, active, strict=True)
             if one.error is not None and one.budget == budget
         ]
         if at:
             axes.plot(*zip(*at, strict=True), linestyle="", **style)
-    if dimension.choices and len(budgets) == 1:
-        _draw_medians(axes, dimension, active)
+    # A line at the median error of each choice that several trials have.
+    for middle, choice in enumerate(dimension.choices if len(budgets) == 1 else ()):
+        same = [one.error for one in active if one.values[name] == choice]
+        known = [error for error in same if error is not None]
+        if len(known) > 1:
+            axes.hlines(median(known), middle - 0.35, middle + 0.35, INK, linewidth=1.2)
     for row, (outcome, style) in enumerate(LOST.items()):
         lost = zip(places, active, strict=True)
         at_edge = [place for place, o in lost if o.outcome == outcome and o.error is None]
@@ -220,9 +196,9 @@ def _draw_dimension(
         axes.plot(at_edge, [0.96 - 0.06 * row] * len(at_edge), linestyle="", **edge | style)
     for place, one in zip(places, active, strict=True):
         if one.rank == 1:
-            axes.plot(place, on_axis(axes, one.error or 0.0), linestyle="", **RING)
+            axes.plot(place, page.on_axis(axes, one.error or 0.0), linestyle="", **RING)
     if not active:
-        say(axes, "active in no trial" if trials else "no trial yet")
+        page.say(axes, "active in no trial" if trials else "no trial yet")
 
 
 def _places(axes: Axes, dimension: Hyperparameter, active: Sequence[RankedTrial]) -> list[float]:
@@ -231,14 +207,14 @@ def _places(axes: Axes, dimension: Hyperparameter, active: Sequence[RankedTrial]
     if not dimension.choices:
         lower, upper = dimension.lower or 0.0, dimension.upper or 0.0
         if dimension.scale == "log":
-            log_axis(axes, lower, upper)
+            page.log_axis(axes, lower, upper)
             margin = (upper / lower) ** 0.03
             axes.set_xlim(lower / margin, upper * margin)
         else:
             margin = 0.03 * (upper - lower)
             axes.set_xlim(lower - margin, upper + margin)
             if dimension.whole:
-                whole_ticks(axes)
+                page.whole_ticks(axes)
         return [float(value) for value in values]
     choices = list(dimension.choices)
     names = [value_text(dimension.name, choice) for choice in choices]
@@ -253,14 +229,5 @@ def _places(axes: Axes, dimension: Hyperparameter, active: Sequence[RankedTrial]
     for index in order:
         same = [other for other in order if values[other] == values[index]]
         place = choices.index(values[index])
-        places[index] = place + beside(same.index(index), len(same), _SPREAD)
+        places[index] = place + labels.beside(same.index(index), len(same), _SPREAD)
     return places
-
-
-def _draw_medians(axes: Axes, dimension: Hyperparameter, active: Sequence[RankedTrial]) -> None:
-    """A line at the median error of each choice that several trials have."""
-    for place, choice in enumerate(dimension.choices):
-        same = [one.error for one in active if one.values[dimension.name] == choice]
-        errors = [error for error in same if error is not None]
-        if len(errors) > 1:
-            axes.hlines(median(errors), place - 0.35, place + 0.35, INK, linewidth=1.2)

@@ -4,7 +4,7 @@ Nothing in it is trusted: text becomes HTML through markupsafe alone, figures ar
 page's own policy lets no script run but the two that it is made with, and no address be asked.
 """
 
+from mnist_lab.report.charts import Reported
 from mnist_lab.report.page import page
-from mnist_lab.report.reported import Reported
 
 __all__ = ["Reported", "page"]

@@ -1,4 +1,4 @@
-"""The numbers of the interactive charts, as the page's script reads them; it only draws.
+"""A run as the report shows it, and the numbers of its charts; the page's script only draws.
 
 Parallel coordinates are ordinary lines over places between 0 and 1: plotly's own kind of them wants
 WebGL, which not every browser has, and compiles code, which the page's policy forbids.
@@ -9,22 +9,83 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab.analysis.history import spending
+from mnist_lab.analysis.history import progress
 from mnist_lab.analysis.outcomes import completed_error, outcome_of
-from mnist_lab.config import VARIED, place_between
+from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, place_between
 from mnist_lab.words import describe, in_words, percent, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mnist_lab.records import Trial
-    from mnist_lab.report.reported import Reported
+    from mnist_lab.rundir import RunInfo
 
 # A range that spans this factor reads better on a logarithmic scale.
 _WIDE = 4.0
 _MOST_TICKS = 6
 # Where a trial without a number stands: above the axis, so that it can be chosen, too.
 _NOWHERE = 1.12
+
+
+class Reported(NamedTuple):
+    """A run to report on.
+
+    `label` tells it from the others on the page; `figures` maps names such as `learning_curves` to
+    SVG that was drawn from the records.
+    """
+
+    label: str
+    info: RunInfo
+    trials: Sequence[Trial]
+    figures: Mapping[str, bytes]
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it scores the test images."""
+        return self.info.settings.experiment == "test"
+
+    @property
+    def varied(self) -> list[str]:
+        """The hyperparameters in which its trials differ, in the order of the configuration."""
+        return [
+            name
+            for name in TrainConfig.model_fields
+            if name != "epochs" and len({self.value(trial, name) for trial in self.trials}) > 1
+        ]
+
+    @staticmethod
+    def value(trial: Trial, name: str) -> float:
+        """The value of a hyperparameter."""
+        value: float = getattr(trial.configuration, name)
+        return value
+
+    @property
+    def shared(self) -> dict[str, float]:
+        """The hyperparameters in which no trial differs; the optional ones only if not 0."""
+        if not self.trials:
+            return {}
+        varied = (*self.varied, "epochs")
+        values = {name: self.value(self.trials[0], name) for name in TrainConfig.model_fields}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in varied and (value or name not in OPTIONAL)
+        }
+
+    @property
+    def n_epochs(self) -> int:
+        """The epochs of all trials."""
+        return sum(len(trial.epochs) for trial in self.trials)
+
+    @property
+    def training_s(self) -> float:
+        """The seconds of all epochs, one after another."""
+        return sum(epoch.duration_s for trial in self.trials for epoch in trial.epochs)
+
+    @property
+    def spent_s(self) -> float | None:
+        """The seconds of all sessions; None while one goes on, or did not live to write them."""
+        return None if self.info.state in {"running", "interrupted"} else self.info.spent_s
 
 
 class _Axis(NamedTuple):
@@ -44,42 +105,41 @@ def of_run(run: Reported) -> dict[str, Any]:
         or null), `places` on the axes, and `epochs`: triples of error or null, validation and
         training error in words.
     """
-    varied = VARIED.get(run.info.settings.experiment)
-    values = list(dict.fromkeys(run.value(trial, varied) for trial in run.trials)) if varied else []
+    settings, varied = run.info.settings, VARIED.get(run.info.settings.experiment)
     validates = any(epoch.valid_error is not None for one in run.trials for epoch in one.epochs)
-    axes = _axes(run) if run.varied else []
-    placed = [_placed(axis) for axis in axes]
-    errors, _ = _placed(_Axis("", [_error(trial) for trial in run.trials], percent))
-    trials = []
-    for index, trial in enumerate(run.trials):
-        shade = errors[index]
-        trials.append(
-            {
-                "trial": trial.trial,
-                "label": _label(run, trial),
-                "group": values.index(run.value(trial, varied)) if varied else None,
-                "value": value_text(varied, run.value(trial, varied)) if varied else None,
-                "shade": shade if shade <= 1 else None,
-                "places": [places[index] for places, _ in placed],
-                "epochs": [
-                    [
-                        epoch.valid_error if validates else epoch.train_error,
-                        "–" if epoch.valid_error is None else percent(epoch.valid_error),
-                        percent(epoch.train_error),
-                    ]
-                    for epoch in trial.epochs
-                ],
-            }
-        )
     n_images = run.info.data.n_valid if validates else run.info.data.n_train
+    axes = {axis.name: _placed(axis) for axis in (_axes(run) if run.varied else [])}
+    shades, _ = _placed(_Axis("", [_error(trial) for trial in run.trials], percent))
+    groups: dict[float, int] = {}
+    trials = []
+    for index, (trial, shade) in enumerate(zip(run.trials, shades, strict=True)):
+        error, kind = _error(trial), "test" if trial.test else "final"
+        result = outcome_of(trial) if error is None else f"{kind} {percent(error)}"
+        which = f"trial {trial.trial}"
+        if trial.repeat and settings.repeats > 1:
+            which += f", repeat {trial.repeat}"
+        label = f"{which}: {result}\n{describe(trial.configuration)}"
+        made: dict[str, Any] = {"trial": trial.trial, "label": label, "group": None, "value": None}
+        if varied:
+            value = run.value(trial, varied)
+            made["group"] = groups.setdefault(value, len(groups))
+            made["value"] = value_text(varied, value)
+        made["shade"] = shade if shade <= 1 else None
+        made["places"] = [places[index] for places, _ in axes.values()]
+        made["epochs"] = [
+            [
+                epoch.valid_error if validates else epoch.train_error,
+                "–" if epoch.valid_error is None else percent(epoch.valid_error),
+                percent(epoch.train_error),
+            ]
+            for epoch in trial.epochs
+        ]
+        trials.append(made)
     return {
         "varied": in_words(varied) if varied else None,
         "measure": "validation error" if validates else "training error",
         "floor": 0.5 / max(1, n_images),
-        "axes": [
-            {"name": axis.name, "ticks": ticks}
-            for axis, (_, ticks) in zip(axes, placed, strict=True)
-        ],
+        "axes": [{"name": name, "ticks": ticks} for name, (_, ticks) in axes.items()],
         "trials": trials,
     }
 
@@ -88,7 +148,7 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
     """The lowest error so far against the epochs spent, for each run that validates."""
     lines = []
     for run in runs:
-        points = [one for one in spending(run.trials) if one.best_so_far is not None]
+        points = [one for one in progress(run.trials) if one.best_so_far is not None]
         if points:
             lines.append(
                 {
@@ -105,13 +165,6 @@ def of_comparison(runs: Sequence[Reported]) -> list[dict[str, Any]]:
 def _error(trial: Trial) -> float | None:
     """The final error of a trial: of the test images, if it looked at them."""
     return trial.test.test_error if trial.test else completed_error(trial)
-
-
-def _label(run: Reported, trial: Trial) -> str:
-    repeat = f", repeat {trial.repeat}" if trial.repeat and run.info.settings.repeats > 1 else ""
-    error, outcome = _error(trial), outcome_of(trial)
-    result = outcome if error is None else f"{'test' if trial.test else 'final'} {percent(error)}"
-    return f"trial {trial.trial}{repeat}: {result}\n{describe(trial.configuration)}"
 
 
 def _axes(run: Reported) -> list[_Axis]:

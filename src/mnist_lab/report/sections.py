@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from importlib.resources import files
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,9 @@ from mnist_lab.views import Cell, Table, trial_table
 from mnist_lab.words import capital, command, counted, describe, in_words, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from mnist_lab.report.reported import Reported
+    from mnist_lab.report.charts import Reported
 
 _LONG = 24  # characters of a cell; more are wrapped
 # What a reader who cannot see the figure is told; the findings have the numbers.
@@ -54,23 +55,56 @@ def figure(name: str, svg: bytes, nouns: str = "") -> Markup:
 
 def run(one: Reported, number: int) -> Markup:
     """Everything about a run, as a section; the script finds it by its `number`."""
-    nouns = {"class": "classes"}.get(one.info.data.noun, f"{one.info.data.noun}s")
-    return Markup('<section class="run" id="run-{}" data-run="{}">\n{}\n</section>').format(
-        number,
-        number,
-        joined(
-            [
-                _head(one),
-                _findings(one),
-                Markup('<div class="figures">{}</div>').format(
-                    joined(figure(*each, nouns) for each in one.figures.items())
-                ),
-                _charts(one),
-                _trials(one),
-                _reproduction(one),
-            ]
-        ),
+    info, tally = one.info, tally_of(one.trials)
+    settings, outcomes = info.settings, ", ".join(tally.but_complete())
+    label = "" if one.label == settings.experiment else f"{one.label}: "
+    planned = counted(n_planned(settings, one.trials), "trial")
+    found = findings(settings, list(one.trials), info.data.n_valid, info.data)
+    items = joined(Markup("<li><b>{}</b>: {}</li>").format(*each) for each in found)
+    nouns = {"class": "classes"}.get(info.data.noun, f"{info.data.noun}s")
+    same = "this command gives the same curves, however many workers there are"
+    if settings.experiment == "bohb":
+        same = (
+            "a configuration has the same curve again; which ones BOHB proposes depends on the "
+            "results that it knows by then, and so on how many workers there are and how fast"
+        )
+    out = f"results/{one.label.replace('/', '-')}"
+    data = {
+        "name": info.data.name,
+        "source": printable(info.data.source),
+        "images": f"{info.data.n_train:,} training, {info.data.n_valid:,} validation, "
+        f"{info.data.n_test:,} test",
+        "digests (MD5)": info.data.digests,
+    }
+    template = Markup(asset("run.html"))  # noqa: S704 - our own file
+    return template.format(
+        number=number,
+        run=one,
+        info=info,
+        title=f"{label}{settings.experiment} on {info.data.name}",
+        question=EXPERIMENTS[settings.experiment].question,
+        asked=capital(_asked(one)),
+        done=f"{tally.complete} of {planned} complete" + f" ({outcomes})" * bool(outcomes),
+        epochs=counted(one.n_epochs, "epoch"),
+        started=info.started[:16].replace("T", " ") + " UTC",
+        notes=joined(Markup("\n<p class='notice'>{}</p>").format(note) for note in info.data.notes),
+        findings=Markup("<ul>\n{}\n</ul>").format(items)
+        if found
+        else Markup("<p>None yet: no trial is complete.</p>"),
+        figures=joined(figure(*each, nouns) for each in one.figures.items()),
+        charts=_charts(one),
+        trials=_trials(one),
+        same=same,
+        line=command(settings, out, data=None if info.data.is_mnist else info.data.source),
+        data=definitions(data),
+        versions=definitions(info.versions),
+        machine=definitions(info.machine),
     )
+
+
+def asset(name: str) -> str:
+    """A file of the page's own."""
+    return (files("mnist_lab.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def definitions(values: Mapping[str, Any]) -> Markup:
@@ -88,7 +122,13 @@ def table(shown: Table, *, about: str) -> Markup:
     """A table that scrolls inside its own frame where the page is narrow."""
     # Not a caption element, which would be as wide as the table and scroll away with it.
     titled = Markup('<p class="hint">{}</p>\n').format(shown.caption) if shown.caption else ""
-    rows = [Markup("<tr{}>{}</tr>").format(*each) for each in _rows(shown)]
+    rows = []
+    for row, trial in zip_longest(shown.rows, shown.trials):
+        is_best = Markup(' class="best"') if trial in shown.best else ""
+        # A trial's row bears its number for the script.
+        attributes = Markup(' data-trial="{}"{}').format(trial, is_best) if trial else ""
+        cells = Markup("").join(map(_cell, row))
+        rows.append(Markup("<tr{}>{}</tr>").format(attributes, cells))
     return Markup(
         '{}<div class="scroll" tabindex="0" role="region" aria-label="{}"><table>'
         "<thead><tr>{}</tr></thead><tbody>\n{}\n</tbody></table></div>"
@@ -100,14 +140,6 @@ def table(shown: Table, *, about: str) -> Markup:
     )
 
 
-def _rows(shown: Table) -> Iterator[tuple[str, Markup]]:
-    """The attributes and the cells of each row; a trial's row bears its number for the script."""
-    for row, trial in zip_longest(shown.rows, shown.trials):
-        is_best = Markup(' class="best"') if trial == shown.best else ""
-        attributes = Markup(' data-trial="{}"{}').format(trial, is_best) if trial else ""
-        yield attributes, Markup("").join(map(_cell, row))
-
-
 def _cell(shown: Cell) -> Markup:
     """A cell that is sorted by its number; without one, by its text, or last if there is none."""
     text, value = shown
@@ -116,30 +148,6 @@ def _cell(shown: Cell) -> Markup:
     # A sentence is as wide as it may be, not as it is long.
     is_long = not isinstance(text, Markup) and len(text) > _LONG
     return Markup("<td{}>{}</td>").format(Markup(' class="words"') if is_long else "", text)
-
-
-def _head(one: Reported) -> Markup:
-    info, tally = one.info, tally_of(one.trials)
-    planned = n_planned(info.settings, one.trials)
-    outcomes = ", ".join(tally.but_complete())
-    done = f"{tally.complete} of {counted(planned, 'trial')} complete" + (
-        f" ({outcomes})" if outcomes else ""
-    )
-    label = "" if one.label == info.settings.experiment else f"{one.label}: "
-    return Markup(
-        "<h2>{}</h2>\n<p class='question'>{}</p>\n<p>{}</p>\n"
-        "<p><span class='state'>{}</span> {}; {}, {:,.0f} s of training in all; started {}.</p>{}"
-    ).format(
-        f"{label}{info.settings.experiment} on {info.data.name}",
-        EXPERIMENTS[info.settings.experiment].question,
-        capital(_asked(one)),
-        info.state,
-        done,
-        counted(one.n_epochs, "epoch"),
-        one.training_s,
-        info.started[:16].replace("T", " ") + " UTC",
-        joined(Markup("\n<p class='notice'>{}</p>").format(note) for note in info.data.notes),
-    )
 
 
 def _asked(one: Reported) -> str:
@@ -158,15 +166,6 @@ def _asked(one: Reported) -> str:
         return f"{drawn} drawn at random, {each}; seed {settings.seed}."
     trained = f", trained on {settings.fit_on}" if one.is_test else ""
     return f"{describe(settings.base)}{trained}{repeats}; seed {settings.seed}."
-
-
-def _findings(one: Reported) -> Markup:
-    data = one.info.data
-    found = findings(one.info.settings, list(one.trials), data.n_valid, data)
-    if not found:
-        return Markup("<h3>Findings</h3>\n<p>None yet: no trial is complete.</p>")
-    items = (Markup("<li><b>{}</b>: {}</li>").format(*each) for each in found)
-    return Markup("<h3>Findings</h3>\n<ul>\n{}\n</ul>").format(joined(items))
 
 
 def _charts(one: Reported) -> Markup:
@@ -194,58 +193,18 @@ def _charts(one: Reported) -> Markup:
 def _trials(one: Reported) -> Markup:
     if not one.trials:
         return Markup("")
-    heads = [
-        "trial",
-        *(["repeat"] if one.info.settings.repeats > 1 else []),
-        *(["test error", "95 % interval"] if one.is_test else ["validation error"]),
-        *map(in_words, one.varied),
-        "epochs",
-        "training error",
-        "s/epoch",
-        "seconds",
-        "seed",
-        "outcome",
-    ]
+    heads = ["trial", *["repeat"] * (one.info.settings.repeats > 1)]
+    heads += ["test error", "95 % interval"] if one.is_test else ["validation error"]
+    heads += map(in_words, one.varied)
+    heads += ["epochs", "training error", "s/epoch", "seconds", "seed", "outcome"]
     shown = trial_table(one.info, one.trials, heads)
     if one.is_test or one.info.settings.values:  # what is best there is no single trial
-        shown = shown._replace(best=None)
+        shown = shown._replace(best=())
     shared = ", ".join(f"{in_words(n)} {value_text(n, v)}" for n, v in one.shared.items())
     for number, row in zip(shown.trials, shown.rows, strict=True):
-        if number == shown.best:
+        if number in shown.best:
             row[-1] = Cell(f"best, {row[-1].text}")
     shown = shown._replace(
         heads=[*heads[:-1], "state"], caption=f"All with {shared}." if shared else ""
     )
     return Markup("<h3>Trials</h3>\n{}").format(table(shown, about="Table of trials"))
-
-
-def _reproduction(one: Reported) -> Markup:
-    info = one.info
-    out = f"results/{one.label.replace('/', '-')}"
-    line = command(info.settings, out, data=None if info.data.is_mnist else info.data.source)
-    data = {
-        "name": info.data.name,
-        "source": printable(info.data.source),
-        "images": f"{info.data.n_train:,} training, {info.data.n_valid:,} validation, "
-        f"{info.data.n_test:,} test",
-        "digests (MD5)": info.data.digests,
-    }
-    same = "this command gives the same curves, however many workers there are"
-    if info.settings.experiment == "bohb":
-        same = (
-            "a configuration has the same curve again; which ones BOHB proposes depends on the "
-            "results that it knows by then, and so on how many workers there are and how fast"
-        )
-    return Markup(
-        "<h3>Reproduce</h3>\n<p>On the same versions and the same kind of machine {}.</p>\n"
-        "<pre><code>{}</code></pre>\n"
-        "<details open><summary>Data set</summary>{}</details>\n"
-        "<details open><summary>Versions</summary>{}</details>\n"
-        "<details open><summary>Machine</summary>{}</details>"
-    ).format(
-        same,
-        line,
-        definitions(data),
-        definitions(info.versions),
-        definitions(info.machine),
-    )

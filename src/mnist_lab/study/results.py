@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab import __version__, findings
 from mnist_lab import data as datasets
-from mnist_lab.analysis.confusion import WrongImage, confusion, wrong_images
-from mnist_lab.analysis.history import SearchAxis, bracket_panels, incumbents, rank
+from mnist_lab.analysis.confusion import confusion, wrong_images
+from mnist_lab.analysis.history import bracket_panels, progress, rank
 from mnist_lab.analysis.outcomes import best_trial, endings, summary, tally_of
 from mnist_lab.config import VARIED
 from mnist_lab.errors import DataError, RunDirError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.config import Hyperparameter, StudySettings
     from mnist_lab.plots import Caption
-    from mnist_lab.records import DatasetInfo, Trial
+    from mnist_lab.records import DatasetInfo, Mistake, Trial
 
 # The figure that shows test images, which no record holds.
 MISTAKES = "mistakes"
@@ -151,15 +151,15 @@ def figures(
     if settings.space is not None:
         from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
-        counted_in: SearchAxis = "epochs" if settings.brackets else "iterations"
-        drawn["incumbent"] = plots.incumbent(incumbents(trials, counted_in), caption)
+        tally, by_epochs = tally_of(trials), bool(settings.brackets)
+        points, best = progress(trials, by_epochs=by_epochs), best_trial(trials)
+        drawn["incumbent"] = plots.incumbent(points, best, tally, caption, by_epochs=by_epochs)
         if settings.brackets:
             panels = bracket_panels(trials, settings.brackets)
-            drawn["brackets"] = plots.brackets(panels, tally_of(trials), caption)
+            drawn["brackets"] = plots.brackets(panels, tally, caption)
         # A run directory may come from a stranger.
         space = spaces.explaining.sampled(spaces.check_space(settings.space, run_dir.run))
         ranking = rank(trials, proposed_values(settings.space, trials))
-        tally = tally_of(trials)
         drawn["learning_curves"] = plots.ranked_curves(ranking, tally, caption)
         for name in ("hyperparameters", "parallel_coordinates"):
             drawn[name] = getattr(plots, name)(space, ranking, tally, caption)
@@ -182,7 +182,10 @@ def figures(
 
 
 def _test_images(
-    run_dir: RunDir, data: DatasetInfo, wrong: Sequence[WrongImage], note: Callable[[str], None]
+    run_dir: RunDir,
+    data: DatasetInfo,
+    wrong: Sequence[tuple[Mistake, int]],
+    note: Callable[[str], None],
 ) -> NDArray[np.uint8] | None:
     """The test images of the run's data set, which no record holds; None where it is not here."""
     places = [data.source, datasets.locate()]
@@ -190,7 +193,7 @@ def _test_images(
     for place in dict.fromkeys(place for place in places if place is not None):
         with suppress(DataError):
             images = datasets.load(place, expect=data.digests).test.images
-            if all(one.image < len(images) for one in wrong):
+            if all(one.image < len(images) for one, _ in wrong):
                 return images
             why = f"the records name images beyond the {len(images):,} of {place}"
     has_it = run_dir.read_figure(MISTAKES, "svg") is not None
