@@ -81,13 +81,14 @@ class Here:
         self._expected.append(step)
 
     def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
-        """One thing that happened."""
+        """Some things that happened."""
         del timeout_s
-        if self._events:
-            yield self._events.popleft()
-        else:
-            step = self._expected.pop(self._lot.randrange(len(self._expected)))
-            yield Back(step, step.taken())
+        for _ in range(self._lot.randint(1, 5)):
+            if self._events:
+                yield self._events.popleft()
+            elif self._expected:
+                step = self._expected.pop(self._lot.randrange(len(self._expected)))
+                yield Back(step, step.taken())
 
     def look(self, clock_s: float) -> list[Gone]:
         """Nobody dies."""

@@ -159,16 +159,14 @@ class Loop:
                     task, before = self._next_task(worker), None
                 if task is None:
                     break
-                step = self._cluster.submit(
-                    worker.name,
-                    task.trial.configuration,
-                    task.trial.seed,
-                    before or task.start,
-                )
-                task.n_submitted += 1
-                worker.steps.append((task, step))
+                self._submit(worker, task, before or task.start)
                 if len(worker.steps) == 1:
                     self._begin(worker)
+
+    def _submit(self, worker: _Worker, task: _Task, before: Future | Checkpoint | None) -> None:
+        config, seed = task.trial.configuration, task.trial.seed
+        worker.steps.append((task, self._cluster.submit(worker.name, config, seed, before)))
+        task.n_submitted += 1
 
     def _next_task(self, worker: _Worker) -> _Task | None:
         """What the worker does after what it has."""
@@ -216,17 +214,19 @@ class Loop:
             return
         task, _ = worker.steps.popleft()
         worker.heard_s = self._clock_s
-        if not isinstance(taken.step, Failure):
+        if isinstance(taken.step, Failure):
+            worker.drop(task)
+            self._again(task, taken.step.reason, blamed=True)
+        else:
             task.n_lost = 0
             self._ledger.epoch(task.trial, taken.step.checkpoint)
-        if not taken.has_ended:
-            self._hand_out()
-            self._cluster.expect(worker.steps[0][1])
-            return
-        worker.drop(task)
-        if isinstance(taken.step, Failure):
-            self._again(task, taken.step.reason, blamed=True)
-        elif taken.step.result is not None:
+            if taken.step.result is None:
+                if not worker.steps:  # it was back before the next one was submitted
+                    self._submit(worker, task, taken.step.checkpoint)
+                self._hand_out()
+                self._cluster.expect(worker.steps[0][1])
+                return
+            worker.drop(task)
             self._ledger.finished(task.trial, taken.step.result, taken.step.model)
             self._proposals.tell(task.proposal, taken.step.result.loss)
         if taken.leaves is not None:
