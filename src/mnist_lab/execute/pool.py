@@ -31,7 +31,7 @@ START_PATIENCE_S = 300.0
 # How often in a row a worker may be killed while it starts.
 MOST_BAD_STARTS = 3
 
-_WORKER = "from mnist_lab.execute.worker import main; sys.exit(main())"
+_WORKER = "from mnist_lab.execute.worker import main; sys.exit(main(parent={}))"
 
 
 class WorkerSlot(NamedTuple):
@@ -158,7 +158,7 @@ class Pool:
         try:
             output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when its process ended
             process = subprocess.Popen(  # noqa: S603 - our own code
-                processes.python(_WORKER),
+                processes.python(_WORKER.format(os.getpid())),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

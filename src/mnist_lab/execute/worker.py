@@ -208,13 +208,13 @@ def tensorflow_settings(n_threads: int) -> dict[str, str]:
     }
 
 
-def main() -> int:
+def main(parent: int) -> int:
     """Be a worker process, until the run or the parent ends.
 
     The parent sends the trainer, then its name and the :class:`Line`: loading takes seconds, in
     which the run is opened.
     """
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     try:
         trainer: Trainer = _received()
         trainer.load()  # before the run hears of this worker, which is ready then
