@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -77,6 +78,7 @@ class Clock(RunDir):
 
 def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
     """Run the trials; the overhead of each in seconds, and the share of time without work."""
+    began_s = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         run = Clock(Path(folder))
         settings = StudySettings(experiment="random-search", base=TrainConfig(epochs=1))
@@ -109,6 +111,7 @@ def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
             note=lambda text: print(text, file=sys.stderr),
         )
         journal.close()
+    used = resource.getrusage(resource.RUSAGE_SELF)
     by_worker: dict[int, list[tuple[float, float]]] = {}
     for pid, begin, end in run.slept:
         by_worker.setdefault(pid, []).append((begin, end))
@@ -129,6 +132,9 @@ def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
             "p95": sorted(idle_s)[int(0.95 * len(idle_s))],
         },
         "idle_share": sum(idle_s) / (sum(idle_s) + busy_s),
+        # Of this process alone, which coordinates: processor time of a trial, memory at its peak.
+        "coordinator_s": (time.process_time() - began_s) / len(run.slept),
+        "coordinator_mib": used.ru_maxrss / 1024,
     }
 
 
