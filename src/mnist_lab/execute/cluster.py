@@ -11,7 +11,15 @@ from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.deploy.spec import SpecCluster
 
 from mnist_lab.config import Frozen
-from mnist_lab.execute.dask import Credentials, Scheduler, dask_settings, new_credentials, security
+from mnist_lab.errors import StudyError
+from mnist_lab.execute.dask import (
+    Credentials,
+    Scheduler,
+    connect,
+    dask_settings,
+    new_credentials,
+    security,
+)
 from mnist_lab.execute.worker import Failure, Taken, take_step
 
 if TYPE_CHECKING:
@@ -99,13 +107,19 @@ class Cluster:
                         own.scheduler_address, security=secured, loop=own.loop, set_as_default=False
                     )
             else:
-                self._client = Client(scheduler, set_as_default=False)
+                self._client = connect(
+                    scheduler,
+                    None,
+                    "--cluster names a Dask scheduler that answers",
+                    "see whether it runs there, and whether Dask's configuration has what it asks "
+                    "for",
+                )
             opened.callback(self._client.close)
             for topic in ("all", TOPIC):
                 self._client.subscribe_topic(topic, self._events.put)
             if scheduler is not None:
-                self._client.register_plugin(trainer)
                 opened.callback(self._client.unregister_worker_plugin, trainer.name)
+                self._register()
                 for address in self._client.scheduler_info(n_workers=-1)["workers"]:
                     self._events.put((0.0, {"action": "add-worker", "worker": address}))
             self._opened = opened.pop_all()
@@ -183,6 +197,17 @@ class Cluster:
     def close(self) -> None:
         """End the workers and the scheduler."""
         self._opened.close()
+
+    def _register(self) -> None:
+        """Have the workers of somebody else's scheduler load what they train with."""
+        try:
+            self._client.register_plugin(self._trainer)
+        except Exception as problem:
+            raise StudyError(
+                "every worker of the scheduler can train",
+                received=f"one that cannot ({problem})",
+                next_step="install there what is installed here",
+            ) from problem
 
     def _understood(self, about: Any, told: Any) -> Iterator[Ready | Gone | Back]:
         if isinstance(about, Future):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import dask
 import distributed
 from distributed.security import Security
 
 from mnist_lab.config import Frozen
+from mnist_lab.errors import LabError, StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +34,8 @@ _SETTINGS: dict[str, Any] = {
     "distributed.admin.event-loop-monitor-interval": "10s",
     "distributed.admin.low-level-log-length": 100,
 }
+# How long one answer is waited for.
+ANSWER_S = 10.0
 # Dask tells of every closed connection, among our lines; what matters comes back by itself.
 for _name in ("distributed", "distributed.client", "tornado", "tornado.application"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
@@ -64,6 +69,45 @@ def dask_settings() -> Iterator[None]:
     """Dask's configuration while something of ours is made."""
     with _one_at_a_time, dask.config.set(_SETTINGS):
         yield
+
+
+def connect(scheduler: str, security: Security | None, rule: str, next_step: str) -> Any:
+    """A client of a scheduler.
+
+    Args:
+        scheduler: its address.
+        security: None is what Dask's own configuration has.
+        rule: of the error.
+        next_step: of the error.
+
+    Raises:
+        StudyError: nobody answers, or not as a scheduler does; its cause says why.
+    """
+    try:
+        place = urlsplit(scheduler)
+        # Dask tries a refused connection again until the end, and forgets why; and for a server
+        # that says nothing it would wait without one. A scheduler speaks first.
+        with socket.create_connection((place.hostname, place.port), ANSWER_S) as probe:
+            if place.scheme == "tcp":
+                probe.recv(1)
+        return distributed.Client(
+            scheduler, security=security, timeout=ANSWER_S, set_as_default=False
+        )
+    except LabError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - whoever listens there may answer anything
+        cause: BaseException = problem
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise StudyError(
+            rule,
+            received=f"no answer from {scheduler.partition('//')[2]} ({_reason(cause)})",
+            next_step=next_step,
+        ) from cause
+
+
+def _reason(problem: BaseException) -> str:
+    return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
 
 
 def new_credentials() -> Credentials:
