@@ -123,9 +123,9 @@ def no_gpu() -> DeviceError:
     )
 
 
-def not_installed(what: str, package: str) -> LabError:
+def not_installed(what: str, package: str) -> SettingsError:
     """The error where `what` needs a package that is an extra of ours."""
-    return LabError(
+    return SettingsError(
         f"{what} needs the package {package}",
         received="none",
         next_step=f"pip install {package}",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.deploy.spec import SpecCluster
 
 from mnist_lab.config import Frozen
-from mnist_lab.errors import StudyError
+from mnist_lab.errors import LabError, StudyError
 from mnist_lab.execute.dask import (
     Credentials,
     Scheduler,
@@ -118,8 +118,8 @@ class Cluster:
             for topic in ("all", TOPIC):
                 self._client.subscribe_topic(topic, self._events.put)
             if scheduler is not None:
-                opened.callback(self._client.unregister_worker_plugin, trainer.name)
-                self._register()
+                opened.callback(self._dismantle)
+                self._equip()
                 for address in self._client.scheduler_info(n_workers=-1)["workers"]:
                     self._events.put((0.0, {"action": "add-worker", "worker": address}))
             self._opened = opened.pop_all()
@@ -198,16 +198,23 @@ class Cluster:
         """End the workers and the scheduler."""
         self._opened.close()
 
-    def _register(self) -> None:
+    def _equip(self) -> None:
         """Have the workers of somebody else's scheduler load what they train with."""
         try:
             self._client.register_plugin(self._trainer)
+        except LabError as problem:
+            raise StudyError(str(problem)) from None
         except Exception as problem:
             raise StudyError(
                 "every worker of the scheduler can train",
                 received=f"one that cannot ({problem})",
                 next_step="install there what is installed here",
             ) from problem
+
+    def _dismantle(self) -> None:
+        """Leave nothing on somebody else's workers, as far as they are there and had it."""
+        with suppress(Exception):
+            self._client.unregister_worker_plugin(self._trainer.name)
 
     def _understood(self, about: Any, told: Any) -> Iterator[Ready | Gone | Back]:
         if isinstance(about, Future):

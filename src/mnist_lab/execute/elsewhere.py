@@ -8,12 +8,14 @@ import math
 import re
 import secrets
 import shlex
+import signal
 import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 from mnist_lab.errors import LabError, SettingsError, StudyError, nearest, not_installed
@@ -51,7 +53,8 @@ SYSTEMS = {
 # What dask-jobqueue's own workers run, and ours do not.
 _THEIRS = "distributed.cli.dask_worker"
 # Of its jobs, what is not for a person to say.
-_NOT_ASKED = {"self", "scheduler", "name", "worker_command", "base_class_kwargs"}
+_NOT_ASKED = {"scheduler", "name", "worker_command", "base_class_kwargs"}
+_LISTS = {"job_extra_directives", "job_script_prologue", "job_directives_skip"}
 
 
 class Elsewhere:
@@ -147,8 +150,7 @@ def check_ssh(options: Mapping[str, Any]) -> None:
     """Refuse what asyncssh cannot use.
 
     Raises:
-        LabError: it is not installed.
-        SettingsError: an option that it does not know, or a value that it does not take.
+        SettingsError: it is not installed; an option that it does not know, or a value that it does not take.
     """
     try:
         import asyncssh
@@ -201,7 +203,7 @@ async def over_ssh(
                 if process.returncode is None:
                     with suppress(OSError, asyncssh.Error):
                         await connection.run(f"kill -KILL {pid}", timeout=STOP_PATIENCE_S)
-    except (asyncssh.Error, ValueError) as problem:  # of ~/.ssh/config and keys, too
+    except (asyncssh.Error, ValueError, TypeError) as problem:  # of ~/.ssh/config and keys, too
         raise OSError(str(problem)) from None
     return last_line or f"ended with {process.returncode}"
 
@@ -217,15 +219,16 @@ class BatchSystem:
         options: of dask-jobqueue.
 
     Raises:
-        LabError: dask-jobqueue is not installed.
-        SettingsError: an option that it does not know, or lacks, or a value that it does not take.
+        SettingsError: dask-jobqueue is not installed; an option that it does not know, or lacks, or a value that it does not take.
     """
 
     def __init__(self, system: str, options: Mapping[str, Any]) -> None:
         import dask
 
         try:
-            import dask_jobqueue
+            # It would have Ctrl-C end the process, and fails in other threads than the main one.
+            with patch.object(signal, "signal"):
+                import dask_jobqueue
         except ModuleNotFoundError:
             raise not_installed(f"--cluster {system}", "dask-jobqueue") from None
         cluster_class, self._queue = SYSTEMS[system]
@@ -235,10 +238,16 @@ class BatchSystem:
         _check_words(options, legal - _NOT_ASKED)
 
         def setting(name: str, default: Any) -> Any:
-            return options.get(name) or dask.config.get(f"jobqueue.{system}.{name}") or default
+            at_site = dask.config.get(f"jobqueue.{system}.{name.replace('_', '-')}", None)
+            return options.get(name, at_site) or default
 
+        # A single line is as good as a list of one.
+        given: dict[str, Any] = {
+            name: [value] if name in _LISTS and isinstance(value, str) else value
+            for name, value in options.items()
+        }
         defaults = {"job_name": "mnist-lab", "cores": 1, "memory": "2GB", "disk": "1GB"}
-        self._options = dict(options) | {
+        self._options = given | {
             name: setting(name, value) for name, value in defaults.items() if name in legal
         }
         self._python = setting("python", sys.executable)
@@ -247,7 +256,7 @@ class BatchSystem:
         self._asked_s = -math.inf
         self._asking = asyncio.Lock()
         try:
-            self.n_cores = int(self._options["cores"])
+            self.n_cores = max(int(self._options["cores"]), 1)
             self.script(["nothing"], Path("nowhere"))
         except (TypeError, ValueError) as problem:
             raise _unusable(problem) from None

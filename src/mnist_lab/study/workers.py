@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab import data as datasets
@@ -16,7 +17,6 @@ from mnist_lab.training import open_trainer
 from mnist_lab.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from mnist_lab.config import StudySettings
@@ -216,7 +216,11 @@ def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, di
     Raises:
         SettingsError: it names no place.
     """
-    given = {"place": cluster} if isinstance(cluster, str) else cluster or {"place": "local"}
+    given = (
+        cluster
+        if isinstance(cluster, Mapping)
+        else {"place": "local" if cluster is None else cluster}
+    )
     details = {key.replace("-", "_"): value for key, value in given.items()}
     place = str(details.pop("place", ""))
     kind, _, where = place.partition(":")
