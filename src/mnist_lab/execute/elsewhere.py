@@ -150,7 +150,7 @@ def check_ssh(options: Mapping[str, Any]) -> None:
     """Refuse what asyncssh cannot use.
 
     Raises:
-        SettingsError: it is not installed; an option that it does not know, or a value that it does not take.
+        SettingsError: it is not installed, or does not know an option, or does not take its value.
     """
     try:
         import asyncssh
@@ -219,7 +219,8 @@ class BatchSystem:
         options: of dask-jobqueue.
 
     Raises:
-        SettingsError: dask-jobqueue is not installed; an option that it does not know, or lacks, or a value that it does not take.
+        SettingsError: dask-jobqueue is not installed, or does not know an option, lacks one, or
+            does not take its value.
     """
 
     def __init__(self, system: str, options: Mapping[str, Any]) -> None:
@@ -232,6 +233,7 @@ class BatchSystem:
         except ModuleNotFoundError:
             raise not_installed(f"--cluster {system}", "dask-jobqueue") from None
         cluster_class, self._queue = SYSTEMS[system]
+        self._is_plain = system == "htcondor"  # its lines are no words of a shell
         self._job_class: Any = getattr(dask_jobqueue, cluster_class).job_cls
         made = [self._job_class, dask_jobqueue.core.Job]
         legal = {name for one in made for name in inspect.signature(one).parameters}
@@ -263,16 +265,19 @@ class BatchSystem:
 
     def script(self, command: Sequence[str], logs: Path) -> str:
         """A job's script, for a person to see; nothing is made for it."""
-        with tempfile.TemporaryDirectory() as folder:  # dask-jobqueue makes one at once
-            script: str = self._job("NAME", command, Path(folder)).job_script()
-        return script.replace(folder, str(self._logs or logs))
+        script: str = self._job("NAME", command, Path(self._logs or logs)).job_script()
+        return script
 
-    def _job(self, name: str, command: Sequence[str], logs: Path | str) -> Any:
+    def _job(self, name: str, command: Sequence[str], logs: Path) -> Any:
         words = [self._python, *command, "--workers", str(self.n_cores), "--name", name]
-        fixed = {"python": shlex.join(words), "log_directory": str(logs), "worker_command": _THEIRS}
-        job = self._job_class("", name, **self._options | fixed)
+        fixed = {"python": shlex.join(words), "worker_command": _THEIRS}
+        with tempfile.TemporaryDirectory() as folder:  # dask-jobqueue makes it at once
+            job = self._job_class("", name, **self._options | fixed | {"log_directory": folder})
         # What follows would be for Dask's own worker; HTCondor has the prologue before it.
         job._command_template = job._command_template.partition(f" -m {_THEIRS}")[0]  # noqa: SLF001
+        path = str(logs) if self._is_plain else shlex.quote(str(logs))
+        script = job.job_script().replace(folder, path)
+        job.job_script = lambda: script
         return job
 
     async def run(
@@ -293,6 +298,7 @@ class BatchSystem:
             RuntimeError: it cannot be submitted.
         """
         logs = Path(self._logs or logs)
+        logs.mkdir(parents=True, exist_ok=True)
         job = self._job(name, command, logs)
         submitting = asyncio.create_task(job.start())
         try:
