@@ -7,6 +7,7 @@ import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mnist_lab import machine
 from mnist_lab.execute.cluster import Cluster
@@ -105,13 +106,13 @@ class _Elsewhere(Place):
     """Places where `mnist-lab worker` is run for a run directory that they see, too.
 
     Args:
-        host: this machine's address for them.
-        n_workers: how many there will be, as far as that is known.
+        host: this machine's address for them; None: the one towards `there`, if that is known.
+        there: one of them.
     """
 
-    def __init__(self, host: str, n_workers: int) -> None:
-        self.n_workers = n_workers
+    def __init__(self, host: str | None, there: str) -> None:
         self._host = host
+        self._there = there
 
     def open(
         self,
@@ -123,7 +124,9 @@ class _Elsewhere(Place):
         **_: Any,
     ) -> Cluster:
         """Start the scheduler in this process, and have the command run in each place."""
-        cluster = Cluster(trainer, host=self._host)
+        ways = (machine.address_towards(host, 22) for host in (self._there, _AWAY))
+        host = self._host or next(filter(None, ways), machine.LOOPBACK)
+        cluster = Cluster(trainer, host=host)
         try:
             run_dir.write_token(cluster.token.model_dump_json())
             cluster.employ(
@@ -162,8 +165,7 @@ class Ssh(_Elsewhere):
         options: Mapping[str, Any],
     ) -> None:
         check_ssh(options)
-        first = hosts[0].rpartition("@")[2]
-        super().__init__(host or machine.address_towards(first, 22) or _own_address(), 0)
+        super().__init__(host, urlsplit(f"ssh://{hosts[0]}").hostname or "")
         self._hosts = hosts
         self._words = words
         self._options = options
@@ -191,7 +193,8 @@ class Batch(_Elsewhere):
     def __init__(
         self, system: str, n_workers: int, *, host: str | None, options: Mapping[str, Any]
     ) -> None:
-        super().__init__(host or _own_address(), n_workers)
+        super().__init__(host, _AWAY)
+        self.n_workers = n_workers
         self._name = system
         self._system = BatchSystem(system, options)
 
@@ -223,7 +226,3 @@ class Existing(Place):
 
 def _command(run_dir: RunDir) -> list[str]:
     return [*PROGRAM, "worker", str(run_dir.path.absolute()), "--quiet"]
-
-
-def _own_address() -> str:
-    return machine.address_towards(_AWAY, 9) or machine.LOOPBACK
