@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +127,7 @@ def test_slurm(slurm: Slurm) -> None:
 def release(slurm: Slurm) -> None:
     """Let the jobs that are held start."""
     for job in slurm.jobs():
-        subprocess.run(["scontrol", "release", job.id], check=True)
+        subprocess.run(["scontrol", "release", job.id], check=True)  # noqa: S607
 
 
 def test_cancelled_jobs_cost_no_attempt(slurm: Slurm) -> None:
@@ -146,7 +145,8 @@ def test_cancelled_jobs_cost_no_attempt(slurm: Slurm) -> None:
     assert measured("jobs") == local(*words)
 
 
-def test_walltime(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("slurm")
+def test_walltime(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that reaches its walltime is replaced, and its trial goes on."""
     monkeypatch.setenv("FORMULA_SECONDS", "3")
     site(memory="300MB", walltime="'00:01:00'")
@@ -160,15 +160,15 @@ def test_walltime(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
 def test_stopped_while_jobs_wait_or_run(
-    slurm: Slurm, number: signal.Signals, code: int, held: bool
+    slurm: Slurm, number: signal.Signals, code: int, state: str
 ) -> None:
     """The jobs leave the queue with the command."""
-    site(memory="300MB", **({"job_extra_directives": "['--hold']"} if held else {}))
+    site(memory="300MB", **({"job_extra_directives": "['--hold']"} if state == "PENDING" else {}))
     lab = Lab("jobs", "--cluster", "slurm", "--workers", "2")
     lab.wait_for(lambda: len(slurm.jobs()) == 2)
-    if not held:
+    if state == "RUNNING":
         lab.next_epochs()
     lab.process.send_signal(number)
     assert "Continue: mnist-lab random-search" in lab.end(code, seconds=30)
@@ -202,7 +202,108 @@ def test_coordinator_is_a_job(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> 
     site(memory="300MB")
     run = RunDir(Path("results", "random-search"))
     script = shutil.copy(EXAMPLE, "slurm.sh")
-    words = SEARCH[1:]  # after those of the script, so that they win
+    words = SEARCH[1:]  # they come after those of the script, and win
 
-    job = slurm.submit(Path(script), *())
-    del job, words, run
+    logs = []
+    for code in ("143:0", "0:0"):
+        before = len(run.read_events()) if run.exists() else 0
+        job = slurm.submit(Path(script), "--mem=500M", words=words)
+        logs.append(Path(f"mnist-lab-{job}.log"))
+        if code == "143:0":
+            wait_for(lambda: run.exists() and len(run.read_events()) > 6, log=logs[0])
+            slurm.cancel(job)
+        slurm.wait(job, seconds=120)
+        assert len(run.read_events()) > before
+        wait_for(lambda: slurm.jobs() == [], SOON_S)
+        assert "Continue: " in logs[0].read_text()
+        assert run.read_info().state == ("stopped" if code == "143:0" else "complete")
+        assert code == slurm.exit_code(job)
+    assert measured(str(run.path)) == local()
+
+
+def test_training_on_slurm(slurm: Slurm, capsys: pytest.CaptureFixture[str]) -> None:
+    """A real network learns the same in a job as here; a function takes the same place."""
+    site(memory="1GB", cores="1")
+    config = TrainConfig(num_filters=4, epochs=2)
+    runs = [
+        mnist_lab.train(
+            config, data="sample", workers=1, out=out, cluster=out, host="127.0.0.1" if at else None
+        )
+        for out, at in (("local", False), ("slurm", True))
+    ]
+    here, there = ([epoch.valid_loss for epoch in run.trials[0].epochs] for run in runs)
+    assert here == there
+    assert slurm.jobs() == []
+    capsys.readouterr()
+
+
+def test_ssh(sshd: Sshd) -> None:
+    """Two hosts find what this one finds, and both work."""
+    lab = Lab("hosts", "--cluster", f"ssh:{','.join(sshd.hosts)}", "--workers", "1")
+    lab.end()
+    assert sshd.processes() == []
+    names = {event.worker for event in lab.run.read_events() if isinstance(event, Started)}
+    assert {host for host in sshd.hosts for name in names if name.startswith(host)} == set(
+        sshd.hosts
+    )
+    assert measured("hosts") == local()
+
+
+def test_ssh_killed(sshd: Sshd) -> None:
+    """Workers, the command over there, its session, at last the run itself: nothing is left."""
+    search = ("--iters", "2", "--epochs", "24")
+    words = (*search, "--cluster", f"ssh:{sshd.hosts[0]}", "--workers", "1")
+    lab = Lab("host", *words)
+    lab.next_epochs()
+
+    def command() -> psutil.Process:
+        """What the session runs, which has the worker as its child."""
+        return next(one for one in sshd.processes() if one.name().startswith("python"))
+
+    def kill_worker() -> None:
+        command().children()[0].kill()
+
+    def kill_command() -> None:
+        command().kill()
+
+    def kill_session() -> None:
+        """The server's process for this connection, above the shell."""
+        shell = command().parent()
+        while shell is not None and not shell.name().startswith("sshd"):
+            shell = shell.parent()
+        assert shell is not None
+        shell.kill()
+
+    for strike in (kill_worker, kill_command, kill_session):
+        before = of_this_test()
+        strike()
+        lab.next_epochs()
+        assert of_this_test() != before
+    lab.process.kill()
+    lab.process.wait()
+    wait_for(lambda: not of_this_test(), SOON_S)
+    n_before = lab.n_epochs()
+    lab = Lab("host", *words)
+    lab.end()
+    assert 0 < n_before < lab.n_epochs()
+    assert measured("host") == local(*search)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ssh_stopped(sshd: Sshd, number: signal.Signals, code: int) -> None:
+    """The workers end with the command."""
+    lab = Lab("hosts", "--cluster", f"ssh:{','.join(sshd.hosts)}", "--workers", "1")
+    lab.next_epochs()
+    lab.process.send_signal(number)
+    lab.end(code, seconds=30)
+    assert sshd.processes() == []
+
+
+def test_ssh_unreachable(sshd: Sshd) -> None:
+    """One line says why; one host of two that is there does the work."""
+    lab = Lab("hosts", "--cluster", "ssh:127.0.0.1:9", "--quiet")
+    line = "mnist-lab: a worker starts somewhere: got 127.0.0.1:9: Connect call failed"
+    assert lab.end(1).startswith(line)
+    lab = Lab("hosts", "--cluster", f"ssh:127.0.0.1:9,{sshd.hosts[1]}", "--workers", "1")
+    lab.end()
+    assert measured("hosts") == local()

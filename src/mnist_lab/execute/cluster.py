@@ -13,6 +13,7 @@ from distributed.deploy.spec import SpecCluster
 from mnist_lab.config import Frozen
 from mnist_lab.errors import LabError, StudyError
 from mnist_lab.execute.dask import (
+    ANSWER_S,
     Credentials,
     Scheduler,
     connect,
@@ -212,9 +213,10 @@ class Cluster:
             ) from problem
 
     def _dismantle(self) -> None:
-        """Leave nothing on somebody else's workers, as far as they are there and had it."""
+        """Leave nothing on somebody else's workers, as far as they answer and had it."""
+        leaving = self._client.scheduler.unregister_worker_plugin(name=self._trainer.name)
         with suppress(Exception):
-            self._client.unregister_worker_plugin(self._trainer.name)
+            asyncio.run_coroutine_threadsafe(leaving, self.loop).result(ANSWER_S)
 
     def _understood(self, about: Any, told: Any) -> Iterator[Ready | Gone | Back]:
         if isinstance(about, Future):
