@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 import pytest
@@ -44,16 +44,23 @@ def _formula(monkeypatch: pytest.MonkeyPatch) -> None:
 class Lab:
     """The command, as it runs in the background, and what it prints."""
 
+    running: ClassVar[list[subprocess.Popen[bytes]]] = []
+
     def __init__(self, out: str, *words: str) -> None:
         self.run = RunDir(Path(out))
         self.log = Path(f"{out}.log")
         command = [sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, *words, "--out", out]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        self.running.append(self.process)
 
     def n_epochs(self) -> int:
         """How many epochs the journal knows."""
         return sum(isinstance(event, EpochDone) for event in self.run.read_events())
+
+    def n_starts(self) -> int:
+        """How often a worker has begun with a trial, or gone on with it."""
+        return sum(isinstance(event, Started) for event in self.run.read_events())
 
     def wait_for(self, happens: Callable[[], Any], seconds: float = 60) -> None:
         """Wait until it happens, while the command runs."""
@@ -99,6 +106,8 @@ def of_this_test() -> list[psutil.Process]:
 def _nothing_is_left() -> Iterator[None]:
     """At the end of a test nothing runs any more, wherever it was started."""
     yield
+    while Lab.running:
+        Lab.running.pop().kill()
     wait_for(lambda: not of_this_test(), SOON_S)
 
 
@@ -275,10 +284,11 @@ def test_ssh_killed(sshd: Sshd) -> None:
         shell.kill()
 
     for strike in (kill_worker, kill_command, kill_session):
-        before = of_this_test()
+        n_starts = lab.n_starts()
         strike()
+        while lab.n_starts() == n_starts:
+            lab.next_epochs(1)
         lab.next_epochs()
-        assert of_this_test() != before
     lab.process.kill()
     lab.process.wait()
     wait_for(lambda: not of_this_test(), SOON_S)

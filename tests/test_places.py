@@ -287,7 +287,7 @@ def test_existing_scheduler(foreign: Dask) -> None:
             "every worker of the scheduler can train: got one that cannot (ModuleNotFoundError(",
         ),
         (
-            "import mnist_lab.machine as m; v = m.versions(); v['keras'] = '2.0'; m.versions = v.copy",
+            "from mnist_lab import machine as m; m.versions = (m.versions() | {'keras': '2'}).copy",
             "all workers of a run use the same versions: got keras ",
         ),
     ],
