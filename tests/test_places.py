@@ -136,6 +136,8 @@ def test_place_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     needs = "--cluster slurm needs a number of jobs: got none; give one: --workers 20"
     for workers in ([], ["--workers", "auto"], ["--workers", "0"]):
         assert refused(["--cluster", "slurm", *workers], capsys) == needs
+    line = refused(["--cluster", "ssh:a", "--workers", "0"], capsys)
+    assert line == "--workers is auto or at least 1 with --cluster ssh: got 0; leave it out"
 
 
 @pytest.mark.parametrize(
@@ -214,6 +216,30 @@ def test_scheduler_that_does_not_answer(
     line = refused(["--cluster", "tcp://127.0.0.1:99999"], capsys, code=1)
     assert "(Port out of range 0-65535)" in line
     assert time.monotonic() - begin_s < 10
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("slurm", "slurm-1: No such file or directory: 'sbatch'"),
+        ("ssh:127.0.0.1:9", "127.0.0.1:9: Connect call failed ('127.0.0.1', 9)"),
+    ],
+)
+def test_nothing_starts_anywhere(place: str, reason: str) -> None:
+    """It is tried three times; the one line says why it was in vain."""
+    lab = (sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, "--quiet", "--workers", "1")
+    done = subprocess.run(
+        [*lab, "--cluster", place],
+        env=os.environ | {"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"mnist-lab: a worker starts somewhere: got {reason}; mend that, then give the same "
+        "command to continue\n"
+    )
 
 
 class Dask:

@@ -135,7 +135,7 @@ class Elsewhere:
                         self._n_bad[name] = 0
                 last_words = await running
             except (OSError, RuntimeError, LabError) as problem:
-                last_words = getattr(problem, "strerror", None) or str(problem)
+                last_words = re.sub(r"\[Errno -?\d+\] ", "", str(problem))
             finally:
                 if running.cancel():
                     await asyncio.wait([running])

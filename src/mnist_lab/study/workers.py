@@ -194,6 +194,7 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
         slots, remark = slots_for(workers, n_gpus, n_threads, nice=bool(nice))
         return places.Local(slots, host), remark
     if kind == "ssh":
+        check_workers(workers, 1, " with --cluster ssh")
         words = ["--nice"] * bool(nice) + ([] if workers is None else ["--workers", str(workers)])
         return places.Ssh(where.split(","), host=host, words=words, options=details), ""
     if kind in _ADDRESSES:
