@@ -166,6 +166,7 @@ class Ssh(_Elsewhere):
     ) -> None:
         check_ssh(options)
         super().__init__(host, urlsplit(f"ssh://{hosts[0]}").hostname or "")
+        self.n_workers = len(hosts)  # at least
         self._hosts = hosts
         self._words = words
         self._options = options
