@@ -8,10 +8,13 @@ import subprocess
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STATE = "/run/mnist-lab-cluster"
 SLURM_CONF = f"{STATE}/slurm.conf"
@@ -42,13 +45,20 @@ class Slurm:
         rows = [line.split("|") for line in lines]
         return [Job(*row[:3]) for row in rows if row[3].startswith(self._folder)]
 
-    def submit(self, script: Path, *options: str) -> str:
-        """Submit a script; the number of its job."""
-        return _run("sbatch", "--parsable", *options, str(script), folder=self._folder).strip()
+    def submit(self, script: Path, *options: str, words: Sequence[str] = ()) -> str:
+        """Submit a script and its words; the number of its job."""
+        command = ("sbatch", "--parsable", *options, str(script), *words)
+        return _run(*command, folder=self._folder).strip()
 
     def state(self, job: str) -> str:
         """How a job stands, or how it ended."""
         found = re.search(r"JobState=(\w+)", _run("scontrol", "show", "job", job))
+        assert found
+        return found[1]
+
+    def exit_code(self, job: str) -> str:
+        """How a job ended, and by which signal, as in `143:0`."""
+        found = re.search(r"ExitCode=([\d:]+)", _run("scontrol", "show", "job", job))
         assert found
         return found[1]
 

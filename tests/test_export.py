@@ -146,7 +146,7 @@ def test_several_at_once(run: RunDir, tmp_path: Path, monkeypatch: pytest.Monkey
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
     assert files(tmp_path / "out") == files(run.export)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    assert cli.main([*words, "--to", "tensorboard", "--out", str(tmp_path / "none")]) == 1
+    assert cli.main([*words, "--to", "tensorboard", "--out", str(tmp_path / "none")]) == 2
     assert not (tmp_path / "none").exists()
     with pytest.raises(LabError, match=r"got none; pip install tensorboard"):
         export.write(run.path, "tensorboard")

@@ -119,10 +119,10 @@ def no_gpu() -> DeviceError:
     return DeviceError(rule, received="none", next_step=next_step)
 
 
-def not_installed(what: str, package: str) -> LabError:
+def not_installed(what: str, package: str) -> SettingsError:
     """The error where `what` needs a package that is an extra of ours."""
     rule = f"{what} needs the package {package}"
-    return LabError(rule, received="none", next_step=f"pip install {package}")
+    return SettingsError(rule, received="none", next_step=f"pip install {package}")
 
 
 def nearest(word: str, legal: Iterable[str]) -> str:

@@ -40,8 +40,13 @@ class Cluster(click.ParamType["str | dict[str, Any]"]):
     ) -> str | dict[str, Any]:
         """The place, with what the table says of it."""
         del param
-        given = ((ctx and ctx.default_map) or {}).get("cluster")
-        return given | {"place": value} if isinstance(given, dict) and value != given else value
+        table = ((ctx and ctx.default_map) or {}).get("cluster")
+        place: str | dict[str, Any] = value
+        if isinstance(table, dict) and value != table:
+            # What the table says is for its own place alone.
+            kinds = {str(one).partition(":")[0] for one in (value, table.get("place", value))}
+            place = table | {"place": value} if len(kinds) == 1 else value
+        return place
 
 
 class Workers(click.ParamType["int | None"]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from distributed import CancelledError, Client, Future, KilledWorker
@@ -12,11 +12,13 @@ from distributed.deploy.spec import SpecCluster
 
 from mnist_lab import machine
 from mnist_lab.config import Frozen
-from mnist_lab.errors import StudyError
+from mnist_lab.errors import LabError, StudyError
 from mnist_lab.execute.dask import (
+    ANSWER_S,
     Credentials,
     Scheduler,
     bracketed,
+    connect,
     dask_settings,
     new_credentials,
     security,
@@ -109,13 +111,19 @@ class Cluster:
                         own.scheduler_address, security=secured, loop=own.loop, set_as_default=False
                     )
             else:
-                self._client = Client(scheduler, set_as_default=False)
+                self._client = connect(
+                    scheduler,
+                    None,
+                    "--cluster names a Dask scheduler that answers",
+                    "see whether it runs there, and whether Dask's configuration has what it asks "
+                    "for",
+                )
             opened.callback(self._client.close)
             for topic in ("all", TOPIC):
                 self._client.subscribe_topic(topic, self._events.put)
             if scheduler is not None:
-                self._client.register_plugin(trainer)
-                opened.callback(self._client.unregister_worker_plugin, trainer.name)
+                opened.callback(self._dismantle)
+                self._equip()
                 for address in self._client.scheduler_info(n_workers=-1)["workers"]:
                     self._events.put((0.0, {"action": "add-worker", "worker": address}))
             self._opened = opened.pop_all()
@@ -222,6 +230,25 @@ class Cluster:
         except (CancelledError, OSError):
             pass
         return None
+
+    def _equip(self) -> None:
+        """Have the workers of somebody else's scheduler load what they train with."""
+        try:
+            self._client.register_plugin(self._trainer)
+        except LabError as problem:
+            raise StudyError(str(problem)) from None
+        except Exception as problem:
+            raise StudyError(
+                "every worker of the scheduler can train",
+                received=f"one that cannot ({problem})",
+                next_step="install there what is installed here",
+            ) from problem
+
+    def _dismantle(self) -> None:
+        """Leave nothing on somebody else's workers, as far as they answer and had it."""
+        leaving = self._client.scheduler.unregister_worker_plugin(name=self._trainer.name)
+        with suppress(Exception):
+            asyncio.run_coroutine_threadsafe(leaving, self.loop).result(ANSWER_S)
 
     def _understood(self, about: Any, told: Any) -> Iterator[Ready | Gone | Back]:
         if isinstance(about, Future):

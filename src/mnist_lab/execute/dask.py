@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import socket
 import ssl
 import sys
 import tempfile
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import dask
 import distributed
@@ -21,6 +23,7 @@ from distributed.security import Security
 from pydantic import Field
 
 from mnist_lab.config import Frozen
+from mnist_lab.errors import LabError, StudyError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -47,6 +50,8 @@ _SETTINGS: dict[str, Any] = {
 }
 # The line that a worker process prints when the run has it.
 READY = "mnist-lab: this worker is ready"
+# How long one answer is waited for.
+ANSWER_S = 10.0
 # Dask tells of every closed connection, among our lines; what matters comes back by itself.
 for _name in ("distributed", "distributed.client", "tornado", "tornado.application"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
@@ -144,6 +149,45 @@ def dask_settings() -> Iterator[None]:
 def bracketed(host: str) -> str:
     """An address as Dask wants it, which takes an IPv6 one in brackets alone."""
     return f"[{host}]" if ":" in host else host
+
+
+def connect(scheduler: str, security: Security | None, rule: str, next_step: str) -> Any:
+    """A client of a scheduler.
+
+    Args:
+        scheduler: its address.
+        security: None is what Dask's own configuration has.
+        rule: of the error.
+        next_step: of the error.
+
+    Raises:
+        StudyError: nobody answers, or not as a scheduler does; its cause says why.
+    """
+    try:
+        place = urlsplit(scheduler)
+        # Dask tries a refused connection again until the end, and forgets why; and for a server
+        # that says nothing it would wait without one. A scheduler speaks first.
+        with socket.create_connection((place.hostname, place.port), ANSWER_S) as probe:
+            if place.scheme == "tcp":
+                probe.recv(1)
+        return distributed.Client(
+            scheduler, security=security, timeout=ANSWER_S, set_as_default=False
+        )
+    except LabError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - whoever listens there may answer anything
+        cause: BaseException = problem
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise StudyError(
+            rule,
+            received=f"no answer from {scheduler.partition('//')[2]} ({_reason(cause)})",
+            next_step=next_step,
+        ) from cause
+
+
+def _reason(problem: BaseException) -> str:
+    return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
 
 
 def new_credentials() -> Credentials:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import re
 import secrets
 import shlex
+import signal
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
-from mnist_lab.errors import LabError, SettingsError, StudyError
+from mnist_lab.errors import LabError, SettingsError, StudyError, nearest, not_installed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
-    # Runs the command under this name until it ends, and returns its last words.
-    Run = Callable[[str], Awaitable[str]]
+    # Runs the command under this name until it ends, and returns its last words. It may ask
+    # whether a worker of this name is there.
+    Run = Callable[[str, Callable[[], bool]], Awaitable[str]]
 
 # How often in a row a place may end before one of its workers was ever known.
 MOST_BAD_STARTS = 3
@@ -47,6 +52,9 @@ SYSTEMS = {
 }
 # What dask-jobqueue's own workers run, and ours do not.
 _THEIRS = "distributed.cli.dask_worker"
+# Of its jobs, what is not for a person to say.
+_NOT_ASKED = {"scheduler", "name", "worker_command", "base_class_kwargs"}
+_LISTS = {"job_extra_directives", "job_script_prologue", "job_directives_skip"}
 
 
 class Elsewhere:
@@ -115,15 +123,19 @@ class Elsewhere:
     async def _keep(self, name: str, run: Run) -> None:
         while True:
             start = f"{name}-{secrets.token_hex(4)}"
-            running = asyncio.ensure_future(run(start))
+
+            def is_there(start: str = start) -> bool:
+                return any(worker.startswith(start) for worker in self._known())
+
+            running = asyncio.ensure_future(run(start, is_there))
             try:
                 while not running.done():
                     await asyncio.wait([running], timeout=1)
-                    if any(worker.startswith(start) for worker in self._known()):
+                    if is_there():
                         self._n_bad[name] = 0
                 last_words = await running
             except (OSError, RuntimeError, LabError) as problem:
-                last_words = str(problem)
+                last_words = re.sub(r"\[Errno -?\d+\] ", "", str(problem))
             finally:
                 if running.cancel():
                     await asyncio.wait([running])
@@ -134,7 +146,27 @@ class Elsewhere:
             await asyncio.sleep(min(2 ** self._n_bad[name] - 1, MOST_PAUSE_S))
 
 
-async def over_ssh(name: str, *, host: str, command: Sequence[str], options: dict[str, Any]) -> str:
+def check_ssh(options: Mapping[str, Any]) -> None:
+    """Refuse what asyncssh cannot use.
+
+    Raises:
+        SettingsError: it is not installed, or does not know an option, or does not take its value.
+    """
+    try:
+        import asyncssh
+    except ModuleNotFoundError:
+        raise not_installed("--cluster ssh", "asyncssh") from None
+    made = asyncssh.SSHClientConnectionOptions
+    _check_words(options, inspect.signature(made.prepare).parameters)
+    try:
+        made(**options)
+    except (asyncssh.Error, ValueError, TypeError, OSError) as problem:
+        raise _unusable(problem) from None
+
+
+async def over_ssh(
+    name: str, _: object, *, host: str, command: Sequence[str], options: Mapping[str, Any]
+) -> str:
     """Run a command on a host until it ends; it ends there, too, when the connection is lost.
 
     Args:
@@ -149,17 +181,14 @@ async def over_ssh(name: str, *, host: str, command: Sequence[str], options: dic
     Raises:
         OSError: the host cannot be reached, or lets nobody in, or is lost.
     """
-    try:
-        import asyncssh
-    except ModuleNotFoundError:
-        raise not_installed("ssh", "ssh") from None
+    import asyncssh
 
     place = urlsplit(f"ssh://{host}")
     login = {"host": place.hostname, "port": place.port or (), "username": place.username or ()}
     words = ["sh", "-c", _WATCHED, "sh", *command, "--name", name]
     last_line = ""
     try:
-        async with asyncssh.connect(**_PATIENT | login | options) as connection:
+        async with asyncssh.connect(**{**_PATIENT, **login, **options}) as connection:
             process = await connection.create_process(shlex.join(words), stderr=asyncssh.STDOUT)
             pid = ""
             try:
@@ -174,7 +203,7 @@ async def over_ssh(name: str, *, host: str, command: Sequence[str], options: dic
                 if process.returncode is None:
                     with suppress(OSError, asyncssh.Error):
                         await connection.run(f"kill -KILL {pid}", timeout=STOP_PATIENCE_S)
-    except (asyncssh.Error, ValueError, TypeError) as problem:  # of ~/.ssh/config, keys, options
+    except (asyncssh.Error, ValueError, TypeError) as problem:  # of ~/.ssh/config and keys, too
         raise OSError(str(problem)) from None
     return last_line or f"ended with {process.returncode}"
 
@@ -187,105 +216,110 @@ class BatchSystem:
 
     Args:
         system: `slurm`, `pbs`, `lsf`, `sge` or `htcondor`.
-        command: its words; `--workers`, `--name` and their values follow.
-        log_directory: made if need be; where what jobs print is kept.
         options: of dask-jobqueue.
-        known: the names of the workers that are there now.
 
     Raises:
-        SettingsError: dask-jobqueue is not installed.
+        SettingsError: dask-jobqueue is not installed, or does not know an option, lacks one, or
+            does not take its value.
     """
 
-    def __init__(
-        self,
-        system: str,
-        *,
-        command: Sequence[str],
-        log_directory: Path,
-        options: Mapping[str, Any],
-        known: Callable[[], Iterable[str]] = tuple,
-    ) -> None:
+    def __init__(self, system: str, options: Mapping[str, Any]) -> None:
         import dask
 
         try:
-            import dask_jobqueue
+            # It would have Ctrl-C end the process, and fails in other threads than the main one.
+            with patch.object(signal, "signal"):
+                import dask_jobqueue
         except ModuleNotFoundError:
-            raise not_installed(system, "cluster") from None
+            raise not_installed(f"--cluster {system}", "dask-jobqueue") from None
         cluster_class, self._queue = SYSTEMS[system]
+        self._is_plain = system == "htcondor"  # its lines are no words of a shell
         self._job_class: Any = getattr(dask_jobqueue, cluster_class).job_cls
+        made = [self._job_class, dask_jobqueue.core.Job]
+        legal = {name for one in made for name in inspect.signature(one).parameters}
+        _check_words(options, legal - _NOT_ASKED)
 
         def setting(name: str, default: Any) -> Any:
-            key = name.replace("_", "-")
-            return options.get(name) or dask.config.get(f"jobqueue.{system}.{key}") or default
+            at_site = dask.config.get(f"jobqueue.{system}.{name.replace('_', '-')}", None)
+            return options.get(name, at_site) or default
 
-        self._options = {
-            "job_name": "mnist-lab",
-            "cores": setting("cores", 1),
-            "memory": setting("memory", "2GB"),
-            "log_directory": setting("log_directory", str(log_directory)),
-            **options,
-            "worker_command": _THEIRS,
+        # A single line is as good as a list of one.
+        given: dict[str, Any] = {
+            name: [value] if name in _LISTS and isinstance(value, str) else value
+            for name, value in options.items()
         }
-        self.n_cores = int(self._options["cores"])
-        python = setting("python", sys.executable)
-        self._command = [python, *command, "--workers", str(self.n_cores)]
-        self._options.pop("python", None)
-        self._known = known
+        defaults = {"job_name": "mnist-lab", "cores": 1, "memory": "2GB", "disk": "1GB"}
+        self._options = given | {
+            name: setting(name, value) for name, value in defaults.items() if name in legal
+        }
+        self._python = setting("python", sys.executable)
+        self._logs = setting("log_directory", None)
         self._listed: set[str] | None = None
         self._asked_s = -math.inf
         self._asking = asyncio.Lock()
-
-    def job(self, name: str) -> Any:
-        """dask-jobqueue's job of this name, not yet submitted."""
-        command = shlex.join([*self._command, "--name", name])
         try:
-            job = self._job_class("", name, python=command, **self._options)
-        except (TypeError, ValueError) as problem:  # an option that it does not know, or needs
-            raise SettingsError(
-                "[cluster] has options of dask-jobqueue, and all that the system needs",
-                received=problem,
-                next_step="correct them there, or in Dask's own configuration files",
-            ) from None
+            self.n_cores = max(int(self._options["cores"]), 1)
+            self.script(["nothing"], Path("nowhere"))
+        except (TypeError, ValueError) as problem:
+            raise _unusable(problem) from None
+
+    def script(self, command: Sequence[str], logs: Path) -> str:
+        """A job's script, for a person to see; nothing is made for it."""
+        script: str = self._job("NAME", command, Path(self._logs or logs)).job_script()
+        return script
+
+    def _job(self, name: str, command: Sequence[str], logs: Path) -> Any:
+        words = [self._python, *command, "--workers", str(self.n_cores), "--name", name]
+        fixed = {"python": shlex.join(words), "worker_command": _THEIRS}
+        with tempfile.TemporaryDirectory() as folder:  # dask-jobqueue makes it at once
+            job = self._job_class("", name, **self._options | fixed | {"log_directory": folder})
         # What follows would be for Dask's own worker; HTCondor has the prologue before it.
         job._command_template = job._command_template.partition(f" -m {_THEIRS}")[0]  # noqa: SLF001
+        path = str(logs) if self._is_plain else shlex.quote(str(logs))
+        script = job.job_script().replace(folder, path)
+        job.job_script = lambda: script
         return job
 
-    async def run(self, name: str) -> str:
-        """Submit a job and wait until it has left the queue; if cancelled, cancel it."""
-        job = self.job(name)
+    async def run(
+        self, name: str, is_there: Callable[[], bool], *, command: Sequence[str], logs: Path
+    ) -> str:
+        """Submit a job and wait until it is over; if cancelled, cancel it.
+
+        Args:
+            name: of the worker.
+            is_there: whether it is known.
+            command: its words; `--workers`, `--name` and their values follow.
+            logs: the folder, made if need be, where what the job prints is kept.
+
+        Returns:
+            What it wrote last.
+
+        Raises:
+            RuntimeError: it cannot be submitted.
+        """
+        logs = Path(self._logs or logs)
+        logs.mkdir(parents=True, exist_ok=True)
+        job = self._job(name, command, logs)
         submitting = asyncio.create_task(job.start())
         try:
             await asyncio.shield(submitting)
-            await self._until_over(name, job.job_id)
-            return f"job {job.job_id} has left the queue{self._last_line(job.job_id)}"
+            number = job.job_id.partition(".")[0]
+            submitted_s = time.monotonic()
+            while True:
+                await asyncio.sleep(1)
+                if not is_there() and not await self._may_be_queued(number, submitted_s):
+                    return f"job {job.job_id} has left the queue{_last_line(logs, number)}"
         finally:
             await asyncio.wait([submitting])
             await job.close()
 
-    def _last_line(self, job_id: str) -> str:
-        """What a job wrote last, as far as it has reached this machine."""
-        logs = Path(self._options["log_directory"]).glob(f"*[!0-9]{job_id.partition('.')[0]}.*")
-        lines = [
-            line for log in sorted(logs) for line in log.read_text(errors="replace").splitlines()
-        ]
-        return f": {lines[-1]}" if lines else ""
-
-    async def _until_over(self, name: str, job_id: str) -> None:
-        """Wait until the queue no longer lists a job, nor the run a worker of it.
-
-        While the queue cannot be asked, it may.
-        """
-        submitted_s = time.monotonic()
-        while True:
-            await asyncio.sleep(1)
-            async with self._asking:
-                if time.monotonic() > self._asked_s + QUEUE_INTERVAL_S:
-                    self._asked_s = time.monotonic()
-                    self._listed = await self._list()
-            seen = self._listed if self._asked_s > submitted_s else None
-            is_listed = seen is None or job_id.partition(".")[0] in seen
-            if not is_listed and not any(worker.startswith(name) for worker in self._known()):
-                return
+    async def _may_be_queued(self, number: str, submitted_s: float) -> bool:
+        """Whether a job waits or runs; while the queue cannot be asked, it may."""
+        async with self._asking:
+            if time.monotonic() > self._asked_s + QUEUE_INTERVAL_S:
+                self._asked_s = time.monotonic()
+                self._listed = await self._list()
+        return self._listed is None or self._asked_s < submitted_s or number in self._listed
 
     async def _list(self) -> set[str] | None:
         """The numbers of the user's jobs that wait or run, if the system answers."""
@@ -296,10 +330,26 @@ class BatchSystem:
         return None if asking.returncode else set(re.findall(r"^\s*(\d+)", listed, re.MULTILINE))
 
 
-def not_installed(place: str, extra: str) -> SettingsError:
-    """What is missing for a place, and how to install it."""
+def _last_line(logs: Path, number: str) -> str:
+    """What a job wrote last, as far as it has reached this machine."""
+    texts = [log.read_text(errors="replace") for log in sorted(logs.glob(f"*[!0-9]{number}.*"))]
+    lines = "\n".join(texts).split("\n")
+    return next((f": {line}" for line in reversed(lines) if line.strip()), "")
+
+
+def _check_words(options: Mapping[str, Any], legal: Iterable[str]) -> None:
+    for name in options:
+        if name not in legal:
+            raise SettingsError(
+                "[cluster] has the options of dask-jobqueue, or of asyncssh",
+                received=repr(name),
+                next_step=nearest(name, legal),
+            )
+
+
+def _unusable(problem: Exception) -> SettingsError:
     return SettingsError(
-        f"--cluster {place} needs the extra {extra}",
-        received="an installation without it",
-        next_step=f"install it: pip install 'mnist-lab[{extra}]'",
+        "[cluster], or Dask's own configuration file, has what the place needs",
+        received=f"an error from it ({problem})",
+        next_step="correct it there",
     )

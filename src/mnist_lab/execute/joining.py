@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from distributed import Client
-
 from mnist_lab.errors import SettingsError, StudyError
+from mnist_lab.execute import dask
 from mnist_lab.execute.cluster import TOPIC, is_connected
-from mnist_lab.execute.dask import security
 from mnist_lab.execute.pool import Pool
 from mnist_lab.execute.worker import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from distributed import Client
+
     from mnist_lab.execute.cluster import Token
     from mnist_lab.execute.pool import WorkerSlot
     from mnist_lab.execute.worker import Trainer
 
 TICK_S = 0.2
-# How long one answer is waited for.
-ANSWER_S = 10.0
 # How long a run that cannot be reached is waited for: long enough to put a cable back.
 REJOIN_PATIENCE_S = 600.0
 
@@ -38,7 +35,7 @@ def connect(token: Token) -> Client:
         StudyError: nobody answers.
     """
     try:
-        secured = security(token.credentials)
+        secured = dask.security(token.credentials)
         secured.get_connection_args("client")
     except (OSError, ValueError, TypeError) as problem:  # as ssl has it, one for each damage
         raise SettingsError(
@@ -46,21 +43,13 @@ def connect(token: Token) -> Client:
             received=f"one that cannot be used ({problem})",
             next_step="copy the run's .token.json again",
         ) from None
-    host, _, port = token.scheduler.partition("//")[2].rpartition(":")
-    try:
-        # Dask would try again and again, where nobody listens too.
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
-        return Client(token.scheduler, security=secured, timeout=ANSWER_S, set_as_default=False)
-    except (OSError, UnicodeError) as problem:
-        cause: BaseException = problem
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise StudyError(
-            "a run can be joined where it listens",
-            received=f"no answer from {token.scheduler.partition('//')[2]} ({cause})",
-            next_step="see whether it runs (mnist-lab status), and was started with --host and an "
-            "address that this machine reaches",
-        ) from cause
+    return dask.connect(
+        token.scheduler,
+        secured,
+        "a run can be joined where it listens",
+        "see whether it runs (mnist-lab status), and was started with --host and an address that "
+        "this machine reaches",
+    )
 
 
 def work(

@@ -5,30 +5,28 @@ from __future__ import annotations
 import math
 import os
 import sys
-import tempfile
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mnist_lab import machine
 from mnist_lab.execute.cluster import Cluster
-from mnist_lab.execute.elsewhere import BatchSystem, Elsewhere, over_ssh
+from mnist_lab.execute.elsewhere import BatchSystem, Elsewhere, check_ssh, over_ssh
 from mnist_lab.execute.pool import Pool
 from mnist_lab.execute.worker import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mnist_lab.execute.elsewhere import Run
     from mnist_lab.execute.pool import WorkerSlot
     from mnist_lab.execute.worker import Trainer
     from mnist_lab.rundir import RunDir
 
-    # The names of the workers that are there now.
-    Known = Callable[[], Iterable[str]]
-
 # How this program is run by Python.
-PROGRAM = ("-m", "mnist_lab")
+PROGRAM: tuple[str, ...] = ("-m", "mnist_lab")
+# What a shell on another host lacks of this one's environment.
+HANDED_ON: tuple[str, ...] = ("PYTHONPATH",)
 # Any address beyond this machine: towards it goes what has no closer way. Nothing is sent.
 _AWAY = "192.0.2.1"
 
@@ -108,13 +106,13 @@ class _Elsewhere(Place):
     """Places where `mnist-lab worker` is run for a run directory that they see, too.
 
     Args:
-        host: this machine's address for them.
-        n_workers: how many there will be, as far as that is known.
+        host: this machine's address for them; None: the one towards `there`, if that is known.
+        there: one of them.
     """
 
-    def __init__(self, host: str, n_workers: int) -> None:
-        self.n_workers = n_workers
+    def __init__(self, host: str | None, there: str) -> None:
         self._host = host
+        self._there = there
 
     def open(
         self,
@@ -126,12 +124,14 @@ class _Elsewhere(Place):
         **_: Any,
     ) -> Cluster:
         """Start the scheduler in this process, and have the command run in each place."""
-        cluster = Cluster(trainer, host=self._host)
+        ways = (machine.address_towards(host, 22) for host in (self._there, _AWAY))
+        host = self._host or next(filter(None, ways), machine.LOOPBACK)
+        cluster = Cluster(trainer, host=host)
         try:
             run_dir.write_token(cluster.token.model_dump_json())
             cluster.employ(
                 Elsewhere(
-                    self._runs(run_dir, most, cluster.names),
+                    self._runs(run_dir, most),
                     loop=cluster.loop,
                     known=cluster.names,
                     note=note,
@@ -142,7 +142,7 @@ class _Elsewhere(Place):
             raise
         return cluster
 
-    def _runs(self, run_dir: RunDir, most: int, known: Known) -> Mapping[str, Run]:
+    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Run]:
         raise NotImplementedError
 
 
@@ -164,15 +164,17 @@ class Ssh(_Elsewhere):
         words: Sequence[str],
         options: Mapping[str, Any],
     ) -> None:
-        first = hosts[0].rpartition("@")[2]
-        super().__init__(host or machine.address_towards(first, 22) or _own_address(), len(hosts))
+        check_ssh(options)
+        super().__init__(host, urlsplit(f"ssh://{hosts[0]}").hostname or "")
+        self.n_workers = len(hosts)  # at least
         self._hosts = hosts
         self._words = words
-        self._options = dict(options)
+        self._options = options
 
-    def _runs(self, run_dir: RunDir, most: int, known: Known) -> Mapping[str, Run]:
-        del most, known
-        command = ["env", *_environment(), sys.executable, *_command(run_dir), *self._words]
+    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Run]:
+        del most
+        handed_on = [f"{name}={os.environ[name]}" for name in HANDED_ON if name in os.environ]
+        command = ["env", *handed_on, sys.executable, *_command(run_dir), *self._words]
         return {
             host: partial(over_ssh, host=host, command=command, options=self._options)
             for host in self._hosts
@@ -192,30 +194,20 @@ class Batch(_Elsewhere):
     def __init__(
         self, system: str, n_workers: int, *, host: str | None, options: Mapping[str, Any]
     ) -> None:
-        super().__init__(host or _own_address(), n_workers)
-        self._system = system
-        self._options = options
+        super().__init__(host, _AWAY)
+        self.n_workers = n_workers
+        self._name = system
+        self._system = BatchSystem(system, options)
 
     def plan(self, run_dir: RunDir) -> str:
         """The script of a job."""
-        with tempfile.TemporaryDirectory() as logs:  # dask-jobqueue makes the folder at once
-            jobs = self._jobs(run_dir, Path(logs))
-            script: str = jobs.job(f"{self._system}-1").job_script()
-        return script.replace(logs, str(run_dir.jobs))
+        return self._system.script(_command(run_dir), run_dir.jobs.absolute())
 
-    def _runs(self, run_dir: RunDir, most: int, known: Known) -> Mapping[str, Run]:
-        jobs = self._jobs(run_dir, run_dir.jobs, known)
-        n_jobs = math.ceil(most / jobs.n_cores)
-        return {f"{self._system}-{number}": jobs.run for number in range(1, n_jobs + 1)}
-
-    def _jobs(self, run_dir: RunDir, logs: Path, known: Known = tuple) -> BatchSystem:
-        return BatchSystem(
-            self._system,
-            command=_command(run_dir),
-            log_directory=logs,
-            options=self._options,
-            known=known,
-        )
+    def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Run]:
+        logs = run_dir.jobs.absolute()
+        run = partial(self._system.run, command=_command(run_dir), logs=logs)
+        n_jobs = math.ceil(most / self._system.n_cores)
+        return {f"{self._name}-{number}": run for number in range(1, n_jobs + 1)}
 
 
 class Existing(Place):
@@ -235,12 +227,3 @@ class Existing(Place):
 
 def _command(run_dir: RunDir) -> list[str]:
     return [*PROGRAM, "worker", str(run_dir.path.absolute()), "--quiet"]
-
-
-def _environment() -> list[str]:
-    """What a shell on another host lacks of this one's environment."""
-    return [f"{name}={os.environ[name]}" for name in ("PYTHONPATH",) if name in os.environ]
-
-
-def _own_address() -> str:
-    return machine.address_towards(_AWAY, 9) or machine.LOOPBACK

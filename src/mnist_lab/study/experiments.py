@@ -16,7 +16,7 @@ from mnist_lab.config import VARIED, StudySettings, TrainConfig, check, read_tra
 from mnist_lab.errors import Interrupted, SettingsError, nearest, no_gpu
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.session import Options, run_study
-from mnist_lab.study.workers import check_workers
+from mnist_lab.study.workers import check_workers, parse_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -238,7 +238,11 @@ def _run(
                 next_step="give one that the other machines reach, or leave it out",
             )
         device = options.get("device", "auto")
-        n_gpus = 0 if device == "cpu" else machine.usable_gpus()
+        is_local = parse_cluster(options.get("cluster"))[0] == "local"
+        if is_local:
+            n_gpus = 0 if device == "cpu" else machine.usable_gpus()
+        else:  # what is there is seen there
+            n_gpus = int(device == "gpu")
         if device == "gpu" and n_gpus == 0:
             raise no_gpu()
         keys = {"seed", "precision", "threads_per_worker"}

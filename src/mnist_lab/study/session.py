@@ -118,6 +118,8 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
         # To look for free cores takes as long as to load the data.
         looked = None if dry_run else beside.submit(place_for, options, settings, n_gpus)
         data = datasets.load(options.get("data"), quiet=isinstance(watch, Silent))
+    if looked is not None and isinstance(unusable := looked.exception(), SettingsError):
+        raise unusable  # before anything is written
     info = data.info
     _check_batch_sizes(settings, info)
     name, out = settings.experiment, options.get("out")
@@ -133,7 +135,8 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
         chosen = folder.choose()
         if options.get("cluster") is not None:
             place, _ = place_for(options, settings, n_gpus)
-            watch.note(place.plan(chosen.run_dir))
+            if script := place.plan(chosen.run_dir):
+                watch.note(script)
         return _what_would_be(chosen, info, watch)
     with folder.hold(watch.note) as (chosen, held), _telling_what_is_kept(chosen.run_dir):
         run_dir, settings = chosen.run_dir, chosen.settings

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,6 @@ from mnist_lab.training import open_trainer
 from mnist_lab.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from mnist_lab.config import StudySettings
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 # More than any machine has cores.
 MOST_WORKERS = 10_000
 BATCH_SYSTEMS = ("slurm", "pbs", "lsf", "sge", "htcondor")
+_ADDRESSES = ("tcp", "tls")
+_HOST = r"([\w.-]+|\[[\da-fA-F:.]+\])"
+_LOGIN = rf"([^@,\s]+@)?{_HOST}(:\d+)?"
+# Each kind of place: what follows its name and a colon, and an example.
+_PLACES = (
+    {"ssh": (rf"{_LOGIN}(,{_LOGIN})*", "ssh:pool01,me@pool02:2222")}
+    | {kind: (rf"//{_HOST}:\d+", f"{kind}://HOST:8786") for kind in _ADDRESSES}
+    | {kind: ("", kind) for kind in ("local", *BATCH_SYSTEMS)}
+)
 # What `--nice` adds, as the command `nice` does.
 NICENESS = 10
 
@@ -183,40 +193,59 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
     from mnist_lab.execute import places  # Dask, only to train
 
     nice, workers, host = options.get("nice"), options.get("workers"), options.get("host")
-    place, details = _place(options.get("cluster"))
-    kind, _, hosts = place.partition(":")
+    kind, where, details = parse_cluster(options.get("cluster"))
     if kind == "local":
         n_threads = settings.threads_per_worker
         slots, remark = slots_for(workers, n_gpus, n_threads, nice=bool(nice))
         return places.Local(slots, host), remark
-    if kind == "ssh" and hosts:
+    if kind == "ssh":
+        check_workers(workers, 1, " with --cluster ssh")
         words = ["--nice"] * bool(nice) + ([] if workers is None else ["--workers", str(workers)])
-        names = [one.strip() for one in hosts.split(",")]
-        return places.Ssh(names, host=host, words=words, options=details), ""
-    if place in BATCH_SYSTEMS:
-        if not workers:
-            raise SettingsError(
-                f"--cluster {place} needs a number of jobs",
-                received="none",
-                next_step="give one: --workers 20",
-            )
-        return places.Batch(place, workers, host=host, options=details), ""
-    if kind in {"tcp", "tls"}:
-        return places.Existing(place), ""
-    raise SettingsError(
-        "--cluster is local, ssh:HOST,HOST, slurm, pbs, lsf, sge, htcondor, or the address of a "
-        "Dask scheduler (tcp://HOST:PORT or tls://HOST:PORT)",
-        received=repr(place),
-        next_step=nearest(kind, {"local", "ssh", *BATCH_SYSTEMS}),
+        return places.Ssh(where.split(","), host=host, words=words, options=details), ""
+    if kind in _ADDRESSES:
+        return places.Existing(f"{kind}:{where}"), ""
+    if not workers:
+        raise SettingsError(
+            f"--cluster {kind} needs a number of jobs",
+            received="none",
+            next_step="give one: --workers 20",
+        )
+    return places.Batch(kind, workers, host=host, options=details), ""
+
+
+def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, dict[str, Any]]:
+    """A place's kind, where it is, and what else the table `[cluster]` says of it.
+
+    Args:
+        cluster: as in :class:`~mnist_lab.study.session.Options`.
+
+    Raises:
+        SettingsError: it names no place.
+    """
+    given = (
+        cluster
+        if isinstance(cluster, Mapping)
+        else {"place": "local" if cluster is None else cluster}
     )
-
-
-def _place(cluster: str | Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    """The place, and what else the settings file's table `[cluster]` says of it."""
-    if cluster is None or isinstance(cluster, str):
-        return cluster or "local", {}
-    details = dict(cluster)
-    return str(details.pop("place", "local")), details
+    details = {key.replace("-", "_"): value for key, value in given.items()}
+    place = str(details.pop("place", ""))
+    kind, _, where = place.partition(":")
+    if kind not in _PLACES or not re.fullmatch(_PLACES[kind][0], where):
+        raise SettingsError(
+            "--cluster is local, ssh:HOST,HOST, slurm, pbs, lsf, sge, htcondor, or the address of "
+            "a Dask scheduler (tcp://HOST:PORT or tls://HOST:PORT)",
+            received=repr(place),
+            next_step=f"write it as {_PLACES[kind][1]}"
+            if kind in _PLACES
+            else nearest(kind.lower(), _PLACES),
+        )
+    if details and kind in {"local", *_ADDRESSES}:
+        raise SettingsError(
+            f"[cluster] has nothing but a place where that is {kind}",
+            received=", ".join(details),
+            next_step="leave it out, or name the place that it is for",
+        )
+    return kind, where, details
 
 
 def slots_for(
