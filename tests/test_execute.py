@@ -211,6 +211,7 @@ def test_whatever_goes_wrong_ends_the_run(raised: Exception) -> None:
 def test_interrupt_leaves_no_process_and_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the caller's tick raises comes back at once, with every worker gone."""
     monkeypatch.setenv("FORMULA_SECONDS", "0.2")
+    before = set(threading.enumerate())
     seen: list[psutil.Process] = []
 
     def tick() -> None:
@@ -222,4 +223,8 @@ def test_interrupt_leaves_no_process_and_no_thread(monkeypatch: pytest.MonkeyPat
         run(grid(*range(1, 50)), tick=tick)
     assert len(seen) == 2
     assert children() == []
-    assert "IO loop" not in {thread.name for thread in threading.enumerate()}
+    deadline = time.monotonic() + 5  # Dask's thread ends a moment later
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert "IO loop" not in left

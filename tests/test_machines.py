@@ -545,7 +545,7 @@ def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
     assert code == 1
     assert line == (
         "a run can be joined where it listens: got no answer from "
-        f"127.0.0.1:{port} ([Errno 111] Connection refused); see whether it runs "
+        f"127.0.0.1:{port} (Connection refused); see whether it runs "
         "(mnist-lab status), and was started with --host and an address that this machine reaches"
     )
     assert refusal("--token", str(tmp_path / "token"), "--join", "nö..such:7")[0] == 1
