@@ -96,6 +96,7 @@ class Cluster:
         self._trainer = trainer
         self._events: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         self._names: dict[str, str] = {}  # of the workers, by address
+        self._heard: dict[str, str] = {}  # of those whose coming is not told yet, too
         self._workers: Workers | None = None
         self._credentials = new_credentials()
         with ExitStack() as opened:
@@ -255,11 +256,15 @@ class Cluster:
             yield Back(about, told.result())
         elif told.get("action") == "add-worker":
             address = told["worker"]
-            info = self._client.scheduler_info(n_workers=-1)["workers"].get(address)
-            if info is not None and address not in self._names:
-                self._names[address] = str(info["name"])
-                yield Ready(self._names[address])
+            if address not in self._heard:  # many come at once, and one answer names them all
+                infos = self._client.scheduler_info(n_workers=-1)["workers"].items()
+                self._heard = {one: str(info["name"]) for one, info in infos}
+            name = self._heard.pop(address, None)
+            if name is not None and address not in self._names:
+                self._names[address] = name
+                yield Ready(name)
         elif told.get("action") == "remove-worker":
+            self._heard.pop(told["worker"], None)
             if told["worker"] in self._names:
                 yield Gone(self._names.pop(told["worker"]))
         elif "gone" in told:

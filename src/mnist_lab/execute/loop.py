@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 TICK_S = 0.1
 # A tick that took longer than this was no work: this process was suspended.
 LONGEST_TICK_S = 1.0
-# Of each worker: the one that it takes, and the next.
-STEPS_IN_FLIGHT = 2
+# Of each worker: the one that it takes, and the next two, as many workers may be done at once.
+STEPS_IN_FLIGHT = 3
 # How often a trial whose worker died, or whose training raised, is tried in all.
 MAX_ATTEMPTS = 3
 # How often one may lose its worker, for no reason of its own, without finishing an epoch.
@@ -122,6 +122,7 @@ class Loop:
                 self._hand_out()
                 for event in self._cluster.wait(TICK_S):
                     self._take(event)
+                    self._hand_out()  # many may be back at once, and none is to wait for all
                 self._count_time()
                 for event in self._cluster.look(self._clock_s):
                     self._take(event)
@@ -223,7 +224,6 @@ class Loop:
             if taken.step.result is None:
                 if not worker.steps:  # it was back before the next one was submitted
                     self._submit(worker, task, taken.step.checkpoint)
-                self._hand_out()
                 self._cluster.expect(worker.steps[0][1])
                 return
             worker.drop(task)
