@@ -25,6 +25,7 @@ from mnist_lab.records import (
     Finished,
     Promoted,
     Proposed,
+    Started,
     fold,
 )
 from mnist_lab.search.density import Cube, DensityModel
@@ -379,6 +380,16 @@ def test_bohb_learns_and_continues_with_what_it_proposed() -> None:
             assert before.configuration.batch_size == after.configuration.batch_size
         assert len(again) == len(fold(whole))
     assert decide(bohb(whole), history=whole) == []
+
+
+def test_nothing_is_proposed_ahead_where_results_count() -> None:
+    """One worker's next configuration knows every result; where none counts it waits already."""
+    for proposals, is_ahead in ((bohb(), False), (hyperband(), False), (search(6), True)):
+        n_begun, n_ahead = 0, 0
+        for event in decide(proposals, n_workers=1):
+            n_begun += isinstance(event, Started) - isinstance(event, Finished)
+            n_ahead += isinstance(event, Proposed) and n_begun > 0
+        assert (n_ahead > 0) is is_ahead
 
 
 def test_journal_of_another_search_is_refused() -> None:

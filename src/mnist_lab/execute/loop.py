@@ -118,7 +118,8 @@ class Loop:
             return
         self._cluster = self._open_cluster()
         try:
-            while self._propose() or self._in_flight:
+            # While somebody trains nothing is proposed ahead: the next may know one result more.
+            while self._in_flight or self._propose():
                 self._hand_out()
                 for event in self._cluster.wait(TICK_S):
                     self._take(event)
