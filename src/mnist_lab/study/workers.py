@@ -203,14 +203,16 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
         words = ["--nice"] * bool(nice) + ([] if workers is None else ["--workers", str(workers)])
         return places.Ssh(where.split(","), host=host, words=words, options=details), ""
     if kind in _ADDRESSES:
-        return places.Existing(f"{kind}:{where}"), ""
+        remark = "--workers does not count: the scheduler has workers of its own" if workers else ""
+        return places.Existing(f"{kind}:{where}"), remark
     if not workers:
         raise SettingsError(
             f"--cluster {kind} needs a number of jobs",
             received="none",
             next_step="give one: --workers 20",
         )
-    return places.Batch(kind, workers, host=host, options=details), ""
+    remark = f"{counted(workers, 'worker')} as jobs of {kind}: training begins when one runs"
+    return places.Batch(kind, workers, host=host, options=details), remark
 
 
 def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, dict[str, Any]]:
