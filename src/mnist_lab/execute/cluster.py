@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import queue
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -98,6 +99,7 @@ class Cluster:
         self._names: dict[str, str] = {}  # of the workers, by address
         self._heard: dict[str, str] = {}  # of those whose coming is not told yet, too
         self._workers: Workers | None = None
+        self._turns = itertools.count()
         self._credentials = new_credentials()
         with ExitStack() as opened:
             if scheduler is None:
@@ -163,7 +165,14 @@ class Cluster:
         """Have a worker take the step after `before`; what comes of it is not told by itself."""
         (address,) = (address for address, name in self._names.items() if name == worker)
         return self._client.submit(
-            take_step, self._trainer.name, config, seed, before, workers=[address], pure=False
+            take_step,
+            self._trainer.name,
+            config,
+            seed,
+            before,
+            workers=[address],
+            pure=False,
+            priority=-next(self._turns),  # else Dask takes those of the same moment in any order
         )
 
     def expect(self, step: Future) -> None:
