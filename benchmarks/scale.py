@@ -90,7 +90,7 @@ def measure(n_workers: int, n_trials: int, seconds: float) -> dict[str, Any]:
                 seed=0,
             ),
             base=TrainConfig(epochs=1),
-            history=(),
+            trials=(),
             emit=journal.append,
             store=run,
             open_cluster=lambda: Local([WorkerSlot()] * n_workers).open(

@@ -7,23 +7,20 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import formula
 import psutil
 import pytest
-from test_search import BASE, Memory, formula_trainer, grid, results, search, whole
+from test_search import decide, formula_trainer, grid, results, search, whole
 
 from mnist_lab.errors import RunDirError, StudyError
-from mnist_lab.execute.loop import run_trials
 from mnist_lab.execute.places import Local
 from mnist_lab.execute.pool import WorkerSlot
 from mnist_lab.records import Event, Failed, Proposed, Started, fold
 from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from mnist_lab.execute.cluster import Cluster
     from mnist_lab.search.proposals import Proposals
 
@@ -35,19 +32,9 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(
-    proposals: Proposals,
-    *,
-    history: Sequence[Event] = (),
-    n_workers: int = 2,
-    tick: Callable[[], None] = lambda: None,
-    emit: Callable[[Event], None] | None = None,
-    store: Memory | None = None,
-    patience_s: float = 300.0,
-    niceness: int = 0,
-    notes: list[str] | None = None,
+    proposals: Proposals, *, n_workers: int = 2, niceness: int = 0, **options: Any
 ) -> list[Event]:
-    """The new events of a run."""
-    events: list[Event] = []
+    """The new events of a run by processes of this machine; see `decide` for its options."""
 
     def open_cluster() -> Cluster:
         place = Local([WorkerSlot(niceness=niceness)] * n_workers)
@@ -57,18 +44,7 @@ def run(
             formula_trainer(), most=n_workers, shared=0, run_dir=run_dir, note=lambda _: None
         )
 
-    run_trials(
-        proposals=proposals,
-        base=BASE,
-        history=history,
-        emit=emit or events.append,
-        store=store or Memory(),
-        open_cluster=open_cluster,
-        patience_s=lambda _: patience_s,
-        tick=tick,
-        note=([] if notes is None else notes).append,
-    )
-    return events
+    return decide(proposals, open_cluster=open_cluster, **options)
 
 
 def children() -> list[psutil.Process]:

@@ -346,7 +346,7 @@ def test_workers_of_others_are_replaced(foreign: Dask, monkeypatch: pytest.Monke
     run_trials(
         proposals=grid(*SIZES),
         base=BASE,
-        history=[],
+        trials=[],
         emit=events.append,
         store=Memory(),
         open_cluster=lambda: Existing(foreign.address).open(formula_trainer()),

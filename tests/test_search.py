@@ -177,22 +177,25 @@ def decide(
     history: Sequence[Event] = (),
     n_workers: int = 2,
     lot: int = 0,
+    open_cluster: Callable[[], Any] | None = None,
     emit: Callable[[Event], None] | None = None,
     store: Memory | None = None,
     tick: Callable[[], None] = lambda: None,
+    patience_s: float = 300.0,
+    notes: list[str] | None = None,
 ) -> list[Event]:
-    """The new events of a run whose workers are calls."""
+    """The new events of a run, whose workers are calls where no other cluster is opened."""
     events: list[Event] = []
     run_trials(
         proposals=proposals,
         base=BASE,
-        history=history,
+        trials=fold(history),
         emit=emit or events.append,
         store=store or Memory(),
-        open_cluster=lambda: Here(n_workers, lot),
-        patience_s=lambda _: 300.0,
+        open_cluster=open_cluster or (lambda: Here(n_workers, lot)),
+        patience_s=lambda _: patience_s,
         tick=tick,
-        note=lambda _: None,
+        note=([] if notes is None else notes).append,
     )
     return events
 

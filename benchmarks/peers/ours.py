@@ -62,7 +62,7 @@ def fixed(data: str, work: Work, precision: str, out: Path) -> None:
                 seed=work.seed,
             ),
             base=TrainConfig(epochs=work.epochs),
-            history=(),
+            trials=(),
             emit=journal.append,
             store=run,
             open_cluster=lambda: Local(slots).open(

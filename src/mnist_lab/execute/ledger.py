@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import (
@@ -13,7 +13,6 @@ from mnist_lab.records import (
     HpBandSterId,
     Promoted,
     Proposed,
-    Retried,
     Started,
     now,
 )
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mnist_lab.config import TrainConfig
-    from mnist_lab.records import Checkpoint, Result
+    from mnist_lab.records import Checkpoint, Result, Rung, Trial
     from mnist_lab.search.proposals import Proposal
 
 
@@ -42,11 +41,17 @@ class Store(Protocol):
         """Keep a trained model, the content of a `.keras` file."""
 
 
+class Known(NamedTuple):
+    """What the journal knows of a training: its loss; None: it could not be trained."""
+
+    loss: float | None
+
+
 class Ledger:
     """Writes each thing that happens down, and answers what happened before.
 
     Args:
-        history: the journal's events so far.
+        trials: as the journal has them so far.
         base: the configuration that proposed hyperparameters are put into.
         emit: called with each new event; it is on the disk when `emit` returns.
         store: keeps checkpoints and models.
@@ -54,7 +59,7 @@ class Ledger:
 
     def __init__(
         self,
-        history: Iterable[Event],
+        trials: Iterable[Trial],
         *,
         base: TrainConfig,
         emit: Callable[[Event], None],
@@ -64,35 +69,29 @@ class Ledger:
         self._emit = emit
         self._store = store
         self._proposed: dict[HpBandSterId, Proposed] = {}
-        self._known: dict[tuple[int, int], Finished | Failed] = {}
+        self._known: dict[tuple[int, int], Known] = {}
         self._n_epochs: dict[int, int] = {}
-        ids: dict[int, HpBandSterId] = {}
-        for event in history:
-            if isinstance(event, Proposed):
-                self._proposed[event.id] = event
-                ids[event.trial] = event.id
-            elif isinstance(event, Promoted):
-                id_ = ids[event.trial]
-                self._proposed[id_] = _up_to(event.budget, self._proposed[id_])
-            elif isinstance(event, Finished | Failed):
-                self._known[event.trial, event.budget] = event
-            elif isinstance(event, Started):
-                self._n_epochs[event.trial] = event.from_epoch
-            elif isinstance(event, EpochDone):
-                self._n_epochs[event.trial] = event.epoch.epoch
-            elif isinstance(event, Retried):
-                self._known = {
-                    place: end
-                    for place, end in self._known.items()
-                    if place[0] != event.trial or isinstance(end, Finished)
-                }
+        for trial in trials:
+            self._proposed[trial.id] = Proposed(
+                time=trial.started or now(),
+                trial=trial.trial,
+                id=trial.id,
+                configuration=trial.configuration,
+                seed=trial.seed,
+                repeat=trial.repeat,
+            )
+            self._n_epochs[trial.trial] = len(trial.epochs)
+            for rung in trial.rungs:
+                self._known[trial.trial, rung.budget] = Known(_loss(trial, rung))
+            if trial.state == "failed":
+                self._known[trial.trial, trial.configuration.epochs] = Known(None)
 
     @property
     def replaying(self) -> bool:
         """Whether the journal holds results that nobody has asked for yet."""
         return bool(self._known)
 
-    def proposed(self, proposal: Proposal) -> tuple[Proposed, Finished | Failed | None]:
+    def proposed(self, proposal: Proposal) -> tuple[Proposed, Known | None]:
         """The trial that is proposed, and its result if the journal has it.
 
         One that was trained before, for a smaller budget, is promoted.
@@ -183,6 +182,13 @@ class Ledger:
     def _write(self, trial: Proposed, checkpoint: Checkpoint) -> None:
         self._n_epochs[trial.trial] = checkpoint.epoch.epoch
         self._emit(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
+
+
+def _loss(trial: Trial, rung: Rung) -> float:
+    """What a training came to: its last epoch's error, of the training where none validates."""
+    if rung.valid_error is not None:
+        return rung.valid_error
+    return trial.epochs[min(rung.budget, len(trial.epochs)) - 1].train_error
 
 
 def _up_to(budget: int, proposed: Proposed) -> Proposed:

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab.execute.cluster import Gone, Ready
 from mnist_lab.execute.ledger import Ledger
 from mnist_lab.execute.worker import Failure
-from mnist_lab.records import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from distributed import Future
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from mnist_lab.execute.cluster import Back, Cluster
     from mnist_lab.execute.ledger import Store
     from mnist_lab.execute.worker import Taken
-    from mnist_lab.records import Checkpoint, Event, Proposed
+    from mnist_lab.records import Checkpoint, Event, Proposed, Trial
     from mnist_lab.search.proposals import Proposal, Proposals
 
 # How often the loop looks after the workers and the screen.
@@ -148,8 +147,7 @@ class Loop:
             if known is None:
                 self._waiting.append(_Task(proposal, trial))
             else:
-                loss = None if isinstance(known, Failed) else known.loss
-                self._proposals.tell(proposal, loss)
+                self._proposals.tell(proposal, known.loss)
         return True
 
     def _hand_out(self) -> None:
@@ -303,20 +301,20 @@ def run_trials(
     *,
     proposals: Proposals,
     base: TrainConfig,
-    history: Sequence[Event],
+    trials: Iterable[Trial],
     emit: Callable[[Event], None],
     store: Store,
     **options: Any,
 ) -> None:
-    """Train everything that `proposals` propose and `history` does not know yet.
+    """Train everything that `proposals` propose and the journal does not know yet.
 
     Args:
         proposals: who proposes.
         base: the configuration that proposed hyperparameters are put into.
-        history: the journal's events so far.
+        trials: as the journal has them so far.
         emit: called with each new event.
         store: keeps checkpoints and models.
         **options: of :class:`Loop`.
     """
-    ledger = Ledger(history, base=base, emit=emit, store=store)
+    ledger = Ledger(trials, base=base, emit=emit, store=store)
     Loop(proposals=proposals, ledger=ledger, **options).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -89,16 +90,16 @@ class Local(Place):
         **_: Any,
     ) -> Cluster:
         """Start the workers, and the scheduler in this process while they load."""
-        pool = Pool(self._slots[:most], trainer.sharing(shared), [shared])
-        try:
+        with ExitStack() as opened:
+            pool = Pool(self._slots[:most], trainer.sharing(shared), [shared])
+            opened.callback(pool.stop)
             cluster = Cluster(trainer, host=self._host)
-        except BaseException:
-            pool.stop()
-            raise
-        cluster.employ(pool)
-        token = cluster.token
-        pool.join(Line(token.scheduler, token.credentials, machine.LOOPBACK))
-        run_dir.write_token(token.model_dump_json())
+            opened.callback(cluster.close)
+            cluster.employ(pool)
+            token = cluster.token
+            pool.join(Line(token.scheduler, token.credentials, machine.LOOPBACK))
+            run_dir.write_token(token.model_dump_json())
+            opened.pop_all()
         return cluster
 
 
@@ -126,20 +127,13 @@ class _Elsewhere(Place):
         """Start the scheduler in this process, and have the command run in each place."""
         ways = (machine.address_towards(host, 22) for host in (self._there, _AWAY))
         host = self._host or next(filter(None, ways), machine.LOOPBACK)
-        cluster = Cluster(trainer, host=host)
-        try:
+        with ExitStack() as opened:
+            cluster = Cluster(trainer, host=host)
+            opened.callback(cluster.close)
             run_dir.write_token(cluster.token.model_dump_json())
-            cluster.employ(
-                Elsewhere(
-                    self._runs(run_dir, most),
-                    loop=cluster.loop,
-                    known=cluster.names,
-                    note=note,
-                )
-            )
-        except BaseException:
-            cluster.close()
-            raise
+            runs = self._runs(run_dir, most)
+            cluster.employ(Elsewhere(runs, loop=cluster.loop, known=cluster.names, note=note))
+            opened.pop_all()
         return cluster
 
     def _runs(self, run_dir: RunDir, most: int) -> Mapping[str, Run]:

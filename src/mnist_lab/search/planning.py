@@ -7,18 +7,17 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications
-from mnist_lab.records import Proposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from mnist_lab.config import StudySettings
-    from mnist_lab.records import Event, Trial
+    from mnist_lab.records import Trial
     from mnist_lab.search.proposals import Proposals
 
 
-def proposals_of(settings: StudySettings, history: Iterable[Event] = ()) -> Proposals:
-    """Who proposes the configurations of this study; `history` is what its journal knows."""
+def proposals_of(settings: StudySettings, trials: Iterable[Trial] = ()) -> Proposals:
+    """Who proposes the configurations of this study; `trials` are those that its journal knows."""
     from mnist_lab.search import proposals  # HpBandSter, only to train
 
     seed = settings.seed
@@ -29,7 +28,7 @@ def proposals_of(settings: StudySettings, history: Iterable[Event] = ()) -> Prop
     draw, brackets = _draw(settings), _brackets_of(settings)
     if settings.experiment != "bohb":
         return proposals.Proposals(draw, brackets=brackets, seed=seed)
-    return _bohb(settings, history)
+    return _bohb(settings, trials)
 
 
 def _brackets_of(settings: StudySettings) -> list[Bracket]:
@@ -105,7 +104,7 @@ def _draw(settings: StudySettings) -> Callable[[int], dict[str, Any]]:
     return lambda seed: space.draw(chosen, seed)
 
 
-def _bohb(settings: StudySettings, history: Iterable[Event]) -> Proposals:
+def _bohb(settings: StudySettings, trials: Iterable[Trial]) -> Proposals:
     from mnist_lab import space  # ConfigSpace takes a second to import
     from mnist_lab.search import density, proposals
 
@@ -118,11 +117,7 @@ def _bohb(settings: StudySettings, history: Iterable[Event]) -> Proposals:
             partial(space.from_vector, chosen),
         )
     )
-    recorded = {
-        event.id: event.configuration.model_dump(include=names)
-        for event in history
-        if isinstance(event, Proposed)
-    }
+    recorded = {trial.id: trial.configuration.model_dump(include=names) for trial in trials}
     return proposals.Bohb(
         _draw(settings),
         brackets=_brackets_of(settings),

@@ -289,8 +289,7 @@ class _Session:
             watch.note(journal.repaired)
         if self._retry_failed:
             journal.retry_failed()
-        history = journal.events
-        trials = fold(history)
+        trials = fold(journal.events)
         left = max(self._settings.n_trials - n_ended(trials), 1)
         most = place.n_workers if self._settings.brackets else min(place.n_workers, left)
         planned = plan(self._settings)
@@ -336,9 +335,9 @@ class _Session:
         watch.begin(self._title(trials), forecast)
         try:
             run_trials(
-                proposals=proposals_of(self._settings, history),
+                proposals=proposals_of(self._settings, trials),
                 base=self._settings.base,
-                history=history,
+                trials=trials,
                 emit=emit,
                 store=self._run_dir,
                 open_cluster=open_cluster,
