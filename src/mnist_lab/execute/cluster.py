@@ -98,6 +98,7 @@ class Cluster:
         self._events: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         self._names: dict[str, str] = {}  # of the workers, by address
         self._heard: dict[str, str] = {}  # of those whose coming is not told yet, too
+        self._seen: set[str] = set()  # of all that ever came
         self._workers: Workers | None = None
         self._turns = itertools.count()
         self._credentials = new_credentials()
@@ -150,9 +151,10 @@ class Cluster:
         loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
         return loop
 
-    def names(self) -> list[str]:
-        """The names of the workers that are there."""
-        return list(self._names.values())
+    def names(self) -> dict[str, bool]:
+        """The names of the workers that ever came, and whether each is still there."""
+        here = set(self._names.copy().values())
+        return {name: name in here for name in self._seen.copy()}
 
     def employ(self, workers: Workers) -> None:
         """Look after these workers from now on, and end them at the end."""
@@ -271,6 +273,7 @@ class Cluster:
             name = self._heard.pop(address, None)
             if name is not None and address not in self._names:
                 self._names[address] = name
+                self._seen.add(name)
                 yield Ready(name)
         elif told.get("action") == "remove-worker":
             self._heard.pop(told["worker"], None)

@@ -64,7 +64,8 @@ class Elsewhere:
         places: name to what runs the command there until it ends, and returns its last words; when
             cancelled it ends it.
         loop: of another thread, in which they run.
-        known: the names of the workers that are there now; a place's begin with its own.
+        known: the names of the workers that ever came, and whether each is still there; a start's
+            begin with its own.
         note: called in that thread with a line for each place that ended.
     """
 
@@ -73,7 +74,7 @@ class Elsewhere:
         places: Mapping[str, Run],
         *,
         loop: asyncio.AbstractEventLoop,
-        known: Callable[[], Iterable[str]],
+        known: Callable[[], Mapping[str, bool]],
         note: Callable[[str], None],
     ) -> None:
         self._loop = loop
@@ -124,14 +125,17 @@ class Elsewhere:
         while True:
             start = f"{name}-{secrets.token_hex(4)}"
 
-            def is_there(start: str = start) -> bool:
-                return any(worker.startswith(start) for worker in self._known())
+            def came(start: str = start) -> list[bool]:
+                return [here for worker, here in self._known().items() if worker.startswith(start)]
+
+            def is_there(came: Callable[[], list[bool]] = came) -> bool:
+                return any(came())
 
             running = asyncio.ensure_future(run(start, is_there))
             try:
                 while not running.done():
                     await asyncio.wait([running], timeout=1)
-                    if is_there():
+                    if came():  # of one that came and was cancelled at once, too
                         self._n_bad[name] = 0
                 last_words = await running
             except (OSError, RuntimeError, LabError) as problem:
