@@ -1,149 +1,460 @@
-"""Are budgets and a model worth it? Random search, Hyperband and BOHB with equally many epochs.
+"""Are budgets and a model worth it? Random search, Hyperband and BOHB, and two peers.
 
-    python benchmarks/worth.py mnist.npz --out docs/performance
+    python benchmarks/worth.py mnist.npz                          # every search: hours
+    python benchmarks/worth.py mnist.npz --only BOHB --seeds 1    # a piece of it
+    python benchmarks/worth.py mnist.npz --test                   # then test each winner
 
-Each method searches the exercise sheet's space once per seed, about 300 epochs long. Its run
-directory is in results/worth/, and the same command continues what was interrupted. Writes
-worth.json after each search, and leaves out the searches that are in it; then worth.md, worth.png
-and worth.svg. The searches take hours.
+Each method searches the exercise sheet's space once per seed, as a whole process that a user would
+start, in bfloat16, with two workers. Seeds take turns, so that a machine whose speed drifts is fair
+to all: random search first, as it says how long the methods "as long" and the peers may take; then
+the others, with another one first for each seed. A search's seconds count from its command's start.
+An error counts when a training on whole epochs has ended, validated on all validation images.
+
+Writes worth.json after each search, and the same command goes on with what is missing; a search
+that was interrupted begins anew, as its seconds would be wrong. Then worth.md, worth.png and
+worth.svg.
+Runs and the peers' environments (2 x 3 GB) are in results/worth/.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import shutil
+import signal
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+sys.path.append(str(Path(__file__).parent / "peers"))
+
+import environments
 
 from mnist_lab import machine, plots, study
-from mnist_lab.analysis.history import progress
-from mnist_lab.records import now
+from mnist_lab.analysis.history import median_progress, progress
+from mnist_lab.analysis.outcomes import best_trial, final_error
+from mnist_lab.errors import ExitCode
+from mnist_lab.plots import page
+from mnist_lab.plots.labels import End, label_ends, look, wrapped
+from mnist_lab.records import now, timestamp
+from mnist_lab.words import percent
 
-# 50 x 6 = 300 epochs; seven brackets of 2 to 18 epochs make 294.
-METHODS = {
-    "random search": ["random-search", "--iters", "50", "--epochs", "6"],
-    "Hyperband": ["hyperband", "--iters", "7"],
-    "BOHB": ["bohb", "--iters", "7"],
-}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    # Seconds, epochs and the lowest validation error by then, from 0 to 1.
+    Improvement = tuple[float, float, float]
+
+# 1 counted only epochs.
+FORMAT_VERSION = 2
+RUNS = Path("results/worth")
 REFERENCE = "random search"
+ERRORS = (0.015, 0.012, 0.0105, 0.0095)  # that a reader may want to reach
+MOST = 0.05  # the largest error that the figure has room for
+N_TESTS = 10  # trainings of each winner, as in results/reference
+N_PEER_SEEDS = 3
 
 
-def search(method: str, seed: int, data: Path, path: Path) -> dict[str, Any]:
-    """Run the search as a user does, or continue it; returns what of it goes into the record."""
-    command = [sys.executable, "-m", "mnist_lab", *METHODS[method], "--seed", str(seed)]
-    command += ["--precision", "bfloat16", "--data", str(data), "--out", str(path)]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
-    return summary(method, seed, path)
+class Method(NamedTuple):
+    """A command of ours, or a peer's script with its requirements.
+
+    With `as_long` it goes on for as long as random search took for the same seed; so does a peer.
+    """
+
+    words: tuple[str, ...]
+    requirements: str | None = None
+    as_long: bool = False
 
 
-def summary(method: str, seed: int, path: Path) -> dict[str, Any]:
-    """What of a finished search goes into the record."""
+MANY = ("--iters", "1000")  # more than fit into the time
+METHODS = {
+    REFERENCE: Method(("random-search", "--iters", "50", "--epochs", "6")),
+    "Hyperband": Method(("hyperband",)),
+    "BOHB": Method(("bohb",)),
+    "Hyperband, as long": Method(("hyperband", *MANY), as_long=True),
+    "BOHB, as long": Method(("bohb", *MANY), as_long=True),
+    "Optuna": Method(("optuna_search.py",), "optuna.txt"),
+    "SMAC3": Method(("smac_search.py",), "smac.txt"),
+}
+
+
+class Found(NamedTuple):
+    """A training that ended: when (seconds since 1970), and after how many epochs of all."""
+
+    time: float
+    at: float
+    error: float
+
+
+def improvements(trainings: Sequence[Found], start: float) -> list[Improvement]:
+    """Each training whose error was lower than all before it, in the order in which they ended.
+
+    Args:
+        trainings: that have an error which counts.
+        start: of the command, seconds since 1970.
+    """
+    steps: list[Improvement] = []
+    for one in sorted(trainings):
+        if not steps or one.error < steps[-1][2]:
+            steps.append((round(one.time - start, 3), one.at, one.error))
+    return steps
+
+
+def our_search(method: str, seed: int, data: Path, limit_s: float | None) -> dict[str, Any]:
+    """Run one of our commands; returns what of it goes into the record.
+
+    Raises:
+        CalledProcessError: it ended otherwise than by its end or its time limit.
+    """
+    path = folder_of(method, seed)
+    command = [sys.executable, "-m", "mnist_lab", *METHODS[method].words, "--seed", str(seed)]
+    command += ["--precision", "bfloat16", "--workers", "2", "--quiet"]
+    command += ["--data", str(data), "--out", str(path)]
+    command += ["--time-limit", f"{math.ceil(limit_s)}s"] if limit_s else []
+    start = time.time()
+    code = subprocess.call(  # noqa: S603 - our own command
+        command, env=environments.variables(), stdout=subprocess.DEVNULL
+    )
+    seconds = time.time() - start
+    if code not in (0, ExitCode.TIME_LIMIT):
+        raise subprocess.CalledProcessError(code, command)
     run = study.load_run(path)
-    points = progress(run.trials)
-    best, improvements = 1.0, []
-    for one in points:
-        if one.best_so_far is not None and one.best_so_far < best:
-            best = one.best_so_far
-            improvements.append([one.at, best])
+    points, best = progress(run.trials), best_trial(run.trials)
+    counted = [
+        (one, final_error(one.trial)) for one in points if one.trial.configuration.epochs >= 1
+    ]
+    found = [
+        Found(timestamp(one.trial.ended), one.at, error)
+        for one, error in counted
+        if error is not None
+    ]
     return {
-        "method": method,
-        "seed": seed,
-        "data": run.info.data.name,
-        "epochs": points[-1].at,
-        "improvements": improvements,
+        "seconds": round(seconds, 3),
+        "epochs": points[-1].at if points else 0,
+        "improvements": improvements(found, start),
+        "winner": best and best.configuration.model_dump(mode="json"),
     }
 
 
+def peer_search(method: str, seed: int, data: Path, limit_s: float, python: str) -> dict[str, Any]:
+    """Let a peer search, and end it after `limit_s`; as :func:`our_search`.
+
+    Raises:
+        CalledProcessError: it ended earlier; what it printed is in its folder's `log`.
+    """
+    folder = folder_of(method, seed)
+    folder.mkdir(parents=True)
+    out = folder / "trainings.jsonl"
+    script = Path(__file__).parent / "peers" / METHODS[method].words[0]
+    command = [python, str(script), str(data), str(out), str(seed)]
+    start = time.time()
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(  # noqa: S603 - a script of ours
+            command,
+            env=environments.variables(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            code = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            pass
+        else:
+            raise subprocess.CalledProcessError(code, command)
+        finally:  # of an interruption, too
+            os.killpg(process.pid, signal.SIGKILL)
+    return peer_summary(read_lines(out), start, limit_s)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """What a peer noted, but not a line that it was ended in."""
+    content = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(line) for line in content.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def peer_summary(lines: Sequence[dict[str, Any]], start: float, seconds: float) -> dict[str, Any]:
+    """What of a peer's search goes into the record.
+
+    Args:
+        lines: as `contract.note` writes them.
+        start: of its command, seconds since 1970.
+        seconds: that it took.
+    """
+    lines = sorted(lines, key=lambda one: float(one["time"]))
+    found, n_epochs = [], 0
+    for one in lines:
+        n_epochs += one["epochs"]
+        found.append(Found(one["time"], n_epochs, one["error"]))
+    # As ours: only what was trained for the most epochs is compared.
+    best = min(lines, key=lambda one: (-one["epochs"], one["error"]), default=None)
+    return {
+        "seconds": round(seconds, 3),
+        "epochs": n_epochs,
+        "improvements": improvements(found, start),
+        "winner": best and best["configuration"] | {"epochs": best["epochs"]},
+    }
+
+
+def folder_of(method: str, seed: int) -> Path:
+    """Where the search is, or was."""
+    return RUNS / f"{method.lower().replace(', ', '-').replace(' ', '-')}-{seed}"
+
+
+def in_turn(seed: int) -> list[str]:
+    """The methods in the order of this seed."""
+    first, *others = METHODS
+    turn = seed % len(others)
+    return [first, *others[turn:], *others[:turn]]
+
+
+def test(one: dict[str, Any], data: Path) -> list[float]:
+    """The test errors of a search's winner, trained anew on all training images."""
+    name = folder_of(one["method"], one["seed"]).name
+    path, config = RUNS / f"test-{name}", RUNS / f"test-{name}.json"
+    config.write_text(json.dumps(one["winner"]), encoding="utf-8")
+    command = [sys.executable, "-m", "mnist_lab", "test", "--config", str(config)]
+    command += ["--repeats", str(N_TESTS), "--precision", "bfloat16", "--workers", "2", "--quiet"]
+    command += ["--data", str(data), "--out", str(path)]
+    subprocess.run(  # noqa: S603 - our own command
+        command, env=environments.variables(), stdout=subprocess.DEVNULL, check=True
+    )
+    scores = [trial.test for trial in study.load_run(path).trials]
+    return [score.test_error for score in scores if score is not None]
+
+
 def final(one: dict[str, Any]) -> float:
-    """The validation error that a search ended with."""
-    return float(one["improvements"][-1][1])
+    """The validation error that a search ended with; 1 without any."""
+    return float(one["improvements"][-1][2]) if one["improvements"] else 1.0
 
 
-def curve(one: dict[str, Any]) -> list[tuple[int, float]]:
-    """The epochs spent and the lowest error by then, as far as the record keeps them."""
-    steps = [*one["improvements"], [one["epochs"], final(one)]]
-    return [(at, error) for at, error in steps]
+def reached(one: dict[str, Any], error: float) -> tuple[float, float]:
+    """The seconds and epochs after which a search had an error as low; infinite if never."""
+    found = ((s, at) for s, at, best in one["improvements"] if best <= error)
+    return next(found, (math.inf, math.inf))
 
 
-def reached(one: dict[str, Any], error: float) -> int | None:
-    """After how many epochs a search had found this error or a lower one."""
-    return next((at for at, best in one["improvements"] if best <= error), None)
+def number(value: float) -> str:
+    """A number of seconds or epochs, or that there is none."""
+    return f"{value:,.0f}" if math.isfinite(value) else "never"
 
 
-def table(searches: list[dict[str, Any]]) -> str:
-    """Final errors, and the epochs to random search's final error of the same seed, as Markdown."""
-    finals = {one["seed"]: final(one) for one in searches if one["method"] == REFERENCE}
-    rows = [
-        "| method | seed | epochs | validation error | epochs to random search's error |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for one in sorted(searches, key=lambda one: (one["seed"], list(METHODS).index(one["method"]))):
-        at = reached(one, finals[one["seed"]]) if one["seed"] in finals else None
-        rows.append(
-            f"| {one['method']} | {one['seed']} | {one['epochs']} "
-            f"| {final(one):.2%} | {'never' if at is None else at} |"
-        )
-    rows += [
-        "",
-        "| method | n | median | lowest | highest |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
+def spread(values: Sequence[float], write: Any = number) -> str:
+    """The median and the range."""
+    if not values:
+        return ""
+    # Of an even number, one of which is never: never, too.
+    middle, low, high = (write(f(values)) for f in (statistics.median, min, max))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def table(searches: Sequence[dict[str, Any]]) -> str:
+    """Two tables in Markdown, of what was found and when; medians over the seeds, and ranges."""
+    found = ["validation error", "test error", "seconds", "epochs"]
+    when = ["seconds to random search's error", "epochs to it", "share of its seconds"]
+    when += ["share of its epochs", *(f"seconds to {error:.2%}" for error in ERRORS)]
+    rows = [_line("method", "n", *found), _line("---", *["---:"] * (1 + len(found)))]
+    others = ["", _line("method", "n", *when), _line("---", *["---:"] * (1 + len(when)))]
+    references = {one["seed"]: one for one in searches if one["method"] == REFERENCE}
     for method in METHODS:
-        errors = [final(one) for one in searches if one["method"] == method]
-        if errors:
-            rows.append(
-                f"| {method} | {len(errors)} | {statistics.median(errors):.2%} "
-                f"| {min(errors):.2%} | {max(errors):.2%} |"
-            )
-    return "\n".join(rows) + "\n"
+        own = [one for one in searches if one["method"] == method]
+        if not own:
+            continue
+        cells = [
+            spread([final(one) for one in own], percent),
+            spread([statistics.fmean(one["test"]) for one in own if one.get("test")], percent),
+            spread([one["seconds"] for one in own]),
+            spread([one["epochs"] for one in own]),
+        ]
+        rows.append(_line(method, str(len(own)), *cells))
+        pairs = [(one, references[one["seed"]]) for one in own if one["seed"] in references]
+        times = [reached(one, final(reference)) for one, reference in pairs]
+        shares = [
+            (s / reference["seconds"], at / reference["epochs"])
+            for (s, at), (_, reference) in zip(times, pairs, strict=True)
+        ]
+        cells = [spread([one[place] for one in times]) for place in (0, 1)]
+        cells += [spread([one[place] for one in shares], share_text) for place in (0, 1)]
+        cells += [spread([reached(one, error)[0] for one in own]) for error in ERRORS]
+        others.append(_line(method, str(len(own)), *cells))
+    return "\n".join(rows + others) + "\n"
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def share_text(value: float) -> str:
+    """A share of what random search took in all."""
+    return f"{value:.3f}" if math.isfinite(value) else "never"
+
+
+def curve(one: dict[str, Any], place: int) -> list[tuple[float, float | None]]:
+    """The lowest error over the seconds (place 0) or epochs (1), to the search's end."""
+    steps = [(step[place], step[2]) for step in one["improvements"]]
+    end = one[("seconds", "epochs")[place]]
+    return [*steps, (max(end, steps[-1][0]), final(one))] if steps else []
+
+
+@page.styled()
+def draw(searches: Sequence[dict[str, Any]], caption: plots.Caption) -> Any:
+    """The incumbent's error over seconds and over epochs, a colour and a marker a method."""
+    key = "Lowest validation error so far; line: median of the seeds; band: from best to worst."
+    figure = page.new_page("Error found for the time spent", key, caption, height=7.6)
+    methods = {
+        method: own
+        for method in METHODS
+        if (own := [one for one in searches if one["method"] == method])
+    }
+    panels = ("seconds since the command's start", "epochs trained, all trials together")
+    for place, xlabel in enumerate(panels):
+        axes = page.add_axes(figure, page.LEFT, page.BOTTOM + 3.6 * (1 - place), 4.9, 2.8)
+        curves = {
+            m: median_progress([curve(one, place) for one in own]) for m, own in methods.items()
+        }
+        points = [row for own in curves.values() for row in own]
+        if not points:
+            page.say(axes, "no search has an error yet")
+            continue
+        # What an untrained network gets wrong is not the question; it is drawn to the top edge.
+        page.percent_axis(axes, [error for row in points for error in row[1:] if error < MOST])
+        low, high = min(row[0] for row in points), max(row[0] for row in points)
+        axes.set(xscale="log", xlabel=xlabel, ylabel="validation error", xlim=(low, 1.05 * high))
+        ticks = [n * 10**power for power in range(6) for n in (1, 2, 5)]
+        axes.set_xticks([x for x in ticks if low <= x <= high], minor=False)
+        axes.set_xticks([], minor=True)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        ends = []
+        for index, (method, steps) in enumerate(curves.items()):
+            color, marker = look(index)
+            label = f"{method} (n = {len(methods[method])})"
+            if not steps:
+                ends.append(End(wrapped(label, "no error"), color, marker, 0, None))
+                continue
+            x, middle, best, worst = zip(*steps, strict=True)
+            shown = min(middle[-1], axes.get_ylim()[1])
+            axes.step(x, middle, where="post", color=color, marker=marker, markersize=3)
+            axes.fill_between(x, best, worst, step="post", color=color, alpha=0.12, linewidth=0)
+            ends.append(End(wrapped(label, percent(middle[-1])), color, marker, x[-1], shown))
+        label_ends(axes, ends)
+    return figure
 
 
 def write(record: dict[str, Any], out: Path) -> None:
     """Write the record, the table and the figure."""
+    new = out / "worth.json.new"
+    new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    new.replace(out / "worth.json")
     searches = record["searches"]
-    (out / "worth.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     (out / "worth.md").write_text(table(searches), encoding="utf-8")
-    named = {
-        method: [curve(one) for one in searches if one["method"] == method]
-        for method in METHODS
-        if any(one["method"] == method for one in searches)
-    }
     caption = plots.Caption(
-        data_name=searches[0]["data"],
+        data_name=record["data"],
         notice="",
         n=f"{len(searches)} searches",
-        date=now()[:10],
+        date=searches[-1]["date"][:10],
         version=record["versions"]["mnist-lab"],
     )
-    for suffix, content in plots.save(plots.spending(named, caption)).items():
+    for suffix, content in plots.save(draw(searches, caption)).items():
         (out / f"worth.{suffix}").write_bytes(content)
+
+
+def open_record(path: Path, data: Path) -> dict[str, Any]:
+    """What is there, or a new record; ends the program where it was made otherwise."""
+    hardware = machine.hardware()
+    hardware.pop("system")  # it may have another kernel tomorrow
+    record: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "data": data.name,
+        "machine": hardware,
+        "versions": machine.versions(),
+        "methods": {name: list(method.words) for name, method in METHODS.items()},
+        "requirements": {
+            name: environments.read_requirements(method.requirements).split()
+            for name, method in METHODS.items()
+            if method.requirements
+        },
+        "searches": [],
+    }
+    if not path.exists():
+        return record
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for key in set(record) - {"searches"}:
+        if found.get(key) != record[key]:
+            sys.exit(f"{path} has another {key}: give another --out, or remove it")
+    return found
 
 
 def main() -> None:
     """Run what is missing and write the files."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="MNIST as .npz")
+    parser.add_argument("--seeds", type=int, default=5, help="peers: the first 3 of them")
+    parser.add_argument(
+        "--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
+    )
+    parser.add_argument("--test", action="store_true", help="test the winners that are there")
     parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     arguments = parser.parse_args()
+    data = arguments.data.resolve()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / "worth.json"
-    record: dict[str, Any] = (
-        json.loads(path.read_text(encoding="utf-8"))
-        if path.exists()
-        else {"machine": machine.hardware(), "versions": machine.versions(), "searches": []}
-    )
-    done = {(one["method"], one["seed"]) for one in record["searches"]}
-    for seed in range(arguments.seeds):
-        for method in METHODS:
-            if (method, seed) not in done:
-                run = Path("results/worth") / f"{METHODS[method][0]}-{seed}"
-                record["searches"].append(search(method, seed, arguments.data, run))
-                write(record, arguments.out)
-    print(table(record["searches"]))
+    RUNS.mkdir(parents=True, exist_ok=True)
+    record = open_record(arguments.out / "worth.json", data)
+    searches = record["searches"]
+    if arguments.test:
+        test_winners(record, data, arguments.only, arguments.out)
+    for seed in () if arguments.test else range(arguments.seeds):
+        for method in in_turn(seed):
+            requirements, as_long = METHODS[method].requirements, METHODS[method].as_long
+            is_there = any((one["method"], one["seed"]) == (method, seed) for one in searches)
+            too_many = requirements is not None and seed >= N_PEER_SEEDS
+            if is_there or too_many or method not in arguments.only:
+                continue
+            limit_s = None
+            if as_long or requirements:
+                took = [
+                    one["seconds"]
+                    for one in searches
+                    if (one["method"], one["seed"]) == (REFERENCE, seed)
+                ]
+                if not took:
+                    sys.exit(f"{method} takes as long as {REFERENCE}, which seed {seed} lacks")
+                limit_s = took[0]
+            shutil.rmtree(folder_of(method, seed), ignore_errors=True)
+            date, system = now(), machine.hardware()["system"]
+            if requirements and limit_s:
+                python = environments.python_with(requirements, (RUNS / ".venv").resolve())
+                found = peer_search(method, seed, data, limit_s, python)
+            else:
+                found = our_search(method, seed, data, limit_s)
+            head = {"method": method, "seed": seed, "date": date, "system": system}
+            searches.append(head | found)
+            write(record, arguments.out)
+            told = f"{found['seconds']:.0f} s, {found['epochs']:.0f} epochs"
+            print(f"seed {seed}: {method}: {told}, {final(searches[-1]):.2%}", flush=True)
+    print(table(searches))
+
+
+def test_winners(record: dict[str, Any], data: Path, methods: Sequence[str], out: Path) -> None:
+    """Test each winner that has not been; the same configuration gives the same errors."""
+    known = [one for one in record["searches"] if one.get("test")]
+    for one in record["searches"]:
+        if one.get("test") or one["method"] not in methods or not one["winner"]:
+            continue
+        same = next((other for other in known if other["winner"] == one["winner"]), None)
+        one["test"] = same["test"] if same else test(one, data)
+        known.append(one)
+        write(record, out)
+        told = f"{one['method']}, seed {one['seed']}: {statistics.fmean(one['test']):.2%}"
+        print(f"test of {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import environments
 import processes
 import summary
 from works import WORKS
@@ -49,32 +48,6 @@ PEERS = {
 }
 
 
-def environment() -> dict[str, str]:
-    """This process' variables, less those that slow Python's start or choose OpenBLAS' kernel."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name != "PYTHONDONTWRITEBYTECODE" and not name.startswith("OPENBLAS_")
-    }
-
-
-def python_of(peer: Peer, environments: Path) -> str:
-    """The Python of the peer's environment, which is made where it is not there or other."""
-    if peer.requirements is None:
-        return sys.executable
-    wanted = (HERE / "requirements" / peer.requirements).read_text(encoding="utf-8")
-    folder = environments / Path(peer.requirements).stem
-    python, stamp = folder / "bin" / "python", folder / "installed.txt"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        print(f"making {folder}", flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--use-pep517", "--requirement"]
-        requirements = str(HERE / "requirements" / peer.requirements)
-        subprocess.run([*pip, requirements], env=environment(), check=True)  # noqa: S603
-        stamp.write_text(wanted, encoding="utf-8")
-    return str(python)
-
-
 def measure(peer: Peer, python: str, data: str, work: str, number: int) -> dict[str, Any]:
     """Run the peer once: its costs, and what it answers.
 
@@ -89,7 +62,7 @@ def measure(peer: Peer, python: str, data: str, work: str, number: int) -> dict[
         command = [python, str(HERE / peer.script), data, str(asked), str(answer), *peer.words]
         with (Path(folder) / "log").open("w+b") as log:
             try:
-                cost = processes.run(command, environment(), log)
+                cost = processes.run(command, environments.variables(), log)
             except subprocess.CalledProcessError:
                 log.seek(0)
                 sys.stderr.write(log.read().decode(errors="replace"))
@@ -104,7 +77,7 @@ def measure_peak(precision: str) -> dict[str, float]:
 
     def fastest(n_processes: int) -> float:
         started = [
-            subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE)  # noqa: S603
+            subprocess.Popen(command, env=environments.variables(), stdout=subprocess.PIPE)  # noqa: S603
             for _ in range(n_processes)
         ]
         outputs = [one.communicate()[0] for one in started]
@@ -119,7 +92,7 @@ class Record:
     def __init__(self, path: Path) -> None:
         self._path = path
         requirements = {
-            name: (HERE / "requirements" / peer.requirements).read_text(encoding="utf-8").split()
+            name: environments.read_requirements(peer.requirements).split()
             for name, peer in PEERS.items()
             if peer.requirements
         }
@@ -170,7 +143,11 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, default=HERE / ".venv")
     arguments = parser.parse_args()
     data = str(Path(arguments.data).resolve())
-    pythons = {name: python_of(PEERS[name], arguments.environments) for name in arguments.peer}
+    wanted = {name: PEERS[name].requirements for name in arguments.peer}
+    pythons = {
+        name: environments.python_with(own, arguments.environments) if own else sys.executable
+        for name, own in wanted.items()
+    }
     arguments.out.mkdir(parents=True, exist_ok=True)
     record = Record(arguments.out / "peers.json")
     n_failed = 0

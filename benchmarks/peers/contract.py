@@ -3,6 +3,10 @@
 WORK holds `name`, `epochs`, `seed` and `configurations`, each with the four hyperparameters. OUT
 holds for each configuration, in the same order, `valid_error` (after the last epoch, a fraction of
 the 10,000 validation images) and `seconds` (training and validation), and `seconds` of it all.
+
+What a peer that chooses the configurations itself is asked: `script DATA OUT.jsonl SEED`. It
+searches until it is ended, and adds a line to OUT for each training that ended: `time` (seconds
+since 1970), the `epochs` that it was trained for, its validation `error`, the `configuration`.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
 
 # The last 10,000 of the 60,000 training images validate.
 N_TRAIN = 50_000
+# Of a search: at once, of one thread each; and of a configuration.
+N_PROCESSES = 2
+MOST_EPOCHS = 6
 
 
 class Work(NamedTuple):
@@ -46,6 +53,19 @@ def run(search: Callable[..., list[Answer]]) -> None:
     answers = search(data, Work(**json.loads(Path(work).read_text(encoding="utf-8"))), *words)
     answer = {"configurations": answers, "seconds": time.perf_counter() - start}
     Path(out).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def run_search(search: Callable[[str, str, int], None]) -> None:
+    """Read the command line of a peer that searches, and let `search` (data, out, seed) go on."""
+    data, out, seed = sys.argv[1:]
+    search(data, out, int(seed))
+
+
+def note(out: str, epochs: int, error: float, configuration: Configuration) -> None:
+    """Add a training that has ended, at once, as other processes add theirs to the same file."""
+    line = {"time": time.time(), "epochs": epochs, "error": error, "configuration": configuration}
+    with Path(out).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def load(path: str) -> Arrays:

@@ -1,81 +1,25 @@
-"""Peer: Optuna with PyTorch, in the fastest form that is still plain PyTorch.
+"""Peer: Optuna with PyTorch.
 
-Choices: tensors in memory and batches by index (no DataLoader, which costs more than the network);
-channels-last; bfloat16 autocast where the processor has it; all cores for one trial, PyTorch's
-default; PyTorch's own initial weights. Optuna's queue hands out the given configurations.
+Choices: Optuna's queue hands out the given configurations; all cores for one trial, PyTorch's
+default.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import contract
 import optuna
-import torch
-from torch import nn
-from torch.nn import functional
+import torch_fit
 
 if TYPE_CHECKING:
-    from contract import Answer, Configuration, Work
-
-HAS_BFLOAT16 = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-
-
-class Network(nn.Module):  # type: ignore[misc]  # not installed where this is checked
-    """The sheet's network, up to the logits."""
-
-    def __init__(self, filters: int, size: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(1, filters, size, padding="same")
-        self.second = nn.Conv2d(filters, filters, size, padding="same")
-        self.hidden = nn.Linear(7 * 7 * filters, 128)
-        self.logits = nn.Linear(128, 10)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits `(n, 10)` of images `(n, 1, 28, 28)`."""
-        flow = functional.max_pool2d(functional.relu(self.first(images)), 2)
-        flow = functional.max_pool2d(functional.relu(self.second(flow)), 2)
-        flow = functional.relu(self.hidden(flow.flatten(1)))
-        return self.logits(flow)
-
-
-def autocast() -> Any:
-    """Compute in bfloat16 where that is faster."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=HAS_BFLOAT16)
-
-
-def load(path: str) -> list[torch.Tensor]:
-    """Images `(n, 1, 28, 28)` and labels `(n,)`, those to train and those to validate."""
-    x_train, y_train, x_valid, y_valid = map(torch.from_numpy, contract.load(path))
-    return [x_train.movedim(3, 1), y_train.long(), x_valid.movedim(3, 1), y_valid.long()]
-
-
-def train(configuration: Configuration, epochs: int, seed: int, data: list[torch.Tensor]) -> Answer:
-    """Train one configuration, validating after each epoch."""
-    start = time.perf_counter()
-    torch.manual_seed(seed)
-    x_train, y_train, x_valid, y_valid = data
-    network = Network(configuration["num_filters"], configuration["filter_size"])
-    network.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(network.parameters(), configuration["learning_rate"])
-    valid_error = 1.0
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x_train)).split(configuration["batch_size"]):
-            with autocast():
-                loss = functional.cross_entropy(network(x_train[batch]), y_train[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.inference_mode(), autocast():
-            predicted = [network(images).argmax(1) for images in x_valid.split(500)]
-        valid_error = (torch.cat(predicted) != y_valid).sum().item() / len(y_valid)
-    return {"valid_error": valid_error, "seconds": time.perf_counter() - start}
+    from contract import Answer, Work
 
 
 def search(data: str, work: Work) -> list[Answer]:
     """Let Optuna try each configuration."""
-    tensors = load(data)
+    tensors = torch_fit.load(data)
     answers: list[Answer] = []
 
     def objective(trial: optuna.Trial) -> float:
@@ -85,8 +29,10 @@ def search(data: str, work: Work) -> list[Answer]:
             "num_filters": trial.suggest_int("num_filters", 8, 64),
             "filter_size": trial.suggest_categorical("filter_size", [1, 3, 5, 7]),
         }
-        answers.append(train(configuration, work.epochs, work.seed, tensors))
-        return float(answers[-1]["valid_error"])
+        start = time.perf_counter()
+        *_, error = torch_fit.train(configuration, work.epochs, work.seed, tensors)
+        answers.append({"valid_error": error, "seconds": time.perf_counter() - start})
+        return error
 
     study = optuna.create_study()
     for configuration in work.configurations:

@@ -1,0 +1,80 @@
+"""The benchmark of the searches: what it reads from their records, and what its tables say."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+import worth
+
+
+def noted(time: float, epochs: int, error: float) -> dict[str, Any]:
+    """A line of a peer."""
+    return {"time": time, "epochs": epochs, "error": error, "configuration": {"batch_size": 16}}
+
+
+def search(method: str, seed: int, *improvements: worth.Improvement) -> dict[str, Any]:
+    """A recorded search of 100 seconds and 300 epochs."""
+    head = {"method": method, "seed": seed, "date": "2026-01-02T03:04:05.678Z", "winner": {}}
+    return head | {"seconds": 100.0, "epochs": 300, "improvements": list(improvements)}
+
+
+def test_peer(tmp_path: Path) -> None:
+    """A peer's trainings count in the order of their ends; the winner had the most epochs."""
+    lines = [noted(107, 2, 0.01), noted(103, 6, 0.03), noted(109, 6, 0.02)]
+    path = tmp_path / "trainings.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines) + '{"time": 11')
+    summary = worth.peer_summary(worth.read_lines(path), start=100, seconds=10)
+    assert summary["improvements"] == [(3, 6, 0.03), (7, 8, 0.01)]
+    assert summary["epochs"] == 14
+    assert summary["winner"] == {"batch_size": 16, "epochs": 6}
+
+
+def test_peer_without_result(tmp_path: Path) -> None:
+    """A peer that was ended before its first training has found nothing."""
+    summary = worth.peer_summary(worth.read_lines(tmp_path / "none"), start=100, seconds=10)
+    assert summary == {"seconds": 10, "epochs": 0, "improvements": [], "winner": None}
+    assert worth.reached(summary, 0.5) == (math.inf, math.inf)
+
+
+def test_order() -> None:
+    """Random search, whose time the others get, comes first; then another method for each seed."""
+    turns = [worth.in_turn(seed) for seed in range(len(worth.METHODS) - 1)]
+    assert {turn[0] for turn in turns} == {worth.REFERENCE}
+    assert all(sorted(turn) == sorted(worth.METHODS) for turn in turns)
+    assert len({turn[1] for turn in turns}) == len(turns)
+
+
+def test_table_and_figure(tmp_path: Path) -> None:
+    """The error to reach is random search's of the same seed; what was not reached is said."""
+    searches = [
+        search("random search", 0, (20, 6, 0.02), (80, 240, 0.01)),
+        search("random search", 1, (20, 6, 0.02), (60, 180, 0.012)),
+        search("Hyperband", 0, (5, 3, 0.02), (10, 30, 0.01)),
+        search("Hyperband", 1, (5, 3, 0.011)),
+        search("Hyperband", 2, (5, 3, 0.013)),  # interrupted between the two
+        search("SMAC3", 0, (50, 10, 0.03)),
+    ]
+    searches[2]["test"] = [0.008, 0.01]
+    record = {"data": "mnist.npz", "versions": {"mnist-lab": "1"}, "searches": searches}
+    worth.write(record, tmp_path)
+    table = (tmp_path / "worth.md").read_text(encoding="utf-8")
+    assert "| Hyperband | 3 | 1.10 % (1.00 % to 1.30 %) | 0.90 % | 100 | 300 |" in table
+    assert "| Hyperband | 3 | 8 (5 to 10) | 16 (3 to 30) | 0.075 (0.050 to 0.100) |" in table
+    assert "| SMAC3 | 1 | never | never | never | never |" in table
+    assert json.loads((tmp_path / "worth.json").read_text(encoding="utf-8"))["searches"]
+    assert (tmp_path / "worth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_record(tmp_path: Path) -> None:
+    """A record of another machine, version or method is not continued."""
+    (tmp_path / "worth.json").write_text('{"searches": []}')
+    with pytest.raises(SystemExit, match="has another"):
+        worth.open_record(tmp_path / "worth.json", tmp_path / "mnist.npz")
