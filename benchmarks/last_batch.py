@@ -63,7 +63,7 @@ def valid_error(
     weights = np.ones(len(labels), np.float32)
     if weighted:
         weights[-n_last:] = n_last / config.batch_size
-    for epoch in range(config.epochs):
+    for epoch in range(int(config.epochs)):
         order = np.random.default_rng([seed, epoch]).permutation(len(labels))
         model.fit(
             images[order],

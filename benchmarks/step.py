@@ -57,7 +57,7 @@ def train(data: str, shape: tuple[int, ...], precision: Precision) -> None:
 
     from mnist_lab import data as datasets
     from mnist_lab import model
-    from mnist_lab.training.compiled import compile_epoch
+    from mnist_lab.training.compiled import compile_training
 
     batch_size, num_filters, filter_size = shape
     config = TrainConfig(
@@ -67,13 +67,14 @@ def train(data: str, shape: tuple[int, ...], precision: Precision) -> None:
     logits = model.logits_of(model.build_model(config, seed=0, precision=precision))
     optimizer = keras.optimizers.SGD(config.learning_rate)
     optimizer.build(logits.trainable_variables)
-    run_epoch = compile_epoch(logits, optimizer, batch_size)
+    run = compile_training(logits, optimizer, batch_size)
     order = np.random.default_rng(0).permutation(len(split))[: N_STEPS * batch_size]
     arguments = [tf.constant(one) for one in (split.images, split.labels, order.astype(np.int32))]
+    arguments += [tf.constant(len(order)), tuple(map(tf.constant, (0, 0.0, 0)))]
     rounds = []
     for _ in range(1 + N_ROUNDS):  # the first compiles
         start = time.process_time()
-        run_epoch(*arguments)[0].numpy()
+        run(*arguments)[0].numpy()
         rounds.append(time.process_time() - start)
     print("step", statistics.median(rounds[1:]) / N_STEPS * 1e6)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 hoard: list[bytes] = []
 
 
-def error_of(config: TrainConfig, seed: int, epoch: int) -> float:
+def error_of(config: TrainConfig, seed: int, epoch: float) -> float:
     """The formula: between 0 and 1, different for different trials, falling with the epochs."""
     size = config.batch_size + config.filter_size + 1000 * config.learning_rate
     return 1 / (1 + epoch + size + seed % 7)
@@ -58,13 +58,14 @@ def open_formula(*, final: bool = False, **_: Any) -> Callable[..., Step]:
 
 
 def _train(
-    config: TrainConfig, seed: int, start: Checkpoint | None, *, final: bool = False
+    config: TrainConfig, seed: int, start: Checkpoint | None, stop: float, *, final: bool = False
 ) -> Step:
     if start is not None:
         assert start.state == f"after epoch {start.epoch.epoch}".encode()
-    number = start.epoch.epoch if start else 0
+    before = number = start.epoch.epoch if start else 0
     if number < config.epochs:
-        number += 1
+        number = stop
+        assert before < stop <= min(int(before) + 1, config.epochs)
         time.sleep(float(os.environ.get("FORMULA_SECONDS", "0.001")))
         _perhaps_fail(config, number)
         error = error_of(config, seed, number)
@@ -74,7 +75,8 @@ def _train(
             train_error=error / 2,
             valid_loss=error * config.num_filters,
             valid_error=error,
-            duration_s=config.filter_size / 1000,
+            n_valid=None if number >= 1 else 100,
+            duration_s=config.filter_size / 1000 * (number - before),
         )
         start = Checkpoint(epoch, f"after epoch {number}".encode())
     assert start is not None
@@ -84,7 +86,7 @@ def _train(
     return Step(start, Result(loss=loss, test=score_of(seed) if final else None), b"a model")
 
 
-def _perhaps_fail(config: TrainConfig, epoch: int) -> None:
+def _perhaps_fail(config: TrainConfig, epoch: float) -> None:
     if epoch < 2:
         return
     if os.environ.get("FORMULA_RAISES") in {"*", str(config.batch_size)}:

@@ -43,19 +43,19 @@ def proposed(trial: int = 1, **configuration: Any) -> Proposed:
     )
 
 
-def promoted(trial: int = 1, budget: int = 9) -> Promoted:
+def promoted(trial: int = 1, budget: float = 9) -> Promoted:
     """The trial goes on, up to this many epochs in all."""
     return Promoted(time=TIME, trial=trial, budget=budget)
 
 
-def started(trial: int = 1, attempt: int = 1, from_epoch: int = 0) -> Started:
+def started(trial: int = 1, attempt: int = 1, from_epoch: float = 0) -> Started:
     """A worker takes the trial."""
     return Started(
         time=TIME, trial=trial, worker=f"worker-{attempt}", attempt=attempt, from_epoch=from_epoch
     )
 
 
-def an_epoch(number: int = 1, valid_error: float | None = 0.04, duration_s: float = 2.0) -> Epoch:
+def an_epoch(number: float = 1, valid_error: float | None = 0.04, duration_s: float = 2.0) -> Epoch:
     """Epoch `number`; without an error nothing validates."""
     return Epoch(
         epoch=number,
@@ -124,7 +124,14 @@ def made_trial(
     )
     config = TrainConfig(**{"epochs": max(1, n), **configuration})
     last = errors[-1] if errors else None
-    rung = Rung(budget=config.epochs, valid_error=last, diverged=diverged, started=None, ended="")
+    rung = Rung(
+        budget=config.epochs,
+        valid_error=last,
+        valid_loss=None,
+        diverged=diverged,
+        started=None,
+        ended="",
+    )
     return Trial(
         trial=number,
         id=(number, 0, 0),

@@ -70,7 +70,9 @@ def test_json_round_trip_of_events(event: Event) -> None:
     json.loads(text, parse_constant=refuse)
 
 
-_rungs = st.builds(Rung, valid_error=st.none() | st.floats(0, 1))
+_rungs = st.builds(
+    Rung, valid_error=st.none() | st.floats(0, 1), valid_loss=st.none() | st.floats(0, 9)
+)
 
 
 @given(
@@ -163,7 +165,16 @@ def test_life_of_a_trial() -> None:
         ended=TIME,
         worker="worker-1",
         epochs=(an_epoch(1, 0.05),),
-        rungs=(Rung(budget=3, valid_error=0.05, diverged=True, started=TIME, ended=TIME),),
+        rungs=(
+            Rung(
+                budget=3,
+                valid_error=0.05,
+                valid_loss=an_epoch().valid_loss,
+                diverged=True,
+                started=TIME,
+                ended=TIME,
+            ),
+        ),
         test=None,
     )
 

@@ -52,9 +52,9 @@ class Pending:
     def taken(self) -> Taken:
         """The step, after the one before it."""
         if self._taken is None:
-            *others, before = self._arguments
+            *others, before, stop = self._arguments
             before = before.taken() if isinstance(before, Pending) else before
-            self._taken = self._take(*others, before)
+            self._taken = self._take(*others, before, stop)
         return self._taken
 
     def cancel(self, **_: str) -> None:
@@ -72,10 +72,12 @@ class Here:
         self._expected: list[Pending] = []
         self._lot = random.Random(seed)  # noqa: S311 - chance, no secret
 
-    def submit(self, worker: str, config: TrainConfig, seed: int, before: Any) -> Pending:
+    def submit(
+        self, worker: str, config: TrainConfig, seed: int, before: Any, stop: float
+    ) -> Pending:
         """A step, to be taken later."""
         assert worker in self.names
-        return Pending(self.trainer.take, config, seed, before)
+        return Pending(self.trainer.take, config, seed, before, stop)
 
     def expect(self, step: Pending) -> None:
         """It will be told."""
@@ -144,15 +146,22 @@ def search(n_iterations: int) -> Proposals:
 @cache
 def whole(name: str, n_iterations: int = 0) -> tuple[Event, ...]:
     """The events of an undisturbed search of so many iterations, or Hyperband, by two workers."""
-    return tuple(decide(hyperband() if name == "hyperband" else search(n_iterations)))
+    return tuple(decide(hyperband(name) if name in BRACKETS else search(n_iterations)))
 
 
-BRACKETS = [bracket(number, 1, 9) for number in range(3)]
+# Of whole epochs, and from an eighth of one.
+BRACKETS = {
+    "whole epochs": [bracket(number, 1, 9, 3) for number in range(3)],
+    "parts": [bracket(number, 1 / 8, 2, 4) for number in range(3)],
+}
+both = pytest.mark.parametrize("name", BRACKETS)
 
 
-def hyperband() -> Proposals:
-    """Hyperband over batch sizes: three brackets, up to nine epochs."""
-    return Proposals(draw, brackets=BRACKETS, seed=5)
+def hyperband(name: str = "whole epochs") -> Proposals:
+    """Hyperband over batch sizes and numbers of filters: three brackets."""
+    return Proposals(
+        lambda seed: draw(seed) | {"num_filters": 1 + seed % 61}, brackets=BRACKETS[name], seed=5
+    )
 
 
 def bohb(history: Sequence[Event] = ()) -> Bohb:
@@ -167,7 +176,7 @@ def bohb(history: Sequence[Event] = ()) -> Bohb:
         for event in history
         if isinstance(event, Proposed)
     }
-    brackets = [bracket(number, 1, 9) for number in range(6)]
+    brackets = [bracket(number, 1, 9, 3) for number in range(6)]
     return Bohb(draw, brackets=brackets, seed=5, model=DensityModel(cube), recorded=recorded)
 
 
@@ -207,7 +216,7 @@ def results(events: Sequence[Event]) -> dict[Any, Any]:
             trial.configuration,
             trial.seed,
             trial.state,
-            [epoch.valid_error for epoch in trial.epochs],
+            [(epoch.epoch, epoch.valid_error) for epoch in trial.epochs],
             [(rung.budget, rung.valid_error) for rung in trial.rungs],
         )
         for trial in fold(events)
@@ -243,9 +252,10 @@ def test_results_depend_neither_on_workers_nor_on_who_is_first(n_workers: int) -
         assert results(decide(search(6), n_workers=n_workers, lot=lot)) == results(
             whole("search", 6)
         )
-        assert results(decide(hyperband(), n_workers=n_workers, lot=lot)) == results(
-            whole("hyperband")
-        )
+        for name in BRACKETS:
+            assert results(decide(hyperband(name), n_workers=n_workers, lot=lot)) == results(
+                whole(name)
+            )
 
 
 def test_models_are_handed_over() -> None:
@@ -324,39 +334,48 @@ def test_more_iterations_continue_a_search() -> None:
     assert results([*history, *rest]) == results(whole("search", 4))
 
 
-def test_hyperband_promotes_the_best_which_go_on_from_their_checkpoints() -> None:
-    """HpBandSter's numbers; no epoch is trained twice, and the best of each rung are promoted."""
-    store = Memory()
-    events = decide(hyperband(), store=store)
+@both
+def test_hyperband_promotes_the_best_which_go_on_from_their_checkpoints(name: str) -> None:
+    """HpBandSter's numbers; no epoch is trained twice, and the best of each rung are promoted.
+
+    Within the first epoch those are the best whose loss is lowest, later whose error is.
+    """
+    store, brackets = Memory(), BRACKETS[name]
+    events = decide(hyperband(name), store=store)
     trials = fold(events)
-    assert [sum(t.id[0] == number for t in trials) for number in range(3)] == [9, 3, 3]
-    for number, (first, *later) in enumerate(one.epochs for one in BRACKETS):
+    for number, (first, *later) in enumerate(one.epochs for one in brackets):
         inside = [trial for trial in trials if trial.id[0] == number]
+        assert len(inside) == brackets[number].n_configs[0]
         assert all(trial.rungs[0].budget == first for trial in inside)
         for n_promoted, (before, after) in zip(
-            BRACKETS[number].n_configs[1:], pairwise([first, *later]), strict=True
+            brackets[number].n_configs[1:], pairwise([first, *later]), strict=True
         ):
             rung = {
-                trial.id: next(r.valid_error for r in trial.rungs if r.budget == before)
+                trial.id: rung.valid_loss if before < 1 else rung.valid_error
                 for trial in inside
-                if before in {r.budget for r in trial.rungs}
+                for rung in trial.rungs
+                if rung.budget == before
             }
             promoted = [t.id for t in inside if after in {r.budget for r in t.rungs}]
             assert promoted == sorted(sorted(rung, key=lambda id_: rung[id_] or 0.0)[:n_promoted])
     trained = [(e.trial, e.epoch.epoch) for e in events if isinstance(e, EpochDone)]
-    assert len(trained) == len(set(trained)) == sum(one.n_epochs for one in BRACKETS)
+    assert len(trained) == len(set(trained))
+    spent = sum(trial.n_epochs for trial in trials)
+    assert spent == sum(one.n_epochs for one in brackets)
     assert store.checkpoints == {}
 
 
+@both
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.8, 0.95])
-def test_hyperband_continues(share: float) -> None:
+def test_hyperband_continues(name: str, share: float) -> None:
     """Wherever the journal breaks off, and whatever checkpoints are left, the whole is the same."""
-    undisturbed = whole("hyperband")
+    undisturbed = whole(name)
     history = undisturbed[: int(share * len(undisturbed))]
-    rest = decide(hyperband(), history=history)
+    rest = decide(hyperband(name), history=history)
     assert results([*history, *rest]) == results(undisturbed)
     promoted = [(e.trial, e.budget) for e in [*history, *rest] if isinstance(e, Promoted)]
-    assert len(promoted) == len(set(promoted)) == 5
+    n_promoted = sum(sum(one.n_configs[1:]) for one in BRACKETS[name])
+    assert len(promoted) == len(set(promoted)) == n_promoted
 
 
 def test_rung_without_a_success_is_filled_with_new_configurations(

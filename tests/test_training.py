@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from mnist_lab import data
-from mnist_lab.config import OPTIONAL, TrainConfig
+from mnist_lab.config import OPTIONAL, TrainConfig, next_stop
 from mnist_lab.errors import DataError, DeviceError, SettingsError
 from mnist_lab.model import build_model, logits_of, reseed_dropout
 from mnist_lab.training import open_trainer
-from mnist_lab.training.compiled import compile_epoch
+from mnist_lab.training.compiled import compile_training
 from mnist_lab.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -70,12 +70,18 @@ def measured(trainer: Trainer, config: TrainConfig = SMALL, seed: int = 1, **upd
 
 
 def drained(
-    train: Callable[..., Step], config: TrainConfig, start: Checkpoint | None = None
+    train: Callable[..., Step],
+    config: TrainConfig,
+    start: Checkpoint | None = None,
+    stops: Sequence[float] = (),
 ) -> tuple[list[Checkpoint], tuple[Result, bytes | None]]:
-    """Step after step until the end: the checkpoints that are new, and what came of it."""
+    """Step after step until the end: the checkpoints that are new, and what came of it.
+
+    Steps end after each epoch, and at the `stops`.
+    """
     made = []
     while True:
-        step = train(config, 1, start)
+        step = train(config, 1, start, next_stop(start.epoch.epoch if start else 0, stops))
         if step.checkpoint is not start:
             made.append(step.checkpoint)
         if step.result is not None:
@@ -166,10 +172,46 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_numbers(
     whole, (outcome, _) = drained(opened(**arguments), config)
     for start in whole:
         rest, (again, model) = drained(opened(**arguments), config, start)
-        done = [c.epoch for c in whole[: start.epoch.epoch]] + [c.epoch for c in rest]
+        done = [c.epoch for c in whole if c.epoch.epoch <= start.epoch.epoch]
+        done += [c.epoch for c in rest]
         assert numbers(done) == numbers([c.epoch for c in whole])
         assert again == outcome
         assert model is not None
+
+
+@UPDATES
+def test_a_pause_within_an_epoch_changes_nothing(
+    opened: Callable[..., Any], update: dict[str, Any]
+) -> None:
+    """In however many pieces an epoch is trained, and by whom, its numbers are the same."""
+    config = SMALL.model_copy(update=update)
+    whole, (outcome, _) = drained(opened(final=True), config)
+    for stops in ((1 / 16,), (0.001, 1 / 16, 1 / 4, 0.9999), (1.5,), (0.3, 0.7, 1.1)):
+        pieces, (again, _) = drained(opened(final=True), config, stops=stops)
+        at_whole = [one for one in pieces if one.epoch.epoch in {1, 2}]
+        assert numbers([one.epoch for one in at_whole]) == numbers([one.epoch for one in whole])
+        assert [one.epoch.n_valid for one in at_whole] == [None, None]
+        assert again == outcome
+        for start in pieces[:-1]:  # by another worker each
+            (checkpoint, *_), _ = drained(opened(), config, start, stops)
+            place = pieces.index(start) + 1
+            assert numbers([checkpoint.epoch]) == numbers([pieces[place].epoch])
+
+
+def test_a_part_of_an_epoch(sample: data.Dataset) -> None:
+    """It ends on a whole step, at least one, and validates on a fixed part of the images."""
+    trainer = Trainer(sample.training)
+    n_train = len(sample.training.train.labels)
+    for part in (1e-6, 1 / 16, 0.5):
+        n_steps = max(round(part * n_train / 32), 1)
+        trainer.begin(SMALL, seed=1)
+        epoch = trainer.advance(part)
+        assert epoch.epoch == part
+        trained = epoch.train_error * n_steps * 32
+        assert trained == pytest.approx(round(trained), abs=1e-6)
+    at_once = trainer.advance(1)
+    trainer.begin(SMALL, seed=1)
+    assert numbers([trainer.advance(1)]) == numbers([at_once])
 
 
 def test_shared_data_train_to_the_same_numbers(
@@ -246,10 +288,11 @@ def test_each_step_and_each_epoch_drops_other_units(sample: data.Dataset) -> Non
     pixels, labels = sample.training.train.images[:32], sample.training.train.labels[:32]
 
     def loss(n_steps: int) -> float:
-        run_epoch = compile_epoch(logits_of(network), optimizer, 32)
+        train = compile_training(logits_of(network), optimizer, 32)
         reseed_dropout(network, np.array([1, 2]))
         order = np.tile(np.arange(32, dtype=np.int32), n_steps)
-        return float(run_epoch(pixels, labels.astype(np.int32), order)[0])
+        nothing = tuple(map(tf.constant, (0, 0.0, 0)))
+        return float(train(pixels, labels.astype(np.int32), order, len(order), nothing)[1])
 
     assert loss(1) == loss(1)
     assert loss(2) != pytest.approx(2 * loss(1), rel=1e-4)

@@ -23,6 +23,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainSerializer,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -33,7 +34,7 @@ from mnist_lab.catalogue import BASE, EXPERIMENTS
 from mnist_lab.errors import SettingsError, nearest, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -75,6 +76,11 @@ def _plain(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
+def whole(number: float) -> float:
+    """The number, as an int where it is one: 6.0 as 6."""
+    return int(number) if number == int(number) else number
+
+
 # Texts of files that anybody may have written, as they can be shown.
 Text = Annotated[str, AfterValidator(printable)]
 Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
@@ -85,7 +91,13 @@ NumFilters = Annotated[int, Field(ge=1, le=1024, description="a whole number, 1 
 # 28 is the side of the image: a larger filter would only see padding. Even sizes are legal: SAME
 # padding then puts the odd row and column at the bottom and the right.
 FilterSize = Annotated[int, Field(ge=1, le=28, description="a whole number of pixels, 1 to 28")]
-Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS, description="a whole number, at least 1")]
+Epochs = Annotated[
+    float,
+    Field(ge=1e-6, le=MOST_EPOCHS, description=f"a number from 0.000001 to {MOST_EPOCHS:,}"),
+    AfterValidator(whole),
+    # Else the 6 would be written as 6.0, which older programs refuse.
+    PlainSerializer(whole, return_type=Any),
+]
 # At 1 old gradients would never fade, and no unit would be left.
 Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 WeightDecay = Annotated[float, Field(ge=0, description="a finite number, 0 or more")]
@@ -126,36 +138,42 @@ def forward_multiplications(config: TrainConfig) -> int:
     return 28**2 * area * filters + 14**2 * area * filters**2 + 7**2 * filters * 128 + 128 * 10
 
 
-# One in three goes on to the next rung: HpBandSter's default, as Li et al. (2018) recommend.
-ETA = 3
-
-
 class Bracket(NamedTuple):
     """Successive halving: `n_configs` train at each rung up to `epochs`, 9, 3, 1 up to 2, 6, 18."""
 
     n_configs: tuple[int, ...]
-    epochs: tuple[int, ...]
+    epochs: tuple[float, ...]
 
     @property
-    def n_epochs(self) -> int:
+    def n_epochs(self) -> float:
         """The epochs of all trainings, as promoted ones go on where they stopped."""
         steps = zip(self.n_configs, self.epochs, (0, *self.epochs[:-1]), strict=True)
-        return sum(n * (after - before) for n, after, before in steps)
+        return whole(sum(n * (after - before) for n, after, before in steps))
 
 
-def count_rungs(min_epochs: int, max_epochs: int) -> int:
+def next_stop(position: float, budgets: Iterable[float]) -> float:
+    """Where a training that stands at this epoch is validated next: a whole epoch, or a budget."""
+    return min([math.floor(position) + 1, *(one for one in budgets if one > position)])
+
+
+def count_rungs(min_epochs: float, max_epochs: float, eta: int) -> int:
     """The rungs of the longest bracket; after as many brackets they begin again."""
-    return next(n for n in count(1) if max_epochs < min_epochs * ETA**n)
+    too_much = max_epochs * (1 + 1e-9)  # 8.1 is 81 times 0.1, whatever floats say
+    return next(n for n in count(1) if min_epochs * eta**n > too_much)
 
 
-def bracket(number: int, min_epochs: int, max_epochs: int) -> Bracket:
-    """Bracket `number`, from 0, of a search with these budgets: HpBandSter's numbers, rounded."""
-    n_rungs = count_rungs(min_epochs, max_epochs)
+def bracket(number: int, min_epochs: float, max_epochs: float, eta: int) -> Bracket:
+    """Bracket `number`, from 0, of a search with these budgets, of which 1 in `eta` goes on.
+
+    HpBandSter's numbers (Li et al., 2018); budgets of an epoch or more are rounded to whole ones.
+    """
+    n_rungs = count_rungs(min_epochs, max_epochs, eta)
     last = n_rungs - 1 - number % n_rungs
-    first = n_rungs // (last + 1) * ETA**last
+    first = n_rungs // (last + 1) * eta**last
+    budgets = [max_epochs / eta ** (last - rung) for rung in range(last + 1)]
     return Bracket(
-        tuple(max(first // ETA**rung, 1) for rung in range(last + 1)),
-        tuple(round(max_epochs / ETA ** (last - rung)) for rung in range(last + 1)),
+        tuple(max(first // eta**rung, 1) for rung in range(last + 1)),
+        (*(budget if budget < 1 else round(budget) for budget in budgets[:-1]), max_epochs),
     )
 
 
@@ -165,7 +183,7 @@ def describe_brackets(brackets: Sequence[Bracket]) -> str:
         "bracket": len(brackets),
         "configuration": sum(one.n_configs[0] for one in brackets),
         "training": sum(sum(one.n_configs) for one in brackets),
-        "epoch": sum(one.n_epochs for one in brackets),
+        "epoch": round(sum(one.n_epochs for one in brackets)),
     }
     words = [f"{n} {what}{'s' * (n > 1)}" for what, n in numbers.items()]
     return f"{words[0]}: {', '.join(words[1:])}"
@@ -240,6 +258,8 @@ class StudySettings(Frozen):
     )
     # Hyperband and BOHB: the budgets of the first and the last rung; the last is the base's too.
     min_epochs: Epochs | None = None
+    # One in so many goes on to the next rung. Runs from before it could be chosen have 3.
+    eta: Annotated[int, Field(ge=2, le=100, description="a whole number, 2 to 100")] = 3
     space: Plain | None = None
     # Test: what the final training sees.
     fit_on: FitOn = "train"
@@ -265,8 +285,9 @@ class StudySettings(Frozen):
         """The brackets of Hyperband and BOHB; none for the others."""
         if self.min_epochs is None:
             return []
-        n_rungs = count_rungs(self.min_epochs, self.base.epochs)
-        turn = [bracket(number, self.min_epochs, self.base.epochs) for number in range(n_rungs)]
+        budgets = self.min_epochs, self.base.epochs, self.eta
+        n_rungs = count_rungs(*budgets)
+        turn = [bracket(number, *budgets) for number in range(n_rungs)]
         return [turn[number % n_rungs] for number in range(self.iters or 0)]
 
     @property
@@ -282,9 +303,10 @@ class StudySettings(Frozen):
         return sum(sum(one.n_configs) for one in self.brackets) or self.n_trials
 
     @property
-    def n_epochs(self) -> int:
+    def n_epochs(self) -> float:
         """The epochs of all trainings."""
-        return sum(one.n_epochs for one in self.brackets) or self.n_trials * self.base.epochs
+        of_brackets = sum(one.n_epochs for one in self.brackets)
+        return whole(of_brackets or self.n_trials * self.base.epochs)
 
 
 AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)

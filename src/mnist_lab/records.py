@@ -14,9 +14,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+)
 
-from mnist_lab.config import MOST_EPOCHS, Epochs, Frozen, Seed, Text, TrainConfig
+from mnist_lab.config import Epochs, Frozen, Seed, Text, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,10 +108,13 @@ class DatasetInfo(Frozen):
 
 
 class Epoch(Frozen):
-    """One pass over the training images, and the validation after it.
+    """One pass over the training images, or a part of one, and the validation after it.
 
-    `train_loss` and `train_error` are means over the epoch's steps, taken while the weights change
-    (as Keras reports them), so they lag behind the validation; `duration_s` covers both parts.
+    `epoch` is where it ends: 1 is after the first pass, 0.125 where a budget ended within it.
+    `train_loss` and `train_error` are means over the pass's steps so far, taken while the weights
+    change (as Keras reports them), so they lag behind the validation; `duration_s` covers both
+    parts, since the record before. `n_valid` is how many images validated; None, which is left out
+    of files: all of them.
     """
 
     epoch: Epochs
@@ -113,7 +122,13 @@ class Epoch(Frozen):
     train_error: Fraction
     valid_loss: Loss | None
     valid_error: Fraction | None
+    n_valid: Number | None = None
     duration_s: Seconds
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return {key: value for key, value in values.items() if key != "n_valid" or value}
 
     @property
     def diverged(self) -> bool:
@@ -123,7 +138,7 @@ class Epoch(Frozen):
 
 
 class Checkpoint(NamedTuple):
-    """A training between two epochs: its last record, and the state that it goes on from."""
+    """A training between two steps: its last record, and the state that it goes on from."""
 
     epoch: Epoch
     state: bytes
@@ -201,7 +216,7 @@ class Started(_Event):
     event: Literal["started"] = "started"
     worker: Text
     attempt: Number
-    from_epoch: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
+    from_epoch: Epochs | Literal[0] = 0
 
 
 class EpochDone(_Event):
@@ -257,8 +272,9 @@ EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 class Rung(Frozen):
     """A budget that a trial was trained for: Hyperband's have several."""
 
-    budget: int
+    budget: Epochs
     valid_error: float | None
+    valid_loss: float | None
     diverged: bool
     started: str | None
     ended: str
@@ -287,6 +303,21 @@ class Trial(Frozen):
     def valid_error(self) -> float | None:
         """The validation error after the last epoch; None without one."""
         return self.epochs[-1].valid_error if self.epochs else None
+
+    @property
+    def n_epochs(self) -> float:
+        """How far it is trained."""
+        return self.epochs[-1].epoch if self.epochs else 0
+
+    @property
+    def parts(self) -> list[float]:
+        """The part of an epoch that each record covers."""
+        starts = (0, *(one.epoch for one in self.epochs))
+        return [one.epoch - start for one, start in zip(self.epochs, starts, strict=False)]
+
+    def up_to(self, budget: float) -> tuple[Epoch, ...]:
+        """Its records up to this epoch."""
+        return tuple(one for one in self.epochs if one.epoch <= budget)
 
 
 class Trials:
@@ -338,10 +369,11 @@ class Trials:
             values |= {"state": "waiting", "diverged": False, "epochs": (), "rungs": ()}
             self._epochs[number], self._trials[number] = [], Trial(**values)
         elif isinstance(event, EpochDone):
-            n_before = len(self._epochs[number])
-            if event.epoch.epoch != n_before + 1:
-                raise ValueError(f"trial {number} has epoch {event.epoch.epoch} after {n_before}")
-            self._epochs[number].append(event.epoch)
+            epochs = self._epochs[number]
+            before = epochs[-1].epoch if epochs else 0
+            if not before < event.epoch.epoch <= int(before) + 1:
+                raise ValueError(f"trial {number} has epoch {event.epoch.epoch} after {before}")
+            epochs.append(event.epoch)
         else:
             trial = self.numbered(number)
             trial = trial.model_copy(update=_change(trial, event))
@@ -361,7 +393,7 @@ def _change(
         again = {"state": "waiting", "started": None, "ended": None}
         return {"configuration": configuration, **again}
     if isinstance(event, Started):
-        kept = trial.epochs[: event.from_epoch]
+        kept = trial.up_to(event.from_epoch)
         started = event.time if trial.started is None or not kept else trial.started
         return {"state": "running", "worker": event.worker, "epochs": kept, "started": started}
     if isinstance(event, Retried):
@@ -372,6 +404,7 @@ def _change(
     rung = Rung(
         budget=event.budget,
         valid_error=trial.valid_error,
+        valid_loss=trial.epochs[-1].valid_loss if trial.epochs else None,
         diverged=event.diverged,
         started=trial.started,
         ended=event.time,

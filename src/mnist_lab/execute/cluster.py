@@ -162,9 +162,17 @@ class Cluster:
         self._opened.callback(workers.stop)
 
     def submit(
-        self, worker: str, config: TrainConfig, seed: int, before: Future | Checkpoint | None
+        self,
+        worker: str,
+        config: TrainConfig,
+        seed: int,
+        before: Future | Checkpoint | None,
+        stop: float,
     ) -> Future:
-        """Have a worker take the step after `before`; what comes of it is not told by itself."""
+        """Have a worker take the step from `before` to the epoch `stop`.
+
+        What comes of it is not told by itself.
+        """
         (address,) = (address for address, name in self._names.items() if name == worker)
         return self._client.submit(
             take_step,
@@ -172,6 +180,7 @@ class Cluster:
             config,
             seed,
             before,
+            stop,
             workers=[address],
             pure=False,
             priority=-next(self._turns),  # else Dask takes those of the same moment in any order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from mnist_lab.config import next_stop
 from mnist_lab.errors import RunDirError
 from mnist_lab.records import (
     EpochDone,
@@ -16,6 +17,7 @@ from mnist_lab.records import (
     Started,
     now,
 )
+from mnist_lab.search.proposals import Trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,9 +44,9 @@ class Store(Protocol):
 
 
 class Known(NamedTuple):
-    """What the journal knows of a training: its loss; None: it could not be trained."""
+    """What the journal knows of a training; None: it could not be trained."""
 
-    loss: float | None
+    trained: Trained | None
 
 
 class Ledger:
@@ -69,8 +71,8 @@ class Ledger:
         self._emit = emit
         self._store = store
         self._proposed: dict[HpBandSterId, Proposed] = {}
-        self._known: dict[tuple[int, int], Known] = {}
-        self._n_epochs: dict[int, int] = {}
+        self._known: dict[tuple[int, float], Known] = {}
+        self._n_epochs: dict[int, float] = {}
         for trial in trials:
             self._proposed[trial.id] = Proposed(
                 time=trial.started or now(),
@@ -80,9 +82,9 @@ class Ledger:
                 seed=trial.seed,
                 repeat=trial.repeat,
             )
-            self._n_epochs[trial.trial] = len(trial.epochs)
+            self._n_epochs[trial.trial] = trial.n_epochs
             for rung in trial.rungs:
-                self._known[trial.trial, rung.budget] = Known(_loss(trial, rung))
+                self._known[trial.trial, rung.budget] = Known(_trained(trial, rung))
             if trial.state == "failed":
                 self._known[trial.trial, trial.configuration.epochs] = Known(None)
 
@@ -126,15 +128,16 @@ class Ledger:
             self._emit(Promoted(time=now(), trial=same.trial, budget=budget))
         return same, self._known.pop((same.trial, budget), None)
 
-    def checkpoint(self, trial: Proposed) -> Checkpoint | None:
+    def checkpoint(self, trial: Proposed, stops: Iterable[float]) -> Checkpoint | None:
         """What the trial goes on from, if there is something.
 
-        The checkpoint is written before its epoch is: it may know one epoch more than the journal,
+        The checkpoint is written before its record is: it may know one step more than the journal,
         not two.
         """
         checkpoint = self._store.read_checkpoint(trial)
         n_known = self._n_epochs.get(trial.trial, 0)
-        return None if checkpoint and checkpoint.epoch.epoch > n_known + 1 else checkpoint
+        too_far = checkpoint and checkpoint.epoch.epoch > next_stop(n_known, stops)
+        return None if too_far else checkpoint
 
     def started(self, trial: Proposed, worker: str, attempt: int, start: Checkpoint | None) -> None:
         """A worker takes the trial, and goes on from `start`.
@@ -184,14 +187,13 @@ class Ledger:
         self._emit(EpochDone(time=now(), trial=trial.trial, epoch=checkpoint.epoch))
 
 
-def _loss(trial: Trial, rung: Rung) -> float:
-    """What a training came to: its last epoch's error, of the training where none validates."""
-    if rung.valid_error is not None:
-        return rung.valid_error
-    return trial.epochs[min(rung.budget, len(trial.epochs)) - 1].train_error
+def _trained(trial: Trial, rung: Rung) -> Trained:
+    """What a training came to; without a validation there is one rung, and its last record."""
+    error = trial.epochs[-1].train_error if rung.valid_error is None else rung.valid_error
+    return Trained(error, rung.valid_loss)
 
 
-def _up_to(budget: int, proposed: Proposed) -> Proposed:
+def _up_to(budget: float, proposed: Proposed) -> Proposed:
     """The same trial, to be trained for another number of epochs."""
     configuration = proposed.configuration.model_copy(update={"epochs": budget})
     return proposed.model_copy(update={"configuration": configuration})

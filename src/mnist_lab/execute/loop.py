@@ -12,9 +12,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.config import next_stop
 from mnist_lab.execute.cluster import Gone, Ready
 from mnist_lab.execute.ledger import Ledger
 from mnist_lab.execute.worker import Failure
+from mnist_lab.search.proposals import Trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,7 +52,7 @@ class _Task:
         self.trial = trial
         self.n_started = self.n_blamed = self.n_lost = 0
         self.start: Checkpoint | None = None
-        self.n_submitted = 0  # up to this epoch steps are submitted
+        self.submitted = 0.0  # steps are submitted up to this epoch
 
 
 class _Worker:
@@ -147,7 +149,7 @@ class Loop:
             if known is None:
                 self._waiting.append(_Task(proposal, trial))
             else:
-                self._proposals.tell(proposal, known.loss)
+                self._proposals.tell(proposal, known.trained)
         return True
 
     def _hand_out(self) -> None:
@@ -155,7 +157,7 @@ class Loop:
         for worker in sorted(self._workers.values(), key=lambda one: len(one.steps)):
             while len(worker.steps) < STEPS_IN_FLIGHT:
                 task, before = worker.steps[-1] if worker.steps else (None, None)
-                if task is None or task.n_submitted >= task.trial.configuration.epochs:
+                if task is None or task.submitted >= task.trial.configuration.epochs:
                     task, before = self._next_task(worker), None
                 if task is None:
                     break
@@ -165,8 +167,9 @@ class Loop:
 
     def _submit(self, worker: _Worker, task: _Task, before: Future | Checkpoint | None) -> None:
         config, seed = task.trial.configuration, task.trial.seed
-        worker.steps.append((task, self._cluster.submit(worker.name, config, seed, before)))
-        task.n_submitted += 1
+        task.submitted = next_stop(task.submitted, task.proposal.stops)
+        step = self._cluster.submit(worker.name, config, seed, before, task.submitted)
+        worker.steps.append((task, step))
 
     def _next_task(self, worker: _Worker) -> _Task | None:
         """What the worker does after what it has."""
@@ -176,8 +179,8 @@ class Loop:
         if not self._propose() and (worker.steps or not self._take_back()):
             return None
         task = self._waiting.popleft()
-        task.start = self._ledger.checkpoint(task.trial)
-        task.n_submitted = task.start.epoch.epoch if task.start else 0
+        task.start = self._ledger.checkpoint(task.trial, task.proposal.stops)
+        task.submitted = task.start.epoch.epoch if task.start else 0
         return task
 
     def _take_back(self) -> bool:
@@ -227,7 +230,8 @@ class Loop:
                 return
             worker.drop(task)
             self._ledger.finished(task.trial, taken.step.result, taken.step.model)
-            self._proposals.tell(task.proposal, taken.step.result.loss)
+            trained = Trained(taken.step.result.loss, taken.step.checkpoint.epoch.valid_loss)
+            self._proposals.tell(task.proposal, trained)
         if taken.leaves is not None:
             self._note(f"worker {worker.name} is started anew: {taken.leaves}")
             self._dismiss(worker.name)

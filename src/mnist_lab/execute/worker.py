@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mnist_lab.execute.dask import Credentials
     from mnist_lab.records import Checkpoint
 
-    Train = Callable[[TrainConfig, int, Checkpoint | None], Step]
+    Train = Callable[[TrainConfig, int, Checkpoint | None, float], Step]
 
 # TensorFlow and oneDNN keep what they compiled for each shape: 0.1 GiB after 50 trials of the
 # exercise's search space. A worker that grew by more than this since its first trial is started
@@ -151,8 +151,12 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
             for name in unwanted:
                 del sys.modules[name]
 
-    def take(self, config: TrainConfig, seed: int, before: Taken | Checkpoint | None) -> Taken:
-        """Take the step after `before`; one that ended the training is handed on.
+    def take(
+        self, config: TrainConfig, seed: int, before: Taken | Checkpoint | None, stop: float
+    ) -> Taken:
+        """Take the step from `before` to the epoch `stop`.
+
+        One that ended the training is handed on.
 
         Whatever ends the training is told, not raised.
         """
@@ -166,7 +170,7 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         try:
             # Somebody's Dask worker may have several threads; this has one network.
             with _one_at_a_time:
-                taken = Taken(self._train(config, seed, before))
+                taken = Taken(self._train(config, seed, before, stop))
         except Exception as problem:  # noqa: BLE001 - whatever ended the trial is its result
             taken = Taken(Failure(str(machine.shortage(problem) or _last_line(problem))))
         return taken._replace(leaves=self._growth()) if taken.has_ended else taken
@@ -181,10 +185,12 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         return f"its memory grew from {self._first_gib:.1f} to {gib:.1f} GiB"
 
 
-def take_step(run: str, config: TrainConfig, seed: int, before: Taken | Checkpoint | None) -> Taken:
-    """Take the step after `before` with the trainer of this run, in a worker."""
+def take_step(
+    run: str, config: TrainConfig, seed: int, before: Taken | Checkpoint | None, stop: float
+) -> Taken:
+    """Take the step from `before` to the epoch `stop` with this run's trainer, in a worker."""
     trainer: Trainer = get_worker().plugins[run]
-    return trainer.take(config, seed, before)
+    return trainer.take(config, seed, before, stop)
 
 
 class Line(NamedTuple):

@@ -52,9 +52,11 @@ class DensityModel:
         self._cube = cube
         self._least = len(cube.kinds) + 1
         # By budget: the vector and the loss of each trial.
-        self._results: dict[int, dict[HpBandSterId, tuple[Vector, float]]] = {}
+        self._results: dict[float, dict[HpBandSterId, tuple[Vector, float]]] = {}
 
-    def learn(self, id_: HpBandSterId, values: Mapping[str, Any], budget: int, loss: float) -> None:
+    def learn(
+        self, id_: HpBandSterId, values: Mapping[str, Any], budget: float, loss: float
+    ) -> None:
         """Take in the loss of a configuration that was trained for `budget` epochs."""
         results = self._results.setdefault(budget, {})
         results[id_] = (self._cube.to_vector(values), loss)

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications
+from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -80,7 +80,7 @@ def promotions(settings: StudySettings, planned: Iterable[TrainConfig]) -> list[
         for n_configs, before, after in zip(
             bracket.n_configs[1:], bracket.epochs, bracket.epochs[1:], strict=False
         ):
-            added = {"epochs": after - before}
+            added = {"epochs": whole(after - before)}
             promoted += [config.model_copy(update=added) for config in first[:n_configs]]
     return promoted
 

@@ -13,6 +13,8 @@ import numpy as np
 from hpbandster.core.base_iteration import BaseIteration
 from hpbandster.core.dispatcher import Job
 
+from mnist_lab.config import whole
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -26,14 +28,37 @@ if TYPE_CHECKING:
     Draw = Callable[[int], dict[str, Any]]
 
 
+# The loss of a training whose own is not finite: HpBandSter promotes none with an infinite one, and
+# would draw new configurations for a rung that lacks some. No cross-entropy of floats is as large.
+WORST_LOSS = 1e9
+
+
 class Proposal(NamedTuple):
-    """A configuration to train up to a budget of epochs: its hyperparameters, its trial's seed."""
+    """A configuration to train up to the last of its stops: its hyperparameters, its trial's seed.
+
+    The stops are the budgets of its rungs so far, at each of which the training is validated.
+    """
 
     id: HpBandSterId
     values: dict[str, Any]
     seed: int
     repeat: int | None
-    budget: int
+    stops: tuple[float, ...]
+
+    @property
+    def budget(self) -> float:
+        """In epochs."""
+        return self.stops[-1]
+
+
+class Trained(NamedTuple):
+    """What a training came to: its last error, and its validation loss, None if that is not finite.
+
+    The error is of the validation, or of the training where no image validates.
+    """
+
+    error: float
+    loss: float | None
 
 
 class Proposals:
@@ -63,20 +88,32 @@ class Proposals:
                 if run is not None:
                     id_, values, budget = run
                     seed, repeat = self.seed_of(id_), self.repeat_of(id_)
-                    return Proposal(id_, values, seed, repeat, int(budget))
+                    own = iteration.budgets[id_[1] :]
+                    stops = tuple(whole(one) for one in own if one <= budget)
+                    return Proposal(id_, values, seed, repeat, stops)
             number = len(self._iterations)
             if number == len(self._brackets):
                 return None
             self._iterations.append(_Iteration(number, self._brackets[number], self))
 
-    def tell(self, proposal: Proposal, loss: float | None) -> None:
-        """The proposal was trained, to this loss; None: it could not be."""
+    def tell(self, proposal: Proposal, trained: Trained | None) -> float | None:
+        """The proposal was trained, and came to this; None: it could not be.
+
+        Returns:
+            What it is compared by with others of its budget: the error. Within the first epoch the
+            loss shows more (docs/performance.md says what was measured).
+        """
+        iteration = self._iterations[proposal.id[0]]
+        is_last = proposal.budget == iteration.budgets[-1]
+        loss = None if trained is None else trained.error
+        if trained is not None and proposal.budget < 1 and not is_last:
+            loss = WORST_LOSS if trained.loss is None else trained.loss
         job = Job(proposal.id, config=proposal.values, budget=proposal.budget)
         job.result = None if loss is None else {"loss": loss}
-        iteration = self._iterations[proposal.id[0]]
         iteration.register_result(job)
-        if loss is None or proposal.budget == iteration.budgets[-1]:
+        if loss is None or is_last:
             self.over.append(proposal.id)
+        return loss
 
     def propose(self, id_: HpBandSterId) -> dict[str, Any]:
         """The hyperparameters of the configuration with this id."""
@@ -157,11 +194,12 @@ class Bohb(Proposals):
         self._model = model
         self._recorded = recorded
 
-    def tell(self, proposal: Proposal, loss: float | None) -> None:
+    def tell(self, proposal: Proposal, trained: Trained | None) -> float | None:
         """Let the model learn, too; a training that failed counts among the bad ones."""
-        super().tell(proposal, loss)
+        loss = super().tell(proposal, trained)
         known = float("inf") if loss is None else loss
         self._model.learn(proposal.id, proposal.values, proposal.budget, known)
+        return loss
 
     def propose(self, id_: HpBandSterId) -> dict[str, Any]:
         """The recorded ones, else the model's, else one drawn at random."""

@@ -1,4 +1,4 @@
-"""What TensorFlow runs without Python: one epoch of steps, and an evaluation."""
+"""What TensorFlow runs without Python: the steps of an epoch, and an evaluation."""
 
 from __future__ import annotations
 
@@ -107,16 +107,20 @@ def _loss_and_right(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf
     return losses, tf.reduce_sum(tf.cast(right, tf.int32)), predicted
 
 
-def compile_epoch(
+def compile_training(
     logits: keras.Model, optimizer: keras.optimizers.Optimizer, batch_size: int
 ) -> Any:
-    """A compiled function: (pixels, labels, order) -> (sum of losses, number right, number seen).
+    """A compiled function that trains on a part of an epoch, or on the whole of it.
 
-    The steps take `batch_size` images each, the last one what is left, and every image weighs the
-    same in all of them: a mean over the last 16 of 50,000 images, as in Keras' `fit`, would be a
-    step with the noise of 16 at the learning rate of a batch, right before the validation. A loss
-    that is not finite ends the epoch early. Momentum and weight decay are those of the optimiser,
-    as constants.
+    (pixels, labels, order, end, (seen, sum of losses, right)) -> (seen, sum of losses, right): how
+    many images of the epoch were seen, their losses' sum and how many were right, to be handed in
+    again where the epoch goes on; zeros at its beginning.
+
+    The steps take `batch_size` images of the order each, up to its place `end`, the last one what
+    is left, and every image weighs the same in all of them: a mean over the last 16 of 50,000
+    images, as in Keras' `fit`, would be a step with the noise of 16 at the learning rate of a
+    batch, right before the validation. A loss that is not finite ends the epoch early. Momentum and
+    weight decay are those of the optimiser, as constants.
     """
     weights = logits.trainable_variables
 
@@ -138,78 +142,75 @@ def compile_epoch(
         return tf.reduce_sum(losses), n_right
 
     @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow is untyped
-    def run_epoch(
-        pixels: tf.Tensor, labels: tf.Tensor, order: tf.Tensor
+    def train(
+        pixels: tf.Tensor,
+        labels: tf.Tensor,
+        order: tf.Tensor,
+        end: tf.Tensor,
+        before: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        n_images = order.shape[0]
-        n_full = n_images // batch_size * batch_size
-
-        def take(start: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-            batch = tf.slice(order, [start], [size])
-            return step(tf.gather(pixels, batch), tf.gather(labels, batch))
-
-        def go_on(start: tf.Tensor, loss: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-            return tf.logical_and(start < n_full, tf.math.is_finite(loss))
+        n_in_full_batches = order.shape[0] // batch_size * batch_size
 
         def one_step(
-            start: tf.Tensor, loss: tf.Tensor, n_right: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            more_loss, more_right = take(start, batch_size)
-            return start + batch_size, loss + more_loss, n_right + more_right
+            start: tf.Tensor, n_seen: tf.Tensor, loss: tf.Tensor, n_right: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+            # One body for all sizes: to trace the last batch on its own would take as long again.
+            size = tf.minimum(batch_size, end - start)
+            batch = tf.slice(order, [start], [size])
+            more_loss, more_right = step(tf.gather(pixels, batch), tf.gather(labels, batch))
+            loss, start = loss + more_loss, start + size
+            lost = tf.maximum(start, n_in_full_batches)
+            return (
+                tf.where(tf.math.is_finite(loss), start, lost),
+                n_seen + size,
+                loss,
+                n_right + more_right,
+            )
 
         # One step at a time: with several, TensorFlow may run them out of order.
-        start, loss, n_right = tf.while_loop(go_on, one_step, (0, 0.0, 0), parallel_iterations=1)
-        if n_full < n_images:
-            more_loss, more_right = take(n_full, n_images - n_full)
-            start = start + (n_images - n_full)
-            loss, n_right = loss + more_loss, n_right + more_right
-        return loss, n_right, start
+        _, n_seen, loss, n_right = tf.while_loop(
+            lambda start, *_: start < end, one_step, (before[0], *before), parallel_iterations=1
+        )
+        return n_seen, loss, n_right
 
-    return run_epoch
+    return train
 
 
 def compile_evaluation(logits: keras.Model) -> Any:
-    """A compiled function: (pixels, labels) -> (sum of losses, number right, predicted `(n,)`)."""
+    """A compiled function of the first `n` images.
+
+    (pixels, labels, n) -> (sum of losses, number right, predicted `(n,)`).
+    """
 
     @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow is untyped
-    def evaluate(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        n_images = pixels.shape[0]
-        n_full = n_images // EVALUATION_BATCH * EVALUATION_BATCH
-        predictions = tf.TensorArray(tf.int32, size=n_images // EVALUATION_BATCH)
-
-        def forward(
-            some_pixels: tf.Tensor, some_labels: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            outputs = tf.cast(logits(_scaled(some_pixels), training=False), tf.float32)
-            losses, n_right, predicted = _loss_and_right(outputs, some_labels)
-            return tf.reduce_sum(losses), n_right, predicted
-
+    def evaluate(
+        pixels: tf.Tensor, labels: tf.Tensor, n: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         def one_batch(
             number: tf.Tensor, loss: tf.Tensor, n_right: tf.Tensor, predicted: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray]:
             start = number * EVALUATION_BATCH
-            more_loss, more_right, classes = forward(
-                tf.slice(pixels, [start, 0, 0], [EVALUATION_BATCH, -1, -1]),
-                tf.slice(labels, [start], [EVALUATION_BATCH]),
+            size = tf.minimum(EVALUATION_BATCH, n - start)
+            some_pixels = tf.slice(pixels, [start, 0, 0], [size, -1, -1])
+            outputs = tf.cast(logits(_scaled(some_pixels), training=False), tf.float32)
+            losses, more_right, classes = _loss_and_right(
+                outputs, tf.slice(labels, [start], [size])
             )
             return (
                 number + 1,
-                loss + more_loss,
+                loss + tf.reduce_sum(losses),
                 n_right + more_right,
                 predicted.write(number, classes),
             )
 
+        n_batches = (n + EVALUATION_BATCH - 1) // EVALUATION_BATCH
+        predictions = tf.TensorArray(tf.int32, size=n_batches, infer_shape=False)
         _, loss, n_right, predictions = tf.while_loop(
-            lambda number, *_: number < n_full // EVALUATION_BATCH,
+            lambda number, *_: number < n_batches,
             one_batch,
             (0, 0.0, 0, predictions),
             parallel_iterations=1,
         )
-        predicted = tf.reshape(predictions.stack(), [-1])
-        if n_full < n_images:
-            more_loss, more_right, classes = forward(pixels[n_full:], labels[n_full:])
-            loss, n_right = loss + more_loss, n_right + more_right
-            predicted = tf.concat([predicted, classes], axis=0)
-        return loss, n_right, predicted
+        return loss, n_right, predictions.concat()
 
     return evaluate

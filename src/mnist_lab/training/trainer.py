@@ -15,9 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lab import data
+from mnist_lab.config import next_stop
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.records import Epoch, Mistake, TestScore
-from mnist_lab.training.compiled import EVALUATION_BATCH, compile_epoch, compile_evaluation
+from mnist_lab.training.compiled import EVALUATION_BATCH, compile_evaluation, compile_training
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # Of 10,000 images a good network misclassifies fewer; a bad one would fill its record.
 _MOST_MISTAKES = 100
+# Within the first epoch so many of the validation images are enough to tell which training is the
+# better one (docs/performance.md), and to go through all takes as long as the training itself.
+N_VALID_WITHIN = 2500
 
 
 class _Images(NamedTuple):
@@ -42,10 +46,19 @@ class _Program(NamedTuple):
     """What is compiled once for all trials of the same shapes and constants, which are its key."""
 
     key: tuple[float, ...]
+    batch_size: int
     model: keras.Model
     optimizer: keras.optimizers.Optimizer
-    run_epoch: Any
+    train: Any
     evaluate: Any
+
+
+class _Sums(NamedTuple):
+    """What the epoch that has begun came to so far: images seen, their losses, how many right."""
+
+    n_seen: int = 0
+    loss: float = 0.0
+    n_right: int = 0
 
 
 class Trainer:
@@ -74,17 +87,31 @@ class Trainer:
             self._train = _on_device(training.train)
             self._valid = _on_device(training.valid) if len(training.valid.labels) else None
         self._program: _Program | None = None
-        self._n_epochs = 0  # of the training in progress
 
-    def fit(self, config: TrainConfig, *, seed: int, start: bytes | None = None) -> Iterator[Epoch]:
+    def fit(self, config: TrainConfig, *, seed: int) -> Iterator[Epoch]:
         """Train `config` from `seed`, yielding each epoch when it is done.
 
         A loss that is not finite ends the training: of the last epoch the one that is not is null.
 
+        Raises:
+            SettingsError: the batch size exceeds the number of training images.
+        """
+        self.begin(config, seed=seed)
+        position = 0.0
+        while position < config.epochs:
+            position = next_stop(position, [config.epochs])
+            epoch = self.advance(position)
+            yield epoch
+            if epoch.diverged:
+                return
+
+    def begin(self, config: TrainConfig, *, seed: int, start: bytes | None = None) -> None:
+        """Get ready to train.
+
         Args:
-            config: the configuration.
+            config: the configuration; for how many epochs does not matter.
             seed: decides the initial weights, the order of the images and the dropout.
-            start: a :meth:`checkpoint` of the same training, to go on after its epoch.
+            start: a :meth:`checkpoint` of the same training, to go on from it.
 
         Raises:
             SettingsError: the batch size exceeds the number of training images.
@@ -95,35 +122,82 @@ class Trainer:
                 received=config.batch_size,
                 next_step="give a smaller batch size",
             )
+        self._seed, self._sums = seed, _Sums()
         with tf.device(self._device):
-            program = self._prepare(config, seed)
-        self._n_epochs = 0 if start is None else self._restore(program, start)
-        while self._n_epochs < config.epochs:
-            epoch = self._epoch(program, seed, self._n_epochs + 1)
-            self._n_epochs += 1
-            yield epoch
-            if epoch.diverged:
-                return
+            self._program = self._prepare(config, seed)
+        if start is not None:
+            self._restore(start)
 
-    def checkpoint(self) -> bytes:
-        """The training as it stands between two epochs: the content of an `.npz` file.
+    def advance(self, stop: float) -> Epoch:
+        """Train on to the epoch `stop`, and validate.
+
+        Args:
+            stop: at most the end of the epoch that has begun. One within an epoch is rounded to a
+                whole step of the optimiser, and not to none. However often a training stops within
+                an epoch, its numbers at the end of it are the same.
 
         Raises:
-            RuntimeError: nothing was trained yet.
+            RuntimeError: nothing has begun.
+        """
+        begin = time.perf_counter()
+        program, before = self._trained(), self._sums
+        number = math.ceil(stop)
+        n_steps = max(round((stop - number + 1) * self._n_train / program.batch_size), 1)
+        end = self._n_train if number == stop else min(n_steps * program.batch_size, self._n_train)
+        rng = np.random.default_rng([self._seed, number])
+        order = rng.permutation(self._n_train).astype(np.int32)
+        dropout = rng.integers(2**31, size=2)
+        dropout[1] += before.n_seen // program.batch_size  # one for each step of the epoch so far
+        with tf.device(self._device):
+            # Not kept in checkpoints: an epoch's dropout, like its order, is the same from wherever
+            # the training goes on.
+            model.reseed_dropout(program.model, dropout)
+            sums = (before.n_seen, np.float32(before.loss), before.n_right)
+            sums = program.train(
+                *self._train, tf.constant(order), tf.constant(end), tuple(map(tf.constant, sums))
+            )
+            reached = _Sums(*(one.numpy().item() for one in sums))
+            valid_loss = valid_error = n_valid = None
+            if self._valid is not None:
+                n_all = len(self._valid.labels)
+                n = n_all if stop >= 1 else min(N_VALID_WITHIN, n_all)
+                n_valid = n if n < n_all else None
+                total, n_valid_right, _ = program.evaluate(*self._valid, tf.constant(n))
+                valid_loss = _finite(float(total) / n)
+                valid_error = _share_wrong(n_valid_right, n)
+        self._sums = _Sums() if number == stop else reached
+        return Epoch(
+            epoch=stop,
+            train_loss=_finite(reached.loss / reached.n_seen),
+            train_error=_share_wrong(reached.n_right, reached.n_seen),
+            valid_loss=valid_loss,
+            valid_error=valid_error,
+            n_valid=n_valid,
+            duration_s=round(time.perf_counter() - begin, 4),
+        )
+
+    def checkpoint(self) -> bytes:
+        """The training as it stands between two steps: the content of an `.npz` file.
+
+        Raises:
+            RuntimeError: nothing has begun.
         """
         program, content = self._trained(), io.BytesIO()
         variables = [*program.model.weights, *program.optimizer.variables]
         arrays = {str(number): variable.numpy() for number, variable in enumerate(variables)}
-        np.savez(content, epoch=self._n_epochs, **arrays)
+        np.savez(content, **self._sums._asdict(), **arrays)
         return content.getvalue()
 
-    def _restore(self, program: _Program, checkpoint: bytes) -> int:
-        """Put a checkpoint's values into the program; returns its epoch."""
+    def _restore(self, checkpoint: bytes) -> None:
+        """Put a checkpoint's values into the program."""
+        program = self._trained()
         variables = [*program.model.weights, *program.optimizer.variables]
         with np.load(io.BytesIO(checkpoint), allow_pickle=False) as arrays:
             for number, variable in enumerate(variables):
                 variable.assign(arrays[str(number)])
-            return int(arrays["epoch"])
+            # Older ones are between epochs, and have no sums.
+            known = [arrays[name].item() for name in _Sums._fields if name in arrays]
+        self._sums = _Sums(*known)
 
     def score(self, test: data.Split) -> TestScore:
         """Error, loss, confusion matrix and worst mistakes of the current weights on `test`.
@@ -134,7 +208,7 @@ class Trainer:
         program = self._trained()
         with tf.device(self._device):
             images = _on_device(test)
-            loss, _, predicted = program.evaluate(images.pixels, images.labels)
+            loss, _, predicted = program.evaluate(*images, tf.constant(len(test.labels)))
             mistakes = _mistakes(program.model, test, predicted.numpy())
         confusion = np.zeros((data.N_CLASSES, data.N_CLASSES), np.int64)
         np.add.at(confusion, (test.labels, predicted.numpy()), 1)
@@ -183,9 +257,10 @@ class Trainer:
             optimizer.build(logits.trainable_variables)
             self._program = _Program(
                 key,
+                config.batch_size,
                 network,
                 optimizer,
-                compile_epoch(logits, optimizer, config.batch_size),
+                compile_training(logits, optimizer, config.batch_size),
                 compile_evaluation(logits),
             )
         else:
@@ -194,30 +269,6 @@ class Trainer:
             for velocity in self._program.optimizer.momentums:
                 velocity.assign(keras.ops.zeros_like(velocity))
         return self._program
-
-    def _epoch(self, program: _Program, seed: int, number: int) -> Epoch:
-        start = time.perf_counter()
-        rng = np.random.default_rng([seed, number])
-        order = rng.permutation(self._n_train).astype(np.int32)
-        with tf.device(self._device):
-            # Not kept in checkpoints: an epoch's dropout, like its order, is the same from wherever
-            # the training goes on.
-            model.reseed_dropout(program.model, rng.integers(2**31, size=2))
-            loss, n_right, n_seen = program.run_epoch(*self._train, tf.constant(order))
-            valid_loss = valid_error = None
-            if self._valid is not None:
-                total, n_valid_right, _ = program.evaluate(*self._valid)
-                n_valid = len(self._valid.labels)
-                valid_loss = _finite(float(total) / n_valid)
-                valid_error = _share_wrong(n_valid_right, n_valid)
-        return Epoch(
-            epoch=number,
-            train_loss=_finite(float(loss) / int(n_seen)),
-            train_error=_share_wrong(n_right, n_seen),
-            valid_loss=valid_loss,
-            valid_error=valid_error,
-            duration_s=round(time.perf_counter() - start, 4),
-        )
 
 
 def use_device(device: Device) -> str:

@@ -8,7 +8,7 @@ from mnist_lab import data
 from mnist_lab.records import Checkpoint, Epoch, Result, Step, TestScore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from mnist_lab.config import Device, FitOn, Precision, TrainConfig
 
@@ -23,7 +23,7 @@ def open_trainer(
     final: bool = False,
     keep_model: bool = False,
     shared: int | None = None,
-) -> Callable[[TrainConfig, int, Checkpoint | None], Step]:
+) -> Callable[[TrainConfig, int, Checkpoint | None, float], Step]:
     """What a worker process trains its trials with.
 
     Args:
@@ -38,9 +38,9 @@ def open_trainer(
             arrays are trained on, and nothing is loaded.
 
     Returns:
-        A pure function of (configuration, seed, checkpoint to go on from or None): trains the next
-        epoch, and at the end of the training tells what came of it. Where only that is missing it
-        trains nothing.
+        A pure function of (configuration, seed, checkpoint to go on from or None, epoch to stop
+        at): trains, at most to the end of the epoch that has begun, and at the end of the training
+        tells what came of it. Where only that is missing it trains nothing.
 
     Raises:
         DataError: the data set cannot be loaded, or is another one.
@@ -54,24 +54,21 @@ def open_trainer(
         dataset = data.load(source, expect=digests)
         training, test = dataset.training_on(fit_on), dataset.test
     trainer = Trainer(training, precision=precision, device=device)
-    epochs: Iterator[Epoch] = iter(())
-    place: tuple[TrainConfig, int, int] | None = None
+    place: tuple[TrainConfig, int, float] | None = None
 
-    def train(config: TrainConfig, seed: int, start: Checkpoint | None = None) -> Step:
-        nonlocal epochs, place
-        if start is None or place != (config, seed, start.epoch.epoch):
-            # One that diverged was interrupted right before its end.
-            over = start is not None and start.epoch.diverged
-            last = {"epochs": start.epoch.epoch} if start is not None and over else {}
-            epochs = trainer.fit(
-                config.model_copy(update=last), seed=seed, start=start.state if start else None
-            )
-        epoch = next(epochs, None)
-        checkpoint = start if epoch is None else Checkpoint(epoch, trainer.checkpoint())
-        if checkpoint is None:
-            raise RuntimeError("a training has at least one epoch")
+    def train(config: TrainConfig, seed: int, start: Checkpoint | None, stop: float) -> Step:
+        nonlocal place
+        checkpoint = start
+        # One that diverged was interrupted right before its end.
+        is_over = start is not None and (start.epoch.diverged or start.epoch.epoch >= config.epochs)
+        training = config.model_copy(update={"epochs": 1})  # the same, however long
+        if start is None or place != (training, seed, start.epoch.epoch):
+            trainer.begin(config, seed=seed, start=start.state if start else None)
+        if checkpoint is None or not is_over:
+            epoch = trainer.advance(stop)
+            checkpoint = Checkpoint(epoch, trainer.checkpoint())
         epoch = checkpoint.epoch
-        place = config, seed, epoch.epoch
+        place = training, seed, epoch.epoch
         if epoch.epoch < config.epochs and not epoch.diverged:
             return Step(checkpoint)
         result = _result(epoch, trainer.score(test) if final else None)
