@@ -45,7 +45,8 @@ LIBRARIES = ("ENABLE_", "HDF5_", "KERAS_BACKEND", "KMP_", "PYDANTIC_", "PYTEST_"
 REAL = {
     "sweep": "lr-sweep --values 0.1,1e9 --epochs 2 --data sample --workers 1",
     "search": "random-search --iters 3 --epochs 1 --data sample --workers 1",
-    "hyperband": "hyperband --iters 1 --min-epochs 1 --max-epochs 3 --data sample --workers 1",
+    "hyperband": "hyperband --iters 1 --min-epochs 1/3 --max-epochs 3 --eta 3 --data sample "
+    "--workers 1",
     "test": "test --config search/best.json --data sample --workers 1 --repeats 2 --json",
 }
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -15,7 +15,7 @@ from mnist_lab import plots
 from mnist_lab.analysis.confusion import confusion
 from mnist_lab.analysis.history import RankedTrial, bracket_panels, progress
 from mnist_lab.analysis.outcomes import SummaryRow, Tally, best_trial, summary, tally_of
-from mnist_lab.config import Hyperparameter, bracket
+from mnist_lab.config import Hyperparameter, bracket, next_stop
 from mnist_lab.records import EpochDone, Mistake, TestScore, fold
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def best_so_far(trials: Sequence[Trial], *, by_epochs: bool = False) -> Figure:
 
 def hyperband(
     planned: Sequence[Bracket],
-    outcomes: Mapping[tuple[int, int], str] | None = None,
+    outcomes: Mapping[Any, str] | None = None,
     *,
     n_endings: int | None = None,
     scale: float = 1.0,
@@ -128,7 +128,7 @@ def hyperband(
 
 def halving(
     planned: Sequence[Bracket],
-    outcomes: Mapping[tuple[int, int], str] | None = None,
+    outcomes: Mapping[Any, str] | None = None,
     *,
     n_endings: int | None = None,
     scale: float = 1.0,
@@ -155,12 +155,12 @@ def halving(
 
 
 def _halving(
-    planned: Sequence[Bracket], outcomes: Mapping[tuple[int, int], str], scale: float
+    planned: Sequence[Bracket], outcomes: Mapping[Any, str], scale: float
 ) -> Iterator[Event]:
     n_trials = 0
     for number, one in enumerate(planned):
         going: list[int] = []
-        trained: defaultdict[int, int] = defaultdict(int)
+        trained: defaultdict[int, float] = defaultdict(int)
         for rung, (n_configs, budget) in enumerate(zip(*one, strict=True)):
             goes_on = going[:n_configs]
             losses = {}
@@ -175,35 +175,37 @@ def _halving(
                     yield proposed(trial, **configuration).model_copy(update={"id": id_})
                 yield started(trial, from_epoch=trained[trial])
                 outcome = outcomes.get((trial, budget), "complete")
-                # What does not go well stops after an epoch.
-                reached = budget if outcome == "complete" else trained[trial] + 1
-                for epoch in range(trained[trial] + 1, reached + 1):
+                while trained[trial] < budget:
+                    epoch = trained[trial] = next_stop(trained[trial], one.epochs)
                     done = an_epoch(epoch, scale * error_of(trial, epoch))
                     if outcome == "diverged":
                         done = done.model_copy(update={"valid_error": 0.9, "valid_loss": None})
                     yield EpochDone(time=TIME, trial=trial, epoch=done)
-                trained[trial] = reached
+                    if outcome != "complete":  # what does not go well stops after a step
+                        break
                 if outcome == "failed":
                     yield failed(trial).model_copy(update={"budget": budget})
                 else:
                     yield finished(trial, budget=budget, diverged=outcome == "diverged")
-                    losses[trial] = 0.9 if outcome == "diverged" else error_of(trial, reached)
+                    losses[trial] = (
+                        0.9 if outcome == "diverged" else error_of(trial, trained[trial])
+                    )
             going = sorted(losses, key=lambda trial: losses[trial])
 
 
-def error_of(trial: int, n_epochs: int) -> float:
+def error_of(trial: int, n_epochs: float) -> float:
     """The validation error of trial `trial` of :func:`hyperband` after so many epochs."""
     golden = 0.6180339887498949  # its multiples spread evenly over the unit interval
     floor = 0.009 * 30 ** (trial * golden % 1)
     return float(min(0.9, floor * (1 + 2 * (trial * golden * 7 % 1) / n_epochs)))
 
 
-def brackets(n: int, first: int = 2, last: int = 18) -> list[Bracket]:
+def brackets(n: int, first: float = 2, last: float = 18, eta: int = 3) -> list[Bracket]:
     """The first `n` brackets of a search with budgets from `first` to `last` epochs."""
-    return [bracket(number, first, last) for number in range(n)]
+    return [bracket(number, first, last, eta) for number in range(n)]
 
 
-def spent(trials: Sequence[Trial]) -> list[tuple[int, float | None]]:
+def spent(trials: Sequence[Trial]) -> list[tuple[float, float | None]]:
     """The epochs that a search spent, and the lowest error by then."""
     return [(at, best) for at, _, best in progress(trials)]
 
@@ -262,8 +264,8 @@ def ranked(
         if number % 5 == 0:
             del values["batch_size"]
         n_epochs = {"complete": budget, "failed": 0}.get(outcome, 2)
-        curve = tuple((0.01 + 0.4 * (1 - place)) * (1 + 1 / e) for e in range(1, n_epochs + 1))
-        error = curve[-1] if outcome == "complete" else None
+        curve = tuple((e, (0.01 + 0.4 * (1 - place)) * (1 + 1 / e)) for e in range(1, n_epochs + 1))
+        error = curve[-1][1] if outcome == "complete" else None
         made.append(RankedTrial(number, outcome, budget, error, None, values, curve))
     made.sort(key=lambda one: (one.error is None, -one.budget, one.error or 0.0))
     return [

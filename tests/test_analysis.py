@@ -584,7 +584,7 @@ class TestRanking:
         outcomes = {one.number: one.outcome for one in found}
         assert [outcomes[number] for number in range(1, 8)] == [fate for _, fate, _ in FATES[:7]]
         assert {outcomes[8], outcomes[9]} == {"unfinished"}
-        assert found[0].curve == (0.5, 0.25)
+        assert found[0].curve == ((1, 0.5), (2, 0.25))
 
     def test_order(self) -> None:
         """The longer trained first, then the lower error, then the earlier proposal."""
@@ -601,7 +601,7 @@ class TestRanking:
         assert [one.values["num_filters"] for one in found] == [1, 3, 2, 0]
 
     @pytest.mark.parametrize("outcomes", [{}, {(1, 18): "failed", (2, 6): "diverged"}])
-    def test_budgets(self, outcomes: dict[tuple[int, int], str]) -> None:
+    def test_budgets(self, outcomes: dict[tuple[int, float], str]) -> None:
         """A trial stands at the largest budget that it completed; the first is the incumbent."""
         trials = hyperband(brackets(3), outcomes)
         found = rank(trials, [{}] * len(trials))
@@ -611,4 +611,4 @@ class TestRanking:
         assert first == (best.trial, best.configuration.epochs, best.valid_error)
         for one in found:
             if one.error is not None:
-                assert one.error == one.curve[one.budget - 1]
+                assert one.error == dict(one.curve)[one.budget]

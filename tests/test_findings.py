@@ -24,7 +24,7 @@ from mnist_lab.analysis.outcomes import best_trial, endings, final_error
 from mnist_lab.config import VARIED, StudySettings
 from mnist_lab.findings import findings, page
 from mnist_lab.records import Rung, TestScore, Trial
-from mnist_lab.words import between, counted, listed, percent, points, signed
+from mnist_lab.words import between, epochs_text, listed, percent, points, signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -351,9 +351,7 @@ class TestSearch:
         budgets = [t.configuration.epochs for t in ended]
         most = max(set(budgets), key=lambda one: (budgets.count(one), one))
         found = findings(HYPERBAND, trials, N_VALID)
-        assert f"n = {budgets.count(most)} after {counted(most, 'epoch')}" in told(
-            found, "in common"
-        )
+        assert f"n = {budgets.count(most)} after {epochs_text(most)}" in told(found, "in common")
         assert told(found, "more iterations") == ""
         winner = best_trial(trials)
         assert winner is not None

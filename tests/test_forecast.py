@@ -137,7 +137,7 @@ def test_one_configuration_tells_the_speed_of_the_machine() -> None:
     """After one epoch the others are forecast within a factor of 1.6, on any machine."""
     for speed, learnt in itertools.product((0.05, 0.5, 1, 20), MEASURED):
         costs = CostModel(50_000)
-        costs.learn(config(*learnt), MEASURED[learnt] * speed)
+        costs.learn(config(*learnt), 1, MEASURED[learnt] * speed)
         for shape, seconds in MEASURED.items():
             assert 1 / 1.6 < costs.epoch_s(config(*shape)) / (seconds * speed) < 1.6
 
@@ -146,7 +146,7 @@ def test_what_is_known_is_repeated() -> None:
     """A shape that was trained costs the median of its epochs, whatever its learning rate."""
     costs = CostModel(50_000)
     for seconds in (9.0, 2.0, 2.1):
-        costs.learn(config(128, 16, 3), seconds)
+        costs.learn(config(128, 16, 3), 1, seconds)
     assert costs.epoch_s(TrainConfig(learning_rate=0.5, epochs=99)) == 2.1
 
 

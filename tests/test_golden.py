@@ -32,14 +32,15 @@ GOLDEN = TESTS / "golden"
 WIDE_SPACE = TESTS.parent / "configs" / "wide-space.json"
 BEST = {"learning_rate": 0.03, "batch_size": 48, "num_filters": 24, "filter_size": 5, "epochs": 4}
 
+BUDGETS = "--min-epochs 1 --max-epochs 9 --eta 3"
 COMMANDS = {
     "lr-sweep": "lr-sweep --values 0.1,0.01 --repeats 3 --epochs 3",
     "filter-sweep": "filter-sweep --epochs 3 --seed 7",
     "random-search": "random-search --iters 6 --epochs 3 --seed 7",
-    "hyperband": "hyperband --iters 3 --min-epochs 1 --max-epochs 9",
+    "hyperband": f"hyperband --iters 3 {BUDGETS}",
     # Its best configuration, by batch size, fails when it is promoted.
-    "hyperband-failed": f"hyperband --iters 2 --min-epochs 1 --max-epochs 9 --space {WIDE_SPACE}",
-    "bohb": "bohb --iters 4 --min-epochs 1 --max-epochs 9",  # the model proposes in the last one
+    "hyperband-failed": f"hyperband --iters 2 {BUDGETS} --space {WIDE_SPACE}",
+    "bohb": f"bohb --iters 4 {BUDGETS}",  # the model proposes in the last one
     "test": "test --config best.json --repeats 2",
 }
 ENVIRONMENT = {"hyperband-failed": {"FORMULA_RAISES": "59"}}

@@ -291,7 +291,7 @@ class TestSpending:
 
     def test_methods(self) -> None:
         """Each way to search has a colour of its own; one without a result is named too."""
-        runs: dict[str, list[list[tuple[int, float | None]]]] = {
+        runs: dict[str, list[list[tuple[float, float | None]]]] = {
             "random search": [spent(hyperband(brackets(20, 18, 18)))],
             "hyperband": [spent(hyperband(brackets(7)))] * 2,
             "bohb": [[(2, None)]],

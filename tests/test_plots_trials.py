@@ -24,7 +24,7 @@ class TestRankedCurves:
         trials = ranked(9)
         lines = lines_of(of_ranked("ranked_curves", trials), "-")
         curves = [[*line.get_ydata()] for line in reversed(lines)]
-        assert curves == [list(one.curve) for one in trials]
+        assert curves == [[error for _, error in one.curve] for one in trials]
         *others, incumbent = lines
         assert to_hex(incumbent.get_color()) == RED
         assert incumbent.get_linewidth() > max(line.get_linewidth() for line in others)
@@ -58,7 +58,7 @@ class TestRankedCurves:
 
     def test_one_epoch(self) -> None:
         """A line of one epoch is a dot, and an error of 0 stands at the lower edge."""
-        trials = [one._replace(curve=(0.0,), error=0.0) for one in ranked(1)]
+        trials = [one._replace(curve=((1, 0.0),), error=0.0) for one in ranked(1)]
         figure = of_ranked("ranked_curves", trials)
         (line,) = lines_of(figure, "-")
         assert line.get_marker() == "."

@@ -375,7 +375,7 @@ def test_absurd_values(file: str, place: str, value: Any, words: str, tmp_path: 
         ("lr-sweep --repeats 50000", "a study has at most 100,000 trials, not 200,000; ask for"),
         (
             f"hyperband --iters 9 --max-epochs {10**18}",
-            "epochs is a whole number, at least 1 and at most 1,000,000: got",
+            "epochs is a number from 0.000001 to 1,000,000: got",
         ),
         ("hyperband --iters 9 --min-epochs 1 --max-epochs 999999", "at most 100,000 trials, not"),
         (f"train --workers {10**12}", "--workers is at most 10,000: got"),

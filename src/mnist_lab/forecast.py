@@ -17,6 +17,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from mnist_lab.config import whole
 from mnist_lab.errors import SettingsError
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Started, Trials
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 FIRST_GUESS = (0.024, 0.027, 2.7, 0.1, 0.16)
 # Building and compiling what a trial runs, in seconds, on the same machine.
 SECONDS_TO_COMPILE = 0.6
+# Of them, what is counted as a part of the first step; and what the validation after a part of an
+# epoch takes, as a part of one.
+SECONDS_TO_TRACE = 0.2
+VALIDATION = 0.02
 # A worker is stuck when it is silent for so many times the forecast of an epoch, and for so long.
 STUCK_FACTOR = 10.0
 STUCK_S = 300.0
@@ -103,8 +108,10 @@ class CostModel:
         self.seconds: dict[tuple[int, int, int], list[float]] = {}
         self._scale: float | None = 1.0
 
-    def learn(self, config: TrainConfig, seconds: float) -> None:
-        """Take in an epoch of `config` that took so many seconds; 0 tells nothing."""
+    def learn(self, config: TrainConfig, part: float, seconds: float) -> None:
+        """Take in a part of an epoch of `config` that took so many seconds; 0 tells nothing."""
+        if part < 1:
+            seconds = max(seconds - SECONDS_TO_TRACE, seconds / 10) / (part + VALIDATION)
         if seconds > 0:
             self.seconds.setdefault(_shape(config), []).append(seconds)
             self._scale = None
@@ -157,16 +164,16 @@ class Forecast:
         self._costs = CostModel(n_images)
         self._n_workers, self._planned, self._promotions = n_workers, planned, promotions
         for trial in self.trials:
-            for epoch in trial.epochs:
-                self._costs.learn(trial.configuration, epoch.duration_s)
+            for epoch, part in zip(trial.epochs, trial.parts, strict=True):
+                self._costs.learn(trial.configuration, part, epoch.duration_s)
 
     def update(self, event: Event) -> None:
         """Follow one event."""
         with self._lock:
             self.trials.apply(event)
             if isinstance(event, EpochDone):
-                config = self.trials.numbered(event.trial).configuration
-                self._costs.learn(config, event.epoch.duration_s)
+                trial = self.trials.numbered(event.trial)
+                self._costs.learn(trial.configuration, trial.parts[-1], event.epoch.duration_s)
             if isinstance(event, Started | EpochDone):
                 self.since[event.trial] = time.monotonic()
             elif isinstance(event, Finished | Failed):
@@ -199,7 +206,7 @@ class Forecast:
         ends = []
         for number, since in self.since.items():
             trial = self.trials.numbered(number)
-            n_left = trial.configuration.epochs - len(trial.epochs)
+            n_left = trial.configuration.epochs - trial.n_epochs
             ends.append(max(since + n_left * self._costs.epoch_s(trial.configuration), now))
         free = [*ends, *[now] * (self._n_workers - len(ends))]
         heapq.heapify(free)
@@ -209,15 +216,15 @@ class Forecast:
             ends.append(start + seconds)
         return ends
 
-    def _waiting(self) -> Iterator[tuple[TrainConfig, int]]:
+    def _waiting(self) -> Iterator[tuple[TrainConfig, float]]:
         """What nobody trains yet, with its epochs left."""
-        promoted: Counter[int] = Counter()
+        promoted: Counter[float] = Counter()
         for trial in self.trials:
             config = trial.configuration
             if trial.ended is None and trial.trial not in self.since:
-                yield config, config.epochs - len(trial.epochs)
+                yield config, config.epochs - trial.n_epochs
             budgets = dict.fromkeys([*(rung.budget for rung in trial.rungs), config.epochs])
-            promoted.update(after - before for before, after in pairwise(budgets))
+            promoted.update(whole(after - before) for before, after in pairwise(budgets))
         for config in self._planned[len(self.trials) :]:
             yield config, config.epochs
         for config in self._promotions:

@@ -11,7 +11,7 @@ from mnist_lab.analysis.outcomes import best_trial
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
 from mnist_lab.views import drawn, last_error, running_table
-from mnist_lab.words import describe, duration, percent
+from mnist_lab.words import describe, duration, epochs_text, percent, reached_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +75,10 @@ class _View(Watcher):
         return list(filter(None, [f"about {duration(left)} left", self._forecast.words()]))
 
 
+# Of trainings for a part of an epoch there may be hundreds: one line for so many of them.
+_MANY = 10
+
+
 class Lines(_View):
     """Plain lines, one for each epoch and each result: for log files and pipes."""
 
@@ -89,13 +93,16 @@ class Lines(_View):
         """Say what happened."""
         trial, name = self._forecast.trials.numbered(event.trial), f"trial {event.trial}"
         if isinstance(event, Promoted):
-            self.note(f"{name} is promoted to {event.budget} epochs")
+            self.note(f"{name} is promoted to {epochs_text(event.budget)}")
+        elif trial.configuration.epochs < 1 and not isinstance(event, Failed):
+            if isinstance(event, Finished) and self._forecast.trials.n_trained % _MANY == 0:
+                self.note(", ".join([self._of_all(), *self._outlook()]))
         elif isinstance(event, Started):
             again = f", attempt {event.attempt}" if event.attempt > 1 else ""
             self.note(f"{name} starts{again}: {describe(trial.configuration)}")
         elif isinstance(event, EpochDone):
             self.note(
-                f"{name} epoch {event.epoch.epoch}/{trial.configuration.epochs}: "
+                f"{name} epoch {reached_text(event.epoch.epoch, trial.configuration.epochs)}: "
                 f"{last_error([event.epoch])}, {event.epoch.duration_s:.1f} s"
             )
             if not self._has_outlook and (outlook := self._outlook()):

@@ -22,7 +22,16 @@ from mnist_lab.analysis.outcomes import (
 )
 from mnist_lab.config import VARIED, TrainConfig
 from mnist_lab.records import Epoch
-from mnist_lab.words import between, describe, duration, in_words, percent, value_text
+from mnist_lab.words import (
+    between,
+    budget_text,
+    describe,
+    duration,
+    in_words,
+    percent,
+    reached_text,
+    value_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -80,7 +89,7 @@ _VARIED = [name for name in TrainConfig.model_fields if name != "epochs"]
 _OF_TRIAL: dict[str, Callable[[Trial], Any]] = {
     **{name: attrgetter(name) for name in ("trial", "repeat", "seed", "state", "diverged")},
     **{name: attrgetter(f"configuration.{name}") for name in (*_VARIED, "epochs")},
-    "n_epochs": lambda trial: len(trial.epochs),
+    "n_epochs": lambda trial: trial.n_epochs,
     "train_error": lambda trial: trial.epochs[-1].train_error if trial.epochs else None,
     "valid_error": attrgetter("valid_error"),
     "test_error": lambda trial: trial.test.test_error if trial.test else None,
@@ -172,7 +181,7 @@ def drawn(shown: Table) -> rich.table.Table:
 
 def _cells(trial: Trial, state: str, silent_s: float = 0.0) -> dict[str, Cell]:
     """Everything that a table can say of a trial, by the heads of the columns."""
-    n_epochs, budget = len(trial.epochs), trial.configuration.epochs
+    n_epochs, budget = trial.n_epochs, trial.configuration.epochs
     result, left_s = (
         confusion([trial.test] if trial.test else []),
         seconds_left(trial, state, silent_s),
@@ -188,8 +197,10 @@ def _cells(trial: Trial, state: str, silent_s: float = 0.0) -> dict[str, Cell]:
         "configuration": Cell(describe(trial.configuration)),
         "state": Cell(state),
         "outcome": Cell(": ".join(filter(None, (outcome_of(trial), trial.reason)))),
-        "epoch": Cell(f"{n_epochs}/{budget}", n_epochs),
-        "epochs": Cell(str(n_epochs) + f" of {budget}" * (n_epochs != budget), n_epochs),
+        "epoch": Cell(reached_text(n_epochs, budget), n_epochs),
+        "epochs": Cell(
+            budget_text(n_epochs) + f" of {budget_text(budget)}" * (n_epochs != budget), n_epochs
+        ),
         "error": Cell(
             f"test error {percent(trial.test.test_error)}"
             if trial.test
@@ -264,7 +275,7 @@ def seconds_left(trial: Trial, state: str, silent_s: float = 0.0) -> float | Non
     speed = seconds_per_epoch(trial)
     if speed is None or state != "running":
         return None
-    left_s = speed * (trial.configuration.epochs - len(trial.epochs)) - silent_s
+    left_s = speed * (trial.configuration.epochs - trial.n_epochs) - silent_s
     return round(max(left_s, 0), 3)
 
 
@@ -278,7 +289,7 @@ def last_error(epochs: Sequence[Epoch]) -> str:
     return f"validation error {percent(last.valid_error)}"
 
 
-def _place(row: SummaryRow) -> tuple[int, float]:
+def _place(row: SummaryRow) -> tuple[float, float]:
     """Sorts the best to the front: only what was trained equally long can be compared."""
     return -row.configuration.epochs, row.error.mean if row.error else 1.0
 

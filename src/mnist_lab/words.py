@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
+from fractions import Fraction
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from mnist_lab.config import TrainConfig
 
 _LONGEST_LIST = 6
+# Smaller parts of an epoch are decimal numbers.
+_FINEST_PART = 64
 # Of the search space that needs no file: reading that itself takes ConfigSpace, and a second.
 _EXERCISE = "6daf381a01ddcd33"
 
@@ -37,14 +41,13 @@ def describe(configuration: TrainConfig, *, without: str | None = None) -> str:
         without: a field that is left out, as it varies.
     """
     filters, size = configuration.num_filters, configuration.filter_size
-    epochs = configuration.epochs
     others = ((name, getattr(configuration, name)) for name in OPTIONAL)
     words = {
         "learning_rate": f"learning rate {configuration.learning_rate:.4g}, ",
         "batch_size": f"batch size {configuration.batch_size}, ",
         "num_filters": f"{filters} filter{'s' * (filters > 1)}",
         "filter_size": f" of {size}×{size}",
-        "epochs": f", {epochs} epoch{'s' * (epochs > 1)}",
+        "epochs": f", {epochs_text(configuration.epochs)}",
     } | {name: f", {name.replace('_', ' ')} {value:.4g}" for name, value in others if value}
     return "".join(text for name, text in words.items() if name != without)
 
@@ -92,6 +95,25 @@ def listed(items: Sequence[str]) -> str:
     return " and ".join([", ".join(shown[:-1])] * (len(shown) > 1) + shown[-1:])
 
 
+def budget_text(epochs: float) -> str:
+    """A number of epochs as a reader writes it: `6`, `1.5`, `1/16`, `0.0988`."""
+    part = Fraction(epochs).limit_denominator(_FINEST_PART)
+    if epochs < 1 and math.isclose(part, epochs, rel_tol=1e-9):
+        return str(part)
+    return f"{epochs:,}" if epochs == int(epochs) else f"{epochs:.3g}"
+
+
+def reached_text(epochs: float, budget: float) -> str:
+    """How far a training is: `3/6` epochs, or `1/16 of 1/4` where a budget is no whole number."""
+    between = "/" if epochs == int(epochs) and budget == int(budget) else " of "
+    return f"{budget_text(epochs)}{between}{budget_text(budget)}"
+
+
+def epochs_text(epochs: float, more: str = "") -> str:
+    """A number of epochs with the word: `6 epochs`, `1 epoch`, `1/16 epoch`, `0 more epochs`."""
+    return f"{budget_text(epochs)} {more}epoch{'s' * (epochs > 1 or not epochs)}"
+
+
 def counted(number: int, noun: str) -> str:
     """`1 epoch`, `12 epochs`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
@@ -128,7 +150,8 @@ def command(
     base, fields = settings.base.model_dump(), StudySettings.model_fields
     piped: dict[str, Any] | None = None
     known: dict[str, Any] = {"max_epochs": base["epochs"]} | base
-    known |= {name: getattr(settings, name) for name in ("min_epochs", "iters", "fit_on")}
+    own = ("min_epochs", "eta", "iters", "fit_on")
+    known |= {name: getattr(settings, name) for name in own}
     known["values"] = ",".join(map(repr, settings.values or ()))
     if settings.space is not None and _digest(settings.space) != _EXERCISE:
         known["space"] = space or "/dev/stdin"

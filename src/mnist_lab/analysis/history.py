@@ -14,6 +14,7 @@ from mnist_lab.analysis.outcomes import (
     largest_completed,
     outcome_of,
 )
+from mnist_lab.config import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ class Point(NamedTuple):
     `trial` is as it was then; `best_so_far` is the lowest final error up to here, at any budget.
     """
 
-    at: int
+    at: float
     trial: Trial
     best_so_far: float | None
 
@@ -45,20 +46,20 @@ def progress(trials: Iterable[Trial], *, by_epochs: bool = True) -> list[Point]:
     steps = endings(trials) if by_epochs else sorted(trials, key=lambda trial: trial.trial)
     points: list[Point] = []
     # A promoted trial goes on where it stopped, so it adds only what is new.
-    reached: dict[int, int] = {}
+    reached: dict[int, float] = {}
     known: list[float] = []
     for place, trial in enumerate(steps, start=1):
-        reached[trial.trial] = max(reached.get(trial.trial, 0), len(trial.epochs))
+        reached[trial.trial] = max(reached.get(trial.trial, 0), trial.n_epochs)
         error = final_error(trial)
         known = [min([*known, error])] if error is not None else known
-        at = sum(reached.values()) if by_epochs else place
+        at = whole(sum(reached.values())) if by_epochs else place
         points.append(Point(at, trial, min(known, default=None)))
     return points
 
 
 def median_progress(
-    searches: Sequence[Sequence[tuple[int, float | None]]],
-) -> list[tuple[int, float, float, float]]:
+    searches: Sequence[Sequence[tuple[float, float | None]]],
+) -> list[tuple[float, float, float, float]]:
     """Several searches of one kind, from different seeds, as one.
 
     It begins where more than half of the searches have a result, and those without one count as an
@@ -94,7 +95,7 @@ class Step(NamedTuple):
     `look` is what became of it: of a complete one `undecided` until its whole rung has ended.
     """
 
-    budget: int
+    budget: float
     look: Look
     error: float | None
 
@@ -148,7 +149,7 @@ def bracket_panels(trials: Iterable[Trial], planned: Sequence[Bracket]) -> list[
     return panels
 
 
-def _decided(trials: list[Trial], bracket: Bracket) -> set[int]:
+def _decided(trials: list[Trial], bracket: Bracket) -> set[float]:
     """The budgets of a bracket's rungs where it is known who goes on, or who won."""
     reached = [trial.configuration.epochs for trial in trials]
     above = zip(bracket.epochs, bracket.epochs[1:], bracket.n_configs[1:], strict=False)
@@ -163,17 +164,17 @@ class RankedTrial(NamedTuple):
 
     `error` is that of the largest budget that the trial completed, `budget`; without one it is
     None, and so is the `rank`, which counts from 1, the best; what then is neither failed nor
-    diverged is unfinished. `values` are those of the hyperparameters that are active. `curve` are
-    the validation errors after each epoch, None where there is none.
+    diverged is unfinished. `values` are those of the hyperparameters that are active. `curve` has
+    the validation errors, each with the epoch after which it was measured.
     """
 
     number: int
     outcome: Outcome
-    budget: int
+    budget: float
     error: float | None
     rank: int | None
     values: Mapping[str, Any]
-    curve: tuple[float | None, ...]
+    curve: tuple[tuple[float, float], ...]
 
 
 def rank(trials: Iterable[Trial], values: Sequence[Mapping[str, Any]]) -> list[RankedTrial]:
@@ -194,7 +195,11 @@ def rank(trials: Iterable[Trial], values: Sequence[Mapping[str, Any]]) -> list[R
         outcome = outcome_of(trial)
         if outcome == "complete" and error is None:
             outcome = "unfinished"
-        curve = tuple(epoch.valid_error for epoch in trial.epochs)
+        curve = tuple(
+            (epoch.epoch, epoch.valid_error)
+            for epoch in trial.epochs
+            if epoch.valid_error is not None
+        )
         found.append(RankedTrial(trial.trial, outcome, budget, error, None, own, curve))
     found.sort(key=lambda one: (one.error is None, -one.budget, one.error or 0.0, one.number))
     return [

@@ -7,7 +7,7 @@ from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from mnist_lab.analysis.intervals import error_interval
-from mnist_lab.config import VARIED
+from mnist_lab.config import VARIED, whole
 from mnist_lab.words import in_words, value_text
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class SummaryRow(NamedTuple):
         return seconds_per_epoch(*self.trials)
 
     @property
-    def budget(self) -> int:
+    def budget(self) -> float:
         """How many epochs were asked for."""
         return max(trial.configuration.epochs for trial in self.trials)
 
@@ -110,14 +110,21 @@ class SummaryRow(NamedTuple):
         tells = len(errors) == 1 or len(set(errors)) > 1
         return error_interval(errors, n_images) if tells and n_images else None
 
+    @property
+    def positions(self) -> list[float]:
+        """The epochs after which the trial that got furthest was validated."""
+        return [one.epoch for one in max((trial.epochs for trial in self.trials), key=len)]
+
     def curve(self, error: Literal["valid_error", "train_error"]) -> list[Spread | None]:
-        """The errors by epoch, over the trials that reached it; None where none validated.
+        """The errors at each of the `positions`, over the trials that reached it.
+
+        None where none validated.
 
         The epoch in which a trial diverged ends its curve, and enters the mean only where there is
         no other trial: the mean of 90 % and four times 1 % says nothing about either.
         """
         spreads = []
-        for n in range(1, max(len(trial.epochs) for trial in self.trials) + 1):
+        for n in range(1, len(self.positions) + 1):
             having = [trial for trial in self.trials if len(trial.epochs) >= n]
             sound = [one for one in having if not (one.diverged and len(one.epochs) == n)]
             spreads.append(spread_of(getattr(one.epochs[n - 1], error) for one in sound or having))
@@ -159,17 +166,17 @@ def n_planned(settings: StudySettings, trials: Collection[Trial]) -> int:
     return max(settings.n_trials, len(trials))
 
 
-def n_epochs_left(settings: StudySettings, trials: Iterable[Trial]) -> int:
+def n_epochs_left(settings: StudySettings, trials: Iterable[Trial]) -> float:
     """How many epochs are still to be trained; those that a failed trial lacks are not."""
     spent = sum(
-        len(trial.epochs) if trial.ended is None else trial.configuration.epochs for trial in trials
+        trial.n_epochs if trial.ended is None else trial.configuration.epochs for trial in trials
     )
-    return max(settings.n_epochs - spent, 0)
+    return whole(max(settings.n_epochs - spent, 0))
 
 
 def final_error(trial: Trial) -> float | None:
     """The validation error that counts: of a trial that completed its budget, else None."""
-    reached = len(trial.epochs) >= trial.configuration.epochs
+    reached = trial.n_epochs >= trial.configuration.epochs
     return trial.valid_error if reached and outcome_of(trial) == "complete" else None
 
 
@@ -192,7 +199,7 @@ def _as_of(trial: Trial, rung: Rung) -> Trial:
     configuration = trial.configuration.model_copy(update={"epochs": rung.budget})
     changed = {"configuration": configuration, "state": "complete", "reason": None}
     changed |= {"diverged": rung.diverged, "started": rung.started, "ended": rung.ended}
-    changed |= {"epochs": trial.epochs[: rung.budget]}
+    changed |= {"epochs": trial.up_to(rung.budget)}
     changed |= {"rungs": trial.rungs[: trial.rungs.index(rung) + 1]}
     return trial.model_copy(update=changed)
 
@@ -223,11 +230,15 @@ def best_trial(trials: Iterable[Trial]) -> Trial | None:
 def seconds_per_epoch(*trials: Trial) -> float | None:
     """The median duration of an epoch; None before the first.
 
-    The first epoch of a trial includes the compilation, so it only counts if there is no other.
+    The first of a trial includes the compilation, and a part of one does not tell what the
+    validation costs, so they only count if there is no other.
     """
-    later = [epoch.duration_s for trial in trials for epoch in trial.epochs[1:]]
-    first = [epoch.duration_s for trial in trials for epoch in trial.epochs[:1]]
-    durations = later or first
+    rates = [
+        (place > 0 and part == 1, epoch.duration_s / part)
+        for one in trials
+        for place, (epoch, part) in enumerate(zip(one.epochs, one.parts, strict=True))
+    ]
+    durations = [s for is_usual, s in rates if is_usual] or [s for _, s in rates]
     return median(durations) if durations else None
 
 

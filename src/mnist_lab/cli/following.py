@@ -63,7 +63,7 @@ def _winner(runs: Sequence[Run]) -> Run | None:
     searches = [run for run in searches if run.info.data.digests == searches[0].info.data.digests]
     if not searches:
         return None
-    found: list[dict[int, float]] = []  # of each the lowest error at each budget
+    found: list[dict[float, float]] = []  # of each the lowest error at each budget
     for run in searches:
         ended = ((one.configuration.epochs, final_error(one)) for one in endings(run.trials))
         counted = [(error, budget) for budget, error in ended if error is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,6 +50,22 @@ class Cluster(click.ParamType["str | dict[str, Any]"]):
         return place
 
 
+class Epochs(click.ParamType[float]):
+    """A number of epochs, as a decimal number or a fraction."""
+
+    name = "epochs"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number, an int where it is whole."""
+        try:
+            number = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is no number of epochs such as 6, 0.125 or 1/8", param, ctx)
+        return int(number) if number.denominator == 1 else float(number)
+
+
 class Workers(click.ParamType["int | None"]):
     """A number of workers, or the word `auto`, which is None."""
 
@@ -79,9 +96,10 @@ PATH: Any = click.Path(path_type=Path)
 _OWN: dict[str, tuple[Any, str]] = {
     "values": (None, "Values."),
     "iters": (int, "Configurations; a later call may raise it."),
-    "min_epochs": (int, "Of the first rung."),
-    "max_epochs": (int, "Of the last rung."),
-    "epochs": (int, "Epochs of each training."),
+    "min_epochs": (Epochs(), "Epochs before the first selection, such as 2 or 1/16."),
+    "max_epochs": (Epochs(), "Epochs of those that are never dropped."),
+    "eta": (int, "One in so many goes on to the next rung."),
+    "epochs": (Epochs(), "Epochs of each training."),
     "repeats": (int, "Trainings of each configuration, from different seeds."),
     "space": (PATH, "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
     "config": (PATH, "The configuration: the best.json of a search."),
@@ -234,6 +252,8 @@ def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
             kind, shown = _numbers(type(default[0])), ",".join(map(str, default))
             settings |= {"type": kind, "default": shown, "show_default": True}
         else:
+            if isinstance(kind, Epochs) and default:
+                default = str(Fraction(default))  # noqa: PLW2901 - 1/16, not 0.0625
             settings |= {"default": default, "show_default": default is not None}
         made.append(click.option(f"--{name.replace('_', '-')}", **settings))
     return _add(tuple(made), command)

@@ -14,10 +14,10 @@ from rich.table import Table
 from mnist_lab import views
 from mnist_lab.analysis import outcomes
 from mnist_lab.cli.following import next_command
-from mnist_lab.config import VARIED, describe_brackets
+from mnist_lab.config import VARIED, describe_brackets, whole
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
 from mnist_lab.rundir import RunDir, RunInfo
-from mnist_lab.words import command, counted, describe, duration, rounded
+from mnist_lab.words import budget_text, command, counted, describe, duration, epochs_text, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,7 +101,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
 
     settings, trials = run.info.settings, run.trials
     planned, brackets = configurations(settings), settings.brackets
-    n_ended, n_left, n_more = len(outcomes.endings(trials)), 0, 0
+    n_ended, n_left, n_more = len(outcomes.endings(trials)), 0, 0.0
     # A search that ran out of trials is over, however many were planned.
     if run.info.state != "complete":
         n_left = max(settings.n_trainings - n_ended, sum(trial.ended is None for trial in trials))
@@ -123,8 +123,8 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     if brackets:
         table = Table("bracket", "configurations", "epochs of each, in all", "epochs")
         for number, one in enumerate(brackets, start=1):
-            going_on, budgets = (" → ".join(map(str, them)) for them in one)
-            table.add_row(str(number), going_on, budgets, str(one.n_epochs))
+            going_on, budgets = (" → ".join(map(budget_text, them)) for them in one)
+            table.add_row(str(number), going_on, budgets, budget_text(one.n_epochs))
     else:
         table = Table("configuration", "trainings")
         for config in dict.fromkeys(planned):
@@ -133,18 +133,18 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     on, n_all, n_epochs = f"on {run.info.data.name}", settings.n_trainings, settings.n_epochs
     if not n_left:
         n_failed = outcomes.tally_of(trials).failed
-        n_done = sum(len(trial.epochs) for trial in trials)
-        done = f"{counted(n_ended, 'training')}, {counted(n_done, 'epoch')}"
+        n_done = whole(sum(trial.n_epochs for trial in trials))
+        done = f"{counted(n_ended, 'training')}, {epochs_text(n_done)}"
         failed = f", {n_failed} failed" if n_failed else ""
         text = f"nothing: all is done in {run.path} ({done}{failed})"
     elif any(trial.epochs for trial in trials):
         text = (
-            f"{counted(n_left, 'more time')}, {counted(n_more, 'more epoch')}, {on}; "
-            f"{n_all - n_left} of {n_all} trainings and {n_epochs - n_more} of "
-            f"{counted(n_epochs, 'epoch')} are done in {run.path}"
+            f"{counted(n_left, 'more time')}, {epochs_text(n_more, 'more ')}, {on}; "
+            f"{n_all - n_left} of {n_all} trainings and {budget_text(n_epochs - n_more)} of "
+            f"{epochs_text(n_epochs)} are done in {run.path}"
         )
     else:
-        asked = f"{counted(n_left, 'time')}, {counted(n_more, 'epoch')} in all"
+        asked = f"{counted(n_left, 'time')}, {epochs_text(n_more)} in all"
         text = f"{describe_brackets(brackets) if brackets else asked}, {on}, into {run.path}"
     say(f"would train {text}")
     for note in run.info.data.notes:
@@ -296,7 +296,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "failed": n_failed,
         "left": n_all - n_complete - n_running - n_failed,
     }
-    n_epochs = sum(len(trial.epochs) for trial in trials)
+    n_epochs = whole(sum(trial.n_epochs for trial in trials))
     best, is_test = views.best(info, trials), info.settings.experiment == "test"
     told: dict[str, Any] = {"best": None, "test": None}
     if best is not None and is_test:
@@ -318,7 +318,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
                 "trial": trial.trial,
                 "state": views.state(info, trial),
                 "configuration": trial.configuration.model_dump(mode="json"),
-                "epochs": len(trial.epochs),
+                "epochs": trial.n_epochs,
                 "train_error": trial.epochs[-1].train_error if trial.epochs else None,
                 "valid_error": trial.valid_error,
                 "epoch_s": outcomes.seconds_per_epoch(trial),

@@ -54,11 +54,12 @@ def _name(trial: Trial) -> str:
 def _scalars(trial: Trial) -> Iterator[tuple[str, int, float, float]]:
     """What was measured of a trial: tag, step, time in seconds since 1970, value."""
     at = timestamp(trial.started)
-    for epoch in trial.epochs:
+    # A step is a whole number, and a record may be of a part of an epoch.
+    for step, epoch in enumerate(trial.epochs, start=1):
         at += epoch.duration_s
         for tag in _EPOCH_TAGS:
             if (value := getattr(epoch, tag)) is not None:
-                yield tag, epoch.epoch, at, value
+                yield tag, step, at, value
     if trial.test is not None:
         yield "test_error", len(trial.epochs), at, trial.test.test_error
 

@@ -96,9 +96,10 @@ def overfitting(row: SummaryRow) -> Iterator[Finding]:
     n_rising = 0
     losses = ""
     for trial in row.completed:
-        valid = [loss for epoch in trial.epochs if (loss := epoch.valid_loss) is not None]
-        train = [loss for epoch in trial.epochs if (loss := epoch.train_loss) is not None]
-        if not len(valid) == len(train) == len(trial.epochs) > _N_RISES:
+        epochs = [one for one in trial.epochs if one.epoch == int(one.epoch)]
+        valid = [loss for epoch in epochs if (loss := epoch.valid_loss) is not None]
+        train = [loss for epoch in epochs if (loss := epoch.train_loss) is not None]
+        if not len(valid) == len(train) == len(epochs) > _N_RISES:
             return
         place = valid.index(min(valid))
         lowest.append(place + 1)
@@ -111,7 +112,7 @@ def overfitting(row: SummaryRow) -> Iterator[Finding]:
             )
     if not lowest:
         return
-    n, n_epochs = len(lowest), max(len(trial.epochs) for trial in row.completed)
+    n, n_epochs = len(lowest), max(int(trial.n_epochs) for trial in row.completed)
     first, last = min(lowest), max(lowest)
     where = f"after epoch {first}" if first == last else f"between epochs {first} and {last}"
     text = f"With {row.title} the validation loss was lowest {where} of {n_epochs}"

@@ -14,7 +14,7 @@ from mnist_lab.analysis import intervals
 from mnist_lab.analysis.outcomes import best_row, endings, final_error, outcome_of, tally_of
 from mnist_lab.config import Hyperparameter, place_between
 from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting
-from mnist_lab.words import between, counted, in_words, listed, percent, points, signed
+from mnist_lab.words import between, counted, epochs_text, in_words, listed, percent, points, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,7 +96,7 @@ def _equals(row: SummaryRow, others: Sequence[float], n_valid: int) -> Iterator[
     high = intervals.error_interval(row.errors, n_valid).high
     bounds = [intervals.error_interval([error], n_valid) for error in sorted(others)]
     n_close = sum(one.low <= high for one in bounds)
-    second, budget = percent(min(others)), counted(row.budget, "epoch")
+    second, budget = percent(min(others)), epochs_text(row.budget)
     text = (
         f"The second best has {second} ({between(bounds[0])}); "
         f"{n_close} of the {len(others)} others with {budget} have a 95 % Wilson "
@@ -147,7 +147,7 @@ def _common(
         told += shown
     if not n_asked:
         return
-    how = f"n = {len(equal)} after {counted(budget, 'epoch')}"
+    how = f"n = {len(equal)} after {epochs_text(budget)}"
     how += f", {n_out} diverged left out" * bool(n_out)
     how += "" if drawn else " of BOHB, which does not draw all of them at random"
     text = (

@@ -266,7 +266,7 @@ def _diverging(row: SummaryRow, known: Sequence[SummaryRow]) -> Iterator[Finding
     diverged = [trial for trial in row.trials if outcome_of(trial) == "diverged"]
     if not diverged:
         return
-    first = min(len(trial.epochs) for trial in diverged)
+    first = min(trial.n_epochs for trial in diverged)
     rate = diverged[0].configuration.learning_rate
     of = f"{len(diverged)} of {counted(n_ended(row.trials) or len(row.trials), 'training')}"
     when = f"first in epoch {first}" if first else "at once"

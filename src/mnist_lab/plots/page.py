@@ -6,6 +6,7 @@ import io
 import math
 import textwrap
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
@@ -14,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from mnist_lab.records import DIGITS
+from mnist_lab.words import budget_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -178,11 +180,24 @@ def percent_ticks(low: float, high: float) -> list[float]:
     return ticks
 
 
-def integer_axis(axes: Axes, last: int) -> None:
+def integer_axis(axes: Axes, last: float) -> None:
     """An x axis from 1 to `last`, whole numbers only."""
     margin = min(0.9, max(0.3, 0.02 * last))  # never down to 0, which is no epoch
     axes.set_xlim(1 - margin, max(last, 1) + margin)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
+
+
+def budget_axis(axes: Axes, epochs: Collection[float]) -> None:
+    """A logarithmic x axis of epochs, some below 1, all of which are ticks up to the first one."""
+    most = max(epochs)
+    whole = [2**power for power in range(int(math.log2(most)) + 1)] if most >= 1 else []
+    ticks = sorted({epoch for epoch in epochs if epoch < 1} | {*whole} | {most})
+    # Two that are close would touch.
+    kept = [one for one, after in pairwise([*ticks, math.inf]) if after / one > 1.3]  # noqa: PLR2004
+    axes.set_xscale("log")
+    axes.set_xlim(min(epochs) / 1.2, most * 1.2)
+    axes.set_xticks(kept, [budget_text(one) for one in kept])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def whole_ticks(axes: Axes) -> None:

@@ -24,7 +24,7 @@ from mnist_lab.plots.page import (
     SKY,
     styled,
 )
-from mnist_lab.words import counted, describe, percent
+from mnist_lab.words import budget_text, counted, describe, epochs_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ def incumbent(
     what = "Error after the last epoch"
     if by_epochs:
         what = "Dots: error at each budget; line: lowest so far; ring: lowest at the largest"
-    done: dict[int, list[tuple[int, float]]] = {}  # places and errors by budget
+    done: dict[float, list[tuple[float, float]]] = {}  # places and errors by budget
     for at, trial, _ in points:
         if (error := final_error(trial)) is not None:
             done.setdefault(trial.configuration.epochs * by_epochs, []).append((at, error))
@@ -103,8 +103,8 @@ def incumbent(
             axes.plot(at_edge, [0.96] * len(at_edge), linestyle="", **style)
     own = [one for one in points if best and one.trial.trial == best.trial]
     if best and own:
-        at = next(one.at for one in own if len(one.trial.epochs) >= len(best.epochs))
-        place = f"after {at} epochs" if by_epochs else f"iteration {at}"
+        at = next(one.at for one in own if one.trial.n_epochs >= best.n_epochs)
+        place = f"after {budget_text(at)} epochs" if by_epochs else f"iteration {at}"
         _mark_incumbent(axes, at, place, best)
     if named := axes.get_legend_handles_labels()[0]:  # none where no trial has ended
         axes.legend(
@@ -119,17 +119,17 @@ def incumbent(
 
 
 def _draw_errors(
-    axes: Axes, done: Mapping[int, Sequence[tuple[int, float]]], *, by_epochs: bool
+    axes: Axes, done: Mapping[float, Sequence[tuple[float, float]]], *, by_epochs: bool
 ) -> None:
     """The errors of each budget in a marker of its own, the larger the darker; or all alike."""
     shades = LinearSegmentedColormap.from_list("budgets", ("#9AD0F0", BLUE, "#00253D"))
     for index, (budget, own) in enumerate(sorted(done.items())):
         color = shades(index / max(1, len(done) - 1)) if by_epochs else SKY
-        name = counted(budget, "epoch") if by_epochs else "trial"
+        name = epochs_text(budget) if by_epochs else "trial"
         axes.plot(*zip(*own, strict=True), look(index)[1], color=color, markersize=4.5, label=name)
 
 
-def _mark_incumbent(axes: Axes, at: int, place: str, trial: Trial) -> None:
+def _mark_incumbent(axes: Axes, at: float, place: str, trial: Trial) -> None:
     """A ring around the incumbent, and its configuration below it, where no other trial can be."""
     error = trial.valid_error or 0.0
     y = page.on_axis(axes, error)
@@ -198,12 +198,12 @@ def _title(panel: BracketPanel) -> str:
     return f"{numbers} configuration{'s' * (n_configs[0] > 1)} ({how_many})"
 
 
-def _draw_panel(axes: Axes, panel: BracketPanel, budgets: Sequence[int]) -> set[str]:
+def _draw_panel(axes: Axes, panel: BracketPanel, budgets: Sequence[float]) -> set[str]:
     """Each trial of these brackets; returns the looks that are in it."""
     axes.set(xlabel="budget in epochs", xlim=(-0.5, len(budgets) - 0.5))
     if not any(steps for _, steps in panel.climbs):
         page.say(axes, "no training has ended")
-    axes.set_xticks(range(len(budgets)), [str(budget) for budget in budgets])
+    axes.set_xticks(range(len(budgets)), [budget_text(budget) for budget in budgets])
     axes.grid(visible=False, axis="x")
     marks: list[tuple[str, int, float, float | None]] = []
     for bracket, steps in panel.climbs:
@@ -247,7 +247,7 @@ def _draw_lost(axes: Axes, look: str, place: int, n: int) -> None:
 
 @styled()
 def spending(
-    named_runs: Mapping[str, Sequence[Sequence[tuple[int, float | None]]]], caption: Caption
+    named_runs: Mapping[str, Sequence[Sequence[tuple[float, float | None]]]], caption: Caption
 ) -> Figure:
     """The best error against the epochs spent, a colour for each way to search.
 

@@ -51,9 +51,8 @@ def _draw_curve(axes: Axes, row: SummaryRow, index: int) -> End:
     """One value's lines and band; returns the label for their end."""
     color, marker = look(index)
     valid, train = row.curve("valid_error"), row.curve("train_error")
-    n_epochs = len(valid)
-    every = range(1, n_epochs + 1)
-    style = "_--" if n_epochs == 1 else "--"  # a dashed line of one point is invisible
+    every = row.positions
+    style = "_--" if len(every) == 1 else "--"  # a dashed line of one point is invisible
     trained, validated = (
         [point.mean if point else math.nan for point in points] for points in (train, valid)
     )
@@ -61,19 +60,20 @@ def _draw_curve(axes: Axes, row: SummaryRow, index: int) -> End:
     axes.plot(every, validated, marker=marker, markersize=3.5, color=color)
     band = [
         (epoch, point.mean - point.sd, point.mean + point.sd)
-        for epoch, point in enumerate(valid, start=1)
+        for epoch, point in zip(every, valid, strict=True)
         if point and point.sd is not None
     ]
     if band:
         epochs, low, high = zip(*band, strict=True)
         axes.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)
-    early = f"ends at epoch {n_epochs} of {row.budget}" if 0 < n_epochs < row.budget else ""
+    reached = every[-1] if every else 0
+    early = f"ends at epoch {reached} of {row.budget}" if 0 < reached < row.budget else ""
     last = valid[-1] if valid else None
     text = f"{row.name}: {percent(last.mean, last.sd)}" if last else row.name
     # Where no image validates, the label stands at the end of the training error.
     end = last or (train[-1] if train else None)
     label = wrapped(text, remark(row.tally), early)
-    return End(label, color, marker, n_epochs, end.mean if end else None)
+    return End(label, color, marker, reached, end.mean if end else None)
 
 
 @styled()

@@ -22,7 +22,7 @@ from mnist_lab.plots.page import (
     RING,
     styled,
 )
-from mnist_lab.words import counted, in_words, percent, value_text
+from mnist_lab.words import budget_text, epochs_text, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,14 +80,17 @@ def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption)
     key = labels.key_of(what, tally)
     figure = page.new_page("Learning curves of all trials", key, caption, height=4.8)
     axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
-    errors = [error for one in trials for error in one.curve if error is not None]
+    errors = [error for one in trials for _, error in one.curve]
     page.percent_axis(axes, errors)
-    page.integer_axis(axes, max((len(one.curve) for one in trials), default=0))
+    reached = {epoch for one in trials for epoch, _ in one.curve}
+    if min(reached, default=1) < 1:
+        page.budget_axis(axes, reached)
+    else:
+        page.integer_axis(axes, max(reached, default=0))
     axes.set(xlabel="epoch", ylabel="validation error")
     n_ranked = sum(one.rank is not None for one in trials)
     for one in reversed(trials):
-        known = [(epoch, error) for epoch, error in enumerate(one.curve, 1) if error is not None]
-        at = [(epoch, page.on_axis(axes, error)) for epoch, error in known]
+        at = [(epoch, page.on_axis(axes, error)) for epoch, error in one.curve]
         if at:
             lone = "." if len(at) == 1 else ""  # a line of one point is invisible
             axes.plot(*zip(*at, strict=True), marker=lone, **line_style(one, n_ranked))
@@ -110,10 +113,9 @@ def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption)
 
 def _end(one: RankedTrial, name: str, color: Any, marker: str) -> labels.End:
     """The label at the end of a trial's line."""
-    known = [(epoch, error) for epoch, error in enumerate(one.curve, 1) if error is not None]
-    epoch, error = known[-1]
+    epoch, error = one.curve[-1]
     text = f"{name}: {percent(one.error or 0.0)}"
-    label = labels.wrapped(text, f"trial {one.number}, epoch {one.budget}")
+    label = labels.wrapped(text, f"trial {one.number}, epoch {budget_text(one.budget)}")
     return labels.End(label, color, marker, epoch, error)
 
 
@@ -130,7 +132,7 @@ def hyperparameters(
     if len(budgets) <= 1 and any(one.scale == "choice" for one in dimensions):
         what += "; black: median of a choice"
     styles = {
-        counted(budget, "epoch"): {
+        epochs_text(budget): {
             "marker": labels.look(index)[1],
             "color": _SHADES(0.8 * (1 - (index + 0.5) / len(budgets))),
             "markersize": 4,
@@ -165,7 +167,7 @@ def _draw_dimension(
     axes: Axes,
     dimension: Hyperparameter,
     trials: Sequence[RankedTrial],
-    budgets: Sequence[int],
+    budgets: Sequence[float],
     styles: Sequence[dict[str, Any]],
 ) -> None:
     """The trials in which a hyperparameter is active, against its values."""

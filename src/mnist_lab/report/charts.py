@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab.analysis.history import progress
 from mnist_lab.analysis.outcomes import completed_error, outcome_of
-from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, place_between
-from mnist_lab.words import describe, in_words, percent, value_text
+from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, place_between, whole
+from mnist_lab.words import budget_text, describe, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -73,9 +73,9 @@ class Reported(NamedTuple):
         }
 
     @property
-    def n_epochs(self) -> int:
+    def n_epochs(self) -> float:
         """The epochs of all trials."""
-        return sum(len(trial.epochs) for trial in self.trials)
+        return whole(sum(trial.n_epochs for trial in self.trials))
 
     @property
     def training_s(self) -> float:
@@ -102,8 +102,8 @@ def of_run(run: Reported) -> dict[str, Any]:
         curves show; `floor`: the place of an error of 0 on a logarithmic axis; `axes`: each with a
         `name` and `ticks`, pairs of place and text; `trials`: each with its number `trial`, a
         `label`, `group` and `value` (index and text of its colour) or `shade` (0, the best, to 1,
-        or null), `places` on the axes, and `epochs`: triples of error or null, validation and
-        training error in words.
+        or null), `places` on the axes, and `epochs`: of each record the error or null,
+        validation and training error in words, the epoch, and that in words.
     """
     settings, varied = run.info.settings, VARIED.get(run.info.settings.experiment)
     validates = any(epoch.valid_error is not None for one in run.trials for epoch in one.epochs)
@@ -131,6 +131,8 @@ def of_run(run: Reported) -> dict[str, Any]:
                 epoch.valid_error if validates else epoch.train_error,
                 "–" if epoch.valid_error is None else percent(epoch.valid_error),
                 percent(epoch.train_error),
+                epoch.epoch,
+                budget_text(epoch.epoch),
             ]
             for epoch in trial.epochs
         ]
@@ -177,7 +179,7 @@ def _axes(run: Reported) -> list[_Axis]:
         _Axis(in_words(name), [run.value(trial, name) for trial in run.trials], words(name))
         for name in run.varied
     ]
-    epochs = [float(len(trial.epochs)) for trial in run.trials]
+    epochs = [float(trial.n_epochs) for trial in run.trials]
     if len(set(epochs)) > 1:
         axes.append(_Axis("epochs", epochs, "{:g}".format))
     seconds = [sum(e.duration_s for e in trial.epochs) or None for trial in run.trials]

@@ -15,7 +15,7 @@ from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import printable
 from mnist_lab.findings import findings
 from mnist_lab.views import Cell, Table, trial_table
-from mnist_lab.words import capital, command, counted, describe, in_words, value_text
+from mnist_lab.words import capital, command, counted, describe, epochs_text, in_words, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,7 +85,7 @@ def run(one: Reported, number: int) -> Markup:
         question=EXPERIMENTS[settings.experiment].question,
         asked=capital(_asked(one)),
         done=f"{tally.complete} of {planned} complete" + f" ({outcomes})" * bool(outcomes),
-        epochs=counted(one.n_epochs, "epoch"),
+        epochs=epochs_text(one.n_epochs),
         started=info.started[:16].replace("T", " ") + " UTC",
         notes=joined(Markup("\n<p class='notice'>{}</p>").format(note) for note in info.data.notes),
         findings=Markup("<ul>\n{}\n</ul>").format(items)
@@ -153,7 +153,7 @@ def _cell(shown: Cell) -> Markup:
 def _asked(one: Reported) -> str:
     """What was asked for, in one sentence."""
     settings = one.info.settings
-    each = f"{counted(settings.base.epochs, 'epoch')} each"
+    each = f"{epochs_text(settings.base.epochs)} each"
     repeats = f", {settings.repeats} repeats" if settings.repeats > 1 else ""
     varied = VARIED.get(settings.experiment)
     if varied is not None:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from mnist_lab import machine
 from mnist_lab.catalogue import EXPERIMENTS
-from mnist_lab.config import VARIED, StudySettings, TrainConfig, check, read_train_config
+from mnist_lab.config import (
+    VARIED,
+    StudySettings,
+    TrainConfig,
+    check,
+    count_rungs,
+    read_train_config,
+)
 from mnist_lab.errors import Interrupted, SettingsError, nearest, no_gpu
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.session import Options, run_study
@@ -38,7 +45,7 @@ __all__ = ["bohb", "filter_sweep", "hyperband", "lr_sweep", "random_search", "te
 def lr_sweep(
     values: Sequence[float] = _LR["values"],
     *,
-    epochs: int = _LR["epochs"],
+    epochs: float = _LR["epochs"],
     repeats: int = _LR["repeats"],
     **options: Unpack[Options],
 ) -> Run:
@@ -57,7 +64,7 @@ def filter_sweep(
     values: Sequence[int] = _FILTER["values"],
     *,
     learning_rate: float = _FILTER["learning_rate"],
-    epochs: int = _FILTER["epochs"],
+    epochs: float = _FILTER["epochs"],
     repeats: int = _FILTER["repeats"],
     **options: Unpack[Options],
 ) -> Run:
@@ -77,7 +84,7 @@ def filter_sweep(
 def random_search(
     *,
     iters: int,
-    epochs: int = _RANDOM["epochs"],
+    epochs: float = _RANDOM["epochs"],
     space: str | Path | None = _RANDOM["space"],
     **options: Unpack[Options],
 ) -> Run:
@@ -94,29 +101,33 @@ def random_search(
 
 def hyperband(
     *,
-    iters: int,
-    min_epochs: int = _HYPERBAND["min_epochs"],
-    max_epochs: int = _HYPERBAND["max_epochs"],
+    iters: int | None = _HYPERBAND["iters"],
+    min_epochs: float = _HYPERBAND["min_epochs"],
+    max_epochs: float = _HYPERBAND["max_epochs"],
+    eta: int = _HYPERBAND["eta"],
     space: str | Path | None = _HYPERBAND["space"],
     **options: Unpack[Options],
 ) -> Run:
     """Train configurations drawn from a search space, and only the best of them for long.
 
     Args:
-        iters: how many brackets; a later call may raise it.
-        min_epochs: of the first rung of the first bracket; at least 1.
-        max_epochs: of the last rung, at least `min_epochs`. The rungs between are thirds of it.
+        iters: how many brackets; a later call may raise it. None: one of each kind.
+        min_epochs: of the first rung of the first bracket; may be below 1.
+        max_epochs: of the last rung, at least `min_epochs`.
+        eta: one in so many goes on to the next rung, which has so many times the epochs; at least
+            2. The smallest budget that comes of it is `min_epochs` or the next larger one.
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    return _halving("hyperband", options, (min_epochs, max_epochs), space, iters)
+    return _halving("hyperband", options, (min_epochs, max_epochs, eta), space, iters)
 
 
 def bohb(
     *,
-    iters: int,
-    min_epochs: int = _BOHB["min_epochs"],
-    max_epochs: int = _BOHB["max_epochs"],
+    iters: int | None = _BOHB["iters"],
+    min_epochs: float = _BOHB["min_epochs"],
+    max_epochs: float = _BOHB["max_epochs"],
+    eta: int = _BOHB["eta"],
     space: str | Path | None = _BOHB["space"],
     **options: Unpack[Options],
 ) -> Run:
@@ -126,19 +137,20 @@ def bohb(
     numbers of workers propose others. What the journal knows is proposed again.
 
     Args:
-        iters: how many brackets; a later call may raise it.
+        iters: as for :func:`hyperband`.
         min_epochs: as for :func:`hyperband`.
         max_epochs: as for :func:`hyperband`.
+        eta: as for :func:`hyperband`.
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    return _halving("bohb", options, (min_epochs, max_epochs), space, iters)
+    return _halving("bohb", options, (min_epochs, max_epochs, eta), space, iters)
 
 
 def test(
     config: TrainConfig | str | Path,
     *,
-    epochs: int | None = _TEST["epochs"],
+    epochs: float | None = _TEST["epochs"],
     repeats: int = _TEST["repeats"],
     fit_on: FitOn = _TEST["fit_on"],
     **options: Unpack[Options],
@@ -191,22 +203,27 @@ def _sweep(
 def _halving(
     experiment: str,
     options: Options,
-    budgets: tuple[int, int],
+    budgets: tuple[float, float, int],
     space: str | Path | None,
-    iters: int,
+    iters: int | None,
 ) -> Run:
-    smallest, largest = budgets
+    smallest, largest, eta = budgets
+    own = {"min_epochs": smallest, "eta": eta}
+    # Before rungs are counted: from 0 there is no end of them.
+    check(StudySettings, own | {"experiment": experiment, "base": TrainConfig()}, source=experiment)
     if smallest > largest:
         raise SettingsError(
             "--min-epochs is at most --max-epochs",
             received=f"{smallest} and {largest}",
             next_step="correct one of them",
         )
-    return _search(experiment, options, largest, space, iters=iters, min_epochs=smallest)
+    if iters is None:
+        iters = count_rungs(smallest, largest, eta)
+    return _search(experiment, options, largest, space, iters=iters, **own)
 
 
 def _search(
-    experiment: str, options: Options, epochs: int, space: str | Path | None, **own: Any
+    experiment: str, options: Options, epochs: float, space: str | Path | None, **own: Any
 ) -> Run:
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 

@@ -17,7 +17,7 @@ from mnist_lab.forecast import Forecast
 from mnist_lab.rundir import RunDir, RunInfo, write_bytes
 from mnist_lab.search.planning import guessed_plan, promotions
 from mnist_lab.study import results
-from mnist_lab.words import counted
+from mnist_lab.words import counted, epochs_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -149,8 +149,8 @@ def typed(experiment: str, *, without: Collection[str] = ()) -> str:
 def standing(run: Run) -> str:
     """How far a run has come: `2 of 6 trials finished, 27 epochs kept`."""
     done, planned = n_ended(run.trials), n_planned(run.info.settings, run.trials)
-    n_epochs = sum(len(trial.epochs) for trial in run.trials)
-    return f"{done} of {counted(planned, 'trial')} finished, {counted(n_epochs, 'epoch')} kept"
+    n_epochs = sum(trial.n_epochs for trial in run.trials)
+    return f"{done} of {counted(planned, 'trial')} finished, {epochs_text(n_epochs)} kept"
 
 
 def watch(path: str | Path) -> Run:

@@ -28,7 +28,7 @@ from mnist_lab.study import results
 from mnist_lab.study.run import Run, halted, images_per_epoch, load_run, typed
 from mnist_lab.study.workers import place_for
 from mnist_lab.training import open_trainer
-from mnist_lab.words import counted, quoted
+from mnist_lab.words import counted, epochs_text, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -371,9 +371,9 @@ class _Session:
         )
 
     def _title(self, trials: list[Trial]) -> str:
-        done, n_epochs = n_ended(trials), sum(len(trial.epochs) for trial in trials)
+        done, n_epochs = n_ended(trials), sum(trial.n_epochs for trial in trials)
         found = (
-            f", continuing after {counted(done, 'finished trial')} and {counted(n_epochs, 'epoch')}"
+            f", continuing after {counted(done, 'finished trial')} and {epochs_text(n_epochs)}"
             if done or n_epochs
             else ""
         )

@@ -42,8 +42,14 @@
     return { title: { text: title }, type: "log", tickvals: ticks, ticktext: ticks.map(percent) };
   }
 
-  function wholeNumbers(trials) {
-    const last = Math.max(1, ...trials.map(({ epochs }) => epochs.length));
+  function epochAxis(trials) {
+    const reached = trials.flatMap(({ epochs }) => epochs.map(([, , , at, words]) => [at, words]));
+    const last = Math.max(1, ...reached.map(([at]) => at));
+    const parts = new Map(reached.filter(([at]) => at < 1));
+    if (parts.size) {
+      for (let whole = 1; whole <= last; whole *= 2) parts.set(whole, String(whole));
+      return { type: "log", tickvals: [...parts.keys()], ticktext: [...parts.values()] };
+    }
     const margin = Math.max(0.15, 0.03 * last);
     return { tick0: 1, dtick: Math.ceil(last / 12), range: [1 - margin, last + margin] };
   }
@@ -131,16 +137,16 @@
         seen.add(trial.group);
         return {
           ...line(trial), showlegend: isFirst,
-          x: trial.epochs.map((_, i) => i + 1),
+          x: trial.epochs.map(([, , , at]) => at),
           y: trial.epochs.map(([error]) => error === null ? null : Math.max(error, run.floor)),
-          text: trial.epochs.map(([, valid, train], i) =>
-            lines(`${trial.label}\nepoch ${i + 1}: validation ${valid}, training ${train}`)),
+          text: trial.epochs.map(([, valid, train, , at]) =>
+            lines(`${trial.label}\nepoch ${at}: validation ${valid}, training ${train}`)),
           marker: { size: 5 },
         };
       });
       const errors = traces.flatMap((trace) => trace.y.filter((error) => error !== null));
       return Plotly.react(curves, traces, layout({
-        xaxis: { title: { text: "epoch" }, ...wholeNumbers(run.trials) },
+        xaxis: { title: { text: "epoch" }, ...epochAxis(run.trials) },
         yaxis: errorAxis(run.measure, errors),
         legend: {
           orientation: "h", y: 1.02, yanchor: "bottom", title: { text: run.varied ?? "" },
