@@ -38,6 +38,7 @@ COMMANDS = {
     "filter-sweep": "filter-sweep --epochs 3 --seed 7",
     "random-search": "random-search --iters 6 --epochs 3 --seed 7",
     "hyperband": f"hyperband --iters 3 {BUDGETS}",
+    "hyperband-parts": "hyperband --min-epochs 1/8 --max-epochs 2 --eta 4",
     # Its best configuration, by batch size, fails when it is promoted.
     "hyperband-failed": f"hyperband --iters 2 {BUDGETS} --space {WIDE_SPACE}",
     "bohb": f"bohb --iters 4 {BUDGETS}",  # the model proposes in the last one
@@ -66,11 +67,18 @@ TWICE = [
     Session(n_epochs=66, by=signal.SIGINT, code=130),
     Session(),
 ]
+EARLY = [
+    Session(n_epochs=10, code=-signal.SIGKILL),
+    Session(n_epochs=25, by=signal.SIGINT, code=130),
+    Session(),
+]
 # One second is too short: an epoch takes a fifth of it.
 SLOWLY = [Session("--time-limit 1s", code=75), Session(n_epochs=8, code=-signal.SIGKILL), Session()]
 WAYS = {
     **{name: (name, WHOLE) for name in COMMANDS},
     "hyperband with 2 workers": ("hyperband", [Session("--workers 2")]),
+    "hyperband-parts with 2 workers": ("hyperband-parts", [Session("--workers 2")]),
+    "hyperband-parts stopped twice": ("hyperband-parts", EARLY),
     "bohb stopped twice": ("bohb", TWICE),
     "random-search stopped twice": ("random-search", SLOWLY),
     "random-search that grows": ("random-search", [Session("--iters 3"), Session("--iters 6")]),
