@@ -580,7 +580,12 @@ anything = st.builds(
     seed=st.integers(0, 2),
     diverged=st.booleans(),
     epochs=st.lists(epochs, max_size=9).map(tuple),
-    rungs=st.lists(st.builds(Rung, valid_error=st.none() | st.floats(0, 1)), max_size=2).map(tuple),
+    rungs=st.lists(
+        st.builds(
+            Rung, valid_error=st.none() | st.floats(0, 1), valid_loss=st.none() | st.floats(0, 9)
+        ),
+        max_size=2,
+    ).map(tuple),
     test=st.none() | st.just(GOOD),
 )
 few_values = st.sampled_from([1, 4, 8]).flatmap(

@@ -228,17 +228,17 @@ def best_trial(trials: Iterable[Trial]) -> Trial | None:
 
 
 def seconds_per_epoch(*trials: Trial) -> float | None:
-    """The median duration of an epoch; None before the first.
+    """The median duration of a whole epoch; None before the first.
 
-    The first of a trial includes the compilation, and a part of one does not tell what the
-    validation costs, so they only count if there is no other.
+    The first of a trial includes the compilation, so it only counts if there is no other.
     """
-    rates = [
-        (place > 0 and part == 1, epoch.duration_s / part)
-        for one in trials
-        for place, (epoch, part) in enumerate(zip(one.epochs, one.parts, strict=True))
+    whole_ones = [
+        (place, epoch.duration_s)
+        for trial in trials
+        for place, (epoch, part) in enumerate(zip(trial.epochs, trial.parts, strict=True))
+        if part == 1
     ]
-    durations = [s for is_usual, s in rates if is_usual] or [s for _, s in rates]
+    durations = [s for place, s in whole_ones if place] or [s for _, s in whole_ones]
     return median(durations) if durations else None
 
 
