@@ -40,7 +40,7 @@ from mnist_lab.analysis.history import median_progress, progress
 from mnist_lab.analysis.outcomes import best_trial, final_error
 from mnist_lab.errors import ExitCode
 from mnist_lab.plots import page
-from mnist_lab.plots.labels import End, label_ends, look, wrapped
+from mnist_lab.plots.search import draw_medians
 from mnist_lab.records import now, timestamp
 from mnist_lab.words import percent
 
@@ -305,10 +305,10 @@ def curve(one: dict[str, Any], place: int) -> list[tuple[float, float | None]]:
 
 @page.styled()
 def draw(searches: Sequence[dict[str, Any]], caption: plots.Caption) -> Any:
-    """The incumbent's error over seconds and over epochs, a colour and a marker a method."""
+    """The incumbent's error over seconds and over epochs, a colour and a marker for each method."""
     key = "Lowest validation error so far; line: median of the seeds; band: from best to worst."
     figure = page.new_page("Error found for the time spent", key, caption, height=7.6)
-    methods = {
+    searched = {
         method: own
         for method in METHODS
         if (own := [one for one in searches if one["method"] == method])
@@ -316,10 +316,11 @@ def draw(searches: Sequence[dict[str, Any]], caption: plots.Caption) -> Any:
     panels = ("seconds since the command's start", "epochs trained, all trials together")
     for place, xlabel in enumerate(panels):
         axes = page.add_axes(figure, page.LEFT, page.BOTTOM + 3.6 * (1 - place), 4.9, 2.8)
-        curves = {
-            m: median_progress([curve(one, place) for one in own]) for m, own in methods.items()
-        }
-        points = [row for own in curves.values() for row in own]
+        methods = [
+            (method, len(own), median_progress([curve(one, place) for one in own]))
+            for method, own in searched.items()
+        ]
+        points = [row for *_, own in methods for row in own]
         if not points:
             page.say(axes, "no search has an error yet")
             continue
@@ -331,19 +332,7 @@ def draw(searches: Sequence[dict[str, Any]], caption: plots.Caption) -> Any:
         axes.set_xticks([x for x in ticks if low <= x <= high], minor=False)
         axes.set_xticks([], minor=True)
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        ends = []
-        for index, (method, steps) in enumerate(curves.items()):
-            color, marker = look(index)
-            label = f"{method} (n = {len(methods[method])})"
-            if not steps:
-                ends.append(End(wrapped(label, "no error"), color, marker, 0, None))
-                continue
-            x, middle, best, worst = zip(*steps, strict=True)
-            shown = min(middle[-1], axes.get_ylim()[1])
-            axes.step(x, middle, where="post", color=color, marker=marker, markersize=3)
-            axes.fill_between(x, best, worst, step="post", color=color, alpha=0.12, linewidth=0)
-            ends.append(End(wrapped(label, percent(middle[-1])), color, marker, x[-1], shown))
-        label_ends(axes, ends)
+        draw_medians(axes, methods)
     return figure
 
 

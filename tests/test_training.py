@@ -214,6 +214,18 @@ def test_a_part_of_an_epoch(sample: data.Dataset) -> None:
     assert numbers([trainer.advance(1)]) == numbers([at_once])
 
 
+def test_within_an_epoch_a_part_of_the_images_validates(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the first ones, and the record says how many; after a whole epoch it is all of them."""
+    monkeypatch.setattr("mnist_lab.training.trainer.N_VALID_WITHIN", 100)
+    trainer.begin(SMALL, seed=1)
+    early, late = trainer.advance(0.5), trainer.advance(1)
+    assert (early.n_valid, late.n_valid) == (100, None)
+    assert early.valid_error is not None
+    assert early.valid_error * 100 == pytest.approx(round(early.valid_error * 100))
+
+
 def test_shared_data_train_to_the_same_numbers(
     sample: data.Dataset, opened: Callable[..., Any]
 ) -> None:

@@ -34,8 +34,8 @@ class Experiment(NamedTuple):
     next: str = "random-search --iters 50"  # what follows where no search was made yet
 
 
-# Replayed on recorded curves, no other plan of a few minutes came closer to fifty trials of six
-# epochs (docs/performance.md).
+# Replayed on recorded curves of the sheet's space, no other whole round of less than five minutes
+# came closer to fifty trials of six epochs (docs/performance.md).
 _HALVING = {"iters": None, "min_epochs": 1 / 16, "max_epochs": 6, "eta": 8, "space": None}
 _BRACKETS = {"iters": "Brackets; a later call may raise it. [default: one of each kind]"}
 
@@ -90,7 +90,7 @@ EXPERIMENTS = {
         \b
         mnist-lab hyperband
         mnist-lab hyperband --dry-run                   what it would train
-        mnist-lab hyperband --iters 6                   twice as many brackets; continues the three
+        mnist-lab hyperband --iters 6                   adds three brackets to the first three
         mnist-lab hyperband --min-epochs 1/16 --max-epochs 18 --eta 4
 
         An iteration is a bracket. The first trains 64 configurations for 3/32 of an epoch, the best

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 FIRST_GUESS = (0.024, 0.027, 2.7, 0.1, 0.16)
 # Building and compiling what a trial runs, in seconds, on the same machine.
 SECONDS_TO_COMPILE = 0.6
-# Of them, what is counted as a part of the first step; and what the validation after a part of an
-# epoch takes, as a part of one.
+# How much of that is in the duration of a part of an epoch; and how long the validation after it
+# takes, as a part of an epoch. Rough: from three configurations at 1/16 of an epoch.
 SECONDS_TO_TRACE = 0.2
 VALIDATION = 0.02
 # A worker is stuck when it is silent for so many times the forecast of an epoch, and for so long.

@@ -126,7 +126,7 @@ class Epoch(Frozen):
     duration_s: Seconds
 
     @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
         return {key: value for key, value in values.items() if key != "n_valid" or value}
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.catalogue import EXPERIMENTS
-from mnist_lab.config import OPTIONAL, StudySettings
+from mnist_lab.config import OPTIONAL, StudySettings, whole
 from mnist_lab.errors import printable
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def budget_text(epochs: float) -> str:
     part = Fraction(epochs).limit_denominator(_FINEST_PART)
     if epochs < 1 and math.isclose(part, epochs, rel_tol=1e-9):
         return str(part)
-    return f"{epochs:,}" if epochs == int(epochs) else f"{epochs:.3g}"
+    return f"{whole(epochs):,}" if epochs == int(epochs) else f"{epochs:.3g}"
 
 
 def reached_text(epochs: float, budget: float) -> str:

@@ -166,6 +166,11 @@ def n_planned(settings: StudySettings, trials: Collection[Trial]) -> int:
     return max(settings.n_trials, len(trials))
 
 
+def n_epochs_done(trials: Iterable[Trial]) -> float:
+    """How many epochs all trials together are trained."""
+    return whole(sum(trial.n_epochs for trial in trials))
+
+
 def n_epochs_left(settings: StudySettings, trials: Iterable[Trial]) -> float:
     """How many epochs are still to be trained; those that a failed trial lacks are not."""
     spent = sum(

@@ -14,7 +14,7 @@ from rich.table import Table
 from mnist_lab import views
 from mnist_lab.analysis import outcomes
 from mnist_lab.cli.following import next_command
-from mnist_lab.config import VARIED, describe_brackets, whole
+from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
 from mnist_lab.rundir import RunDir, RunInfo
 from mnist_lab.words import budget_text, command, counted, describe, duration, epochs_text, rounded
@@ -133,7 +133,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     on, n_all, n_epochs = f"on {run.info.data.name}", settings.n_trainings, settings.n_epochs
     if not n_left:
         n_failed = outcomes.tally_of(trials).failed
-        n_done = whole(sum(trial.n_epochs for trial in trials))
+        n_done = outcomes.n_epochs_done(trials)
         done = f"{counted(n_ended, 'training')}, {epochs_text(n_done)}"
         failed = f", {n_failed} failed" if n_failed else ""
         text = f"nothing: all is done in {run.path} ({done}{failed})"
@@ -172,7 +172,7 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
     say(
         f"{path}: {info.state}; {counts['complete']} of {counts['planned']} trials complete, "
         f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left; "
-        f"{epochs['done']} of {counted(epochs['planned'], 'epoch')} done"
+        f"{budget_text(epochs['done'])} of {epochs_text(epochs['planned'])} done"
         + (f", about {duration(left_s)} left" if left_s else "")
     )
     for note in info.data.notes:
@@ -296,7 +296,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "failed": n_failed,
         "left": n_all - n_complete - n_running - n_failed,
     }
-    n_epochs = whole(sum(trial.n_epochs for trial in trials))
+    n_epochs = outcomes.n_epochs_done(trials)
     best, is_test = views.best(info, trials), info.settings.experiment == "test"
     told: dict[str, Any] = {"best": None, "test": None}
     if best is not None and is_test:

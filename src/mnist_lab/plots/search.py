@@ -27,7 +27,7 @@ from mnist_lab.plots.page import (
 from mnist_lab.words import budget_text, counted, describe, epochs_text, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -270,6 +270,20 @@ def spending(
     axes.set(xlabel="epochs trained, all trials together", ylabel="validation error")
     if not rows:
         page.say(axes, "no trial is complete" if named_runs else "no search yet")
+    draw_medians(axes, methods)
+    return figure
+
+
+def draw_medians(
+    axes: Axes, methods: Iterable[tuple[str, int, Sequence[tuple[float, float, float, float]]]]
+) -> None:
+    """The error that each way to search had found by then: its median, and a band to the extremes.
+
+    Args:
+        axes: with the limits that they are to have.
+        methods: name, number of searches and :func:`~mnist_lab.analysis.history.median_progress`
+            of each.
+    """
     ends = []
     for index, (name, n, own) in enumerate(methods):
         color, marker = look(index)
@@ -277,11 +291,11 @@ def spending(
         if not own:
             ends.append(End(wrapped(named, "no result"), color, marker, 0, None))
             continue
-        epochs, middle, low, high = zip(*own, strict=True)
-        axes.step(epochs, middle, where="post", color=color)
-        axes.fill_between(epochs, low, high, step="post", color=color, alpha=0.18, linewidth=0)
+        spent, middle, low, high = zip(*own, strict=True)
+        axes.step(spent, middle, where="post", color=color)
+        axes.fill_between(spent, low, high, step="post", color=color, alpha=0.18, linewidth=0)
         extremes = f"{percent(low[-1])} to {percent(high[-1])}" if n > 1 else ""
         label = wrapped(named, percent(middle[-1]), extremes)
-        ends.append(End(label, color, marker, epochs[-1], middle[-1]))
+        shown = min(middle[-1], axes.get_ylim()[1])
+        ends.append(End(label, color, marker, spent[-1], shown))
     label_ends(axes, ends)
-    return figure

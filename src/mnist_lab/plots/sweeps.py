@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnist_lab.plots import page
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
 from mnist_lab.plots.page import BOTTOM, GREY, LEFT, styled
-from mnist_lab.words import in_words, percent
+from mnist_lab.words import budget_text, in_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,8 @@ def _draw_curve(axes: Axes, row: SummaryRow, index: int) -> End:
         epochs, low, high = zip(*band, strict=True)
         axes.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)
     reached = every[-1] if every else 0
-    early = f"ends at epoch {reached} of {row.budget}" if 0 < reached < row.budget else ""
+    is_early = 0 < reached < row.budget
+    early = f"ends at epoch {budget_text(reached)} of {budget_text(row.budget)}" if is_early else ""
     last = valid[-1] if valid else None
     text = f"{row.name}: {percent(last.mean, last.sd)}" if last else row.name
     # Where no image validates, the label stands at the end of the training error.

@@ -10,8 +10,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab.analysis.history import progress
-from mnist_lab.analysis.outcomes import completed_error, outcome_of
-from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, place_between, whole
+from mnist_lab.analysis.outcomes import completed_error, n_epochs_done, outcome_of
+from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, place_between
 from mnist_lab.words import budget_text, describe, in_words, percent, value_text
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Reported(NamedTuple):
     @property
     def n_epochs(self) -> float:
         """The epochs of all trials."""
-        return whole(sum(trial.n_epochs for trial in self.trials))
+        return n_epochs_done(self.trials)
 
     @property
     def training_s(self) -> float:

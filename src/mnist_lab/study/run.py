@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab import notebook, views
-from mnist_lab.analysis.outcomes import best_trial, n_ended, n_planned
+from mnist_lab.analysis.outcomes import best_trial, n_ended, n_epochs_done, n_planned
 from mnist_lab.errors import printable
 from mnist_lab.forecast import Forecast
 from mnist_lab.rundir import RunDir, RunInfo, write_bytes
@@ -149,7 +149,7 @@ def typed(experiment: str, *, without: Collection[str] = ()) -> str:
 def standing(run: Run) -> str:
     """How far a run has come: `2 of 6 trials finished, 27 epochs kept`."""
     done, planned = n_ended(run.trials), n_planned(run.info.settings, run.trials)
-    n_epochs = sum(trial.n_epochs for trial in run.trials)
+    n_epochs = n_epochs_done(run.trials)
     return f"{done} of {counted(planned, 'trial')} finished, {epochs_text(n_epochs)} kept"
 
 

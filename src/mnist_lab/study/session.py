@@ -15,7 +15,7 @@ from rich.console import Console
 
 from mnist_lab import data as datasets
 from mnist_lab import machine
-from mnist_lab.analysis.outcomes import n_ended
+from mnist_lab.analysis.outcomes import n_ended, n_epochs_done
 from mnist_lab.config import describe_brackets
 from mnist_lab.errors import Interrupted, LabError, SettingsError, StudyError, Terminated, TimeLimit
 from mnist_lab.forecast import Deadline, Forecast, deadline_of
@@ -371,7 +371,7 @@ class _Session:
         )
 
     def _title(self, trials: list[Trial]) -> str:
-        done, n_epochs = n_ended(trials), sum(trial.n_epochs for trial in trials)
+        done, n_epochs = n_ended(trials), n_epochs_done(trials)
         found = (
             f", continuing after {counted(done, 'finished trial')} and {epochs_text(n_epochs)}"
             if done or n_epochs
