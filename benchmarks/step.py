@@ -51,26 +51,32 @@ def train(data: str, shape: tuple[int, ...], precision: Precision) -> None:
     """Print the median microseconds of a step; with oneDNN's own lines, if they are asked for."""
     os.environ.update(tensorflow_settings(1) | os.environ)  # before TensorFlow is imported
 
-    import keras
     import numpy as np
     import tensorflow as tf
 
     from mnist_lab import data as datasets
     from mnist_lab import model
-    from mnist_lab.training.compiled import compile_training
+    from mnist_lab.training.compiled import Images, Kind, Sums, compile_training, variables
+    from mnist_lab.training.trainer import hyperparameters
 
     batch_size, num_filters, filter_size = shape
     config = TrainConfig(
         learning_rate=0.05, batch_size=batch_size, num_filters=num_filters, filter_size=filter_size
     )
     split = datasets.load(data).training.train
-    logits = model.logits_of(model.build_model(config, seed=0, precision=precision))
-    optimizer = keras.optimizers.SGD(config.learning_rate)
-    optimizer.build(logits.trainable_variables)
-    run = compile_training(logits, optimizer, batch_size)
+    weights = variables()
+    for weight, drawn in zip(weights, model.initial_weights(config, seed=0), strict=True):
+        weight.assign(drawn)
+    dtype = tf.dtypes.as_dtype(precision)
+    run = compile_training(weights, variables(), dtype, Kind(*(False,) * len(Kind._fields)))
     order = np.random.default_rng(0).permutation(len(split))[: N_STEPS * batch_size]
-    arguments = [tf.constant(one) for one in (split.images, split.labels, order.astype(np.int32))]
-    arguments += [tf.constant(len(order)), tuple(map(tf.constant, (0, 0.0, 0)))]
+    arguments = (
+        Images(tf.constant(split.images), tf.constant(split.labels, tf.int32)),
+        tf.constant(order, tf.int32),
+        tf.constant(len(order)),
+        hyperparameters(config, np.zeros(2, np.int64)),
+        Sums(*map(tf.constant, (0, 0.0, 0))),
+    )
     rounds = []
     for _ in range(1 + N_ROUNDS):  # the first compiles
         start = time.process_time()

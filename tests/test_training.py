@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from mnist_lab import data
 from mnist_lab.config import OPTIONAL, TrainConfig, next_stop
 from mnist_lab.errors import DataError, DeviceError, SettingsError
-from mnist_lab.model import build_model, logits_of, reseed_dropout
+from mnist_lab.model import build_model
 from mnist_lab.training import open_trainer
-from mnist_lab.training.compiled import compile_training
-from mnist_lab.training.trainer import Trainer
+from mnist_lab.training.compiled import dropped
+from mnist_lab.training.trainer import Trainer, hyperparameters
 
 if TYPE_CHECKING:
     from mnist_lab.records import Checkpoint, Epoch, Result, Step
@@ -252,33 +252,34 @@ def test_shared_data_are_not_copied(sample: data.Dataset) -> None:
 
 
 @UPDATES
-def test_compiled_program_is_shared_without_a_trace(
+def test_one_program_trains_all_configurations(
     sample: data.Dataset, update: dict[str, Any]
 ) -> None:
-    """A trial with another rate reuses the compiled epoch, with its own rate and no momentum."""
-    trainer = Trainer(sample.training)
-    alone = measured(trainer, learning_rate=0.1, **update)
-    measured(trainer, **update)
-    assert measured(trainer, learning_rate=0.1, **update) == alone
+    """Other filters, batches and rates are compiled in nowhere: nothing is traced for them.
 
-
-def test_compiled_programs_leave_nothing_behind(sample: data.Dataset) -> None:
-    """TensorFlow keeps what is registered with it for ever, and with it a trial's whole graph."""
+    TensorFlow keeps what is registered with it for ever, and with it whole graphs; nothing is.
+    """
     from tensorflow.python.framework import ops
 
     registered = ops.gradient_registry._registry
+    n_registered = len(registered)
     trainer = Trainer(sample.training)
-    counts = [len(registered)]
-    for num_filters in (3, 5):
-        measured(trainer, num_filters=num_filters)
-        counts.append(len(registered))
-    assert len(set(counts)) == 1
+    alone = measured(trainer, **update)
+    others: dict[str, Any] = {name: BEYOND[name] / 2 for name in update}
+    others |= {"num_filters": 5, "filter_size": 4, "batch_size": 50, "learning_rate": 0.1}
+    assert measured(trainer, **others) != alone
+    trainer.score(sample.test)
+    assert measured(trainer, **update) == alone
+    (train,) = trainer._training.values()
+    for compiled in (train, trainer._evaluate):
+        assert compiled.experimental_get_tracing_count() == 1
+    assert len(registered) == n_registered
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_compiled_program_is_not_shared_with_other_constants(trainer: Trainer, name: str) -> None:
-    """Trials that differ in what is compiled in each get their own, whichever was first."""
+def test_trainings_of_other_kinds_know_nothing_of_each_other(trainer: Trainer, name: str) -> None:
+    """Each has its own momentum, weight decay and dropout, or none, whichever was first."""
     updates: list[dict[str, Any]] = [{}, {name: BEYOND[name]}, {name: BEYOND[name] / 2}]
     plain, first, second = (measured(trainer, epochs=1, **one) for one in updates)
     assert plain != first != second != plain
@@ -287,27 +288,26 @@ def test_compiled_program_is_not_shared_with_other_constants(trainer: Trainer, n
 
 
 def test_each_step_and_each_epoch_drops_other_units(sample: data.Dataset) -> None:
-    """With standing weights only the dropout moves the loss of the same images."""
+    """With standing weights only the dropout moves the loss of the same images.
+
+    It drops what Keras' layer drops from the same seed, and its seeds end where Keras' do.
+    """
     config = STANDSTILL.model_copy(update={"dropout": 0.5, "epochs": 2})
     trainer = Trainer(sample.training)
     first, second = trainer.fit(config, seed=3)
     assert first.train_loss != pytest.approx(second.train_loss, rel=1e-4)
     assert first.valid_loss == second.valid_loss
 
-    network = build_model(config, seed=3)
-    optimizer = keras.optimizers.SGD(1e-30)
-    optimizer.build(network.trainable_variables)
-    pixels, labels = sample.training.train.images[:32], sample.training.train.labels[:32]
-
-    def loss(n_steps: int) -> float:
-        train = compile_training(logits_of(network), optimizer, 32)
-        reseed_dropout(network, np.array([1, 2]))
-        order = np.tile(np.arange(32, dtype=np.int32), n_steps)
-        nothing = tuple(map(tf.constant, (0, 0.0, 0)))
-        return float(train(pixels, labels.astype(np.int32), order, len(order), nothing)[1])
-
-    assert loss(1) == loss(1)
-    assert loss(2) != pytest.approx(2 * loss(1), rel=1e-4)
+    units = np.ones((1000, 128), np.float32)
+    layer = keras.layers.Dropout(0.3)
+    layer.build(units.shape)
+    for seed in ([1, 2], [2**31 - 1, 2**31 - 3]):
+        layer.seed_generator.state.assign(seed)
+        given = hyperparameters(config.model_copy(update={"dropout": 0.3}), np.array(seed))
+        drawn = [dropped(tf.constant(units), given, tf.constant(step)).numpy() for step in (0, 1)]
+        for mine in drawn:
+            np.testing.assert_array_equal(mine, layer(units, training=True))
+        assert (drawn[0] == drawn[1]).mean() == pytest.approx(0.58, abs=0.01)
 
 
 @pytest.mark.proof
@@ -348,8 +348,8 @@ def test_mistakes(trainer: Trainer, sample: data.Dataset) -> None:
 def test_mistakes_of_what_diverged(trainer: Trainer, sample: data.Dataset) -> None:
     """Probabilities that are not numbers are no confidence, and stand in no record."""
     measured(trainer, STANDSTILL)
-    network = trainer._trained().model
-    network.set_weights([np.full_like(array, np.nan) for array in network.get_weights()])
+    for weight in trainer._weights:
+        weight.assign(np.full_like(weight.numpy(), np.nan))
     assert trainer.score(sample.test).mistakes == ()
 
 

@@ -22,13 +22,12 @@ with processes.keras_as_shipped():
     import keras
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mnist_lab.config import Precision, TrainConfig
 
 N_HIDDEN = 128
 POOL_SIZE = 2
-FLATTEN = "flatten"
-LOGITS = "logits"
-DROPOUT = "dropout"
 
 
 def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float32") -> keras.Model:
@@ -44,48 +43,48 @@ def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float
             `mixed_bfloat16`); the softmax is float32 in both cases.
     """
     dtype = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    layers, seeds = keras.layers, iter(np.random.SeedSequence(seed).generate_state(4))
-
-    def kernel() -> keras.initializers.Initializer:
-        # Keras keeps seeds in 32 bits, signed on some devices.
-        return keras.initializers.GlorotUniform(seed=int(next(seeds)) >> 1)
-
+    layers, kernels = keras.layers, _initial_kernels(seed)
     images = flow = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), name="images")
     for number in (1, 2):
         shape, name = (config.num_filters, config.filter_size), f"convolution_{number}"
         flow = layers.Conv2D(
-            *shape, padding="same", kernel_initializer=kernel(), dtype=dtype, name=name
+            *shape, padding="same", kernel_initializer=next(kernels), dtype=dtype, name=name
         )(flow)
         flow = layers.MaxPooling2D(POOL_SIZE, dtype=dtype, name=f"pooling_{number}")(flow)
         flow = layers.Activation("relu", dtype=dtype, name=f"relu_{number}")(flow)
-    flow = layers.Flatten(dtype=dtype, name=FLATTEN)(flow)
+    flow = layers.Flatten(dtype=dtype, name="flatten")(flow)
     flow = layers.Dense(
-        N_HIDDEN, activation="relu", kernel_initializer=kernel(), dtype=dtype, name="hidden"
+        N_HIDDEN, activation="relu", kernel_initializer=next(kernels), dtype=dtype, name="hidden"
     )(flow)
     if config.dropout:
         # In bfloat16 the random numbers are multiples of 1/128, and so would be the share of the
-        # dropped units. The trainer sets the seed's state for each epoch: see `reseed_dropout`.
-        flow = layers.Dropout(config.dropout, seed=0, dtype="float32", name=DROPOUT)(flow)
-    flow = layers.Dense(N_CLASSES, kernel_initializer=kernel(), dtype=dtype, name=LOGITS)(flow)
+        # dropped units.
+        flow = layers.Dropout(config.dropout, seed=0, dtype="float32", name="dropout")(flow)
+    flow = layers.Dense(N_CLASSES, kernel_initializer=next(kernels), dtype=dtype, name="logits")(
+        flow
+    )
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(flow)
     return keras.Model(images, probabilities, name="scaled_down_lenet")
 
 
-def reseed_dropout(model: keras.Model, state: NDArray[np.int64]) -> None:
-    """Let the model's next dropout follow from `state` alone, where it has that layer.
+def initial_weights(config: TrainConfig, *, seed: int) -> list[NDArray[np.float32]]:
+    """The weights that :func:`build_model` draws, in Keras' order, without building the model.
 
     Args:
-        model: of :func:`build_model`.
-        state: `(2,)`, each at least 0 and below 2**31; each step adds 1 to the second.
+        config: `num_filters` and `filter_size` shape the network.
+        seed: see :func:`build_model`.
     """
-    for layer in model.layers:
-        if layer.name == DROPOUT:
-            layer.seed_generator.state.assign(state)
-
-
-def logits_of(model: keras.Model) -> keras.Model:
-    """The same network, weights shared, ending before the softmax: what the loss is computed on."""
-    return keras.Model(model.input, model.get_layer(LOGITS).output)
+    filters, size, kernels = config.num_filters, config.filter_size, _initial_kernels(seed)
+    n_flat = (IMAGE_SIDE // POOL_SIZE**2) ** 2 * filters
+    weights: list[NDArray[np.float32]] = []
+    for shape in (
+        (size, size, 1, filters),
+        (size, size, filters, filters),
+        (n_flat, N_HIDDEN),
+        (N_HIDDEN, N_CLASSES),
+    ):
+        weights += [next(kernels)(shape).numpy(), np.zeros(shape[-1], np.float32)]
+    return weights
 
 
 def to_bytes(model: keras.Model) -> bytes:
@@ -94,3 +93,10 @@ def to_bytes(model: keras.Model) -> bytes:
         path = Path(folder) / "model.keras"
         model.save(path)
         return path.read_bytes()
+
+
+def _initial_kernels(seed: int) -> Iterator[keras.initializers.Initializer]:
+    """What draws the kernel of each layer in turn."""
+    for state in np.random.SeedSequence(seed).generate_state(4):
+        # Keras keeps seeds in 32 bits, signed on some devices.
+        yield keras.initializers.GlorotUniform(seed=int(state) >> 1)

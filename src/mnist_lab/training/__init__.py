@@ -1,7 +1,8 @@
 """Fit one configuration, epoch by epoch, as fast as the machine allows; evaluate.
 
-The images stay in memory as bytes and one compiled call runs a whole epoch over a given order of
-them, with the Keras model and the Keras optimiser inside: Python is not in the loop. A training
+The images stay in memory as bytes and one compiled call runs up to an epoch over a given order of
+them: Python is not in the loop. It is compiled once for all configurations, so a short training of
+another network costs little besides; Keras draws the weights and has the trained model. A training
 depends on its configuration and its seed alone; the order and the dropout of epoch e come from
 (seed, e).
 """

@@ -1,21 +1,80 @@
-"""What TensorFlow runs without Python: the steps of an epoch, and an evaluation."""
+"""What TensorFlow runs without Python: the steps of an epoch, and an evaluation.
+
+Traced and optimised once in a process for all configurations: the number and size of the filters,
+the batch size and the rates are only known when it runs. To compile anew for each of them took up
+to twice as long as a sixteenth of an epoch (benchmarks/short.py). It is the network of
+:mod:`mnist_lab.model` and Keras' optimiser written out, and gives their numbers (the tests compare
+both with Keras' `fit`).
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
-from mnist_lab.model import FLATTEN, POOL_SIZE
+from mnist_lab.data import N_CLASSES
+from mnist_lab.model import N_HIDDEN, POOL_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Larger batches than in training: only the forward pass, whose buffers still fit into the caches.
 EVALUATION_BATCH = 500
 
+# Kernel and bias of each layer in turn. None differs from one configuration to the next.
+_SHAPES = (
+    (None, None, 1, None),
+    (None,),
+    (None, None, None, None),
+    (None,),
+    (None, N_HIDDEN),
+    (N_HIDDEN,),
+    (N_HIDDEN, N_CLASSES),
+    (N_CLASSES,),
+)
+N_WEIGHTS = len(_SHAPES)
+# Keras takes the seed of its dropout modulo this number.
+_N_SEEDS = tf.int32.max - 1
 
-def _scaled(pixels: tf.Tensor) -> tf.Tensor:
-    """Bytes `(n, 28, 28)` as the network's input: `(n, 28, 28, 1)`, float32 in [0, 1]."""
-    return tf.cast(pixels, tf.float32)[..., None] * (1.0 / 255.0)
+
+class Kind(NamedTuple):
+    """What a step does beside plain gradient descent."""
+
+    momentum: bool
+    weight_decay: bool
+    dropout: bool
+
+
+class Hyperparameters(NamedTuple):
+    """What the steps of an epoch are taken with: float32, but for the batch size and the seed."""
+
+    batch_size: tf.Tensor
+    """int32"""
+    learning_rate: tf.Tensor
+    momentum: tf.Tensor
+    weight_decay: tf.Tensor
+    dropout: tf.Tensor
+    """The share of the hidden units that is dropped."""
+    kept: tf.Tensor
+    """What the others are multiplied by: `1 / (1 - dropout)`."""
+    seed: tf.Tensor
+    """Of the first step's dropout, `(2,)` int64; each step adds 1 to the second of it."""
+
+
+class Images(NamedTuple):
+    """A split on the device: pixels `(n, 28, 28)` uint8, labels `(n,)` int32."""
+
+    pixels: tf.Tensor
+    labels: tf.Tensor
+
+
+class Sums(NamedTuple):
+    """What the steps of an epoch came to so far: images seen, their losses, how many right."""
+
+    n_seen: tf.Tensor
+    loss: tf.Tensor
+    n_right: tf.Tensor
 
 
 class _Block(NamedTuple):
@@ -27,21 +86,33 @@ class _Block(NamedTuple):
     pooled: tf.Tensor
 
 
-def _through_blocks(network: keras.Model, images: tf.Tensor) -> list[_Block]:
+def variables() -> list[tf.Variable]:
+    """The weights of the network, of whichever configuration, or a velocity for each; empty yet."""
+    return [
+        tf.Variable(tf.zeros([side or 0 for side in shape]), shape=tf.TensorShape(shape))
+        for shape in _SHAPES
+    ]
+
+
+def _scaled(pixels: tf.Tensor) -> tf.Tensor:
+    """Bytes `(n, 28, 28)` as the network's input: `(n, 28, 28, 1)`, float32 in [0, 1]."""
+    return tf.cast(pixels, tf.float32)[..., None] * (1.0 / 255.0)
+
+
+def _through_blocks(weights: list[tf.Variable], images: tf.Tensor, dtype: tf.DType) -> list[_Block]:
     """Both convolutions of the network, each with what follows it.
 
     ReLU comes before the pooling here, as oneDNN then computes it with the convolution; the pooled
     numbers are the same.
     """
     blocks: list[_Block] = []
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            inputs = tf.cast(blocks[-1].pooled if blocks else images, layer.compute_dtype)
-            kernel, bias = (tf.cast(part, inputs.dtype) for part in (layer.kernel, layer.bias))
-            flow = tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
-            active = tf.nn.relu(tf.nn.bias_add(flow, bias))
-            pooled = tf.nn.max_pool2d(active, POOL_SIZE, POOL_SIZE, "VALID")
-            blocks.append(_Block(inputs, kernel, active, pooled))
+    for layer in (weights[0:2], weights[2:4]):
+        inputs = tf.cast(blocks[-1].pooled if blocks else images, dtype)
+        kernel, bias = (tf.cast(part, dtype) for part in layer)
+        flow = tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
+        active = tf.nn.relu(tf.nn.bias_add(flow, bias))
+        pooled = tf.nn.max_pool2d(active, POOL_SIZE, POOL_SIZE, "VALID")
+        blocks.append(_Block(inputs, kernel, active, pooled))
     return blocks
 
 
@@ -60,7 +131,8 @@ def _gradients_of_blocks(blocks: list[_Block], upstream: tf.Tensor) -> list[tf.T
     for number, block in reversed(list(enumerate(blocks))):
         upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=block.pooled)
         # As a matrix product: TensorFlow's own sum of bfloat16 is slow.
-        rows = tf.reshape(upstream, (-1, upstream.shape[-1]))
+        kernel_shape = tf.shape(block.kernel)
+        rows = tf.reshape(upstream, (-1, kernel_shape[-1]))
         bias = tf.squeeze(tf.matmul(tf.ones((1, tf.shape(rows)[0]), rows.dtype), rows), 0)
         upstream = tf.raw_ops.MaxPoolGrad(
             orig_input=block.active,
@@ -71,10 +143,7 @@ def _gradients_of_blocks(blocks: list[_Block], upstream: tf.Tensor) -> list[tf.T
             padding="VALID",
         )
         kernel = tf.raw_ops.Conv2DBackpropFilter(
-            input=block.inputs,
-            filter_sizes=block.kernel.shape,
-            out_backprop=upstream,
-            **convolution,
+            input=block.inputs, filter_sizes=kernel_shape, out_backprop=upstream, **convolution
         )
         gradients = [tf.cast(kernel, tf.float32), tf.cast(bias, tf.float32), *gradients]
         if number:  # the images need none
@@ -87,13 +156,31 @@ def _gradients_of_blocks(blocks: list[_Block], upstream: tf.Tensor) -> list[tf.T
     return gradients
 
 
-def _behind_blocks(network: keras.Model, pooled: tf.Tensor) -> tf.Tensor:
-    """The logits `(n, 10)` in training, from the last pooled numbers."""
-    flow = pooled
-    names = [layer.name for layer in network.layers]
-    for layer in network.layers[names.index(FLATTEN) :]:
-        flow = layer(flow, training=True)
-    return tf.cast(flow, tf.float32)
+def _behind_blocks(
+    weights: list[tf.Variable],
+    pooled: tf.Tensor,
+    dtype: tf.DType,
+    drop: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> tf.Tensor:
+    """The logits `(n, 10)`, from the last pooled numbers."""
+    hidden, hidden_bias, last, last_bias = (tf.cast(part, dtype) for part in weights[4:])
+    flow = tf.reshape(pooled, (-1, tf.shape(hidden)[0]))
+    flow = tf.nn.relu(tf.nn.bias_add(tf.matmul(flow, hidden), hidden_bias))
+    if drop:
+        flow = drop(flow)
+    return tf.cast(tf.nn.bias_add(tf.matmul(flow, last), last_bias), tf.float32)
+
+
+def dropped(units: tf.Tensor, hyperparameters: Hyperparameters, number: tf.Tensor) -> tf.Tensor:
+    """What is left of the hidden units `(n, 128)` in the epoch's step of that number, as in Keras.
+
+    In float32: in bfloat16 the random numbers are multiples of 1/128, and so would be the share of
+    the dropped units.
+    """
+    seed = (hyperparameters.seed + tf.stack([0, tf.cast(number, tf.int64)])) % _N_SEEDS
+    numbers = tf.random.stateless_uniform(tf.shape(units), tf.cast(seed, tf.int32))
+    kept = tf.cast(units, tf.float32) * hyperparameters.kept
+    return tf.cast(tf.where(numbers >= hyperparameters.dropout, kept, 0.0), units.dtype)
 
 
 def _loss_and_right(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -108,93 +195,94 @@ def _loss_and_right(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf
 
 
 def compile_training(
-    logits: keras.Model, optimizer: keras.optimizers.Optimizer, batch_size: int
+    weights: list[tf.Variable], velocities: list[tf.Variable], dtype: tf.DType, kind: Kind
 ) -> Any:
     """A compiled function that trains on a part of an epoch, or on the whole of it.
 
-    (pixels, labels, order, end, (seen, sum of losses, right)) -> (seen, sum of losses, right): how
-    many images of the epoch were seen, their losses' sum and how many were right, to be handed in
-    again where the epoch goes on; zeros at its beginning.
+    (:class:`Images`, order `(n,)` int32, end, :class:`Hyperparameters`, :class:`Sums`) -> `Sums`,
+    to be handed in again where the epoch goes on; zeros at its beginning.
 
-    The steps take `batch_size` images of the order each, up to its place `end`, the last one what
-    is left, and every image weighs the same in all of them: a mean over the last 16 of 50,000
-    images, as in Keras' `fit`, would be a step with the noise of 16 at the learning rate of a
-    batch, right before the validation. A loss that is not finite ends the epoch early. Momentum and
-    weight decay are those of the optimiser, as constants.
+    The steps take a batch of the order each, up to its place `end`, the last one what is left, and
+    every image weighs the same in all of them: a mean over the last 16 of 50,000 images, as in
+    Keras' `fit`, would be a step with the noise of 16 at the learning rate of a batch, right before
+    the validation. A loss that is not finite ends the epoch early. Gradient descent, momentum and
+    weight decay are those of Keras' `SGD`, operation by operation.
     """
-    weights = logits.trainable_variables
 
-    def step(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        blocks = _through_blocks(logits, _scaled(pixels))
+    def step(
+        batch: Images, hyperparameters: Hyperparameters, number: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        def drop(units: tf.Tensor) -> tf.Tensor:
+            return dropped(units, hyperparameters, number)
+
+        blocks = _through_blocks(weights, _scaled(batch.pixels), dtype)
         pooled = blocks[-1].pooled
         with tf.GradientTape() as tape:
             tape.watch(pooled)
-            losses, n_right, _ = _loss_and_right(_behind_blocks(logits, pooled), labels)
-            loss = tf.reduce_sum(losses) / batch_size
+            logits = _behind_blocks(weights, pooled, dtype, drop if kind.dropout else None)
+            losses, n_right, _ = _loss_and_right(logits, batch.labels)
+            loss = tf.reduce_sum(losses) / tf.cast(hyperparameters.batch_size, tf.float32)
         upstream, *last = tape.gradient(loss, [pooled, *weights[2 * len(blocks) :]])
         gradients = _gradients_of_blocks(blocks, upstream) + last
-        # Not `optimizer.apply`: it adds up gradients over devices with a custom gradient.
-        for gradient, weight in zip(gradients, weights, strict=True):
-            if optimizer.weight_decay:
-                # `apply` does this, `update_step` does not.
-                weight.assign_sub(weight * optimizer.weight_decay * optimizer.learning_rate)
-            optimizer.update_step(gradient, weight, optimizer.learning_rate)
+        rate = hyperparameters.learning_rate
+        for gradient, weight, velocity in zip(gradients, weights, velocities, strict=True):
+            if kind.weight_decay:
+                weight.assign_sub(weight * hyperparameters.weight_decay * rate)
+            if kind.momentum:
+                velocity.assign(velocity * hyperparameters.momentum - gradient * rate)
+                weight.assign_add(velocity)
+            else:
+                weight.assign_sub(gradient * rate)
         return tf.reduce_sum(losses), n_right
 
     @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow is untyped
     def train(
-        pixels: tf.Tensor,
-        labels: tf.Tensor,
+        images: Images,
         order: tf.Tensor,
         end: tf.Tensor,
-        before: tuple[tf.Tensor, tf.Tensor, tf.Tensor],
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        hyperparameters: Hyperparameters,
+        before: Sums,
+    ) -> Sums:
+        batch_size = hyperparameters.batch_size
         n_in_full_batches = order.shape[0] // batch_size * batch_size
 
-        def one_step(
-            start: tf.Tensor, n_seen: tf.Tensor, loss: tf.Tensor, n_right: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        def one_step(start: tf.Tensor, sums: Sums) -> tuple[tf.Tensor, Sums]:
             # One body for all sizes: to trace the last batch on its own would take as long again.
             size = tf.minimum(batch_size, end - start)
-            batch = tf.slice(order, [start], [size])
-            more_loss, more_right = step(tf.gather(pixels, batch), tf.gather(labels, batch))
-            loss, start = loss + more_loss, start + size
+            places = tf.slice(order, [start], [size])
+            batch = Images(tf.gather(images.pixels, places), tf.gather(images.labels, places))
+            more_loss, more_right = step(batch, hyperparameters, start // batch_size)
+            sums = Sums(sums.n_seen + size, sums.loss + more_loss, sums.n_right + more_right)
+            start += size
             lost = tf.maximum(start, n_in_full_batches)
-            return (
-                tf.where(tf.math.is_finite(loss), start, lost),
-                n_seen + size,
-                loss,
-                n_right + more_right,
-            )
+            return tf.where(tf.math.is_finite(sums.loss), start, lost), sums
 
         # One step at a time: with several, TensorFlow may run them out of order.
-        _, n_seen, loss, n_right = tf.while_loop(
-            lambda start, *_: start < end, one_step, (before[0], *before), parallel_iterations=1
+        _, sums = tf.while_loop(
+            lambda start, _: start < end, one_step, (before.n_seen, before), parallel_iterations=1
         )
-        return n_seen, loss, n_right
+        return sums  # type: ignore[no-any-return]  # TensorFlow is untyped
 
     return train
 
 
-def compile_evaluation(logits: keras.Model) -> Any:
+def compile_evaluation(weights: list[tf.Variable], dtype: tf.DType) -> Any:
     """A compiled function of the first `n` images.
 
-    (pixels, labels, n) -> (sum of losses, number right, predicted `(n,)`).
+    (:class:`Images`, n) -> (sum of losses, number right, predicted `(n,)`).
     """
 
     @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow is untyped
-    def evaluate(
-        pixels: tf.Tensor, labels: tf.Tensor, n: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def evaluate(images: Images, n: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         def one_batch(
             number: tf.Tensor, loss: tf.Tensor, n_right: tf.Tensor, predicted: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray]:
             start = number * EVALUATION_BATCH
             size = tf.minimum(EVALUATION_BATCH, n - start)
-            some_pixels = tf.slice(pixels, [start, 0, 0], [size, -1, -1])
-            outputs = tf.cast(logits(_scaled(some_pixels), training=False), tf.float32)
+            pixels = tf.slice(images.pixels, [start, 0, 0], [size, -1, -1])
+            pooled = _through_blocks(weights, _scaled(pixels), dtype)[-1].pooled
             losses, more_right, classes = _loss_and_right(
-                outputs, tf.slice(labels, [start], [size])
+                _behind_blocks(weights, pooled, dtype), tf.slice(images.labels, [start], [size])
             )
             return (
                 number + 1,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import math
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, SupportsInt
+from typing import TYPE_CHECKING, Any, SupportsInt
 
 from mnist_lab import model  # first: it imports Keras as it was shipped
 
 # isort: split
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -18,11 +17,22 @@ from mnist_lab import data
 from mnist_lab.config import next_stop
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.records import Epoch, Mistake, TestScore
-from mnist_lab.training.compiled import EVALUATION_BATCH, compile_evaluation, compile_training
+from mnist_lab.training.compiled import (
+    EVALUATION_BATCH,
+    N_WEIGHTS,
+    Hyperparameters,
+    Images,
+    Kind,
+    Sums,
+    compile_evaluation,
+    compile_training,
+    variables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import keras
     from numpy.typing import NDArray
 
     from mnist_lab.config import Device, Precision, TrainConfig
@@ -33,32 +43,6 @@ _MOST_MISTAKES = 100
 # Within the first epoch so many of the validation images are enough to tell which training is the
 # better one (docs/performance.md), and to go through all takes as long as the training itself.
 N_VALID_WITHIN = 2500
-
-
-class _Images(NamedTuple):
-    """A split on the device: pixels `(n, 28, 28)` uint8, labels `(n,)` int32."""
-
-    pixels: tf.Tensor
-    labels: tf.Tensor
-
-
-class _Program(NamedTuple):
-    """What is compiled once for all trials of the same shapes and constants, which are its key."""
-
-    key: tuple[float, ...]
-    batch_size: int
-    model: keras.Model
-    optimizer: keras.optimizers.Optimizer
-    train: Any
-    evaluate: Any
-
-
-class _Sums(NamedTuple):
-    """What the epoch that has begun came to so far: images seen, their losses, how many right."""
-
-    n_seen: int = 0
-    loss: float = 0.0
-    n_right: int = 0
 
 
 class Trainer:
@@ -86,7 +70,12 @@ class Trainer:
         with tf.device(self._device):
             self._train = _on_device(training.train)
             self._valid = _on_device(training.valid) if len(training.valid.labels) else None
-        self._program: _Program | None = None
+            self._weights, self._velocities = variables(), variables()
+            self._no_sums = Sums(*map(tf.constant, (0, 0.0, 0)))
+        self._dtype = tf.dtypes.as_dtype(precision)
+        self._evaluate = compile_evaluation(self._weights, self._dtype)
+        self._training: dict[Kind, Any] = {}  # what was compiled
+        self._config: TrainConfig | None = None
 
     def fit(self, config: TrainConfig, *, seed: int) -> Iterator[Epoch]:
         """Train `config` from `seed`, yielding each epoch when it is done.
@@ -122,11 +111,22 @@ class Trainer:
                 received=config.batch_size,
                 next_step="give a smaller batch size",
             )
-        self._seed, self._sums = seed, _Sums()
-        with tf.device(self._device):
-            self._program = self._prepare(config, seed)
+        self._config, self._seed = config, seed
+        weights = model.initial_weights(config, seed=seed)
+        velocities, sums = [np.zeros_like(weight) for weight in weights], self._no_sums
         if start is not None:
-            self._restore(start)
+            with np.load(io.BytesIO(start), allow_pickle=False) as arrays:
+                numbered = [arrays[name] for name in arrays.files if name.isdecimal()]
+                if "n_seen" in arrays:  # older ones are between epochs, and have no sums
+                    sums = Sums(*(tf.constant(arrays[name]) for name in Sums._fields))
+            weights = numbered[:N_WEIGHTS]
+            if config.momentum:  # older ones have two other numbers in between
+                velocities = numbered[-N_WEIGHTS:]
+        self._sums = sums
+        values = zip(self._weights + self._velocities, weights + velocities, strict=True)
+        with tf.device(self._device):
+            for variable, value in values:
+                variable.assign(value)
 
     def advance(self, stop: float) -> Epoch:
         """Train on to the epoch `stop`, and validate.
@@ -140,36 +140,37 @@ class Trainer:
             RuntimeError: nothing has begun.
         """
         begin = time.perf_counter()
-        program, before = self._trained(), self._sums
+        config = self._trained()
         number = math.ceil(stop)
-        n_steps = max(round((stop - number + 1) * self._n_train / program.batch_size), 1)
-        end = self._n_train if number == stop else min(n_steps * program.batch_size, self._n_train)
+        n_steps = max(round((stop - number + 1) * self._n_train / config.batch_size), 1)
+        end = self._n_train if number == stop else min(n_steps * config.batch_size, self._n_train)
         rng = np.random.default_rng([self._seed, number])
         order = rng.permutation(self._n_train).astype(np.int32)
-        dropout = rng.integers(2**31, size=2)
-        dropout[1] += before.n_seen // program.batch_size  # one for each step of the epoch so far
+        # Not kept in checkpoints: an epoch's dropout, like its order, is the same from wherever the
+        # training goes on.
+        seed = rng.integers(2**31, size=2)
         with tf.device(self._device):
-            # Not kept in checkpoints: an epoch's dropout, like its order, is the same from wherever
-            # the training goes on.
-            model.reseed_dropout(program.model, dropout)
-            sums = (before.n_seen, np.float32(before.loss), before.n_right)
-            sums = program.train(
-                *self._train, tf.constant(order), tf.constant(end), tuple(map(tf.constant, sums))
+            sums = self._compiled(config)(
+                self._train,
+                tf.constant(order),
+                tf.constant(end),
+                hyperparameters(config, seed),
+                self._sums,
             )
-            reached = _Sums(*(one.numpy().item() for one in sums))
+            n_seen = int(sums.n_seen)
             valid_loss = valid_error = n_valid = None
             if self._valid is not None:
                 n_all = len(self._valid.labels)
                 n = n_all if stop >= 1 else min(N_VALID_WITHIN, n_all)
                 n_valid = n if n < n_all else None
-                total, n_valid_right, _ = program.evaluate(*self._valid, tf.constant(n))
+                total, n_valid_right, _ = self._evaluate(self._valid, tf.constant(n))
                 valid_loss = _finite(float(total) / n)
                 valid_error = _share_wrong(n_valid_right, n)
-        self._sums = _Sums() if number == stop else reached
+        self._sums = self._no_sums if number == stop else sums
         return Epoch(
             epoch=stop,
-            train_loss=_finite(reached.loss / reached.n_seen),
-            train_error=_share_wrong(reached.n_right, reached.n_seen),
+            train_loss=_finite(float(sums.loss) / n_seen),
+            train_error=_share_wrong(sums.n_right, n_seen),
             valid_loss=valid_loss,
             valid_error=valid_error,
             n_valid=n_valid,
@@ -182,22 +183,13 @@ class Trainer:
         Raises:
             RuntimeError: nothing has begun.
         """
-        program, content = self._trained(), io.BytesIO()
-        variables = [*program.model.weights, *program.optimizer.variables]
+        config, content = self._trained(), io.BytesIO()
+        variables = self._weights + (self._velocities if config.momentum else [])
         arrays = {str(number): variable.numpy() for number, variable in enumerate(variables)}
-        np.savez(content, **self._sums._asdict(), **arrays)
+        np.savez(
+            content, **{name: sum_.numpy() for name, sum_ in self._sums._asdict().items()}, **arrays
+        )
         return content.getvalue()
-
-    def _restore(self, checkpoint: bytes) -> None:
-        """Put a checkpoint's values into the program."""
-        program = self._trained()
-        variables = [*program.model.weights, *program.optimizer.variables]
-        with np.load(io.BytesIO(checkpoint), allow_pickle=False) as arrays:
-            for number, variable in enumerate(variables):
-                variable.assign(arrays[str(number)])
-            # Older ones are between epochs, and have no sums.
-            known = [arrays[name].item() for name in _Sums._fields if name in arrays]
-        self._sums = _Sums(*known)
 
     def score(self, test: data.Split) -> TestScore:
         """Error, loss, confusion matrix and worst mistakes of the current weights on `test`.
@@ -205,11 +197,11 @@ class Trainer:
         Raises:
             RuntimeError: nothing was trained yet.
         """
-        program = self._trained()
+        network = self._model()
         with tf.device(self._device):
             images = _on_device(test)
-            loss, _, predicted = program.evaluate(*images, tf.constant(len(test.labels)))
-            mistakes = _mistakes(program.model, test, predicted.numpy())
+            loss, _, predicted = self._evaluate(images, tf.constant(len(test.labels)))
+            mistakes = _mistakes(network, test, predicted.numpy())
         confusion = np.zeros((data.N_CLASSES, data.N_CLASSES), np.int64)
         np.add.at(confusion, (test.labels, predicted.numpy()), 1)
         n_test = len(test.labels)
@@ -226,7 +218,8 @@ class Trainer:
         Raises:
             RuntimeError: nothing was trained yet.
         """
-        return self._trained().model.get_weights()  # type: ignore[no-any-return]  # Keras is untyped
+        self._trained()
+        return [weight.numpy() for weight in self._weights]
 
     def model_bytes(self) -> bytes:
         """The trained model as the content of a `.keras` file.
@@ -234,41 +227,28 @@ class Trainer:
         Raises:
             RuntimeError: nothing was trained yet.
         """
-        return model.to_bytes(self._trained().model)
+        return model.to_bytes(self._model())
 
-    def _trained(self) -> _Program:
-        if self._program is None:
+    def _trained(self) -> TrainConfig:
+        """What is being trained."""
+        if self._config is None:
             raise RuntimeError("nothing was trained yet")
-        return self._program
+        return self._config
 
-    def _prepare(self, config: TrainConfig, seed: int) -> _Program:
-        """The compiled program for `config`, with fresh weights and a fresh optimiser."""
-        shapes = (config.batch_size, config.num_filters, config.filter_size)
-        key: tuple[float, ...] = (*shapes, config.momentum, config.dropout, config.weight_decay)
-        network = model.build_model(config, seed=seed, precision=self._precision)
-        if self._program is None or self._program.key != key:
-            # Only one is kept: TensorFlow's graphs would add up over a search.
-            self._program = None
-            keras.backend.clear_session()
-            optimizer = keras.optimizers.SGD(
-                config.learning_rate, config.momentum, weight_decay=config.weight_decay
+    def _model(self) -> keras.Model:
+        """The trained model as Keras has it."""
+        network = model.build_model(self._trained(), seed=self._seed, precision=self._precision)
+        network.set_weights(self.weights())
+        return network
+
+    def _compiled(self, config: TrainConfig) -> Any:
+        """The function that trains a configuration of this kind."""
+        kind = Kind(*(bool(getattr(config, name)) for name in Kind._fields))
+        if kind not in self._training:
+            self._training[kind] = compile_training(
+                self._weights, self._velocities, self._dtype, kind
             )
-            logits = model.logits_of(network)
-            optimizer.build(logits.trainable_variables)
-            self._program = _Program(
-                key,
-                config.batch_size,
-                network,
-                optimizer,
-                compile_training(logits, optimizer, config.batch_size),
-                compile_evaluation(logits),
-            )
-        else:
-            self._program.model.set_weights(network.get_weights())
-            self._program.optimizer.learning_rate = config.learning_rate
-            for velocity in self._program.optimizer.momentums:
-                velocity.assign(keras.ops.zeros_like(velocity))
-        return self._program
+        return self._training[kind]
 
 
 def use_device(device: Device) -> str:
@@ -290,8 +270,21 @@ def use_device(device: Device) -> str:
     return "/GPU:0"
 
 
-def _on_device(split: data.Split) -> _Images:
-    return _Images(_tensor(split.images), _tensor(split.labels))
+def hyperparameters(config: TrainConfig, seed: NDArray[np.int64]) -> Hyperparameters:
+    """What the steps of an epoch are taken with; `seed` is that of its dropout."""
+    return Hyperparameters(
+        batch_size=tf.constant(config.batch_size),
+        learning_rate=tf.constant(config.learning_rate, tf.float32),
+        momentum=tf.constant(config.momentum, tf.float32),
+        weight_decay=tf.constant(config.weight_decay, tf.float32),
+        dropout=tf.constant(config.dropout, tf.float32),
+        kept=tf.constant(1 / (1 - config.dropout), tf.float32),
+        seed=tf.constant(seed),
+    )
+
+
+def _on_device(split: data.Split) -> Images:
+    return Images(_tensor(split.images), _tensor(split.labels))
 
 
 def _tensor(array: NDArray[Any]) -> tf.Tensor:
