@@ -118,7 +118,12 @@ class Trainer:
             with np.load(io.BytesIO(start), allow_pickle=False) as arrays:
                 numbered = [arrays[name] for name in arrays.files if name.isdecimal()]
                 if "n_seen" in arrays:  # older ones are between epochs, and have no sums
-                    sums = Sums(*(tf.constant(arrays[name]) for name in Sums._fields))
+                    sums = Sums(
+                        *(
+                            tf.constant(arrays[name], zero.dtype)
+                            for name, zero in self._no_sums._asdict().items()
+                        )
+                    )
             weights = numbered[:N_WEIGHTS]
             if config.momentum:  # older ones have two other numbers in between
                 velocities = numbered[-N_WEIGHTS:]
