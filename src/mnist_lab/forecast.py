@@ -32,12 +32,9 @@ if TYPE_CHECKING:
 # epochs they told the rest of four searches to 12 % after one configuration, 7 % after five, 8 %
 # after ten (of the medians of 40 orders the worst).
 FIRST_GUESS = (0.024, 0.027, 2.7, 0.1, 0.16)
-# Building and compiling what a trial runs, in seconds, on the same machine.
-SECONDS_TO_COMPILE = 0.6
-# How much of that is in the duration of a part of an epoch; and how long the validation after it
-# takes, as a part of an epoch. Rough: from three configurations at 1/16 of an epoch.
-SECONDS_TO_TRACE = 0.2
-VALIDATION = 0.02
+# How long the validation after a part of an epoch takes, as a part of an epoch: of 8, 22 and 54
+# filters 0.017, 0.019 and 0.016 (docs/performance/short.json).
+VALIDATION = 0.017
 # A worker is stuck when it is silent for so many times the forecast of an epoch, and for so long.
 STUCK_FACTOR = 10.0
 STUCK_S = 300.0
@@ -111,7 +108,7 @@ class CostModel:
     def learn(self, config: TrainConfig, part: float, seconds: float) -> None:
         """Take in a part of an epoch of `config` that took so many seconds; 0 tells nothing."""
         if part < 1:
-            seconds = max(seconds - SECONDS_TO_TRACE, seconds / 10) / (part + VALIDATION)
+            seconds /= part + VALIDATION
         if seconds > 0:
             self.seconds.setdefault(_shape(config), []).append(seconds)
             self._scale = None
@@ -211,7 +208,7 @@ class Forecast:
         free = [*ends, *[now] * (self._n_workers - len(ends))]
         heapq.heapify(free)
         for config, n_left in self._waiting():
-            seconds = n_left * self._costs.epoch_s(config) + SECONDS_TO_COMPILE
+            seconds = n_left * self._costs.epoch_s(config)
             start = heapq.heapreplace(free, free[0] + seconds)
             ends.append(start + seconds)
         return ends

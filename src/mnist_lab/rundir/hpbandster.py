@@ -37,7 +37,8 @@ def _results(trial: Trial) -> Iterator[list[Any]]:
     for rung in trial.rungs:
         result, problem = crashed, trial.reason
         if rung.valid_error is not None:
-            info = {"state": "SUCCESS", "diverged": rung.diverged}
+            # The loss is what HpBandSter's reader compares; below one epoch the other one ranked.
+            info = {"state": "SUCCESS", "diverged": rung.diverged, "valid_loss": rung.valid_loss}
             result, problem = {"loss": rung.valid_error, "info": info}, None
         yield [trial.id, float(rung.budget), _times(rung), result, problem]
     if trial.state == "failed":
