@@ -3,16 +3,18 @@
     python benchmarks/worth.py mnist.npz                          # every search: hours
     python benchmarks/worth.py mnist.npz --only BOHB --seeds 1    # a piece of it
     python benchmarks/worth.py mnist.npz --test                   # then test each winner
+    python benchmarks/worth.py mnist.npz --space configs/wide-space.json --seeds 3
 
-Each method searches the exercise sheet's space once per seed, as a whole process that a user would
-start, in bfloat16, with two workers. Seeds take turns, so that a machine whose speed drifts is fair
-to all: random search first, as it says how long the methods "as long" and the peers may take; then
-the others, with another one first for each seed. A search's seconds count from its command's start.
-An error counts when a training on whole epochs has ended, validated on all validation images.
+Each method searches the exercise sheet's space, or another one without peers, once per seed, as a
+whole process that a user would start, in bfloat16, with two workers. Seeds take turns, so that a
+machine whose speed drifts is fair to all: random search first, as it says how long the methods "as
+long" and the peers may take; then the others, with another one first for each seed. A search's
+seconds count from its command's start. An error counts when a training on whole epochs has ended,
+validated on all validation images.
 
-Writes worth.json after each search, and the same command goes on with what is missing; a search
-that was interrupted begins anew, as its seconds would be wrong. Then worth.md, worth.png and
-worth.svg.
+Writes worth.json after each search (worth-wide-space.json for that space), and the same command
+goes on with what is missing; a search that was interrupted begins anew, as its seconds would be
+wrong. Then worth.md, worth.png and worth.svg.
 Runs and the peers' environments (2 x 3 GB) are in results/worth/.
 """
 
@@ -105,17 +107,19 @@ def improvements(trainings: Sequence[Found], start: float) -> list[Improvement]:
     return steps
 
 
-def our_search(method: str, seed: int, data: Path, limit_s: float | None) -> dict[str, Any]:
+def our_search(
+    method: str, path: Path, seed: int, data: Path, *, limit_s: float | None, space: str | None
+) -> dict[str, Any]:
     """Run one of our commands; returns what of it goes into the record.
 
     Raises:
         CalledProcessError: it ended otherwise than by its end or its time limit.
     """
-    path = folder_of(method, seed)
     command = [sys.executable, "-m", "mnist_lab", *METHODS[method].words, "--seed", str(seed)]
     command += ["--precision", "bfloat16", "--workers", "2", "--quiet"]
     command += ["--data", str(data), "--out", str(path)]
     command += ["--time-limit", f"{math.ceil(limit_s)}s"] if limit_s else []
+    command += ["--space", space] if space else []
     start = time.time()
     code = subprocess.call(  # noqa: S603 - our own command
         command, env=environments.variables(), stdout=subprocess.DEVNULL
@@ -141,13 +145,14 @@ def our_search(method: str, seed: int, data: Path, limit_s: float | None) -> dic
     }
 
 
-def peer_search(method: str, seed: int, data: Path, limit_s: float, python: str) -> dict[str, Any]:
+def peer_search(
+    method: str, folder: Path, seed: int, data: Path, *, limit_s: float, python: str
+) -> dict[str, Any]:
     """Let a peer search, and end it after `limit_s`; as :func:`our_search`.
 
     Raises:
         CalledProcessError: it ended earlier; what it printed is in its folder's `log`.
     """
-    folder = folder_of(method, seed)
     folder.mkdir(parents=True)
     out = folder / "trainings.jsonl"
     script = Path(__file__).parent / "peers" / METHODS[method].words[0]
@@ -203,9 +208,10 @@ def peer_summary(lines: Sequence[dict[str, Any]], start: float, seconds: float) 
     }
 
 
-def folder_of(method: str, seed: int) -> Path:
+def folder_of(method: str, seed: int, space: str | None) -> Path:
     """Where the search is, or was."""
-    return RUNS / f"{method.lower().replace(', ', '-').replace(' ', '-')}-{seed}"
+    runs = RUNS / Path(space).stem if space else RUNS
+    return runs / f"{method.lower().replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
 def in_turn(seed: int) -> list[str]:
@@ -215,10 +221,11 @@ def in_turn(seed: int) -> list[str]:
     return [first, *others[turn:], *others[:turn]]
 
 
-def test(one: dict[str, Any], data: Path) -> list[float]:
+def test(one: dict[str, Any], data: Path, space: str | None) -> list[float]:
     """The test errors of a search's winner, trained anew on all training images."""
-    name = folder_of(one["method"], one["seed"]).name
-    path, config = RUNS / f"test-{name}", RUNS / f"test-{name}.json"
+    searched = folder_of(one["method"], one["seed"], space)
+    path = searched.with_name(f"test-{searched.name}")
+    config = path.with_suffix(".json")
     config.write_text(json.dumps(one["winner"]), encoding="utf-8")
     command = [sys.executable, "-m", "mnist_lab", "test", "--config", str(config)]
     command += ["--repeats", str(N_TESTS), "--precision", "bfloat16", "--workers", "2", "--quiet"]
@@ -336,13 +343,13 @@ def draw(searches: Sequence[dict[str, Any]], caption: plots.Caption) -> Any:
     return figure
 
 
-def write(record: dict[str, Any], out: Path) -> None:
-    """Write the record, the table and the figure."""
-    new = out / "worth.json.new"
+def write(record: dict[str, Any], path: Path) -> None:
+    """Write the record, and the table and the figure beside it."""
+    new = path.with_suffix(".new")
     new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    new.replace(out / "worth.json")
+    new.replace(path)
     searches = record["searches"]
-    (out / "worth.md").write_text(table(searches), encoding="utf-8")
+    path.with_suffix(".md").write_text(table(searches), encoding="utf-8")
     caption = plots.Caption(
         data_name=record["data"],
         notice="",
@@ -351,16 +358,17 @@ def write(record: dict[str, Any], out: Path) -> None:
         version=record["versions"]["mnist-lab"],
     )
     for suffix, content in plots.save(draw(searches, caption)).items():
-        (out / f"worth.{suffix}").write_bytes(content)
+        path.with_suffix(f".{suffix}").write_bytes(content)
 
 
-def open_record(path: Path, data: Path) -> dict[str, Any]:
+def open_record(path: Path, data: Path, space: str | None) -> dict[str, Any]:
     """What is there, or a new record; ends the program where it was made otherwise."""
     hardware = machine.hardware()
     hardware.pop("system")  # it may have another kernel tomorrow
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "data": data.name,
+        "space": space,
         "machine": hardware,
         "versions": machine.versions(),
         "methods": {name: list(method.words) for name, method in METHODS.items()},
@@ -392,20 +400,21 @@ def main() -> None:
     )
     parser.add_argument("--test", action="store_true", help="test the winners that are there")
     parser.add_argument("--out", type=Path, default=Path("docs/performance"))
+    parser.add_argument("--space", help="ConfigSpace's JSON, of which only our methods take any")
     arguments = parser.parse_args()
-    data = arguments.data.resolve()
+    data, space = arguments.data.resolve(), arguments.space
     arguments.out.mkdir(parents=True, exist_ok=True)
-    RUNS.mkdir(parents=True, exist_ok=True)
-    record = open_record(arguments.out / "worth.json", data)
+    path = arguments.out / (f"worth-{Path(space).stem}.json" if space else "worth.json")
+    record = open_record(path, data, space)
     searches = record["searches"]
     if arguments.test:
-        test_winners(record, data, arguments.only, arguments.out)
+        test_winners(record, data, arguments.only, path)
     for seed in () if arguments.test else range(arguments.seeds):
         for method in in_turn(seed):
             requirements, as_long = METHODS[method].requirements, METHODS[method].as_long
             is_there = any((one["method"], one["seed"]) == (method, seed) for one in searches)
-            too_many = requirements is not None and seed >= N_PEER_SEEDS
-            if is_there or too_many or method not in arguments.only:
+            not_asked = requirements is not None and (space or seed >= N_PEER_SEEDS)
+            if is_there or not_asked or method not in arguments.only:
                 continue
             limit_s = None
             if as_long or requirements:
@@ -417,31 +426,33 @@ def main() -> None:
                 if not took:
                     sys.exit(f"{method} takes as long as {REFERENCE}, which seed {seed} lacks")
                 limit_s = took[0]
-            shutil.rmtree(folder_of(method, seed), ignore_errors=True)
+            folder = folder_of(method, seed, space)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
             date, system = now(), machine.hardware()["system"]
             if requirements and limit_s:
                 python = environments.python_with(requirements, (RUNS / ".venv").resolve())
-                found = peer_search(method, seed, data, limit_s, python)
+                found = peer_search(method, folder, seed, data, limit_s=limit_s, python=python)
             else:
-                found = our_search(method, seed, data, limit_s)
+                found = our_search(method, folder, seed, data, limit_s=limit_s, space=space)
             head = {"method": method, "seed": seed, "date": date, "system": system}
             searches.append(head | found)
-            write(record, arguments.out)
+            write(record, path)
             told = f"{found['seconds']:.0f} s, {found['epochs']:.0f} epochs"
             print(f"seed {seed}: {method}: {told}, {final(searches[-1]):.2%}", flush=True)
     print(table(searches))
 
 
-def test_winners(record: dict[str, Any], data: Path, methods: Sequence[str], out: Path) -> None:
+def test_winners(record: dict[str, Any], data: Path, methods: Sequence[str], path: Path) -> None:
     """Test each winner that has not been; the same configuration gives the same errors."""
     known = [one for one in record["searches"] if one.get("test")]
     for one in record["searches"]:
         if one.get("test") or one["method"] not in methods or not one["winner"]:
             continue
         same = next((other for other in known if other["winner"] == one["winner"]), None)
-        one["test"] = same["test"] if same else test(one, data)
+        one["test"] = same["test"] if same else test(one, data, record["space"])
         known.append(one)
-        write(record, out)
+        write(record, path)
         told = f"{one['method']}, seed {one['seed']}: {statistics.fmean(one['test']):.2%}"
         print(f"test of {told}", flush=True)
 

@@ -64,7 +64,7 @@ def test_table_and_figure(tmp_path: Path) -> None:
     ]
     searches[2]["test"] = [0.008, 0.01]
     record = {"data": "mnist.npz", "versions": {"mnist-lab": "1"}, "searches": searches}
-    worth.write(record, tmp_path)
+    worth.write(record, tmp_path / "worth.json")
     table = (tmp_path / "worth.md").read_text(encoding="utf-8")
     assert "| Hyperband | 3 | 1.10 % (1.00 % to 1.30 %) | 0.90 % | 100 | 300 |" in table
     assert "| Hyperband | 3 | 8 (5 to 10) | 16 (3 to 30) | 0.075 (0.050 to 0.100) |" in table
@@ -77,4 +77,4 @@ def test_other_record(tmp_path: Path) -> None:
     """A record of another machine, version or method is not continued."""
     (tmp_path / "worth.json").write_text('{"searches": []}')
     with pytest.raises(SystemExit, match="has another"):
-        worth.open_record(tmp_path / "worth.json", tmp_path / "mnist.npz")
+        worth.open_record(tmp_path / "worth.json", tmp_path / "mnist.npz", None)
