@@ -77,14 +77,21 @@ class Curves(NamedTuple):
         """
         whole = self.losses if by_loss else self.errors
         if epochs > RECORDED:
-            middle = np.sqrt(whole[:, RECORDED - 2] * whole[:, RECORDED - 1])
-            return np.asarray(middle * (epochs / (RECORDED - 0.5)) ** -SLOPE)
+            return self.expected(epochs, by_loss=by_loss)
         if epochs >= 1:
             return whole[:, round(epochs) - 1]
         column = 1 if by_loss else 2
         return np.array(
             [np.interp(math.log(epochs), np.log(one[:, 0]), one[:, column]) for one in self.within]
         )
+
+
+    def expected(self, epochs: float, *, by_loss: bool = False) -> np.ndarray:
+        """Where the curve (50,) is after these epochs, at least 2, without the luck of the last."""
+        whole = self.losses if by_loss else self.errors
+        last = round(min(epochs, RECORDED))
+        middle = np.sqrt(whole[:, last - 2] * whole[:, last - 1])
+        return np.asarray(middle * (epochs / (last - 0.5)) ** -SLOPE)
 
 
 class Replay(NamedTuple):
@@ -169,6 +176,8 @@ def tables(curves: Curves, brackets: list[Bracket], rule: str) -> Tables:
         rungs = zip((0, *one.epochs[:-1]), one.epochs, strict=True)
         pairs = zip(one.epochs, by_loss, strict=True)
         scores.append([curves.at(budget, by_loss=loss).tolist() for budget, loss in pairs])
+        # What counts in the end has the luck of its seed, which is drawn anew in each replay.
+        scores[-1][-1] = curves.expected(one.epochs[-1]).tolist()
         seconds.append([(seconds_of(curves, *rung) + OVERHEAD).tolist() for rung in rungs])
     return Tables(scores, seconds)
 
@@ -205,9 +214,10 @@ def replay(
             return Replay(winner[0], epochs, clock, winner[1], *reached)
         clock, trial, one = heapq.heappop(busy)
         score = known.scores[one.number][one.rung][drawn[trial]]
-        if one.plan.epochs[one.rung] > RECORDED:
+        is_last = one.rung == len(one.plan.epochs) - 1
+        if is_last or one.plan.epochs[one.rung] > RECORDED:
             score *= noise[trial]
-        if one.rung == len(one.plan.epochs) - 1:
+        if is_last:
             winner = min(winner, (score, one.number))
             if score <= target and reached[0] == math.inf:
                 reached = epochs, clock
@@ -255,10 +265,14 @@ def candidates() -> list[tuple[tuple[float, float, int], str, list[Bracket]]]:
     found = {}
     for last, eta, first in itertools.product(MAXIMA, ETAS, MINIMA):
         turn = plan(first, last, eta)
-        for part, brackets in (("one bracket", turn[:1]), ("one round", turn)):
+        for part, brackets in (
+                ("one bracket", turn[:1]),
+                ("two brackets", turn[:2]),
+                ("one round", turn),
+            ):
             n_trials = sum(one.n_configs[0] for one in brackets)
             n_epochs = sum(one.n_epochs for one in brackets)
-            if len(turn) > 1 and n_epochs <= MOST_EPOCHS and n_trials <= MOST_TRIALS:
+            if len(turn) > 1 + (part == "two brackets") and n_epochs <= MOST_EPOCHS and n_trials <= MOST_TRIALS:
                 key = (turn[0].epochs[0], last, eta)
                 found[key, part] = (key, part, brackets)
     return list(found.values())

@@ -1,4 +1,9 @@
-"""The README says what is true: every command, every settings file, no broken link."""
+"""The pages say what is true: every command, every settings file, no broken link.
+
+    python tests/test_docs.py
+
+writes docs/commands.md, which is the commands' own help.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import click
 import pytest
 
 from mnist_lab.cli.commands import mnist_lab
@@ -19,20 +25,41 @@ from mnist_lab.errors import ExitCode
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = [page.read_text(encoding="utf-8") for page in PAGES]
+README = TEXTS[0]
+COMMANDS = ROOT / "docs" / "commands.md"
+SETTINGS = [
+    f"configs/{path.name}" for path in sorted(ROOT.glob("configs/*.toml")) if path.stem != "smoke"
+]
 
 
-@pytest.mark.parametrize("name", sorted(mnist_lab.commands))
-def test_every_command_is_in_the_readme(name: str) -> None:
-    """A reader of the README finds each command."""
-    assert f"mnist-lab {name}" in README
+def commands_page() -> str:
+    """The commands' help as a page."""
+    parts = [
+        "# Commands",
+        "Here you look up what each command and each option does. This is what `mnist-lab COMMAND "
+        "--help` prints. A settings file (`--settings`) is TOML with the same names, underscores "
+        "for hyphens, such as "
+        + ", ".join(f"[{name}](../{name})" for name in SETTINGS)
+        + ". An option on the command line beats the file.",
+    ]
+    for name, command in mnist_lab.commands.items():
+        context = click.Context(command, info_name=f"mnist-lab {name}", terminal_width=80)
+        shown = command.get_help(context).replace("\t", " ")
+        parts.append(f"## mnist-lab {name}\n\n```text\n{shown}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
-def test_every_command_of_the_readme_exists() -> None:
-    """And finds no other; nor an option that its command does not have."""
+def test_the_page_of_commands_is_their_help() -> None:
+    """Nobody has to write an option down twice."""
+    assert COMMANDS.read_text(encoding="utf-8") == commands_page()
+
+
+def test_commands_on_the_pages_exist() -> None:
+    """No page shows a command or an option that does not exist."""
     shown = r"^mnist-lab ([a-z-]+)([^#\n]*)|`mnist-lab ([a-z-]+)([^`]*)`"
-    lines = re.findall(shown, README, re.MULTILINE)
-    assert len(lines) > 10
+    lines = [line for page in TEXTS for line in re.findall(shown, page, re.MULTILINE)]
+    assert len(lines) > 30
     for name, words, other_name, other_words in lines:
         command = mnist_lab.commands[name or other_name]
         options = {option for param in command.params for option in param.opts} | {"--help"}
@@ -59,15 +86,16 @@ def test_every_page_can_be_reached(page: Path) -> None:
 
 
 def test_settings_files_are_named() -> None:
-    """Each settings file is in the README, but the one for tests only."""
+    """Each settings file and each space is on a page, but the one for tests only."""
     for path in ROOT.glob("configs/*.*"):
-        assert (f"configs/{path.name}" in README) != (path.name == "smoke.toml")
+        assert any(f"configs/{path.name}" in page for page in TEXTS) != (path.name == "smoke.toml")
 
 
 @pytest.mark.parametrize("code", list(ExitCode))
-def test_exit_codes_are_in_the_readme(code: ExitCode) -> None:
+def test_exit_codes_are_on_their_page(code: ExitCode) -> None:
     """A script's author finds each exit code that the commands return."""
-    assert re.search(rf"\b{code.value}\b", README.split("Exit codes:")[1].split("\n\n")[0])
+    page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    assert re.search(rf"\b{code.value}\b", page.split("Exit codes:")[1].split("\n\n")[0])
 
 
 def test_numbers_of_the_readme_are_the_networks() -> None:
@@ -109,3 +137,7 @@ def test_the_experiment_of_the_contributing_page_works(tmp_path: Path) -> None:
     run = json.loads((Path(out) / "curves.json").read_text(encoding="utf-8"))
     assert [trial["configuration"]["batch_size"] for trial in run["trials"]] == [64, 128]
     assert "Which batch size?" in (Path(out) / "report.html").read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    COMMANDS.write_text(commands_page(), encoding="utf-8")

@@ -162,17 +162,23 @@ def count_rungs(min_epochs: float, max_epochs: float, eta: int) -> int:
     return next(n for n in count(1) if min_epochs * eta**n > too_much)
 
 
-def bracket(number: int, min_epochs: float, max_epochs: float, eta: int) -> Bracket:
+def bracket(
+    number: int, min_epochs: float, max_epochs: float, eta: int, survivors: int = 1
+) -> Bracket:
     """Bracket `number`, from 0, of a search with these budgets, of which 1 in `eta` goes on.
 
-    HpBandSter's numbers (Li et al., 2018); budgets of an epoch or more are rounded to whole ones.
+    HpBandSter's numbers (Li et al., 2018), but for the last rung, which trains at least so many
+    `survivors` of the one before; budgets of an epoch or more are rounded to whole ones.
     """
     n_rungs = count_rungs(min_epochs, max_epochs, eta)
     last = n_rungs - 1 - number % n_rungs
     first = n_rungs // (last + 1) * eta**last
     budgets = [max_epochs / eta ** (last - rung) for rung in range(last + 1)]
+    n_configs = [max(first // eta**rung, 1) for rung in range(last + 1)]
+    if last:
+        n_configs[-1] = max(n_configs[-1], min(survivors, n_configs[-2]))
     return Bracket(
-        tuple(max(first // eta**rung, 1) for rung in range(last + 1)),
+        tuple(n_configs),
         (*(budget if budget < 1 else round(budget) for budget in budgets[:-1]), max_epochs),
     )
 
@@ -260,6 +266,10 @@ class StudySettings(Frozen):
     min_epochs: Epochs | None = None
     # One in so many goes on to the next rung. Runs from before it could be chosen have 3.
     eta: Annotated[int, Field(ge=2, le=100, description="a whole number, 2 to 100")] = 3
+    # At least so many of a bracket reach its last rung. Hyperband's own brackets have 1.
+    survivors: Annotated[
+        int, Field(ge=1, le=MOST_TRIALS, description="a whole number, at least 1")
+    ] = 1
     space: Plain | None = None
     # Test: what the final training sees.
     fit_on: FitOn = "train"
@@ -287,7 +297,7 @@ class StudySettings(Frozen):
             return []
         budgets = self.min_epochs, self.base.epochs, self.eta
         n_rungs = count_rungs(*budgets)
-        turn = [bracket(number, *budgets) for number in range(n_rungs)]
+        turn = [bracket(number, *budgets, self.survivors) for number in range(n_rungs)]
         return [turn[number % n_rungs] for number in range(self.iters or 0)]
 
     @property

@@ -150,7 +150,7 @@ def command(
     base, fields = settings.base.model_dump(), StudySettings.model_fields
     piped: dict[str, Any] | None = None
     known: dict[str, Any] = {"max_epochs": base["epochs"]} | base
-    own = ("min_epochs", "eta", "iters", "fit_on")
+    own = ("min_epochs", "eta", "survivors", "iters", "fit_on")
     known |= {name: getattr(settings, name) for name in own}
     known["values"] = ",".join(map(repr, settings.values or ()))
     if settings.space is not None and _digest(settings.space) != _EXERCISE:

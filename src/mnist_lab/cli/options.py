@@ -99,6 +99,7 @@ _OWN: dict[str, tuple[Any, str]] = {
     "min_epochs": (Epochs(), "Epochs before the first selection, such as 2 or 1/16."),
     "max_epochs": (Epochs(), "Epochs of the trials that reach the last rung."),
     "eta": (int, "One in this many trials is promoted to the next rung."),
+    "survivors": (int, "At least this many trials of a bracket reach its last rung."),
     "epochs": (Epochs(), "Epochs of each training."),
     "repeats": (int, "Trainings of each configuration, from different seeds."),
     "space": (PATH, "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),

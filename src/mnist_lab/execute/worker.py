@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     Train = Callable[[TrainConfig, int, Checkpoint | None, float], Step]
 
-# TensorFlow and oneDNN keep what they compiled for each shape: 0.1 GiB after 50 trials of the
-# exercise's search space. A worker that grew by more than this since its first trial is started
-# anew, which takes seconds.
+# oneDNN keeps the kernels of each shape: 0.27 GiB after 120 trials of the exercise's search space
+# (docs/performance.md). A worker that grew by more than this since its first trial is started anew,
+# which takes seconds.
 MOST_GROWTH_GIB = 0.5
 # How often a worker process looks whether its parent lives.
 LOOK_S = 1.0

@@ -17,7 +17,6 @@ from mnist_lab.config import (
     StudySettings,
     TrainConfig,
     check,
-    count_rungs,
     read_train_config,
 )
 from mnist_lab.errors import Interrupted, SettingsError, nearest, no_gpu
@@ -101,33 +100,38 @@ def random_search(
 
 def hyperband(
     *,
-    iters: int | None = _HYPERBAND["iters"],
+    iters: int = _HYPERBAND["iters"],
     min_epochs: float = _HYPERBAND["min_epochs"],
     max_epochs: float = _HYPERBAND["max_epochs"],
     eta: int = _HYPERBAND["eta"],
+    survivors: int = _HYPERBAND["survivors"],
     space: str | Path | None = _HYPERBAND["space"],
     **options: Unpack[Options],
 ) -> Run:
     """Train configurations drawn from a search space, and only the best of them for long.
 
     Args:
-        iters: how many brackets; a later call may raise it. None: one of each kind.
+        iters: how many brackets; a later call may raise it.
         min_epochs: of the first rung of the first bracket; may be below 1.
         max_epochs: of the last rung, at least `min_epochs`.
         eta: one in so many goes on to the next rung, which has so many times the epochs; at least
             2. The smallest budget that comes of it is `min_epochs` or the next larger one.
+        survivors: at least so many trials of a bracket reach its last rung. With 1 the brackets
+            are Hyperband's own.
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    return _halving("hyperband", options, (min_epochs, max_epochs, eta), space, iters)
+    own = {"min_epochs": min_epochs, "eta": eta, "survivors": survivors, "iters": iters}
+    return _halving("hyperband", options, max_epochs, space, own)
 
 
 def bohb(
     *,
-    iters: int | None = _BOHB["iters"],
+    iters: int = _BOHB["iters"],
     min_epochs: float = _BOHB["min_epochs"],
     max_epochs: float = _BOHB["max_epochs"],
     eta: int = _BOHB["eta"],
+    survivors: int = _BOHB["survivors"],
     space: str | Path | None = _BOHB["space"],
     **options: Unpack[Options],
 ) -> Run:
@@ -141,10 +145,12 @@ def bohb(
         min_epochs: as for :func:`hyperband`.
         max_epochs: as for :func:`hyperband`.
         eta: as for :func:`hyperband`.
+        survivors: as for :func:`hyperband`.
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
-    return _halving("bohb", options, (min_epochs, max_epochs, eta), space, iters)
+    own = {"min_epochs": min_epochs, "eta": eta, "survivors": survivors, "iters": iters}
+    return _halving("bohb", options, max_epochs, space, own)
 
 
 def test(
@@ -203,23 +209,19 @@ def _sweep(
 def _halving(
     experiment: str,
     options: Options,
-    budgets: tuple[float, float, int],
+    max_epochs: float,
     space: str | Path | None,
-    iters: int | None,
+    own: dict[str, Any],
 ) -> Run:
-    smallest, largest, eta = budgets
-    own = {"min_epochs": smallest, "eta": eta}
     # Before rungs are counted: from 0 there is no end of them.
     check(StudySettings, own | {"experiment": experiment, "base": TrainConfig()}, source=experiment)
-    if smallest > largest:
+    if own["min_epochs"] > max_epochs:
         raise SettingsError(
             "--min-epochs is at most --max-epochs",
-            received=f"{smallest} and {largest}",
+            received=f"{own['min_epochs']} and {max_epochs}",
             next_step="correct one of them",
         )
-    if iters is None:
-        iters = count_rungs(smallest, largest, eta)
-    return _search(experiment, options, largest, space, iters=iters, **own)
+    return _search(experiment, options, max_epochs, space, **own)
 
 
 def _search(
