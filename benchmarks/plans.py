@@ -51,6 +51,7 @@ WORST = 1e9
 MINIMA = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 MAXIMA = (3, 4, 6, 8, 9, 12, 16, 18)
 ETAS = (2, 3, 4, 5, 6, 8)
+SURVIVORS = 1, 2
 MOST_EPOCHS, MOST_TRIALS = 100, 300
 # Up to which budget loss ranks; the last rung is always ranked by error.
 RULES = {"never": 0.0, "below 1 epoch": 0.999, "up to 1 epoch": 1.0, "always": math.inf}
@@ -84,7 +85,6 @@ class Curves(NamedTuple):
         return np.array(
             [np.interp(math.log(epochs), np.log(one[:, 0]), one[:, column]) for one in self.within]
         )
-
 
     def expected(self, epochs: float, *, by_loss: bool = False) -> np.ndarray:
         """Where the curve (50,) is after these epochs, at least 2, without the luck of the last."""
@@ -130,10 +130,10 @@ def finite(values: list[Any]) -> np.ndarray:
     return np.where(np.isfinite(numbers), numbers, WORST)
 
 
-def plan(first: float, last: float, eta: int) -> list[Bracket]:
+def plan(first: float, last: float, eta: int, survivors: int = 1) -> list[Bracket]:
     """One whole round of brackets."""
     n_rungs = count_rungs(first, last, eta)
-    return [bracket(number, first, last, eta) for number in range(n_rungs)]
+    return [bracket(number, first, last, eta, survivors) for number in range(n_rungs)]
 
 
 def seconds_of(curves: Curves, before: float, after: float) -> np.ndarray:
@@ -260,36 +260,33 @@ def summary(every: list[Replay], target: float) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in values.items()}
 
 
-def candidates() -> list[tuple[tuple[float, float, int], str, list[Bracket]]]:
-    """Every plan that is tried: (first budget, last, eta), how much of it, and its brackets."""
+def candidates() -> list[tuple[tuple[float, float, int, int], str, list[Bracket]]]:
+    """Every plan that is tried: (first budget, last, eta, survivors), its part, its brackets."""
     found = {}
-    for last, eta, first in itertools.product(MAXIMA, ETAS, MINIMA):
-        turn = plan(first, last, eta)
-        for part, brackets in (
-                ("one bracket", turn[:1]),
-                ("two brackets", turn[:2]),
-                ("one round", turn),
-            ):
+    for last, eta, survivors, first in itertools.product(MAXIMA, ETAS, SURVIVORS, MINIMA):
+        turn = plan(first, last, eta, survivors)
+        for part, brackets in (("one bracket", turn[:1]), ("one round", turn)):
             n_trials = sum(one.n_configs[0] for one in brackets)
             n_epochs = sum(one.n_epochs for one in brackets)
-            if len(turn) > 1 + (part == "two brackets") and n_epochs <= MOST_EPOCHS and n_trials <= MOST_TRIALS:
-                key = (turn[0].epochs[0], last, eta)
+            if len(turn) > 1 and n_epochs <= MOST_EPOCHS and n_trials <= MOST_TRIALS:
+                key = (turn[0].epochs[0], last, eta, survivors)
                 found[key, part] = (key, part, brackets)
     return list(found.values())
 
 
 def frontier(plans: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The plans to which no other of their part is both better and faster, over both spaces."""
+    """The plans to which no other of their part and survivors is both better and faster."""
 
     def cost(one: dict[str, Any], what: str) -> float:
         return float(np.mean([one["spaces"][space][what] for space in SPACES]))
 
-    best: dict[str, float] = {}
+    best: dict[Any, float] = {}
     kept = []
     for one in sorted(plans, key=lambda one: cost(one, "seconds")):
         regret = cost(one, "regret")
-        if regret <= WORTHWHILE and regret < best.get(one["part"], math.inf):
-            best[one["part"]] = regret
+        kind = one["part"], one["survivors"]
+        if regret <= WORTHWHILE and regret < best.get(kind, math.inf):
+            best[kind] = regret
             kept.append(one)
     return kept
 
@@ -366,9 +363,9 @@ def markdown(record: dict[str, Any]) -> str:
     Errors are in points, `reached` is the share of replays that reach random search's.
     `then`: the median epochs and seconds until random search's error, where most replays reach it.
     """
-    error = "error above random search's"
+    plan_of, error = "budgets; eta; survivors", "error above random search's"
     lines = [
-        f"| budgets; eta | part | trials | space | {error} | epochs | seconds | reached | then |",
+        f"| {plan_of} | part | trials | space | {error} | epochs | seconds | reached | then |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in record["frontier"]:
@@ -377,8 +374,9 @@ def markdown(record: dict[str, Any]) -> str:
             if values["reached"] > 1 / 2:
                 after = f"{values['median_epochs_to_target']:.0f} epochs, "
                 after += f"{values['median_seconds_to_target']:.0f} s"
+            plan_of = f"{name_of(one)}; {one['eta']}; {one['survivors']}"
             lines.append(
-                f"| {name_of(one)}; {one['eta']} | {one['part']} | {one['trials']} | {space} "
+                f"| {plan_of} | {one['part']} | {one['trials']} | {space} "
                 f"| {values['regret']:+.3f} ± {values['regret_sd']:.3f} | {values['epochs']:.1f} "
                 f"| {values['seconds']:.0f} | {values['reached']:.0%} | {after} |"
             )
@@ -413,7 +411,7 @@ def measure(spaces: dict[str, Curves], n: int) -> dict[str, Any]:
         for space, every in random_search.items()
     }
     plans = []
-    for (first, last, eta), part, brackets in candidates():
+    for (first, last, eta, survivors), part, brackets in candidates():
         found = {
             space: summary(replays(curves, brackets, n, target=targets[space]), targets[space])
             for space, curves in spaces.items()
@@ -423,6 +421,7 @@ def measure(spaces: dict[str, Curves], n: int) -> dict[str, Any]:
                 "first": first,
                 "last": last,
                 "eta": eta,
+                "survivors": survivors,
                 "part": part,
                 "budgets": brackets[0].epochs,
                 "trials": sum(one.n_configs[0] for one in brackets),

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 from mnist_lab import space
 from mnist_lab.config import (
     OPTIONAL,
+    Bracket,
     StudySettings,
     TrainConfig,
+    bracket,
     check,
     forward_multiplications,
     read_settings_file,
@@ -154,6 +156,27 @@ def test_n_trials() -> None:
     assert study_settings(values=None, repeats=5).n_trials == 5
     search = study_settings(experiment="random-search", values=None, iters=50)
     assert search.n_trials == 50
+
+
+def test_brackets() -> None:
+    """Sizes and budgets are HpBandSter's, but for the trials that survive to the last rung."""
+    asked: dict[tuple[float, ...], list[Bracket]] = {
+        (2, 18, 3, 1): [
+            Bracket((9, 3, 1), (2, 6, 18)),
+            Bracket((3, 1), (6, 18)),
+            Bracket((3,), (18,)),
+        ],
+        (1 / 8, 8, 8, 2): [
+            Bracket((64, 8, 2), (1 / 8, 1, 8)),
+            Bracket((8, 2), (1, 8)),
+            Bracket((3,), (8,)),
+        ],
+        # No more survive than there are.
+        (1, 4, 2, 9): [Bracket((4, 2, 2), (1, 2, 4)), Bracket((2, 2), (2, 4)), Bracket((3,), (4,))],
+    }
+    for (smallest, largest, eta, survivors), expected in asked.items():
+        made = [bracket(n, smallest, largest, int(eta), int(survivors)) for n in range(4)]
+        assert made == [*expected, expected[0]]
 
 
 def test_forward_multiplications() -> None:

@@ -32,13 +32,13 @@ GOLDEN = TESTS / "golden"
 WIDE_SPACE = TESTS.parent / "configs" / "wide-space.json"
 BEST = {"learning_rate": 0.03, "batch_size": 48, "num_filters": 24, "filter_size": 5, "epochs": 4}
 
-BUDGETS = "--min-epochs 1 --max-epochs 9 --eta 3"
+BUDGETS = "--min-epochs 1 --max-epochs 9 --eta 3 --survivors 1"
 COMMANDS = {
     "lr-sweep": "lr-sweep --values 0.1,0.01 --repeats 3 --epochs 3",
     "filter-sweep": "filter-sweep --epochs 3 --seed 7",
     "random-search": "random-search --iters 6 --epochs 3 --seed 7",
     "hyperband": f"hyperband --iters 3 {BUDGETS}",
-    "hyperband-parts": "hyperband --min-epochs 1/8 --max-epochs 2 --eta 4",
+    "hyperband-parts": "hyperband --iters 3 --min-epochs 1/8 --max-epochs 2 --eta 4 --survivors 1",
     # Its best configuration, by batch size, fails when it is promoted.
     "hyperband-failed": f"hyperband --iters 2 {BUDGETS} --space {WIDE_SPACE}",
     "bohb": f"bohb --iters 4 {BUDGETS}",  # the model proposes in the last one

@@ -149,10 +149,11 @@ def whole(name: str, n_iterations: int = 0) -> tuple[Event, ...]:
     return tuple(decide(hyperband(name) if name in BRACKETS else search(n_iterations)))
 
 
-# Of whole epochs, and from an eighth of one.
+# Of whole epochs; from an eighth of one; where two of each reach the last rung.
 BRACKETS = {
     "whole epochs": [bracket(number, 1, 9, 3) for number in range(3)],
     "parts": [bracket(number, 1 / 8, 2, 4) for number in range(3)],
+    "two survivors": [bracket(number, 1, 9, 3, 2) for number in range(3)],
 }
 both = pytest.mark.parametrize("name", BRACKETS)
 
