@@ -337,6 +337,18 @@ class TestSpending:
         low, high = axes_of(figure)[0].get_xlim()
         assert (low, high) == (0, 20 * 18)
 
+    @pytest.mark.parametrize(
+        ("bohb", "title"),
+        [
+            ((0.02, 0.022), "Lowest error: 2.10 %, found by bohb"),
+            ((0.02, 0.032), "Too close to call: bohb and hyperband"),
+        ],
+    )
+    def test_title(self, bohb: tuple[float, ...], title: str) -> None:
+        """The best is named only where no seed of another came as low as its worst."""
+        runs = {"hyperband": [[(2, 0.03)], [(2, 0.04)]], "bohb": [[(2, end)] for end in bohb]}
+        assert title in texts(plots.spending(runs, CAPTION))
+
     def test_no_result_in_one(self) -> None:
         """A seed without a result reaches the top edge, and does not set the scale."""
         figure = plots.spending({"bohb": [[(2, 0.02)], [(2, 0.03)], []]}, CAPTION)

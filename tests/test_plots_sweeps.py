@@ -61,7 +61,7 @@ class TestLearningCurves:
         found = texts(curves_of(rows, SIZE))
         assert {"3×3: 2.00 %", "5×5: 3.00 %"} < {*found}
         assert "90 % accuracy" not in found
-        assert "Validation error, learning rate 0.1" in texts(curves_of(SWEEP[:1]))
+        assert "Learning rate 0.1: 1.20 % after 12 epochs" in texts(curves_of(SWEEP[:1]))
         blind = summary([made_trial(1, [None, None])], "learning_rate")
         assert "0.1" in texts(curves_of(blind))
         assert "0.1: 0.00 ± 0.00 %" in texts(curves_of([curve(0.1, [0.1, 0.0], sd=0.0)]))

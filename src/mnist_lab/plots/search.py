@@ -36,7 +36,7 @@ from mnist_lab.plots.page import (
     SKY,
     styled,
 )
-from mnist_lab.words import budget_text, counted, describe, epochs_text, percent
+from mnist_lab.words import budget_text, counted, describe, epochs_text, listed, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -321,11 +321,7 @@ def spending(
         "line: median of n seeds; band: from best to worst."
     )
     methods = [(name, len(runs), median_progress(runs)) for name, runs in named_runs.items()]
-    ends = [(own[-1][1], name) for name, _, own in methods if own]
-    title = "No error so far"
-    if ends:
-        title = f"Lowest error: {percent(min(ends)[0])}, found by {min(ends)[1]}"
-    figure = page.new_page(title, key, caption, height=4.6)
+    figure = page.new_page(_best_of(methods), key, caption, height=4.6)
     axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     rows = [row for *_, own in methods for row in own]
     # A worst seed without a result is drawn up to the top edge, wherever that is.
@@ -338,6 +334,20 @@ def spending(
         page.say(axes, "no trial is complete" if named_runs else "no search yet")
     draw_medians(axes, methods)
     return figure
+
+
+def _best_of(
+    methods: Iterable[tuple[str, int, Sequence[tuple[float, float, float, float]]]],
+) -> str:
+    """Which way to search found the lowest errors, unless seeds of others came as low."""
+    ends = sorted((own[-1][1:], name) for name, _, own in methods if own)
+    if not ends:
+        return "No error so far"
+    ((middle, _, worst), name), *others = ends
+    rivals = [other for (_, low, _), other in others if low <= worst]
+    if rivals:
+        return f"Too close to call: {listed([name, *rivals])}"
+    return f"Lowest error: {percent(middle)}, found by {name}"
 
 
 def draw_medians(

@@ -50,13 +50,15 @@ def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -
 def _verdict(rows: Sequence[SummaryRow], varied: str, caption: Caption) -> str:
     """Which value has the lowest error at the end, and which cannot be told from it."""
     names, best = in_words(varied), _best(rows)
-    if len(rows) == 1 or best is None:
-        return f"Validation error{f', {rows[0].title}' if len(rows) == 1 else f' by {names}'}"
+    if best is None:
+        return f"Error by {names}"
+    reached = f"{percent(best.mean)} after {epochs_text(best.configuration.epochs)}"
+    if len(rows) == 1:
+        return f"{capital(best.title)}: {reached}"
     rivals = _rivals(rows, best, caption.n_valid)
     if rivals:
         listed_names = listed([best.name, *(row.name for row in rivals)])
         return f"{capital(names)}s {listed_names}: lowest errors, too close to call"
-    reached = f"{percent(best.mean)} after {epochs_text(best.configuration.epochs)}"
     # Lowest after every epoch, and not at the end alone.
     curves = {row.name: row.curve("valid_error") for row in rows}
     leads = all(
