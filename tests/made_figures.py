@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mnist_lab.records import Event, Trial
 
 CAPTION = plots.Caption(
-    data_name="MNIST", notice="", n="5 repeats", date="2018-11-20", version="1.2.3"
+    data_name="MNIST", notice="", n="5 repeats", date="2018-11-20", version="1.2.3", n_valid=10_000
 )
 
 

@@ -22,11 +22,14 @@ def test_confusion() -> None:
     assert "Test error 1.10 % (95 % interval: 0.60 % to 2.01 %)" in found
     assert (found.count("90"), found.count("1.10 %")) == (10, 10)
     assert {"true digit", "predicted digit", "error of the true digit"} < {*found}
+    matrix = ((90, 3), (0, 90))
+    often = plots.confusion(CONFUSION._replace(matrix=matrix, class_errors=(0.03, 0.0)), CAPTION)
+    assert any("Most often, 0 is taken for 1: 3 times." in text for text in texts(often))
     mesh = axes_of(figure)[0].collections[0]
     mesh.update_scalarmappable()
     shades = mesh.get_facecolor().reshape(10, 10, 4)
     assert {tuple(shades[digit, digit]) for digit in range(10)} == {mpl.colors.to_rgba("#E8E8E8")}
-    assert tuple(shades[0, 1]) == mpl.colors.to_rgba("#D55E00")
+    assert tuple(shades[0, 1]) == mpl.colors.to_rgba("#0072B2")
     error, interval = Spread(5, 0.0115, 0.0008), Interval(0.0105, 0.0125)
     found = texts(plots.confusion(CONFUSION._replace(error=error, interval=interval), CAPTION))
     assert "Test error 1.15 ± 0.08 % (95 % interval of the mean: 1.05 % to 1.25 %)" in found
@@ -43,20 +46,24 @@ def test_perfect() -> None:
 def test_mistakes() -> None:
     """Each image has the true digit, the predicted one and the confidence below it.
 
-    The title says whether they are all of them; with repeats an image says how many of them got it
-    wrong.
+    The title says how many there are; with repeats an image says how many of them got it wrong, and
+    the title counts images, not mistakes, unless the records hold only some of those.
     """
     alone = plots.mistakes([(one, 1) for one, _ in WRONG[:4]], IMAGES, CONFUSION, CAPTION)
     below = [axes.get_xlabel() for axes in axes_of(alone)]
     assert below == ["0 → 1\n99.9 %", "1 → 2\n98 %", "2 → 3\n96 %", "3 → 4\n94 %"]
-    assert "Misclassified test digits: 4, the most confident of 10" in texts(alone)
+    assert "10 test digits misclassified; the 4 most confident" in texts(alone)
     whole = plots.mistakes(WRONG[:10], IMAGES, CONFUSION, CAPTION)
-    assert "Misclassified test digits: 10, all of them" in texts(whole)
+    assert "10 test digits misclassified" in texts(whole)
     numbers = CONFUSION._replace(errors=(0.01, 0.012, 0.011))
     repeated = plots.mistakes(WRONG, IMAGES, numbers, CAPTION)
     below = [axes.get_xlabel() for axes in axes_of(repeated)]
-    assert (len(below), below[1], below[29]) == (30, "1 → 2\n98 %, n=2", "9 → 0\n42 %, n=1")
-    assert "Misclassified test digits: 30, of 10 mistakes in 3 repeats" in texts(repeated)
+    assert (len(below), below[1], below[29]) == (30, "1 → 2\n2 of 3", "9 → 0\n1 of 3")
+    found = texts(repeated)
+    assert "40 test digits misclassified by some of 3 networks, none by all" in found
+    assert any(text.endswith("Shown: the worst 30.") for text in found)
+    few = plots.mistakes(WRONG[:4], IMAGES, numbers, CAPTION)
+    assert "The 4 test digits that most of 3 networks get wrong" in texts(few)
 
 
 def test_pixels() -> None:

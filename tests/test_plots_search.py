@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,7 @@ from made_figures import (
     texts,
     ticks,
 )
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from mnist_lab import plots, space
 from mnist_lab.config import TrainConfig
@@ -36,7 +38,7 @@ class TestIncumbent:
     """The figure of a search."""
 
     def test_points(self) -> None:
-        """Dots are the trials, the step line is the best so far, the ring is the incumbent."""
+        """Dots are the trials, the step line is the best so far, the ring is the best."""
         axes = axes_of(best_so_far(search(0.5, None, 0.012, 0.1)))[0]
         drawn = {line.get_label(): line for line in axes.lines}
         assert list(drawn["trial"].get_xydata().ravel()) == [1, 0.5, 3, 0.012, 4, 0.1]
@@ -47,7 +49,7 @@ class TestIncumbent:
             *(4, 0.012),
         ]
         assert drawn["best so far"].get_drawstyle() == "steps-post"
-        assert list(drawn["incumbent"].get_xydata().ravel()) == [3, 0.012]
+        assert list(drawn["best"].get_xydata().ravel()) == [3, 0.012]
         assert axes.get_yscale() == "log"
 
     def test_failed_and_diverged(self) -> None:
@@ -71,17 +73,18 @@ class TestIncumbent:
 
     @pytest.mark.parametrize("n_trials", [1, 4, 50])
     def test_iterations(self, n_trials: int) -> None:
-        """Iterations are whole numbers from 1 on, and the incumbent is told in words."""
+        """Iterations are whole numbers from 1 on, and the best is told in words."""
         figure = best_so_far(search(*falling(0.5, 0.0115, n_trials + 1)[1:]))
         found = texts(figure)
         shown = [int(tick) for tick in ticks(axes_of(figure)[0].xaxis)]
         assert shown
         assert 1 <= shown[0] <= shown[-1] <= n_trials
         assert f"iteration {n_trials}: 1.15 %" in found
+        assert f"Best trial: 1.15 %, found in iteration {n_trials} of {n_trials}" in found
         assert "learning rate 0.0372, batch size 128, 16 filters of 5×5, 1 epoch" in found
 
     def test_words_inside(self) -> None:
-        """The incumbent's words stay inside the axes and below all dots, wherever it is."""
+        """The words of the best stay inside the axes and below all dots, wherever it is."""
         for errors in ([0.01, *[0.5] * 40], [*[0.5] * 40, 0.01]):
             figure = best_so_far(search(*errors))
             plots.save(figure)
@@ -91,7 +94,7 @@ class TestIncumbent:
             assert axes.bbox.y0 < box.y0 < box.y1 < axes.transData.transform((1, 0.01))[1]
 
     def test_no_error_at_all(self) -> None:
-        """An incumbent without a single error is drawn too."""
+        """A best trial without a single error is drawn too."""
         assert "iteration 2: 0.00 %" in texts(best_so_far(search(0.5, 0.0)))
         assert "iteration 1: 0.00 %" in texts(best_so_far(search(0.0)))
 
@@ -110,7 +113,7 @@ class TestIncumbentOfBudgets:
         assert len({dot.get_marker() for dot in dots}) == 3
         brightness = [sum(to_rgb(dot.get_color())) for dot in dots]
         assert brightness == sorted(brightness, reverse=True)
-        assert list(drawn["incumbent"].get_xdata()) == [42]
+        assert list(drawn["best"].get_xdata()) == [42]
         assert list(drawn["best so far"].get_xdata()) == [*range(2, 19, 2), 22, 26, 30, 42]
         assert axes.get_xlabel() == "epochs trained, all trials together"
         low, high = axes.get_xlim()
@@ -118,11 +121,11 @@ class TestIncumbentOfBudgets:
         assert high > 42
 
     def test_words(self) -> None:
-        """The incumbent is told with the epochs spent until it was found, and with its budget."""
+        """The best is told with the epochs spent until it was found, and with its budget."""
         found = texts(best_so_far(hyperband(brackets(1), {(1, 2): "failed"}), by_epochs=True))
         assert any(text.startswith("after 41 epochs: ") for text in found)
         assert any(text.endswith("18 epochs") and "learning rate" in text for text in found)
-        assert any(text.endswith("lowest at the largest; of 9: 1 failed.") for text in found)
+        assert any(text.endswith("at the largest budget; of 9: 1 failed.") for text in found)
 
     def test_one_epoch(self) -> None:
         """A budget of one epoch is a singular."""
@@ -179,60 +182,92 @@ class TestBrackets:
     """The figure of the brackets."""
 
     def test_panels(self) -> None:
-        """A panel for each kind of bracket: its numbers, all budgets, the same scale of errors.
+        """A panel for each kind of bracket: its numbers, its budgets, the same scale of errors.
 
         Equal brackets stand side by side, nearer to their own budget than to another.
         """
         planned = brackets(12)
         panels = axes_of(promotions(hyperband(planned), planned))
         assert [plain(axes.get_title("left")) for axes in panels] == [
-            "9 → 3 → 1 configurations\n(4 brackets)",
-            "3 → 1 configurations\n(4 brackets)",
-            "3 configurations (4 brackets)",
+            "4 brackets of 9 → 3 → 1",
+            "4 brackets of 3 → 1",
+            "4 brackets of 3",
         ]
-        assert [ticks(axes.xaxis) for axes in panels] == [["2", "6", "18"]] * 3
+        assert [ticks(axes.xaxis) for axes in panels] == [["2", "6", "18"], ["6", "18"], ["18"]]
         assert len({axes.get_ylim() for axes in panels}) == 1
         assert {axes.get_yscale() for axes in panels} == {"log"}
         assert [axes.get_ylabel() for axes in panels] == ["validation error", "", ""]
-        winners = [x for x, _ in dots(panels[0], "winner")]
+        winners = [x for look in ("winner", "best") for x, _ in dots(panels[0], look)]
         assert len(set(winners)) == 4
         assert {round(x) for x in winners} == {2}
         assert sum(winners) / 4 == pytest.approx(2)
 
     def test_promotions(self) -> None:
-        """Nine dots, three lines on, one line further, one ring at the end of it.
+        """Nine dots, three lines on, one line further, a star at the end of it.
 
-        A line goes through the errors that the trial had at its rungs.
+        A line goes through the errors that the trial had at its rungs. The better, the darker,
+        also in grey; the best has a colour of its own.
         """
         trials = hyperband(brackets(1))
         (axes,) = axes_of(promotions(trials, brackets(1)))
-        assert sorted(x for x, _ in dots(axes, "promoted")) == pytest.approx([0, 0, 0, 1])
-        assert sorted(x for x, _ in dots(axes, "beaten")) == pytest.approx([0] * 6 + [1] * 2)
-        (winner,) = dots(axes, "winner")
-        assert winner[0] == pytest.approx(2)
+        promoted, beaten = (dots(axes, look) for look in ("promoted", "beaten"))
+        assert sorted(round(x) for x, _ in promoted) == [0, 0, 0, 1]
+        assert sorted(round(x) for x, _ in beaten) == [0] * 6 + [1] * 2
+        ((place, _),) = dots(axes, "best")
+        assert place == pytest.approx(2)
         lines = [line for line in axes.lines if line.get_linestyle() == "-"]
         assert sorted(len(line.get_xdata()) for line in lines) == [2, 2, 3]
         expected = [[rung.valid_error for rung in one.rungs] for one in trials if one.rungs[1:]]
         assert [list(line.get_ydata()) for line in lines] == expected
-        ring = [line for line in axes.lines if line.get_fillstyle() == "none"]
-        assert [tuple(line.get_xydata()[0]) for line in ring] == [winner]
+
+    def test_looks(self) -> None:
+        """The better, the darker, in grey, too; the best of all is a star in a colour of its own.
+
+        The title says how many got how far, and what came of it.
+        """
+        figure = promotions(hyperband(brackets(3)), brackets(3))
         colors = {
-            line.get_label(): line.get_color() for line in axes.lines if line.get_marker() == "o"
+            line.get_label(): to_rgb(line.get_color())
+            for axes in axes_of(figure)
+            for line in axes.lines
         }
-        assert colors["promoted"] != colors["beaten"]
+        grey = [sum(colors[look]) for look in ("beaten", "promoted", "winner")]
+        assert grey == sorted(grey, reverse=True)
+        assert to_hex(colors["best"]) == "#d55e00"
+        lines = [line for axes in axes_of(figure) for line in axes.lines]
+        assert len([line for line in lines if line.get_marker() == "*"]) == 1
+        found = texts(figure)
+        assert "5 of 15 configurations reached 18 epochs; the best has 1.04 % error" in found
+        assert {"promoted", "best of its bracket", "best of all"} < {*found}
+
+    def test_hundreds(self) -> None:
+        """Dots of about one error stand beside each other, nearer to their budget than to another.
+
+        Budgets below an epoch are promoted by loss, which the figure says.
+        """
+        planned = brackets(1, 3 / 32, 6, 8)
+        figure = promotions(hyperband(planned), planned)
+        (axes,) = axes_of(figure)
+        assert ticks(axes.xaxis) == ["3/32", "3/4", "6"]
+        first = [one for look in ("beaten", "promoted") for one in dots(axes, look) if one[0] < 0.5]
+        assert len(first) == 64
+        inches = axes.transData.transform(first) / figure.dpi
+        apart = [math.dist(a, b) for a, b in itertools.combinations(inches, 2)]
+        assert min(apart) > 3.6 / 72
+        assert any("below an epoch by its loss" in text for text in texts(figure))
 
     def test_interrupted(self) -> None:
         """What is not decided is hollow; the panels of brackets to come say that they are empty."""
         figure = promotions(hyperband(brackets(12), n_endings=7), brackets(12))
         first, second, third = axes_of(figure)
-        assert len(dots(first, "undecided")) == 7
+        assert (len(dots(first, "undecided")), len(dots(first, "best"))) == (6, 1)
         assert not dots(first, "beaten")
-        assert plain(first.get_title("left")).endswith("\n(0 of 4 brackets ended)")
+        assert plain(first.get_title("left")).endswith("(0 ended)")
         assert [axes.texts[0].get_text() for axes in (second, third)] == [
-            "no training has ended"
+            "no training\nhas ended"
         ] * 2
-        assert ticks(third.xaxis) == ["2", "6", "18"]
-        assert "winner" not in texts(figure)
+        assert ticks(third.xaxis) == ["18"]
+        assert "best of its bracket" not in texts(figure)
 
     def test_what_went_wrong(self) -> None:
         """Failed and diverged trials stand at the top edge above the budget that they had."""
@@ -255,12 +290,12 @@ class TestBrackets:
         assert [text.get_text() for text in axes.texts] == ["29"]
 
     def test_all_failed(self) -> None:
-        """A search in which everything failed has its marks, and no ring."""
+        """A search in which everything failed has its marks, and no best."""
         outcomes = {(trial, budget): "failed" for trial in range(1, 14) for budget in (2, 6, 18)}
         figure = promotions(hyperband(brackets(1), outcomes), brackets(1))
         assert len(dots(axes_of(figure)[0], "failed")) == 13
-        assert "9 → 3 → 1 configurations (1 bracket)" in map(plain, texts(figure))
-        assert "winner" not in texts(figure)
+        assert "9 → 3 → 1 configurations" in map(plain, texts(figure))
+        assert "best of all" not in texts(figure)
 
     def test_no_error_at_all(self) -> None:
         """An error of 0 stands at the bottom."""
@@ -302,6 +337,18 @@ class TestSpending:
         low, high = axes_of(figure)[0].get_xlim()
         assert (low, high) == (0, 20 * 18)
 
+    @pytest.mark.parametrize(
+        ("bohb", "title"),
+        [
+            ((0.02, 0.022), "Lowest error: 2.10 %, found by bohb"),
+            ((0.02, 0.032), "Too close to call: bohb and hyperband"),
+        ],
+    )
+    def test_title(self, bohb: tuple[float, ...], title: str) -> None:
+        """The best is named only where no seed of another came as low as its worst."""
+        runs = {"hyperband": [[(2, 0.03)], [(2, 0.04)]], "bohb": [[(2, end)] for end in bohb]}
+        assert title in texts(plots.spending(runs, CAPTION))
+
     def test_no_result_in_one(self) -> None:
         """A seed without a result reaches the top edge, and does not set the scale."""
         figure = plots.spending({"bohb": [[(2, 0.02)], [(2, 0.03)], []]}, CAPTION)
@@ -336,4 +383,4 @@ def test_drawn(tmp_path: Path, experiment: str) -> None:
     shown = drawn["incumbent.svg"].read_text(encoding="utf-8")
     assert "epochs trained, all trials together" in shown
     titles = plain(drawn["brackets.svg"].read_text(encoding="utf-8"))
-    assert (titles.count("(1 bracket)"), titles.count("(0 of 1 bracket ended)")) == (1, 2)
+    assert titles.count("(not ended)") == 2

@@ -45,11 +45,11 @@ class TestLearningCurves:
         assert len({line.get_color() for line in solid}) == 4
         axes = axes_of(figure)[0]
         assert axes.get_yscale() == "log"
-        assert ticks(axes.yaxis) == ["1 %", "2 %", "5 %", "10 %", "20 %", "50 %", "100 %"]
+        assert ticks(axes.yaxis) == ["1 %", "3 %", "10 %", "30 %", "100 %"]
         assert ticks(axes.xaxis) == [str(epoch) for epoch in range(1, 13)]
         found = {*texts(figure)}
         assert {"0.1: 1.20 %", "0.01: 2.80 %", "0.001: 8.00 %", "0.0001: 63.0 %"} < found
-        assert {"Validation error by learning rate", "90 % accuracy"} < found
+        assert {"Learning rate 0.1 learns fastest: 1.20 % after 12 epochs", "90 % accuracy"} < found
 
     def test_words(self) -> None:
         """Filter sizes are sides, without a line at 90 %; a single value is no comparison.
@@ -59,12 +59,31 @@ class TestLearningCurves:
         """
         rows = [curve(3, [0.2, 0.02], varied=SIZE), curve(5, [0.2, 0.03], varied=SIZE)]
         found = texts(curves_of(rows, SIZE))
-        assert {"Validation error by filter size", "3×3: 2.00 %", "5×5: 3.00 %"} < {*found}
+        assert {"3×3: 2.00 %", "5×5: 3.00 %"} < {*found}
         assert "90 % accuracy" not in found
-        assert "Validation error, learning rate 0.1" in texts(curves_of(SWEEP[:1]))
+        assert "Learning rate 0.1: 1.20 % after 12 epochs" in texts(curves_of(SWEEP[:1]))
         blind = summary([made_trial(1, [None, None])], "learning_rate")
         assert "0.1" in texts(curves_of(blind))
         assert "0.1: 0.00 ± 0.00 %" in texts(curves_of([curve(0.1, [0.1, 0.0], sd=0.0)]))
+
+    def test_title(self) -> None:
+        """The title says the finding, as far as the records show it.
+
+        That one learns fastest is said only if it was ahead after every epoch.
+        """
+        close = [curve(0.1, [0.04, 0.012]), curve(0.01, [0.05, 0.0122])]
+        assert "Learning rates 0.1 and 0.01: lowest errors, too close to call" in texts(
+            curves_of(close)
+        )
+        crossing = [curve(0.1, [0.3, 0.012]), curve(0.01, [0.2, 0.05])]
+        assert "Learning rate 0.1 has the lowest error: 1.20 % after 2 epochs" in texts(
+            curves_of(crossing)
+        )
+        assert "3×3 cannot be told from 5×5, and takes 56 % of its time" in texts(
+            plots.filter_cost(SIZES, CAPTION)
+        )
+        clear = plots.filter_cost([SIZES[0], SIZES[2]], CAPTION)
+        assert "5×5 has the lowest error, and takes 4.3 times as long as 1×1" in texts(clear)
 
     def test_repeats(self) -> None:
         """Repeats have a band around their mean, explained, and the deviation in the label."""

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 if TYPE_CHECKING:
     from mnist_lab.analysis.history import RankedTrial
 
-RED = "#d55e00"
+ORANGE = "#d55e00"
 COUNTS = "of 12: 1 diverged, 2 failed, 1 unfinished."
 
 
@@ -20,13 +20,13 @@ class TestRankedCurves:
     """The learning curves of all trials."""
 
     def test_shades(self) -> None:
-        """Each trial is a line; the better, the darker, also in grey; the incumbent is red."""
+        """Each trial is a line; the better, the darker, also in grey; the best is orange."""
         trials = ranked(9)
         lines = lines_of(of_ranked("ranked_curves", trials), "-")
         curves = [[*line.get_ydata()] for line in reversed(lines)]
         assert curves == [[error for _, error in one.curve] for one in trials]
         *others, incumbent = lines
-        assert to_hex(incumbent.get_color()) == RED
+        assert to_hex(incumbent.get_color()) == ORANGE
         assert incumbent.get_linewidth() > max(line.get_linewidth() for line in others)
         brightness = [sum(to_rgb(line.get_color())) for line in reversed(others)]
         assert brightness == sorted(brightness)
@@ -42,12 +42,13 @@ class TestRankedCurves:
         assert COUNTS in " ".join(found)
 
     def test_words(self) -> None:
-        """The incumbent and the last of the ranks are told with their errors."""
+        """The best and the worst are told with their errors; the title has the median, too."""
         trials = ranked(4)
         found = texts(of_ranked("ranked_curves", trials))
         best, last = (f"trial {one.number}, epoch 6" for one in (trials[0], trials[3]))
         assert {best, last, "rank 1", "4"} < {*found}
-        assert any(text.startswith("incumbent: ") for text in found)
+        assert any(text.startswith("best: ") for text in found)
+        assert any(text.startswith("Best of 4 trials: ") and "median" in text for text in found)
 
     def test_budgets(self) -> None:
         """Where some were trained for longer, the key says that they rank first."""
@@ -57,11 +58,11 @@ class TestRankedCurves:
         assert lengths == sorted(lengths, reverse=True)
 
     def test_one_epoch(self) -> None:
-        """A line of one epoch is a dot, and an error of 0 stands at the lower edge."""
+        """A line of one epoch is a dash, and an error of 0 stands at the lower edge."""
         trials = [one._replace(curve=((1, 0.0),), error=0.0) for one in ranked(1)]
         figure = of_ranked("ranked_curves", trials)
         (line,) = lines_of(figure, "-")
-        assert line.get_marker() == "."
+        assert line.get_marker() == "_"
         assert list(line.get_ydata()) == [axes_of(figure)[0].get_ylim()[0]]
 
 
@@ -71,7 +72,7 @@ class TestHyperparameters:
     def test_panels(self) -> None:
         """A panel has the trials in which its hyperparameter is active, on its own scale.
 
-        The incumbent has a ring in every one in which it has a value.
+        The best has a ring in every one in which it has a value.
         """
         trials = ranked(12)
         panels = axes_of(of_ranked("hyperparameters", trials))
@@ -108,7 +109,7 @@ class TestHyperparameters:
         by_number = {one.number: one.values["num_filters"] for one in trials}
         assert {*marks["x"].get_xdata()} == {by_number[2], by_number[12]}
         assert {*marks["^"].get_xdata()} == {by_number[3]}
-        assert {"failed", "diverged", "unfinished", "incumbent"} < {*texts(figure)}
+        assert {"failed", "diverged", "unfinished", "best"} < {*texts(figure)}
 
     def test_budgets(self) -> None:
         """Each budget has a look of its own, the larger the darker."""
@@ -155,20 +156,24 @@ class TestParallelCoordinates:
         assert heights(trials)[-1][-1] == 0.0
 
     def test_inactive(self) -> None:
-        """Where a hyperparameter is inactive the line runs below its axis; the figure says so."""
+        """Where a hyperparameter is inactive the line runs below its axis, where it says so."""
         trials = ranked(5)
         below = [line[1] < 0 for line in heights(trials)[::-1]]
         assert [one.number for one, its in zip(trials, below, strict=True) if its] == [5]
-        assert "inactive" in texts(of_ranked("parallel_coordinates", trials))
+        axes = axes_of(of_ranked("parallel_coordinates", trials))[0]
+        assert [word.xy[0] for word in axes.texts if word.get_text() == "inactive"] == [1]
         assert "inactive" not in texts(of_ranked("parallel_coordinates", ranked(4)))
 
-    def test_incumbent(self) -> None:
-        """The incumbent is red, thicker, and on top of the others."""
+    def test_best(self) -> None:
+        """The best is orange, thicker, and on top of the others; the title says what it is."""
         lines = lines_of(of_ranked("parallel_coordinates", ranked(12)), "-")
         *others, best = [line for line in lines if len(line.get_xdata()) == len(SPACE) + 1]
-        assert to_hex(best.get_color()) == RED
+        assert to_hex(best.get_color()) == ORANGE
         assert best.get_linewidth() > max(line.get_linewidth() for line in others)
         assert best.get_zorder() > max(line.get_zorder() for line in others)
+        found = " ".join(texts(of_ranked("parallel_coordinates", ranked(12))))
+        assert "Best of 12 trials: 3.77 % with learning rate 0.068, batch size 86," in found
+        assert "number of filters 39, filter size 3×3" in found
 
     def test_lost(self) -> None:
         """What has no error is dotted and ends above the last axis, at the mark of its outcome."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mnist_lab.config import TrainConfig, forward_multiplications
-from mnist_lab.plots.page import BLUE, GREY, RED, save, styled
+from mnist_lab.plots.page import BLUE, GREY, ORANGE, save, styled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,7 +214,7 @@ def _draw_costs(axes: Axes, record: dict[str, Any], work: str, *, first: bool) -
 
 
 def _draw_shares(axes: Axes, found: list[Share], networks: list[str]) -> None:
-    for precision, color, marker in (("float32", BLUE, "o"), ("bfloat16", RED, "s")):
+    for precision, color, marker in (("float32", BLUE, "o"), ("bfloat16", ORANGE, "s")):
         those = [one for one in found if one.precision == precision]
         axes.plot(
             [100 * one.of_all_cores for one in those],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -129,6 +130,30 @@ def key_of(what: str, tally: Tally) -> str:
 def beside(index: int, n: int, spread: float) -> float:
     """How far the `index`-th of `n` stands from their place, so that one does not hide another."""
     return spread * ((2 * index + 1) / n - 1)
+
+
+def swarm(heights: Sequence[float], size: float, room: float) -> list[float]:
+    """How far each dot stands beside its column, so that those of about one height do not overlap.
+
+    Args:
+        heights: of the dots.
+        size: a dot's width.
+        room: how far a dot may stand from the column; where it does not suffice, they overlap.
+    """
+    placed: list[tuple[float, float]] = []
+    found = [0.0] * len(heights)
+    for index in sorted(range(len(heights)), key=heights.__getitem__):
+        near = [(x, heights[index] - y) for x, y in placed if heights[index] - y < size]
+        reaches = [(x, math.sqrt(size**2 - up**2)) for x, up in near]
+        edges = [x + side * reach for x, reach in reaches for side in (-1, 1)]
+        found[index] = next(
+            at
+            for at in sorted((0.0, *edges), key=abs)
+            if all(abs(at - x) >= 0.999 * reach for x, reach in reaches)
+        )
+        placed.append((found[index], heights[index]))
+    squeezed = min(1.0, room / (max(map(abs, found), default=0.0) or 1.0))
+    return [squeezed * at for at in found]
 
 
 def look(index: int) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
 from mnist_lab.plots import page
-from mnist_lab.plots.page import BOTTOM, GREY, INK, LABEL_POINTS, LEFT, LIGHT, RED, SKY, styled
+from mnist_lab.plots.page import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, LIGHT, SKY, styled
 from mnist_lab.words import percent
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
     figure = page.new_page(
         f"Test error {percent(error.mean, error.sd)} "
         f"(95 % interval{of}: {percent(interval.low)} to {percent(interval.high)})",
-        f"Counts of {numbers.n_images:,} images{summed}; grey: right; empty: none.",
+        f"{numbers.n_images:,} images{summed}; grey: right.{_most_often(numbers, caption)}",
         caption,
         height=6.1 + room,
     )
@@ -57,6 +57,21 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
     return figure
 
 
+def _most_often(numbers: Confusion, caption: Caption) -> str:
+    """The most frequent confusion as a sentence, if there is one that is more than a single one."""
+    counts = [
+        (count, true, predicted)
+        for true, row in enumerate(numbers.matrix)
+        for predicted, count in enumerate(row)
+        if true != predicted
+    ]
+    most, true, predicted = max(counts, default=(0, 0, 0))
+    if most < 2 or sum(count == most for count, *_ in counts) > 1:  # noqa: PLR2004 - more than one
+        return ""
+    names = caption.classes
+    return f" Most often, {names[true]} is taken for {names[predicted]}: {most:,} times."
+
+
 @styled()
 def mistakes(
     wrong: Sequence[tuple[Mistake, int]],
@@ -64,7 +79,9 @@ def mistakes(
     numbers: Confusion,
     caption: Caption,
 ) -> Figure:
-    """The misclassified images: the true class, the predicted one, and how confidently.
+    """The misclassified images: the true class, the predicted one, and in how many repeats.
+
+    Of a single training it says how sure the network was.
 
     Args:
         wrong: the mistakes and how many repeats made them, the worst first; as many as there is
@@ -74,17 +91,15 @@ def mistakes(
         caption: where the figure comes from.
     """
     shown, noun, names = wrong[:_MOST_SHOWN], caption.noun, caption.classes
-    what = "digits" if noun == "digit" else "images"
     n_rows = math.ceil(len(shown) / _IN_ROW) or 1
     n_repeats = len(numbers.errors)
-    n_wrong = sum(sum(row) - row[at] for at, row in enumerate(numbers.matrix))
-    key = f"Below each: true → predicted {noun}, and the probability that the prediction was given."
+    key = f"Below each: true → predicted {noun}, and the probability of that prediction."
     if n_repeats > 1:
-        key += f" Those that most of the {n_repeats} repeats get wrong come first (n: how many)."
-        of = f"of {n_wrong:,} mistakes in {n_repeats} repeats"
-    else:
-        of = f"the most confident of {n_wrong:,}" if len(shown) < n_wrong else "all of them"
-    title = f"Misclassified test {what}" + (f": {len(shown)}, {of}" if shown else "")
+        key = f"Below each: true → predicted {noun}, and how many of {n_repeats} networks erred."
+        if len(shown) < len(wrong):
+            key += f" Shown: the worst {len(shown)}."
+    title = _title_of_mistakes(wrong, numbers, noun)
+    what = _plural(noun)
     # A word has a line of its own.
     arrow, lines = ("\n→ ", 3) if _are_words(names) else (" → ", 2)
     pitch = _SIDE + 0.18 + 0.12 * lines
@@ -102,14 +117,35 @@ def mistakes(
         axes.spines[:].set(visible=True, color=LIGHT)
         # What is almost certain is not called certain.
         share = 100 * one.confidence
-        confidence = f"{share:.0f} %" if share < _ALMOST else f"{min(share, 99.9):.1f} %"
+        note = f"{share:.0f} %" if share < _ALMOST else f"{min(share, 99.9):.1f} %"
         if n_repeats > 1:
-            confidence += f", n={n_wrong_in}"
+            note = f"{n_wrong_in} of {n_repeats}"
         axes.set_xlabel(
-            f"{names[one.true]}{arrow}{names[one.predicted]}\n{confidence}",
+            f"{names[one.true]}{arrow}{names[one.predicted]}\n{note}",
             fontsize=LABEL_POINTS - 1,
         )
     return figure
+
+
+def _plural(noun: str) -> str:
+    """What the images are called."""
+    return "digits" if noun == "digit" else "images"
+
+
+def _title_of_mistakes(wrong: Sequence[tuple[Mistake, int]], numbers: Confusion, noun: str) -> str:
+    """How many images are misclassified, and of several repeats by how many."""
+    what, n_repeats, n_shown = _plural(noun), len(numbers.errors), min(len(wrong), _MOST_SHOWN)
+    n_wrong = sum(sum(row) - row[at] for at, row in enumerate(numbers.matrix))
+    if not wrong:
+        return f"Misclassified test {what}"
+    if n_repeats == 1:
+        which = "" if n_shown == n_wrong else f"; the {n_shown} most confident"
+        return f"{n_wrong:,} test {what if n_wrong > 1 else what[:-1]} misclassified{which}"
+    if sum(n for _, n in wrong) < n_wrong:  # a record holds the most confident ones
+        return f"The {n_shown} test {what} that most of {n_repeats} networks get wrong"
+    n_all = sum(n == n_repeats for _, n in wrong)
+    of = f"{len(wrong):,} test {what} misclassified by some of {n_repeats} networks"
+    return f"{of}, {n_all or 'none'} by all"
 
 
 def _are_words(names: Sequence[str]) -> bool:
@@ -121,12 +157,13 @@ def _draw_matrix(axes: Axes, matrix: NDArray[np.int64], caption: Caption) -> Non
     """The counts `(10, 10)`, row true and column predicted; the diagonal is muted."""
     n_classes = len(matrix)
     wrong = np.where(np.eye(n_classes, dtype=bool), np.nan, matrix)
-    shades = LinearSegmentedColormap.from_list("wrong", ["white", RED]).with_extremes(bad=LIGHT)
+    shades = LinearSegmentedColormap.from_list("wrong", ["white", BLUE]).with_extremes(bad=LIGHT)
     most = max(1, int(np.nanmax(wrong)))
     axes.pcolormesh(wrong, cmap=shades, vmin=0, vmax=most, edgecolors="white", linewidth=1)
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            color = GREY if row == column else INK
+            is_dark = count > 0.6 * most
+            color = GREY if row == column else "white" if is_dark else INK
             at = column + 0.5, row + 0.5
             axes.text(*at, f"{count:,}", ha="center", va="center", color=color)
     middles = np.arange(n_classes) + 0.5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from mnist_lab.records import DIGITS
 from mnist_lab.words import budget_text
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 PNG_DPI = 200  # dots per inch
 
 # M. Okabe and K. Ito, "Color Universal Design" (2008), without the yellow that paper swallows.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
+# Orange is the best of a search everywhere, so it comes last of what tells values apart.
+COLORS = ("#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000", "#D55E00")
 MARKERS = "osD^v"  # five to seven colours: no two of 35 curves look the same
-BLUE, RED, SKY = COLORS[0], COLORS[1], COLORS[5]
+BLUE, SKY, ORANGE = COLORS[0], COLORS[4], COLORS[6]
+NAVY, PALE = "#00253D", "#9AD0F0"  # the darker, the better
 INK, GREY, LIGHT = "#222222", "#666666", "#E8E8E8"
 
 _STYLE: dict[Any, Any] = {
@@ -45,13 +47,13 @@ _STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a data file may be called a$b$
 }
 
-# What has no error, and the ring around the incumbent, in matplotlib's words.
+# What has no error, and the ring around the best, in matplotlib's words.
 LOST: dict[str, dict[str, Any]] = {
     "failed": {"marker": "x", "color": INK},
-    "diverged": {"marker": "^", "color": RED},
+    "diverged": {"marker": "^", "color": INK},
     "unfinished": {"marker": "o", "color": GREY, "fillstyle": "none"},
 }
-RING: dict[str, Any] = {"marker": "o", "color": RED, "fillstyle": "none", "markersize": 10}
+RING: dict[str, Any] = {"marker": "o", "color": ORANGE, "fillstyle": "none", "markersize": 10}
 
 # Inches, if not said otherwise.
 LEFT = 0.8  # room for the tick labels and the label of the y axis
@@ -59,6 +61,8 @@ BOTTOM = 0.9  # room for those of the x axis, and the caption below
 LABEL_POINTS = 8.5  # font size of labels; 72 points are an inch
 _WIDTH = 8.0
 _LINE = 0.18  # one line of small text
+_TITLE_LINE = 0.2
+_LONGEST_TITLE = 72  # characters
 _LONGEST_NAME = 70  # characters of a data file's name
 
 # Dates and matplotlib's version would make each file another one.
@@ -73,7 +77,8 @@ class Caption(NamedTuple):
 
     `notice` is what the reader must know about the data (`DatasetInfo.notice`) and stands below the
     title; the rest is small print: `n` says how many (`n = 5`), `version` is of mnist-lab, `common`
-    is what all trainings have in common. `noun` and `classes` are what an image shows, one of ten.
+    is what all trainings have in common. `noun` and `classes` are what an image shows, one of ten;
+    `n_valid` is how many images each validation error is of.
     """
 
     data_name: str
@@ -84,6 +89,7 @@ class Caption(NamedTuple):
     common: str = ""
     noun: str = "digit"
     classes: tuple[str, ...] = DIGITS
+    n_valid: int = 0
 
 
 @contextmanager
@@ -117,15 +123,21 @@ def new_page(title: str, key: str, caption: Caption, *, height: float) -> Figure
         notice = f"{name}: {notice}"
     lines = [
         (line, color)
-        for text, color in ((key, GREY), (notice, RED))
+        for text, color in ((key, GREY), (notice, INK))
         for line in textwrap.wrap(text, 112)
     ]
-    top = height + 0.4 + _LINE * len(lines)
+    # A number stays with its unit.
+    unbroken = textwrap.wrap(title.replace(" %", "\N{NO-BREAK SPACE}%"), _LONGEST_TITLE)
+    titles = [line.replace("\N{NO-BREAK SPACE}", " ") for line in unbroken]
+    head = 0.18 + _TITLE_LINE * len(titles)
+    top = height + head + 0.02 + _LINE * len(lines)
     figure = Figure(figsize=(_WIDTH, top))
     FigureCanvasAgg(figure)
-    figure.text(0.02, 1 - 0.12 / top, title, va="top", fontsize=12, weight="bold", color=INK)
+    for row, line in enumerate(titles):
+        y = 1 - (0.12 + _TITLE_LINE * row) / top
+        figure.text(0.02, y, line, va="top", fontsize=12, weight="bold", color=INK)
     for row, (line, color) in enumerate(lines):
-        y = 1 - (0.38 + _LINE * row) / top
+        y = 1 - (head + _LINE * row) / top
         figure.text(0.02, y, line, va="top", fontsize=LABEL_POINTS, color=color)
     version = caption.version and f"mnist-lab {caption.version}"
     small = " · ".join(filter(None, (name, caption.common, caption.n, caption.date, version)))
@@ -152,8 +164,10 @@ def percent_axis(
     axes.set_ylim(10 ** (low - below * height), 10 ** (high + above * height))
     ticks = percent_ticks(low, high)
     axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(FixedLocator(_every_digit(low, min(high, 0.0))))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 * error:g} %"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="y", which="minor", length=2, color=GREY)
 
 
 def error_range(errors: Sequence[float], margin: float) -> tuple[float, float]:
@@ -171,13 +185,25 @@ def on_axis(axes: Axes, error: float) -> float:
 
 
 def percent_ticks(low: float, high: float) -> list[float]:
-    """A few round errors between two powers of ten, up to 100 %."""
+    """A few round errors between two powers of ten, up to 100 %, in steps of about one size."""
     ticks: list[float] = []
-    for digits in ((1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)):
-        if len(ticks) < 3:  # noqa: PLR2004 - two ticks do not show that the scale is logarithmic
+    for digits in ((1, 3), (1, 2, 3, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)):
+        if len(ticks) < 4:  # noqa: PLR2004 - fewer do not show that the scale is logarithmic
             every = [digit * 10.0**power for power in range(math.floor(low), 1) for digit in digits]
             ticks = [tick for tick in every if 10**low <= tick <= min(10**high, 1.0)]
     return ticks
+
+
+def _every_digit(low: float, high: float) -> list[float]:
+    """1 to 9 times each power of ten, between two of them, which shows the scale."""
+    powers = range(math.floor(low), math.ceil(high))
+    every = [digit * 10.0**power for power in powers for digit in range(1, 10)]
+    return [tick for tick in every if 10**low <= tick <= 10**high]
+
+
+def plain(value: float) -> str:
+    """A number on an axis: `0.001`, `1e-6`."""
+    return f"{value:g}".replace("e-0", "e-")
 
 
 def integer_axis(axes: Axes, last: float) -> None:
@@ -208,9 +234,14 @@ def whole_ticks(axes: Axes) -> None:
 def log_axis(axes: Axes, lower: float, upper: float) -> None:
     """A logarithmic x axis whose ticks are plain numbers."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(log_ticks(lower, upper)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
+    ticks = log_ticks(lower, upper)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    are_decades = len(ticks) > 1 and math.isclose(ticks[1] / ticks[0], 10)
+    minor = _every_digit(math.log10(lower), math.log10(upper)) if are_decades else []
+    axes.xaxis.set_minor_locator(FixedLocator(minor))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="x", which="minor", length=2, color=GREY)
 
 
 def log_ticks(lower: float, upper: float) -> list[float]:
@@ -228,4 +259,5 @@ def log_ticks(lower: float, upper: float) -> list[float]:
 def say(axes: Axes, text: str) -> None:
     """Say in the middle of the axes why they are empty."""
     axes.set(xticks=[], yticks=[])
+    axes.minorticks_off()
     axes.annotate(text, (0.5, 0.5), xycoords="axes fraction", ha="center", fontsize=11, color=GREY)

@@ -13,7 +13,7 @@ from mnist_lab.plots import page
 from mnist_lab.plots.labels import beside, key_of
 from mnist_lab.plots.page import BOTTOM, INK, LABEL_POINTS, LEFT, LOST, styled
 from mnist_lab.plots.trials import line_style, rank_scale, shades_in_words
-from mnist_lab.words import in_words, value_text
+from mnist_lab.words import counted, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ _INACTIVE = -0.12  # the height of what is inactive; the coordinates go from 0 t
 _LOST = 1.08  # the height of what has no error, and between one outcome and the next
 _STEP = 0.08
 _MOST_CHOICES = 12
+_LONGEST_TITLE = 130  # characters
 # Words beside a point, in matplotlib's words.
 _BESIDE: dict[str, Any] = {
     "textcoords": "offset points",
@@ -37,8 +38,9 @@ _BESIDE: dict[str, Any] = {
     "fontsize": LABEL_POINTS,
     "annotation_clip": False,
 }
-_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
-_SPREAD = 0.25  # how far a line may cross from its choice, in distances between choices
+# Lines end at a label: none runs through it.
+_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+_SPREAD = 0.12  # how far a line may cross from its choice, in distances between choices
 
 
 @styled()
@@ -50,16 +52,20 @@ def parallel_coordinates(
 ) -> Figure:
     """Every trial, given by rank, as a line from hyperparameter to hyperparameter and to its error.
 
-    The better, the darker; the incumbent is red. Where a hyperparameter is inactive, the line runs
+    The better, the darker; the best is orange. Where a hyperparameter is inactive, the line runs
     below its axis; where there is no error, it ends above the last one.
     """
     n_ranked = sum(one.rank is not None for one in trials)
     what = f"A line for each trial: {shades_in_words(trials)}"
     key = key_of(what, tally)
-    figure = page.new_page("Hyperparameters and error of all trials", key, caption, height=5.0)
+    figure = page.new_page(_title(dimensions, trials), key, caption, height=5.0)
     axes = page.add_axes(figure, LEFT, BOTTOM, 6.3, 3.8)
     lost = [name for name in LOST if any(o.outcome == name and o.error is None for o in trials)]
-    conditional = any(one.name not in trial.values for one in dimensions for trial in trials)
+    conditional = [
+        place
+        for place, one in enumerate(dimensions)
+        if any(one.name not in trial.values for trial in trials)
+    ]
     top = _LOST + _STEP * (len(lost) - 1) if lost else 1.0
     axes.set(xlim=(0, len(dimensions) or 1), ylim=(1.4 * _INACTIVE if conditional else -0.03, top))
     axes.grid(visible=False)
@@ -69,7 +75,7 @@ def parallel_coordinates(
         return figure
     low, high = page.error_range([one.error for one in trials if one.error is not None], 0.03)
     for place, one in enumerate(dimensions):
-        _draw_axis(axes, place, in_words(one.name), _ticks(one))
+        _draw_axis(axes, place, in_words(one.name), _ticks(one), n_choices=len(one.choices))
     ticks = [
         ((math.log10(tick) - low) / (high - low), f"{100 * tick:g} %")
         for tick in page.percent_ticks(low, high)
@@ -90,11 +96,26 @@ def parallel_coordinates(
         axes.plot(heights, clip_on=False, **line_style(one, n_ranked), **marks)
     for index, name in enumerate(lost):
         axes.annotate(name, (len(dimensions), _LOST + _STEP * index), (7, 0), **_BESIDE)
-    if conditional:
-        style = _BESIDE | {"ha": "right", "fontsize": LABEL_POINTS - 1}
-        axes.annotate("inactive", (0, _INACTIVE), (-4, 0), **style)
+    for place in conditional:
+        style = _BESIDE | {"ha": "right", "fontsize": LABEL_POINTS - 1, "bbox": _BOX, "zorder": 3}
+        axes.annotate("inactive", (place, _INACTIVE), (-5, 0), **style)
     rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.95)
     return figure
+
+
+def _title(dimensions: Sequence[Hyperparameter], trials: Sequence[RankedTrial]) -> str:
+    """The best trial, in words if they fit into two lines."""
+    best = trials[0] if trials else None
+    if best is None or best.error is None:
+        return "Hyperparameters and error of all trials"
+    values = []
+    for name in (one.name for one in dimensions if one.name in best.values):
+        value = best.values[name]
+        text = page.plain(float(f"{value:.3g}")) if isinstance(value, float) else ""
+        values.append(f"{in_words(name)} {text or value_text(name, value)}")
+    title = f"Best of {counted(len(trials), 'trial')}: {percent(best.error)}"
+    full = f"{title} with {', '.join(values)}"
+    return full if len(full) <= _LONGEST_TITLE else title
 
 
 def _ticks(one: Hyperparameter) -> list[tuple[float, str]]:
@@ -110,7 +131,7 @@ def _ticks(one: Hyperparameter) -> list[tuple[float, str]]:
     else:
         every = MaxNLocator(nbins=6, integer=one.whole).tick_values(lower, upper)
         values = [float(value) for value in every if lower <= value <= upper]
-    return [(_height_of(one, value), f"{value:g}") for value in values]
+    return [(_height_of(one, value), page.plain(value)) for value in values]
 
 
 def _heights(dimension: Hyperparameter, trials: Sequence[RankedTrial]) -> list[float]:
@@ -141,12 +162,27 @@ def _height_of_choice(index: float, n_choices: int) -> float:
 
 
 def _draw_axis(
-    axes: Axes, place: int, name: str, ticks: Sequence[tuple[float, str]], *, is_last: bool = False
+    axes: Axes,
+    place: int,
+    name: str,
+    ticks: Sequence[tuple[float, str]],
+    *,
+    n_choices: int = 0,
+    is_last: bool = False,
 ) -> None:
-    """A vertical line with ticks, their labels beside it where it is emptier, its name below."""
-    axes.plot([place, place], [0, 1], color=INK, linewidth=0.8, zorder=2.6)
+    """A vertical line with ticks, their labels beside it where it is emptier, its name below.
+
+    Between choices there is nothing: each is a bar of its own.
+    """
+    if not n_choices:
+        axes.plot([place, place], [0, 1], color=INK, linewidth=0.8, zorder=2.6, clip_on=False)
     for height, text in ticks:
-        axes.plot(place, height, "_", color=INK, markersize=6, zorder=2.6)
+        if n_choices:
+            reach = 1.15 * _SPREAD / n_choices
+            bar = [height - reach, height + reach]
+            axes.plot([place, place], bar, color=INK, linewidth=2.5, zorder=2.6, clip_on=False)
+        else:
+            axes.plot(place, height, "_", color=INK, markersize=6, zorder=2.6, clip_on=False)
         side, align = (7, "left") if is_last else (-5, "right")
         style = _BESIDE | {"ha": align, "fontsize": LABEL_POINTS - 1, "bbox": _BOX, "zorder": 3}
         axes.annotate(text, (place, height), (side, 0), **style)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mnist_lab.config import place_between
 from mnist_lab.plots import page
-from mnist_lab.plots.page import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, RED, SKY, styled
+from mnist_lab.plots.page import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, SKY, styled
 from mnist_lab.words import in_words, value_text
 
 if TYPE_CHECKING:
@@ -46,15 +46,14 @@ def search_space(
     """
     rows = _rows(hyperparameters)
     log = any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters)
-    key = "Blue: draws; black: expected of a uniform distribution; red: median of the draws."
+    title = "What the search space samples"
+    key = "Pale: draws; blue: their median; black: expected if uniform."
     if log:
-        key += (
-            " log=True makes each doubling equally likely: flat on the logarithmic axis. "
-            "It does not mean powers of two."
-        )
+        title = "Where the scale is logarithmic, each doubling is equally likely"
+        key += " log=True does not mean powers of two."
     pitch = _PITCH + 0.15 * any(map(_note, hyperparameters))
     height = pitch * len(rows) + 0.35
-    figure = page.new_page("What the search space samples", key, caption, height=height)
+    figure = page.new_page(title, key, caption, height=height)
     for number, row in enumerate(rows):
         bottom = BOTTOM - 0.1 + (pitch - _PITCH) + pitch * (len(rows) - 1 - number)
         for column, (one, log) in enumerate(row):
@@ -124,7 +123,7 @@ def _title(one: Hyperparameter, example: int | None, *, log: bool) -> str:
 
 def _mark_median(axes: Axes, median: float) -> None:
     """A line at the median, and its number beside it, on the side where there is room."""
-    axes.axvline(median, color=RED)
+    axes.axvline(median, color=BLUE)
     shares = axes.transAxes.inverted().transform(axes.transData.transform((median, 0)))
     right = shares[0] < 0.6  # noqa: PLR2004 - the words take a third of the axes
     axes.annotate(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mnist_lab.analysis.intervals import mean
 from mnist_lab.plots import page
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
 from mnist_lab.plots.page import BOTTOM, GREY, LEFT, styled
-from mnist_lab.words import budget_text, in_words, percent
+from mnist_lab.words import budget_text, capital, epochs_text, in_words, listed, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +29,10 @@ def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -
     validated = [one.curve("valid_error") for one in rows]
     tops = [point for curve in validated for point in curve if point]
     points = tops + [point for one in rows for point in one.curve("train_error") if point]
-    which = f", {rows[0].title}" if len(rows) == 1 else f" by {in_words(varied)}"
     repeated = any(point.n > 1 for point in tops)
-    band = "; band: mean ± standard deviation of the repeats" if repeated else ""
+    band = "; band: mean ± standard deviation" if repeated else ""
     key = f"Solid: validation after each epoch; dashed: training during it{band}."
-    figure = page.new_page(f"Validation error{which}", key, caption, height=4.6)
+    figure = page.new_page(_verdict(rows, varied, caption), key, caption, height=4.6)
     axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     page.percent_axis(axes, [*(point.mean for point in points), *map(_top, tops)])
     page.integer_axis(axes, max(map(len, validated), default=0))
@@ -45,6 +45,58 @@ def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -
         ends.append(End("90 % accuracy", GREY, "", axes.get_xlim()[1], _CLAIM))
     label_ends(axes, ends)
     return figure
+
+
+def _verdict(rows: Sequence[SummaryRow], varied: str, caption: Caption) -> str:
+    """Which value has the lowest error at the end, and which cannot be told from it."""
+    names, best = in_words(varied), _best(rows)
+    if best is None:
+        return f"Error by {names}"
+    reached = f"{percent(best.mean)} after {epochs_text(best.configuration.epochs)}"
+    if len(rows) == 1:
+        return f"{capital(best.title)}: {reached}"
+    rivals = _rivals(rows, best, caption.n_valid)
+    if rivals:
+        listed_names = listed([best.name, *(row.name for row in rivals)])
+        return f"{capital(names)}s {listed_names}: lowest errors, too close to call"
+    # Lowest after every epoch, and not at the end alone.
+    curves = {row.name: row.curve("valid_error") for row in rows}
+    leads = all(
+        mine is not None and (other is None or mine.mean <= other.mean)
+        for curve in curves.values()
+        for mine, other in zip(curves[best.name], curve, strict=False)
+    )
+    if varied == "learning_rate" and leads:
+        return f"Learning rate {best.name} learns fastest: {reached}"
+    return f"{capital(names)} {best.name} has the lowest error: {reached}"
+
+
+def _best(rows: Sequence[SummaryRow]) -> SummaryRow | None:
+    """The row with the lowest mean error; None without any."""
+    return min((row for row in rows if row.errors), key=lambda row: row.mean, default=None)
+
+
+def _rivals(rows: Sequence[SummaryRow], best: SummaryRow, n_valid: int) -> list[SummaryRow]:
+    """The others whose error is not shown to be higher than that of any row, lowest first."""
+    known = [row for row in rows if row.errors]
+    rivals = [
+        row
+        for row in known
+        if row is not best and not any(_is_shown(one, row, n_valid) for one in known)
+    ]
+    return sorted(rivals, key=lambda row: row.mean)
+
+
+def _is_shown(low: SummaryRow, high: SummaryRow, n_valid: int) -> bool:
+    """Whether an error is shown to be lower: seed by seed, or by intervals that do not overlap."""
+    seeds = {one.seed: error for one, error in zip(low.completed, low.errors, strict=True)}
+    pairs = zip(high.completed, high.errors, strict=True)
+    differences = [error - seeds[one.seed] for one, error in pairs if one.seed in seeds]
+    if len(differences) > 1:
+        estimate = mean(differences)
+        return estimate is not None and estimate.interval.low > 0
+    first, second = low.interval(n_valid), high.interval(n_valid)
+    return first is not None and second is not None and first.high < second.low
 
 
 def _draw_curve(axes: Axes, row: SummaryRow, index: int) -> End:
@@ -83,9 +135,7 @@ def filter_cost(rows: Sequence[SummaryRow], caption: Caption) -> Figure:
     repeated = any(len(row.errors) > 1 for row in rows)
     bars = " Dots: repeats; bars: mean ± standard deviation." if repeated else ""
     key = f"Lower is better, further left is faster.{bars}"
-    figure = page.new_page(
-        "What a filter size achieves, and what it costs", key, caption, height=4.6
-    )
+    figure = page.new_page(_bargain(rows, caption), key, caption, height=4.6)
     axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     axes.set(xlabel="seconds per epoch (median)", ylabel="validation error after the last epoch")
     axes.set_xlim(0, 1.1 * max((row.seconds_per_epoch or 0.0 for row in rows), default=0) or 1)
@@ -95,6 +145,28 @@ def filter_cost(rows: Sequence[SummaryRow], caption: Caption) -> Figure:
         page.say(axes, "no trial is complete" if rows else "no trial yet")
     label_ends(axes, [_draw_cost(axes, row, index) for index, row in enumerate(rows)])
     return figure
+
+
+def _bargain(rows: Sequence[SummaryRow], caption: Caption) -> str:
+    """Which filter size is worth its time: the fastest that cannot be told from the best."""
+    timed = [row for row in rows if row.errors and row.seconds_per_epoch]
+    best = _best(timed)
+    if best is None or len(timed) == 1:
+        return "What a filter size achieves, and what it costs"
+
+    def seconds(row: SummaryRow) -> float:
+        return row.seconds_per_epoch or 0.0
+
+    fastest = min(timed, key=seconds)
+    worthy = min([best, *_rivals(timed, best, caption.n_valid)], key=seconds)
+    if worthy is not best:
+        share = seconds(worthy) / seconds(best)
+        of = f"takes {100 * share:.0f} % of its time"
+        return f"{worthy.name} cannot be told from {best.name}, and {of}"
+    if best is fastest:
+        return f"{best.name} has the lowest error, and is the fastest"
+    times = f"{seconds(best) / seconds(fastest):.2g} times as long as {fastest.name}"
+    return f"{best.name} has the lowest error, and takes {times}"
 
 
 def _draw_cost(axes: Axes, row: SummaryRow, index: int) -> End:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
+from mnist_lab.analysis.history import narrowest
 from mnist_lab.plots import labels, page
 from mnist_lab.plots.page import (
     BLUE,
@@ -18,11 +19,13 @@ from mnist_lab.plots.page import (
     LABEL_POINTS,
     LEFT,
     LOST,
-    RED,
+    NAVY,
+    ORANGE,
+    PALE,
     RING,
     styled,
 )
-from mnist_lab.words import budget_text, epochs_text, in_words, percent, value_text
+from mnist_lab.words import budget_text, counted, epochs_text, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,30 +39,32 @@ if TYPE_CHECKING:
     from mnist_lab.plots.page import Caption
 
 # From the best to the worst, dark to light: the same order in grey.
-_SHADES = LinearSegmentedColormap.from_list("ranks", ("#00253D", BLUE, "#9AD0F0", "#D3E6F2"))
+_SHADES = LinearSegmentedColormap.from_list("ranks", (NAVY, BLUE, PALE, "#D3E6F2"))
 
 # Inches, if not said otherwise.
 _PITCH = 2.25
 _LEGEND_RIGHT = 7.84
+_MANY = 60  # trials whose lines are drawn thinner
 # How far the dots of a choice may stand from it, in distances between choices.
 _SPREAD = 0.28
 
 
 def line_style(one: RankedTrial, n_ranked: int) -> dict[str, Any]:
-    """The look of a trial's line, in matplotlib's words; in grey, too, the incumbent stands out."""
+    """The look of a trial's line, in matplotlib's words; in grey, too, the best stands out."""
     if one.rank is None:
         return {"color": GREY, "linestyle": ":", "linewidth": 1.0}
     if one.rank == 1:
-        halo = withStroke(linewidth=5, foreground="white")
-        return {"color": RED, "linewidth": 2.4, "path_effects": [halo]}
-    return {"color": _SHADES((one.rank - 1) / (n_ranked - 1)), "linewidth": 1.0}
+        halo = withStroke(linewidth=3.6, foreground="white")
+        return {"color": ORANGE, "linewidth": 2.4, "path_effects": [halo]}
+    width = 1.0 if n_ranked <= _MANY else 0.7
+    return {"color": _SHADES((one.rank - 1) / (n_ranked - 1)), "linewidth": width}
 
 
 def shades_in_words(trials: Sequence[RankedTrial]) -> str:
     """What the shades of the trials tell."""
     budgets = {one.budget for one in trials if one.rank is not None}
     longer = " (longer trained before shorter)" if len(budgets) > 1 else ""
-    return f"the better, the darker{longer}; thick, red: the incumbent"
+    return f"the better, the darker{longer}; orange: the best"
 
 
 def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> None:
@@ -76,9 +81,16 @@ def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> 
 @styled()
 def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption) -> Figure:
     """The validation error of every trial after each epoch, the better the darker."""
-    what = f"Validation error after each epoch, a line for each trial: {shades_in_words(trials)}"
-    key = labels.key_of(what, tally)
-    figure = page.new_page("Learning curves of all trials", key, caption, height=4.8)
+    key = labels.key_of(f"A line for each trial: {shades_in_words(trials)}", tally)
+    ranked = [one for one in trials if one.rank is not None]
+    title = "Learning curves of all trials"
+    if ranked:
+        title = f"Best of {counted(len(trials), 'trial')}: {percent(ranked[0].error or 0.0)}"
+        after = epochs_text(ranked[0].budget)
+        middle = percent(median(one.error or 0.0 for one in ranked))
+        mixed = len({one.budget for one in ranked}) > 1
+        title += f" after {after}" if mixed else f"; median: {middle}"
+    figure = page.new_page(title, key, caption, height=4.8)
     axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     errors = [error for one in trials for _, error in one.curve]
     page.percent_axis(axes, errors)
@@ -88,21 +100,19 @@ def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption)
     else:
         page.integer_axis(axes, max(reached, default=0))
     axes.set(xlabel="epoch", ylabel="validation error")
-    n_ranked = sum(one.rank is not None for one in trials)
+    n_ranked = len(ranked)
     for one in reversed(trials):
         at = [(epoch, page.on_axis(axes, error)) for epoch, error in one.curve]
         if at:
-            lone = "." if len(at) == 1 else ""  # a line of one point is invisible
+            lone = "_" if len(at) == 1 else ""  # a line of one point is invisible
             axes.plot(*zip(*at, strict=True), marker=lone, **line_style(one, n_ranked))
         if at and one.rank is None:
             axes.plot(*at[-1], linestyle="", markersize=5, **LOST[one.outcome])
     if not errors:
         page.say(axes, "no trial has finished an epoch" if trials else "no trial yet")
-    ends = []
-    if n_ranked:
-        ends.append(_end(trials[0], "incumbent", RED, "o"))
-    if n_ranked > 1:
-        ends.append(_end(trials[n_ranked - 1], "last rank", _SHADES(1.0), ""))
+    ends = [_end(ranked[0], "best", ORANGE, "o")] if ranked else []
+    if n_ranked > 1 and ranked[-1].budget == ranked[0].budget:
+        ends.append(_end(ranked[-1], "worst", _SHADES(1.0), ""))
     labels.label_ends(axes, ends)
     drawn = [one.outcome for one in trials if one.error is None and one.curve]
     looks: dict[str, Any] = {n: style for n, style in LOST.items() if n in drawn}
@@ -127,8 +137,14 @@ def hyperparameters(
     caption: Caption,
 ) -> Figure:
     """The error of every trial, given by rank, against each hyperparameter that is active in it."""
+    shared = narrowest((one.name for one in dimensions if not one.choices), trials)
+    title = "Error by hyperparameter"
+    if shared:
+        low, high = (page.plain(float(f"{value:.2g}")) for value in (shared.low, shared.high))
+        values = f"{in_words(shared.name)} of {low} to {high}"
+        title = f"The {shared.n} lowest errors: a {values}"
     budgets = sorted({one.budget for one in trials if one.error is not None})
-    what = "Each dot is a trial at the largest budget it completed"
+    what = "A dot for each trial, at the largest budget it completed"
     if len(budgets) <= 1 and any(one.scale == "choice" for one in dimensions):
         what += "; black: median of a choice"
     styles = {
@@ -140,14 +156,12 @@ def hyperparameters(
         for index, budget in enumerate(budgets)
     }
     if budgets:
-        styles["incumbent"] = RING
+        styles["best"] = RING
     lost = [name for name in LOST if any(o.outcome == name and o.error is None for o in trials)]
     n_legend_rows = math.ceil((len(styles) + len(lost)) / labels.LEGEND_COLUMNS)
     n_rows = math.ceil(len(dimensions) / 2) or 1
     height = _PITCH * n_rows + 0.3 + 0.2 * n_legend_rows
-    figure = page.new_page(
-        "Error against each hyperparameter", labels.key_of(what, tally), caption, height=height
-    )
+    figure = page.new_page(title, labels.key_of(what, tally), caption, height=height)
     errors = [one.error for one in trials if one.error is not None]
     for index, dimension in enumerate(dimensions):
         row, column = divmod(index, 2)

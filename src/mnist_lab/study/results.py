@@ -218,6 +218,7 @@ def _caption(info: RunInfo, trials: list[Trial]) -> Caption:
         version=__version__,
         noun=info.data.noun,
         classes=info.data.class_names,
+        n_valid=info.data.n_valid,
         common=""
         if settings.space
         else describe(settings.base, without=VARIED.get(settings.experiment)),
