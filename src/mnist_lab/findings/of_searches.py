@@ -7,6 +7,7 @@ began alike (``analysis.importance``).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.analysis import intervals
@@ -44,8 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mnist_lab.analysis.importance import Condition, Importance
-    from mnist_lab.analysis.intervals import SeedNoise
-    from mnist_lab.analysis.outcomes import SummaryRow
+    from mnist_lab.analysis.intervals import Estimate, SeedNoise
     from mnist_lab.config import StudySettings
     from mnist_lab.records import Trial
 
@@ -66,10 +66,13 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
         noise = _seed_noise(ended, n_valid)
         matters = importance(dimensions, trials)
         yield best(row, n_valid, f" (number {winner.trial} of {len(trials)})")
-        yield from _luck(_errors(rivals), n_valid, noise)
-        yield from _equals(
-            row, _errors(o for o in rivals if o.trial != winner.trial), n_valid, noise
-        )
+        errors = _errors(rivals)
+        others = _errors(one for one in rivals if one.trial != winner.trial)
+        if others:
+            expected = intervals.expected_of_lowest(errors, n_valid, noise)
+            yield from _luck(errors, expected, n_valid, noise)
+            which = f" trained for {epochs_text(row.budget)}" * (len(ended) > len(rivals))
+            yield from _equals(others, min(errors), expected.value, n_valid, noise, which=which)
         yield from _matters(matters, trials, drawn=settings.experiment != "bohb")
         yield from _common(dimensions, matters, trials, rivals, winner)
     yield from _failures(dimensions, trials)
@@ -128,56 +131,63 @@ def _children(conditions: Any) -> set[str]:
     return set()
 
 
-def _luck(errors: Sequence[float], n_valid: int, noise: SeedNoise) -> Iterator[Finding]:
+def _luck(
+    errors: Sequence[float], expected: Estimate, n_valid: int, noise: SeedNoise
+) -> Iterator[Finding]:
     """How much lower than the mean over its seeds the lowest of n noisy errors probably is."""
-    if len(errors) < 2:  # noqa: PLR2004 - one error is not chosen
-        return
-    found = intervals.expected_of_lowest(errors, n_valid, noise)
-    luck, sd = found.value - min(errors), noise.sd(found.value, n_valid)
+    luck, sd = expected.value - min(errors), noise.sd(expected.value, n_valid)
     if luck < sd / 5:
         return
     yield Finding(
         "luck",
         f"The winner probably looks better than it is, by about {points(luck)} points.",
-        f"Expect about {percent(found.value)} ({between(found.interval)}) on average over other "
-        f"seeds: it is the lowest of {len(errors)} errors, and another seed alone changes one by "
-        f"{points(sd)} points (standard deviation, {_source(noise)}). "
+        f"Expect about {percent(expected.value)} ({between(expected.interval)}) on average over "
+        f"other seeds: it is the lowest of {len(errors)} errors, and another seed alone changes "
+        f"one by {points(sd)} points (standard deviation, {_source(noise)}). "
         "`mnist-lab race RUN_DIR` trains the best ones again, with several seeds.",
     )
 
 
 def _equals(
-    row: SummaryRow, others: Sequence[float], n_valid: int, noise: SeedNoise
+    others: Sequence[float],
+    lowest: float,
+    expected: float,
+    n_valid: int,
+    noise: SeedNoise,
+    *,
+    which: str,
 ) -> Iterator[Finding]:
-    """How many of the others' errors cannot be told from the best's.
+    """How many of the others may be as good as the best.
 
-    All are measured on the same images, so these make no difference between them; their seeds do.
-    Each is compared by itself, as a pair of trainings.
+    All are measured on the same images, so these hardly make a difference between them; their
+    seeds do. Each is compared as a pair of trainings; that the best was chosen for being the lowest
+    makes it lucky, so each is compared with what is expected of it, too.
     """
-    if not others:
-        return
-    lowest = row.errors[0]
-    sds = [noise.sd(lowest, n_valid) * 2**0.5]
-    n_close = 0
-    for error in others:
-        sd = (noise.sd(lowest, n_valid) ** 2 + noise.sd(error, n_valid) ** 2) ** 0.5
-        n_close += error - lowest <= _DIFFERENT * sd
-        sds.append(sd)
-    of = f"the {len(others)} others" if len(others) > 1 else "the other one"
-    of += f" trained for {epochs_text(row.budget)}"
-    if n_close:
-        claim = f"{n_close} of {of} may be as good as the best."
-        if n_close == len(others):
-            claim = f"{capital(of)} may be as good as the best."
-    else:
+
+    def by_chance(other: float) -> float:
+        return _DIFFERENT * math.hypot(*(noise.sd(one, n_valid) for one in (lowest, other)))
+
+    n_close, n_lucky = (
+        sum(error - reference <= by_chance(error) for error in others)
+        for reference in (lowest, max(lowest, expected))
+    )
+    of = (f"the {len(others)} others" if len(others) > 1 else "the other one") + which
+    if not n_lucky:
         claim = f"The best is better than {'each of ' * (len(others) > 1)}{of}."
-    nearest = (noise.sd(lowest, n_valid) ** 2 + noise.sd(min(others), n_valid) ** 2) ** 0.5
+    else:
+        who = capital(of) if n_lucky == len(others) else f"{n_lucky} of {of}"
+        claim = f"{who} may be as good as the best."
+        if n_close < n_lucky:
+            who = f"{n_close} of {of}" if n_close else f"None of {of}"
+            more = f"{n_lucky}" if len(others) > 1 else "it may be,"
+            claim = f"{who} may be as good as the best, {more} if its seed was lucky."
+    second = min(others)
     yield Finding(
         "best against others",
         claim,
-        f"The second best has {percent(min(others))}. Two trainings, one seed each on the same "
-        f"images, differ by chance by up to {points(_DIFFERENT * nearest)} points there (19 times "
-        f"in 20, each pair by itself; seeds' noise {_source(noise)}).",
+        f"The second best has {percent(second)}. Two trainings on the same images, with one seed "
+        f"each, differ by up to {points(by_chance(second))} points by chance in 19 of 20 pairs "
+        f"(seeds' noise {_source(noise)}).",
     )
 
 
