@@ -461,7 +461,7 @@ class TestSearch:
         trials[4] = trials[4].model_copy(update={"epochs": trials[4].epochs})
         text = told(findings(SEARCH, trials, N_VALID), "more iterations")
         half = fmean(min(pair) for pair in combinations(errors, 2))
-        assert text.startswith("To beat this best with an even chance takes as many iterations ag")
+        assert text.startswith("Another 5 iterations have an even chance of beating this best.")
         assert "beats the best with a probability of 16.7 %" in text
         assert f"a random half has {percent(half)} on average" in text
         assert f"gained {points(half - 0.010)} points" in text

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from mnist_lab.config import Hyperparameter, TrainConfig
     from mnist_lab.records import Trial
 
-# Guessing is wrong in 90 %: who ends above this has learned next to nothing.
+# Guessing is wrong in 90 %: who ends above this has learned next to nothing. The errors of those
+# that are stuck in results/reference/wide-space differ by 0.013 at most; slow learners' fall.
 CHANCE = 0.8
+_FALL = 0.02
 SIGNIFICANT = 0.05
 _FEWEST_FREE = 10  # trials beyond the regression's weights
 _FEWEST_FAILED = 3
@@ -86,8 +88,22 @@ class _Split(NamedTuple):
 
 
 def has_failed(trial: Trial) -> bool:
-    """Whether a training diverged, or ended near the error of guessing."""
-    return outcome_of(trial) == "diverged" or (final_error(trial) or 0.0) > CHANCE
+    """Whether a training diverged, or stayed near the error of guessing.
+
+    One that ends there but has begun to fall learns slowly, and within the first epoch nobody can
+    tell.
+    """
+    if outcome_of(trial) == "diverged":
+        return True
+    if trial.n_epochs < 1 or not _guesses(trial):
+        return False
+    errors = [error for one in trial.epochs if (error := one.valid_error) is not None]
+    return errors[0] - errors[-1] < _FALL
+
+
+def _guesses(trial: Trial) -> bool:
+    error = final_error(trial)
+    return error is not None and error > CHANCE
 
 
 def last_endings(trials: Iterable[Trial]) -> list[Trial]:
@@ -99,6 +115,11 @@ def last_endings(trials: Iterable[Trial]) -> list[Trial]:
     ]
     ended.sort(key=lambda one: (one.trial, one.configuration.epochs))
     return list({one.trial: one for one in ended}.values())
+
+
+def judged(trials: Iterable[Trial]) -> list[Trial]:
+    """The last endings of those that failed or learned, without those that cannot be told yet."""
+    return [one for one in last_endings(trials) if has_failed(one) or not _guesses(one)]
 
 
 def standings(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
@@ -253,7 +274,7 @@ def separating(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
     """
     import numpy as np
 
-    ended = last_endings(trials)
+    ended = judged(trials)
     failed = np.array([has_failed(one) for one in ended], dtype=bool)
     n, n_failed = len(ended), int(failed.sum())
     splits = list(_splits(dimensions, [one.configuration for one in ended]))

@@ -15,6 +15,7 @@ from mnist_lab.analysis.importance import (
     CHANCE,
     has_failed,
     importance,
+    judged,
     last_endings,
     separating,
     standings,
@@ -294,30 +295,22 @@ def _range_of(trials: Sequence[Trial], name: str) -> tuple[float, float]:
 
 def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> Iterator[Finding]:
     """How many learned nothing, the simplest rule that tells which, and what to do about it."""
-    ended = last_endings(trials)
+    ended = judged(trials)
     failed = [one for one in ended if has_failed(one)]
     if not failed:
         return
-    n_diverged, n_sound = (
-        sum(outcome_of(one) == "diverged" for one in failed),
-        len(ended) - len(failed),
-    )
-    n_stuck = len(failed) - n_diverged
+    n_diverged = sum(outcome_of(one) == "diverged" for one in failed)
+    n_stuck, n_sound = len(failed) - n_diverged, len(ended) - len(failed)
     how = [f"{n_diverged} diverged"] * bool(n_diverged)
-    how += [f"{n_stuck} ended above {100 * CHANCE:.0f} % error"] * bool(n_stuck)
-    claim = f"{len(failed)} of {counted(len(ended), 'trial')} learned nothing"
+    how += [f"{n_stuck} stayed above {100 * CHANCE:.0f} % error"] * bool(n_stuck)
+    numbers = capital(listed(how))
+    claim = f"{len(failed)} of {counted(len(last_endings(trials)), 'trial')} learned nothing"
     rule = separating(dimensions, trials)
     if rule is None:
-        rates = _range_of(failed, "learning_rate")
-        with_rates = " to ".join(f"{one:.3g}" for one in dict.fromkeys(rates))
-        yield Finding(
-            "learned nothing",
-            f"{claim}.",
-            f"{capital(listed(how))}, with learning rates of {with_rates}; no simple rule is seen "
-            "that tells which."
-            if len(rates) > 1 and len(failed) > 1
-            else f"{capital(listed(how))}, with learning rate {with_rates}.",
-        )
+        rates = " to ".join(f"{rate:.3g}" for rate in sorted({*_range_of(failed, "learning_rate")}))
+        numbers += f", with {'learning rates of' if len(failed) > 1 else 'learning rate'} {rates}"
+        numbers += "; no simple rule is seen that tells which." if len(failed) > 2 else "."  # noqa: PLR2004
+        yield Finding("learned nothing", f"{claim}.", numbers)
         return
     conditions, lost = zip(*sorted(zip(rule.conditions, rule.lost, strict=True)), strict=True)
     joined = (" and " if rule.every else " or ").join(
@@ -334,8 +327,8 @@ def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> 
     yield Finding(
         "learned nothing",
         f"{claim}: {who} with {joined}.",
-        f"{capital(listed(how))}. The rule misses {rule.misses or 'none'} and {taken}; shuffled "
-        f"outcomes have one as good with p = {rule.p:.2g}. In the search space (--space), "
+        f"{numbers}. The rule misses {rule.misses or 'none'} and {taken}; where outcomes are "
+        f"shuffled, one as good is found with p = {rule.p:.2g}. In the search space (--space), "
         f"{listed(bounds)} would avoid {'them' if not rule.misses else 'these'}, and would leave "
         f"out {n_lost or 'none'} of the {n_sound} that learned.",
     )
@@ -422,7 +415,7 @@ def _more(
     less = "less" if gain < sd else "more"
     yield Finding(
         "more iterations",
-        f"To beat this best with an even chance takes as many iterations again: {n}.",
+        f"Another {n} iterations have an even chance of beating this best.",
         f"Doubling them to {n} gained {points(gain)} points (a random half has {percent(expected)} "
         f"on average), {less} than what another seed changes ({points(sd)} points); the next one "
         f"alone beats the best with a probability of {100 / (n + 1):.1f} %.",
