@@ -7,7 +7,7 @@ import math
 import re
 from itertools import combinations
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +19,13 @@ from made_figures import brackets, hyperband
 from scipy import stats  # type: ignore[import-untyped]
 
 from mnist_lab.analysis import intervals
+from mnist_lab.analysis.importance import importance, standings
 from mnist_lab.analysis.intervals import Interval
 from mnist_lab.analysis.outcomes import best_trial, endings, final_error
-from mnist_lab.config import VARIED, StudySettings
+from mnist_lab.config import VARIED, Hyperparameter, StudySettings
 from mnist_lab.findings import findings, page
 from mnist_lab.records import Rung, TestScore, Trial
-from mnist_lab.words import between, epochs_text, listed, percent, points, signed
+from mnist_lab.words import between, listed, percent, points, signed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -298,65 +299,101 @@ def of_search(topic: str, errors: Sequence[float], **lists: Sequence[Any]) -> st
 class TestSearch:
     """What a search shows."""
 
-    def test_in_common(self) -> None:
-        """What decides the error is named with its interval; what does not is not."""
+    def test_what_matters(self) -> None:
+        """What decides the error hides no smaller effect; noise is not called one."""
         random = np.random.default_rng(1)
-        rates = 10 ** random.uniform(-4, -1, 40)
-        sizes = random.integers(16, 129, 40).tolist()
-        errors = 0.001 / rates**0.5
-        lists = {"learning_rate": rates.tolist(), "batch_size": sizes}
-        text = of_search("in common", errors.tolist(), **lists)
-        assert "a higher learning rate (rank correlation -1.00, -1.00 to -1.00)" in text
-        assert "batch" not in text
-        assert "n = 40 after 1 epoch" in text
-        assert "1 of 2 hyperparameters" in text
-        good = sorted(rates)[-5:]
-        assert f"best 5 have learning rates of {good[0]:.3g} to {good[-1]:.3g}" in text
-
-    def test_nothing_in_common(self) -> None:
-        """Noise is not called a tendency, and of a handful of trials none could be told."""
-        random = np.random.default_rng(2)
-        errors, sizes = random.uniform(0.01, 0.02, 40), random.integers(16, 129, 40)
-        lists = {"batch_size": sizes.tolist(), "filter_size": [3, 5] * 20}
-        text = of_search("in common", errors.tolist(), **lists)
-        assert text.startswith("None of 2 hyperparameters is seen to matter")
-        few = of_search("in common", [0.01, 0.02, 0.03], learning_rate=[0.1, 0.01, 0.001])
+        rates, sizes = 10 ** random.uniform(-4, -1, 40), random.integers(16, 129, 40)
+        lists = {"learning_rate": rates.tolist(), "batch_size": sizes.tolist()}
+        lists["num_filters"] = random.integers(8, 65, 40).tolist()
+        errors = 0.001 / rates**0.5 * (1 + sizes / 128)
+        text = of_search("what matters", errors.tolist(), **lists)
+        assert text.startswith("Learning rate matters most, then batch size. Low errors come with ")
+        assert "a higher learning rate (" in text
+        assert "and a lower batch size (" in text
+        assert "n = 40" in text
+        assert "Not seen to matter: number of filters." in text
+        good = sorted(zip(errors, rates, strict=True))[:5]
+        low, high = min(rate for _, rate in good), max(rate for _, rate in good)
+        common = f"The best 5 of the 40 trained for 1 epoch have a learning rate of {low:.3g} to"
+        assert of_search("in common", errors.tolist(), **lists).startswith(f"{common} {high:.3g}.")
+        few = of_search("what matters", [0.01, 0.02, 0.03], learning_rate=[0.1, 0.01, 0.001])
         assert few == ""
 
-    def test_choices(self) -> None:
-        """Of two choices the difference of the medians is told."""
-        errors = [0.02 + n / 10_000 for n in range(10)] + [0.01 + n / 10_000 for n in range(10)]
-        text = of_search("in common", errors, filter_size=[3] * 10 + [5] * 10)
-        assert "filter size 5 rather than 3 (median of 5 less that of 3 -1.00 points, " in text
-        text = of_search("in common", errors, filter_size=[5] * 10 + [3] * 10)
-        assert "filter size 3 rather than 5 (median of 5 less that of 3 +1.00 points, " in text
+    def test_nothing_matters(self) -> None:
+        """Noise is not called a tendency, and one hyperparameter alone is named."""
+        random = np.random.default_rng(2)
+        errors, sizes = random.uniform(0.01, 0.02, 40).tolist(), random.integers(16, 129, 40)
+        lists = {"batch_size": sizes.tolist(), "filter_size": [3, 5] * 20}
+        text = of_search("what matters", errors, **lists)
+        assert text.startswith("No hyperparameter is seen to matter.")
+        alone = of_search("what matters", errors, batch_size=lists["batch_size"])
+        assert alone.startswith("Batch size is not seen to matter.")
+
+    def test_middle(self) -> None:
+        """A U is seen, where a rank correlation sees nothing; of choices the better is told."""
+        random = np.random.default_rng(3)
+        rates = 10 ** random.uniform(-4, -1, 40)
+        errors = 0.01 + 0.05 * (np.log10(rates) + 2.5) ** 2 + random.normal(0, 0.002, 40)
+        lists = {"learning_rate": rates.tolist(), "filter_size": [3, 5] * 20}
+        text = of_search("what matters", errors.tolist(), **lists)
+        assert text.startswith("Learning rate matters, and no other is seen to.")
+        assert "a medium learning rate" in text
+        for worse, better in ((3, 5), (5, 3)):
+            errors = np.where(np.array(lists["filter_size"]) == worse, 0.02, 0.01)
+            noisy = (errors + random.normal(0, 0.002, 40)).tolist()
+            assert f"filter size {better} (" in of_search("what matters", noisy, **lists)
 
     def test_conditional_hyperparameters_are_left_out(self) -> None:
-        """Where a condition leaves one out, its value was not drawn: it correlates with nothing."""
+        """Where a condition leaves one out, its value was not drawn: it explains nothing."""
         space = SPACE | {"conditions": [{"type": "AND", "parts": [{"child": "batch_size"}]}]}
         settings = SEARCH.model_copy(update={"space": space})
         errors = [0.01 + n / 1000 for n in range(20)]
         trials = search_trials(errors, batch_size=list(range(16, 36)))
-        assert "batch size" in told(findings(SEARCH, trials, N_VALID), "in common")
-        assert told(findings(settings, trials, N_VALID), "in common") == ""
+        assert "Batch size" in told(findings(SEARCH, trials, N_VALID), "what matters")
+        assert told(findings(settings, trials, N_VALID), "what matters") == ""
 
-    def test_equal_budgets_only(self) -> None:
-        """With Hyperband the budget that most trainings have is asked, and named."""
-        trials = []
-        for trial in hyperband(brackets(6)):
-            size = {"batch_size": 16 + trial.trial}
-            drawn = trial.configuration.model_copy(update=size)
-            trials.append(trial.model_copy(update={"configuration": drawn}))
-        ended = [t for t in endings(trials) if final_error(t) is not None]
-        budgets = [t.configuration.epochs for t in ended]
-        most = max(set(budgets), key=lambda one: (budgets.count(one), one))
+    def test_standings(self) -> None:
+        """With Hyperband each trial counts once, among those that began with as many epochs."""
+        trials = hyperband(brackets(6))
+        standing = standings(trials)
+        assert len({trial.trial for trial, _ in standing}) == len(standing)
+        for one, place in standing:
+            for other, lower in standing:
+                if one.rungs[0].budget == other.rungs[0].budget and place < lower:
+                    keys = [(-t.configuration.epochs, t.valid_error or 0) for t in (one, other)]
+                    assert keys[0] < keys[1]
         found = findings(HYPERBAND, trials, N_VALID)
-        assert f"n = {budgets.count(most)} after {epochs_text(most)}" in told(found, "in common")
         assert told(found, "more iterations") == ""
         winner = best_trial(trials)
         assert winner is not None
-        n_last = budgets.count(winner.configuration.epochs)
-        assert f"lowest of {n_last} errors" in told(found, "optimism")
+        ended = [t for t in endings(trials) if final_error(t) is not None]
+        n_last = sum(t.configuration.epochs == winner.configuration.epochs for t in ended)
+        assert f"he {n_last - 1} others trained for" in told(found, "best against others")
+
+    @pytest.mark.parametrize(
+        ("fails", "said", "advice"),
+        [
+            ("rate > 0.02", "learning rate above 0.02", "an upper bound of 0.02 for the lear"),
+            ("not 3e-4 < rate < 0.03", "below 0.0003 or above 0.03", "a lower bound of 0.0003"),
+            ("rate > 0.004 and size >= 60", "and a learning rate above 0.004", "bound of 0.004"),
+            ("False", "", ""),
+        ],
+    )
+    def test_what_failed(self, fails: str, said: str, advice: str) -> None:
+        """The simplest rule is told, and not where outcomes are as if shuffled."""
+        random = np.random.default_rng(5)
+        rates, sizes = 10 ** random.uniform(-4, -1, 50), random.integers(16, 129, 50).tolist()
+        lists = {"learning_rate": rates.tolist(), "batch_size": sizes}
+        drawn = zip(rates, sizes, strict=True)
+        failed = [eval(fails, {"rate": rate, "size": size}) for rate, size in drawn]  # noqa: S307
+        errors = [0.9 if one else 0.02 for one in failed]
+        text = of_search("learned nothing", errors, **lists)
+        assert text.startswith(f"{sum(failed)} of 50 trials learned nothing: " if said else "")
+        assert said in text
+        assert advice in text
+        assert ("The rule misses none and takes none" in text) == bool(said)
+        shuffled = random.permutation([0.9] * 10 + [0.02] * 40).tolist()
+        assert "no simple rule is seen" in of_search("learned nothing", shuffled, **lists)
 
     @pytest.mark.parametrize(
         ("values", "near"),
@@ -371,12 +408,16 @@ class TestSearch:
     def test_edge(self, values: dict[str, Any], near: list[str]) -> None:
         """The edge is where a twentieth of the range is left on its own scale."""
         text = of_search("edge", [0.01], **{name: [value] for name, value in values.items()})
-        assert text.startswith("The best is at the edge" if near else "The best lies inside")
+        assert text.startswith("The best lies at the edge" if near else "")
         for words in near:
             assert words in text
         assert ("27 % of random configurations" in text) == bool(near)
-        if not near:
-            assert "learning rate 0.0695, 5 % of its range away" in text
+
+    def test_beyond_the_edge(self) -> None:
+        """To widen a range is the advice where the others, too, are better there."""
+        errors = [0.01 + n / 1000 for n in range(20)]
+        text = of_search("edge", errors, batch_size=list(range(16, 36)))
+        assert "The others, too, are better with a lower batch size: widen" in text
 
     def test_order_of_endings(self) -> None:
         """Which training ended first, which depends on the workers, changes no number."""
@@ -393,11 +434,25 @@ class TestSearch:
         assert findings(SEARCH, backwards, N_VALID) == findings(SEARCH, trials, N_VALID)
 
     def test_others(self) -> None:
-        """Those whose interval overlaps the best's are counted."""
+        """As good may be whose error another seed could have given: within 1.96 deviations."""
         text = of_search("best against others", [0.0096, 0.0105, 0.012, 0.05])
-        assert text.startswith("The second best has 1.05 % (0.87 to 1.27 %); 2 of the 3 others")
-        assert "none of the 1 others" in of_search("best against others", [0.0096, 0.05])
+        assert text.startswith("2 of the 3 others may be as good as the best.")
+        sd = 1.12 * math.sqrt((0.0096 * 0.9904 + 0.0105 * 0.9895) / N_VALID)
+        assert f"up to {points(1.96 * sd)} points" in text
+        lucky = of_search("best against others", [0.0096, *[0.0125] * 20, 0.0131])
+        assert lucky.startswith("20 of the 21 others may be as good as the best, 21 if its seed")
+        for second, words in ((0.05, "The best is better than the other one"), (0.0105, "The oth")):
+            assert of_search("best against others", [0.0096, second]).startswith(words)
         assert of_search("best against others", [0.0096]) == ""
+
+    def test_repeats_on_record(self) -> None:
+        """Configurations that were drawn more than once tell how much seeds change."""
+        errors = [0.01, 0.014, 0.018] * 3
+        trials = search_trials(errors)
+        trials = [one.model_copy(update={"seed": one.trial}) for one in trials]
+        text = told(findings(SEARCH, trials, N_VALID), "best against others")
+        assert "from 9 repeats in this run" in text
+        assert text.startswith("The 8 others may be as good")
 
     def test_more_iterations(self) -> None:
         """1/(n + 1), n more for an even chance, and what a random half would have found."""
@@ -406,10 +461,9 @@ class TestSearch:
         trials[4] = trials[4].model_copy(update={"epochs": trials[4].epochs})
         text = told(findings(SEARCH, trials, N_VALID), "more iterations")
         half = fmean(min(pair) for pair in combinations(errors, 2))
-        assert (
-            "the best of 5 with probability 1/6 = 16.7 %, and an even chance takes 5 more" in text
-        )
-        assert f"reached {percent(half)} on average" in text
+        assert text.startswith("Another 5 iterations have an even chance of beating this best.")
+        assert "beats the best with a probability of 16.7 %" in text
+        assert f"a random half has {percent(half)} on average" in text
         assert f"gained {points(half - 0.010)} points" in text
 
     def test_all_diverged(self) -> None:
@@ -418,55 +472,49 @@ class TestSearch:
             made_trial(1, [0.9], diverged=True, learning_rate=0.1, epochs=2),
             made_trial(2, [], state="failed"),
         ]
-        assert [one.topic for one in findings(SEARCH, trials, N_VALID)] == ["diverged", "failed"]
+        topics = [one.topic for one in findings(SEARCH, trials, N_VALID)]
+        assert topics == ["learned nothing", "failed"]
 
 
 class TestEstimates:
     """The statistics, against scipy or by counting."""
 
-    def test_rank_correlation(self) -> None:
-        """The value is scipy's, equal values included; equal records have equal intervals."""
-        random = np.random.default_rng(3)
-        x = random.integers(0, 12, 30).astype(float)
-        y = np.round(x + random.normal(0, 6, 30))
-        found = intervals.rank_correlation(x.tolist(), y.tolist())
-        assert found is not None
-        assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
-        # Of bivariate normal values, Fisher's interval is close.
-        half = 1.96 / math.sqrt(30 - 3)
-        expected = [math.tanh(math.atanh(found.value) + side * half) for side in (-1, 1)]
-        assert found.interval == pytest.approx(expected, abs=0.08)
-        assert intervals.rank_correlation(x.tolist(), y.tolist()) == found
+    def test_seed_noise(self) -> None:
+        """The deviation over seeds, pooled, in units of the sampling error; assumed if few."""
+        repeats = [[0.01, 0.012, 0.014], [0.02, 0.021, 0.02, 0.023], [0.5, 0.9]]
+        ratios = [np.var(one, ddof=1) / (np.mean(one) * (1 - np.mean(one))) for one in repeats[:2]]
+        found = intervals.seed_noise(repeats, N_VALID)
+        assert found.n == 7
+        assert found.factor == pytest.approx(math.sqrt((2 * ratios[0] + 3 * ratios[1]) * 2000))
+        assert intervals.seed_noise([[0.01, 0.02]], N_VALID) == intervals.ASSUMED_SEEDS
 
-    def test_no_rank_correlation(self) -> None:
-        """Equal values have none, and of a few pairs none is told."""
-        assert intervals.rank_correlation([1.0] * 20, range(20)) is None
-        assert intervals.rank_correlation(range(9), range(9)) is None
+    def test_expected_of_lowest(self) -> None:
+        """The lowest of equal ones is expected near their mean; who is far ahead, where it is."""
+        noise = intervals.SeedNoise(1.0, 0)
+        equal = 0.02 + np.random.default_rng(0).normal(0, noise.sd(0.02, N_VALID), 50)
+        found = intervals.expected_of_lowest(equal.tolist(), N_VALID, noise)
+        assert min(equal) < 0.0175
+        assert found.interval.low < 0.02 < found.interval.high
+        assert abs(found.value - 0.02) < 0.001
+        ahead = intervals.expected_of_lowest([0.02, 0.5, 0.6], N_VALID, noise)
+        assert ahead.value == pytest.approx(0.02, abs=0.0001)
+        assert intervals.expected_of_lowest([0.0, 0.5], N_VALID, noise).value < 0.0003
 
-    def test_median_difference(self) -> None:
-        """The interval of the difference agrees with scipy's bootstrap."""
-        random = np.random.default_rng(5)
-        one, other = random.normal(1, 1, 25).tolist(), random.normal(0, 2, 15).tolist()
-        found = intervals.median_difference(one, other)
-        assert found is not None
-        assert found.value == pytest.approx(median(one) - median(other))
-        assert found.interval.low < found.value < found.interval.high
-        assert intervals.median_difference(one, other[:4]) is None
-
-    def test_optimism(self) -> None:
-        """Of equal errors the minimum of normal noise is low by what order statistics say."""
-        n, error = 20, 0.02
-        found = intervals.optimism([error] * n, N_VALID)
-        expected = 1.867475 * math.sqrt(error * (1 - error) / N_VALID)  # of 20 normal values
-        assert found.value == pytest.approx(expected, rel=0.02)
-        assert found.excludes_zero
-
-    def test_no_optimism(self) -> None:
-        """One that is far ahead was not chosen by chance, and a perfect one has no noise."""
-        ahead = intervals.optimism([0.02, 0.5, 0.6], N_VALID)
-        assert abs(ahead.value) < 0.0001
-        assert not ahead.excludes_zero
-        assert intervals.optimism([0.0, 0.5], N_VALID).value == 0
+    def test_importance(self) -> None:
+        """Of one number the F test is that of a regression with a square, as by NumPy's polyfit."""
+        random = np.random.default_rng(4)
+        sizes, errors = random.permutation(range(16, 56)), random.uniform(0.01, 0.02, 40)
+        errors -= sizes * 1e-4
+        trials = search_trials(errors.tolist(), batch_size=sizes.tolist())
+        batch = Hyperparameter("batch_size", "linear", 16, 128, ())
+        (found,) = importance([batch], trials)
+        ranks = stats.rankdata(errors) / 40
+        _, (left, *_), *_ = np.polyfit(sizes, ranks, 2, full=True)
+        f = (np.var(ranks) * 40 - left) / 2 / (left / 37)
+        assert found.p == pytest.approx(stats.f.sf(f, 2, 37))
+        assert (found.interval.low > 0) == (found.p < 0.025)
+        assert found.interval.low <= found.share <= found.interval.high
+        assert found.better == "higher"
 
     @given(st.lists(st.floats(0, 1), min_size=2, max_size=7), st.data())
     def test_best_of(self, errors: list[float], data: st.DataObject) -> None:

@@ -49,7 +49,7 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     """The findings of a run as a page of Markdown: what was run on which data, then a list."""
     settings, data = info.settings, info.data
     found = findings(settings, trials, data.n_valid, data)
-    items = [("note", note) for note in data.notes] + list(found)
+    items = [("note", note) for note in data.notes] + [(one.topic, one.text) for one in found]
     about = (
         f"# Findings: {settings.experiment} on {data.name}\n\n"
         f"{data.n_train:,} training, {data.n_valid:,} validation and {data.n_test:,} test "

@@ -1,65 +1,108 @@
-"""What a search shows: the best, how far to trust it, what matters, where to look next.
+"""What a search shows: the best, how far to trust it, what matters, what failed, where to go on.
 
-Only trainings of the same number of epochs are compared: the best with those of its budget, as
-``best_trial`` does. What the good ones have in common is asked at the budget
-that most trainings have; with Hyperband that is the smallest, where nothing was selected yet.
+Errors are compared after the same number of epochs only: the best with those of its budget, as
+``best_trial`` does. What matters is asked of all trials, each by its standing among those that
+began alike (``analysis.importance``).
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.analysis import intervals
-from mnist_lab.analysis.outcomes import best_row, endings, final_error, outcome_of, tally_of
+from mnist_lab.analysis.importance import (
+    CHANCE,
+    has_failed,
+    importance,
+    judged,
+    last_endings,
+    separating,
+    standings,
+)
+from mnist_lab.analysis.outcomes import (
+    best_row,
+    endings,
+    final_error,
+    grouped,
+    outcome_of,
+    tally_of,
+)
 from mnist_lab.config import Hyperparameter, place_between
 from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting
-from mnist_lab.words import between, counted, epochs_text, in_words, listed, percent, points, signed
+from mnist_lab.words import (
+    between,
+    capital,
+    counted,
+    epochs_text,
+    in_words,
+    listed,
+    percent,
+    points,
+    rounded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mnist_lab.analysis.intervals import Estimate
-    from mnist_lab.analysis.outcomes import SummaryRow
+    from mnist_lab.analysis.importance import Condition, Importance
+    from mnist_lab.analysis.intervals import Estimate, SeedNoise
     from mnist_lab.config import StudySettings
     from mnist_lab.records import Trial
 
 _N_GOOD = 5  # trials of which is told what they have in common
 _EDGE = 0.05
+# Two errors of one seed each differ if by more standard deviations: 5 % by chance.
+_DIFFERENT = 1.96
 
 
 def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
     """The findings of random search, Hyperband or BOHB."""
     row = best_row(settings, trials)
+    dimensions = list(_dimensions(settings.space or {}))
     if row is not None:
         (winner,) = row.trials
-        # By trial, as what is drawn at random below must not depend on which training ended first.
         ended = [one for one in endings(trials) if final_error(one) is not None]
-        ended.sort(key=lambda one: one.trial)
         rivals = [one for one in ended if one.configuration.epochs == row.budget]
-        dimensions = list(_dimensions(settings.space or {}))
+        noise = _seed_noise(ended, n_valid)
+        matters = importance(dimensions, trials)
         yield best(row, n_valid, f" (number {winner.trial} of {len(trials)})")
-        yield from _equals(row, _errors(o for o in rivals if o.trial != winner.trial), n_valid)
-        yield from _optimism(_errors(rivals), n_valid)
-        drawn = settings.experiment != "bohb"
-        yield from _common(dimensions, ended, tally_of(trials).diverged, drawn=drawn)
-        yield from _edges(dimensions, winner)
+        errors = _errors(rivals)
+        others = _errors(one for one in rivals if one.trial != winner.trial)
+        if others:
+            expected = intervals.expected_of_lowest(errors, n_valid, noise)
+            yield from _luck(errors, expected, n_valid, noise)
+            which = f" trained for {epochs_text(row.budget)}" * (len(ended) > len(rivals))
+            yield from _equals(others, min(errors), expected.value, n_valid, noise, which=which)
+        yield from _matters(matters, trials, drawn=settings.experiment != "bohb")
+        yield from _common(dimensions, matters, trials, rivals, winner)
+    yield from _failures(dimensions, trials)
+    if row is not None:
+        yield from _edges(dimensions, matters, winner)
         if settings.experiment == "random-search":
-            yield from _more(trials, ended, n_valid)
+            yield from _more(trials, ended, n_valid, noise)
         yield from gaps([row], n_valid)
         yield from overfitting(row)
-    rates = [t.configuration.learning_rate for t in trials if outcome_of(t) == "diverged"]
-    if rates:
-        yield Finding(
-            "diverged",
-            f"{len(rates)} of {counted(len(trials), 'configuration')} diverged, with learning "
-            f"rates of {min(rates):.3g} to {max(rates):.3g}.",
-        )
     yield from left_out(trials)
 
 
 def _errors(ended: Iterable[Trial]) -> list[float]:
     return [error for one in ended if (error := one.valid_error) is not None]
+
+
+def _seed_noise(ended: Iterable[Trial], n_valid: int) -> SeedNoise:
+    """From configurations that the search happened to train with several seeds, if any."""
+    groups = grouped(ended, lambda one: one.configuration).values()
+    by_seed = ({one.seed: one.valid_error or 0.0 for one in group} for group in groups)
+    return intervals.seed_noise([list(errors.values()) for errors in by_seed], n_valid)
+
+
+def _source(noise: SeedNoise) -> str:
+    """Where the seeds' noise is known from."""
+    if noise.n:
+        return f"from {noise.n} repeats in this run"
+    times = f"{noise.factor:.2f} times the sampling error"
+    return f"assumed: {times}, as in 40 repeats of the reference runs"
 
 
 def _dimensions(space: dict[str, Any]) -> Iterator[Hyperparameter]:
@@ -89,144 +132,271 @@ def _children(conditions: Any) -> set[str]:
     return set()
 
 
-def _equals(row: SummaryRow, others: Sequence[float], n_valid: int) -> Iterator[Finding]:
-    """How many of the others' errors cannot be told from the best's."""
-    if not others:
+def _luck(
+    errors: Sequence[float], expected: Estimate, n_valid: int, noise: SeedNoise
+) -> Iterator[Finding]:
+    """How much lower than the mean over its seeds the lowest of n noisy errors probably is."""
+    luck, sd = expected.value - min(errors), noise.sd(expected.value, n_valid)
+    if luck < sd / 5:
         return
-    high = intervals.error_interval(row.errors, n_valid).high
-    bounds = [intervals.error_interval([error], n_valid) for error in sorted(others)]
-    n_close = sum(one.low <= high for one in bounds)
-    second, budget = percent(min(others)), epochs_text(row.budget)
-    text = (
-        f"The second best has {second} ({between(bounds[0])}); "
-        f"{n_close} of the {len(others)} others with {budget} have a 95 % Wilson "
-        "interval that overlaps the best's, and from n = 1 each it cannot be told which is better."
-        if n_close
-        else f"The second best has {second}: none of the {len(others)} others with "
-        f"{budget} has a 95 % Wilson interval that overlaps the best's; what "
-        "another seed would change cannot be told from n = 1 each."
-    )
-    yield Finding("best against others", text)
-
-
-def _optimism(errors: Sequence[float], n_valid: int) -> Iterator[Finding]:
-    """How much lower than its true error the lowest of n noisy errors is."""
-    if len(errors) < 2:  # noqa: PLR2004 - one error is not chosen
-        return
-    bias = intervals.optimism(errors, n_valid)
-    low, high = map(signed, bias.interval)
     yield Finding(
-        "optimism",
-        f"The lowest of {len(errors)} errors, each on {n_valid:,} images, is lucky by about "
-        f"{points(bias.value)} points (parametric bootstrap, middle 95 % {low} to {high}): expect "
-        f"about {percent(min(1.0, min(errors) + bias.value))} on other images.",
+        "luck",
+        f"The winner probably looks better than it is, by about {points(luck)} points.",
+        f"Expect about {percent(expected.value)} ({between(expected.interval)}) on average over "
+        f"other seeds: it is the lowest of {len(errors)} errors, and another seed alone changes "
+        f"one by {points(sd)} points (standard deviation, {_source(noise)}). "
+        "`mnist-lab race RUN_DIR` trains the best ones again, with several seeds.",
     )
+
+
+def _equals(
+    others: Sequence[float],
+    lowest: float,
+    expected: float,
+    n_valid: int,
+    noise: SeedNoise,
+    *,
+    which: str,
+) -> Iterator[Finding]:
+    """How many of the others may be as good as the best.
+
+    All are measured on the same images, so these hardly make a difference between them; their
+    seeds do. Each is compared as a pair of trainings; that the best was chosen for being the lowest
+    makes it lucky, so each is compared with what is expected of it, too.
+    """
+
+    def by_chance(other: float) -> float:
+        return _DIFFERENT * math.hypot(*(noise.sd(one, n_valid) for one in (lowest, other)))
+
+    n_close, n_lucky = (
+        sum(error - reference <= by_chance(error) for error in others)
+        for reference in (lowest, max(lowest, expected))
+    )
+    of = (f"the {len(others)} others" if len(others) > 1 else "the other one") + which
+    if not n_lucky:
+        claim = f"The best is better than {'each of ' * (len(others) > 1)}{of}."
+    else:
+        who = capital(of) if n_lucky == len(others) else f"{n_lucky} of {of}"
+        claim = f"{who} may be as good as the best."
+        if n_close < n_lucky:
+            who = f"{n_close} of {of}" if n_close else f"None of {of}"
+            more = f"{n_lucky}" if len(others) > 1 else "it may be,"
+            claim = f"{who} may be as good as the best, {more} if its seed was lucky."
+    second = min(others)
+    yield Finding(
+        "best against others",
+        claim,
+        f"The second best has {percent(second)}. Two trainings on the same images, with one seed "
+        f"each, differ by up to {points(by_chance(second))} points by chance in 19 of 20 pairs "
+        f"(seeds' noise {_source(noise)}).",
+    )
+
+
+def _matters(
+    matters: Sequence[Importance], trials: Sequence[Trial], *, drawn: bool
+) -> Iterator[Finding]:
+    """Which hyperparameters matter, given the others, and how much.
+
+    Args:
+        matters: all that were asked.
+        trials: of the search.
+        drawn: at random, all of them; else shares depend on what was proposed.
+    """
+    if not matters:
+        return
+    seen = [one for one in matters if one.matters]
+    unseen = [in_words(one.name) for one in matters if not one.matters]
+    n, n_failed = len(standings(trials)), sum(map(has_failed, last_endings(trials)))
+    how = f"n = {n}"
+    among = f"Among the {n} that learned, low" if n_failed else "Low"
+    how += "" if drawn else "; BOHB does not draw all at random, so shares are of what it tried"
+    if not seen:
+        which = "No hyperparameter is" if len(unseen) > 1 else f"{capital(unseen[0])} is not"
+        claim = f"{which} seen to matter."
+        yield Finding("what matters", claim, f"It takes more trials, or larger effects ({how}).")
+        return
+    first, *rest = (in_words(one.name) for one in seen)
+    claim = (
+        f"{capital(first)} matters most, then {listed(rest)}."
+        if rest
+        else (f"{capital(first)} matters" + (", and no other is seen to." if unseen else "."))
+    )
+    shares = [f"{_low_with(one)} ({_share(one)})" for one in seen]
+    numbers = (
+        f"{among} errors come with {listed(shares)}: each one's own share of the variance of the "
+        f"trials' ranks, given the others, with its 95 % interval ({how})."
+    )
+    if unseen and rest:
+        numbers += f" Not seen to matter: {listed(unseen)}."
+    yield Finding("what matters", claim, numbers)
+
+
+def _low_with(one: Importance) -> str:
+    """`a higher learning rate`, `a medium number of filters`, `filter size 5`."""
+    words = {"higher": "a higher", "lower": "a lower", "in between": "a medium"}
+    name = in_words(one.name)
+    if isinstance(one.better, str) and one.better in words:
+        return f"{words[one.better]} {name}"
+    return f"{name} {one.better}"
+
+
+def _share(one: Importance) -> str:
+    low, high = one.interval
+    digits = 0 if one.share >= 0.1 else 1  # noqa: PLR2004 - two significant digits
+    return f"{100 * one.share:.{digits}f} %, {100 * low:.{digits}f} to {100 * high:.{digits}f}"
 
 
 def _common(
-    dimensions: Sequence[Hyperparameter], ended: Sequence[Trial], n_out: int, *, drawn: bool
+    dimensions: Sequence[Hyperparameter],
+    matters: Sequence[Importance],
+    trials: Sequence[Trial],
+    rivals: Sequence[Trial],
+    winner: Trial,
 ) -> Iterator[Finding]:
-    """What goes with a low error, as far as it can be told from chance.
+    """Which values of what matters most the good ones have.
 
-    Args:
-        dimensions: of the space.
-        ended: trainings with an error.
-        n_out: how many diverged.
-        drawn: at random, all of them; else one hyperparameter may stand for another.
+    Good are the best of those trained as long as the winner; where these are few, those that stand
+    best among all.
     """
-    budgets = Counter(one.configuration.epochs for one in ended)
-    budget = max(budgets, key=lambda one: (budgets[one], one))
-    equal = [one for one in ended if one.configuration.epochs == budget]
-    told: list[tuple[float, str]] = []
-    n_asked = n_told = 0
-    for one in dimensions:
-        values = [getattr(ending.configuration, one.name) for ending in equal]
-        asked = list((_choices if one.choices else _tendency)(one, values, _errors(equal)))
-        shown = [(weight, words) for weight, words, found in asked if found.excludes_zero]
-        n_asked, n_told = n_asked + bool(asked), n_told + bool(shown)
-        told += shown
-    if not n_asked:
+    numeric = {one.name for one in dimensions if not one.choices and one.scale != "choice"}
+    name = next((one.name for one in matters if one.matters and one.name in numeric), None)
+    if name is None:
         return
-    how = f"n = {len(equal)} after {epochs_text(budget)}"
-    how += f", {n_out} diverged left out" * bool(n_out)
-    how += "" if drawn else " of BOHB, which does not draw all of them at random"
-    text = (
-        f"None of {counted(n_asked, 'hyperparameter')} is seen to matter: every 95 % bootstrap "
-        f"interval (rank correlation with the error, difference of medians) has 0 ({how})."
+    if len(rivals) >= 2 * _N_GOOD:
+        good = sorted(rivals, key=lambda one: (one.valid_error or 0.0, one.trial))[:_N_GOOD]
+        of = f"the {len(rivals)} trained for {epochs_text(winner.configuration.epochs)}"
+        everyone = list(rivals)
+    else:
+        standing = sorted(standings(trials), key=lambda one: (one[1], one[0].trial))
+        everyone = [trial for trial, _ in standing]
+        if len(standing) < 4 * _N_GOOD:
+            return
+        good = everyone[:_N_GOOD]
+        of = f"{len(standing)}, by their rank among those that began with as many epochs,"
+    low, high = _range_of(good, name)
+    own = getattr(winner.configuration, name)
+    outside = "" if low <= own <= high else f" The best itself has {own:.3g}."
+    values = sorted(getattr(one.configuration, name) for one in everyone if one not in good)
+    n_within = sum(low <= value <= high for value in values)
+    if n_within > len(values) / 2:
+        return
+    yield Finding(
+        "in common",
+        f"The best {_N_GOOD} of {of} have a {in_words(name)} of {low:.3g} to {high:.3g}.{outside}",
+        f"{n_within or 'None'} of the {len(values)} others {'lie' if n_within > 1 else 'lies'} "
+        f"there, too; they go from {values[0]:.3g} to {values[-1]:.3g}.",
     )
-    if told:
-        ordered = [words for _, words in sorted(told, key=lambda one: -one[0])]
-        text = (
-            f"A lower error goes with {listed(ordered)}; {how}, 95 % percentile bootstrap "
-            f"intervals, which exclude 0 for {n_told} of {counted(n_asked, 'hyperparameter')}."
-        )
-    # Where there are enough others.
-    if told and len(equal) >= 4 * _N_GOOD and any(o.name == "learning_rate" for o in dimensions):
-        good = sorted(equal, key=lambda one: one.valid_error or 0.0)[:_N_GOOD]
-        rates = [one.configuration.learning_rate for one in good]
-        text += f" The best {_N_GOOD} have learning rates of {min(rates):.3g} to {max(rates):.3g}."
-    yield Finding("in common", text)
 
 
-def _tendency(
-    one: Hyperparameter, values: Sequence[float], errors: Sequence[float]
-) -> Iterator[tuple[float, str, Estimate]]:
-    """Whether the error goes with a range: how much it says, in words and as a correlation."""
-    found = intervals.rank_correlation(values, errors)
-    if found is not None:
-        more = "higher" if found.value < 0 else "lower"
-        low, high = found.interval
-        bounds = f"{found.value:.2f}, {low:.2f} to {high:.2f}"
-        yield abs(found.value), f"a {more} {in_words(one.name)} (rank correlation {bounds})", found
+def _range_of(trials: Sequence[Trial], name: str) -> tuple[float, float]:
+    values = [getattr(one.configuration, name) for one in trials]
+    return min(values), max(values)
 
 
-def _choices(
-    one: Hyperparameter, values: Sequence[Any], errors: Sequence[float]
-) -> Iterator[tuple[float, str, Estimate]]:
-    """Each choice against the others; of two choices the second against the first."""
-    is_pair = len(one.choices) == 2  # noqa: PLR2004
-    rest = one.choices[0] if is_pair else "others"
-    for choice in one.choices[is_pair:]:
-        pairs = list(zip(values, errors, strict=True))
-        own = [error for value, error in pairs if value == choice]
-        found = intervals.median_difference(own, [e for value, e in pairs if value != choice])
-        if found is not None:
-            low, high = map(signed, found.interval)
-            better, worse = (choice, rest) if found.value < 0 else (rest, choice)
-            words = (
-                f"{in_words(one.name)} {better} rather than {worse} (median of {choice} less that "
-                f"of {rest} {signed(found.value)} points, {low} to {high})"
-            )
-            yield 0.0, words, found
+def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> Iterator[Finding]:
+    """How many learned nothing, the simplest rule that tells which, and what to do about it."""
+    ended = judged(trials)
+    failed = [one for one in ended if has_failed(one)]
+    if not failed:
+        return
+    n_diverged = sum(outcome_of(one) == "diverged" for one in failed)
+    n_stuck, n_sound = len(failed) - n_diverged, len(ended) - len(failed)
+    how = [f"{n_diverged} diverged"] * bool(n_diverged)
+    how += [f"{n_stuck} stayed above {100 * CHANCE:.0f} % error"] * bool(n_stuck)
+    numbers = capital(listed(how))
+    claim = f"{len(failed)} of {counted(len(last_endings(trials)), 'trial')} learned nothing"
+    rule = separating(dimensions, trials)
+    if rule is None:
+        rates = " to ".join(f"{rate:.3g}" for rate in sorted({*_range_of(failed, "learning_rate")}))
+        numbers += f", with {'learning rates of' if len(failed) > 1 else 'learning rate'} {rates}"
+        numbers += "; no simple rule is seen that tells which." if len(failed) > 2 else "."  # noqa: PLR2004
+        yield Finding("learned nothing", f"{claim}.", numbers)
+        return
+    conditions, lost = zip(*sorted(zip(rule.conditions, rule.lost, strict=True)), strict=True)
+    joined = (" and " if rule.every else " or ").join(
+        _in_words(one, again=place > 0 and one.name == conditions[0].name)
+        for place, one in enumerate(conditions)
+    )
+    who = "those" if not rule.misses else f"{len(failed) - rule.misses} of them"
+    taken = f"takes {rule.wrongly or 'none'} of the {n_sound} others"
+    bounds = [_bound(one) for one in conditions]
+    n_lost = rule.wrongly
+    if rule.every:
+        n_lost = min(lost)
+        bounds = [bounds[lost.index(n_lost)]]
+    yield Finding(
+        "learned nothing",
+        f"{claim}: {who} with {joined}.",
+        f"{numbers}. The rule misses {rule.misses or 'none'} and {taken}; where outcomes are "
+        f"shuffled, one as good is found with p = {rule.p:.2g}. In the search space (--space), "
+        f"{listed(bounds)} would avoid {'them' if not rule.misses else 'these'}, and would leave "
+        f"out {n_lost or 'none'} of the {n_sound} that learned.",
+    )
 
 
-def _edges(dimensions: Sequence[Hyperparameter], winner: Trial) -> Iterator[Finding]:
+def _in_words(one: Condition, *, again: bool = False) -> str:
+    """A condition, without the name if it is that of the condition before."""
+    name, value = in_words(one.name), rounded(one.value)
+    words = {
+        "<": f"below {value}",
+        ">": f"above {value}",
+        "<=": f"of {value} or less",
+        ">=": f"of {value} or more",
+        "is": value,
+        "is not": f"other than {value}",
+    }[one.sign]
+    return words if again else f"{name} {words}" if one.sign == "is" else f"a {name} {words}"
+
+
+def _bound(one: Condition) -> str:
+    """What keeps a search out of where the condition holds."""
+    name, value = in_words(one.name), rounded(one.value)
+    return {
+        "<": f"a lower bound of {value} for the {name}",
+        ">": f"an upper bound of {value} for the {name}",
+        "<=": f"only a {name} above {value}",
+        ">=": f"only a {name} below {value}",
+        "is": f"no {name} {value}",
+        "is not": f"only {name} {value}",
+    }[one.sign]
+
+
+def _edges(
+    dimensions: Sequence[Hyperparameter], matters: Sequence[Importance], winner: Trial
+) -> Iterator[Finding]:
     """Whether the best lies at the edge of the space, on the scale of each range."""
-    depths = []
+    near, beyond = [], []
+    n_ranges = 0
+    better = {one.name: one.better for one in matters if one.matters}
     for one in dimensions:
         if one.lower is None or one.upper is None or one.lower >= one.upper:
             continue
+        n_ranges += 1
         value = getattr(winner.configuration, one.name)
         place = place_between(one.lower, one.upper, value, log=one.scale == "log" and one.lower > 0)
-        words, bounds = f"{in_words(one.name)} {value:.4g}", f"{one.lower:.4g} to {one.upper:.4g}"
-        depths.append((max(0.0, min(place, 1 - place)), words, bounds))
-    if not depths:
+        if _EDGE < place < 1 - _EDGE:
+            continue
+        near.append(f"{in_words(one.name)} {value:.4g} ({one.lower:.4g} to {one.upper:.4g})")
+        side = "lower" if place <= _EDGE else "higher"
+        if better.get(one.name) == side:
+            beyond.append(f"a {side} {in_words(one.name)}")
+    if not near:
         return
-    near = [f"{words} ({bounds})" for depth, words, bounds in depths if depth <= _EDGE]
-    depth, words, _ = min(depths, key=lambda entry: entry[0])
-    chance = 100 * (1 - (1 - 2 * _EDGE) ** len(depths))
-    yield Finding(
-        "edge",
-        f"The best is at the edge of the space, within {100 * _EDGE:.0f} % of the end of a range: "
-        f"{listed(near)}. About {chance:.0f} % of random configurations do; widening the range "
-        "there (--space) would tell whether better ones lie beyond."
-        if near
-        else f"The best lies inside the space: nearest to a bound is {words}, "
-        f"{100 * depth:.0f} % of its range away.",
-    )
+    chance = 100 * (1 - (1 - 2 * _EDGE) ** n_ranges)
+    claim = f"The best lies at the edge of the space, with {listed(near)}."
+    if beyond:
+        advice = (
+            f"The others, too, are better with {listed(beyond)}: widen the range there (--space)."
+        )
+    else:
+        advice = "The others do not show that it is better there, so this may be chance:"
+        advice += f" {chance:.0f} % of random configurations lie as near to an end."
+    yield Finding("edge", claim, advice)
 
 
-def _more(trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
+def _more(
+    trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int, noise: SeedNoise
+) -> Iterator[Finding]:
     """How many more iterations of random search are worth it.
 
     Iterations of random search are exchangeable: each of n + k is the best with the same
@@ -241,11 +411,12 @@ def _more(trials: Sequence[Trial], ended: Sequence[Trial], n_valid: int) -> Iter
     if len(errors) < 2 or len({one.configuration.epochs for one in ended}) > 1:  # noqa: PLR2004
         return
     lowest, expected = min(errors), intervals.best_of(errors, len(errors) // 2)
+    gain, sd = expected - lowest, noise.sd(lowest, n_valid)
+    less = "less" if gain < sd else "more"
     yield Finding(
         "more iterations",
-        f"Random search's iterations are alike, so the next one beats the best of {n} with "
-        f"probability 1/{n + 1} = {100 / (n + 1):.1f} %, and an even chance takes {n} more. "
-        f"A random half of them would have reached {percent(expected)} on average: the other half "
-        f"gained {points(expected - lowest)} points, where the standard error on {n_valid:,} "
-        f"images is {points(intervals.binomial_sd(lowest, n_valid))}.",
+        f"Another {n} iterations have an even chance of beating this best.",
+        f"Doubling them to {n} gained {points(gain)} points (a random half has {percent(expected)} "
+        f"on average), {less} than what another seed changes ({points(sd)} points); the next one "
+        f"alone beats the best with a probability of {100 / (n + 1):.1f} %.",
     )
