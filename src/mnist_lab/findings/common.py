@@ -7,9 +7,9 @@ from itertools import pairwise
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.analysis.intervals import interval_kind
+from mnist_lab.analysis.intervals import binomial_sd, mean
 from mnist_lab.analysis.outcomes import tally_of
-from mnist_lab.words import between, capital, counted, describe, listed, percent, points
+from mnist_lab.words import between, counted, listed, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # So many epochs in a row must the validation loss have risen: of a curve that only jitters, one in
 # 24 ends with three rises.
 _N_RISES = 3
+# Trainings that make an interval: Student's of two is 12.7 standard errors wide, and says nothing.
+FEWEST_FOR_INTERVAL = 3
+# Standard errors beyond which training and validation differ; a hundred rows have one by chance.
+_CLEARLY = 2.6
 
 
 class Finding(NamedTuple):
@@ -38,21 +42,33 @@ class Finding(NamedTuple):
         return f"{self.claim} {self.numbers}".rstrip()
 
 
+def bounds(row: SummaryRow, n_valid: int) -> str:
+    """What is known of a mean error: its interval, or the two errors that it is the mean of."""
+    errors = sorted(row.errors)
+    if 1 < len(errors) < FEWEST_FOR_INTERVAL:
+        low, high = map(percent, (errors[0], errors[-1]))
+        return f"{low.removesuffix(' %')} and {high}"
+    interval = row.interval(n_valid)
+    return between(interval) if interval else ""
+
+
 def measured(row: SummaryRow, n_valid: int) -> str:
     """An error with its interval: `1.27 % (1.07 to 1.51 %)`."""
-    interval = row.interval(n_valid)
-    return percent(row.mean) + (f" ({between(interval)})" if interval else "")
+    known = bounds(row, n_valid)
+    return percent(row.mean) + (f" ({known})" if known else "")
 
 
-def best(row: SummaryRow, n_valid: int, place: str = "") -> Finding:
-    """The configuration with the lowest error, and that error."""
-    n, error, interval = len(row.errors), row.error, row.interval(n_valid)
-    of = f"{n_valid:,} validation images, n = 1" if n == 1 else f"for the mean over seeds, n = {n}"
-    kind = interval_kind(n)
-    words = f"95 % {kind} interval {between(interval)}, {of}" if interval else f"n = {n}"
-    shown = percent(row.mean, error.sd if error else None)
-    described = capital(describe(row.configuration))
-    return Finding("best", f"{described}{place}: validation error {shown} ({words}).")
+def best(row: SummaryRow, n_valid: int, claim: str, more: str) -> Finding:
+    """The lowest error: a `claim` that names it, what is known of it, and `more`."""
+    n, known, error = len(row.errors), bounds(row, n_valid), row.error
+    if n < FEWEST_FOR_INTERVAL:
+        how = f"One training, 95 % interval {known}" if n == 1 else f"Two trainings: {known}"
+    else:
+        how = f"The mean of {n} trainings from different seeds"
+        how += f", 95 % interval {known}" if known else ", which are all equal"
+        if error is not None and error.sd:
+            how += f"; standard deviation {points(error.sd)} points"
+    return Finding("best", claim, f"{how}. {more}")
 
 
 def left_out(trials: Sequence[Trial]) -> Iterator[Finding]:
@@ -64,34 +80,59 @@ def left_out(trials: Sequence[Trial]) -> Iterator[Finding]:
 
 
 def gaps(rows: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
-    """Where training and validation error differ by more than the validation's uncertainty."""
+    """Where training and validation error differ by more than their uncertainty."""
     above, below, within = [], [], []
     for row in rows:
-        interval, train = row.interval(n_valid), row.train_error
-        if interval is None:
+        gap = _gap(row, n_valid)
+        if gap is None:
             continue
-        both = f"({percent(row.mean)} against {percent(train)})"
-        words = f"{row.name} by {points(row.mean - train)} points {both}"
-        if train < interval.low:
-            above.append(words)
-        elif train > interval.high:
-            below.append(words)
-        else:
-            within.append(f"{row.name} {both}")
-    sentences = {
-        "The validation error is above the training error of the last epoch, beyond its 95 % "
-        f"interval: {listed(above)}.": above,
-        f"Validation error below the training error: {listed(below)}; the latter is a mean "
-        "over the epoch, taken while the weights improve, so it lags.": below,
-        f"Training error within the 95 % interval of the validation error: {listed(within)}.": (
-            within
-        ),
-    }
-    if text := " ".join(sentence for sentence, of in sentences.items() if of):
-        yield Finding("training and validation", text)
+        both = f"{percent(row.mean)} against {percent(row.train_error)}"
+        (above if gap > 0 else below if gap < 0 else within).append((row.name, gap, both))
+    if above:
+        names = [f"{points(gap)} points with {name} ({both})" for name, gap, both in above]
+        yield Finding(
+            "training and validation",
+            "The network knows its training images better than new ones.",
+            f"The validation error is above the training error of the last epoch, by "
+            f"{listed(names)}.",
+        )
+    if within:
+        names = [f"{name} ({both})" for name, _, both in within]
+        claim = "Training and validation error agree"
+        claim += "." if not above else f" with {listed([name for name, *_ in within])}."
+        yield Finding("agreement", claim, f"{listed(names)}: no gap beyond chance.")
+    if below:
+        names = [f"{points(gap)} points with {name} ({both})" for name, gap, both in below]
+        yield Finding(
+            "lag",
+            "A validation error below the training error is no mistake here.",
+            f"It is lower by {listed(names)}. The training error is a mean over the epoch, taken "
+            "while the weights improve, so it lags.",
+        )
 
 
-def overfitting(row: SummaryRow) -> Iterator[Finding]:
+def _gap(row: SummaryRow, n_valid: int) -> float | None:
+    """The validation error less the training error: 0 if it may be chance, None if unknown.
+
+    With three or more trainings by the spread of their differences, else by the sampling error of
+    the validation images; the training images are many more.
+    """
+    differences = [
+        one.valid_error - one.epochs[-1].train_error
+        for one in row.completed
+        if one.valid_error is not None
+    ]
+    if not differences:
+        return None
+    gap = fmean(differences)
+    if len(differences) >= FEWEST_FOR_INTERVAL:
+        found = mean(differences)
+        return gap if found is None or found.excludes_zero else 0.0
+    error = _CLEARLY * binomial_sd(max(row.mean, 1 / n_valid), n_valid)
+    return gap if abs(gap) > error / math.sqrt(len(differences)) else 0.0
+
+
+def overfitting(row: SummaryRow, of: str) -> Iterator[Finding]:
     """Where the validation loss was lowest, and whether it rose while the training loss fell.
 
     The rule for one training: in each of its last :data:`_N_RISES` epochs the validation loss rose
@@ -100,6 +141,10 @@ def overfitting(row: SummaryRow) -> Iterator[Finding]:
     which is the standard deviation within the quarters, while the mean training loss fell. Of a
     shorter training than eight epochs only the first is asked. The error need not rise with the
     loss: a network may become surer of the same mistakes.
+
+    Args:
+        row: whose trainings are looked at.
+        of: what they are called: `the best`, `learning rate 0.1`.
     """
     lowest: list[int] = []
     n_rising = 0
@@ -124,14 +169,18 @@ def overfitting(row: SummaryRow) -> Iterator[Finding]:
     n, n_epochs = len(lowest), max(int(trial.n_epochs) for trial in row.completed)
     first, last = min(lowest), max(lowest)
     where = f"after epoch {first}" if first == last else f"between epochs {first} and {last}"
-    text = f"With {row.title} the validation loss was lowest {where} of {n_epochs}"
-    text += f"{losses}." if n == 1 else f" (n = {n})."
+    numbers = f"With {of} the validation loss was lowest {where} of {n_epochs}"
+    numbers += f"{losses}." if n == 1 else f" ({n} trainings)."
     if n_rising:
-        text += (
-            f" In {n_rising} of {counted(n, 'training')} it rose at the end beyond its noise while "
-            "the training loss fell: overfitting."
+        of_all = f" in {n_rising} of {n} trainings" if n > 1 else ""
+        yield Finding(
+            "overfitting",
+            f"It overfits: the validation loss rose at the end while the training loss fell"
+            f"{of_all}.",
+            numbers,
         )
-    yield Finding("overfitting", text)
+    else:
+        yield Finding("overfitting", "There is no sign of overfitting.", numbers)
 
 
 def _overfits(valid: Sequence[float], train: Sequence[float]) -> bool:

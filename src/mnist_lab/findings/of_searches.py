@@ -34,6 +34,7 @@ from mnist_lab.words import (
     between,
     capital,
     counted,
+    describe,
     epochs_text,
     in_words,
     listed,
@@ -66,7 +67,9 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
         rivals = [one for one in ended if one.configuration.epochs == row.budget]
         noise = _seed_noise(ended, n_valid)
         matters = importance(dimensions, trials)
-        yield best(row, n_valid, f" (number {winner.trial} of {len(trials)})")
+        claim = f"The best configuration has a validation error of {percent(row.mean)}."
+        described = f"{describe(row.configuration)} (trial {winner.trial} of {len(trials)})"
+        yield best(row, n_valid, claim, f"{capital(described)}.")
         errors = _errors(rivals)
         others = _errors(one for one in rivals if one.trial != winner.trial)
         if others:
@@ -82,7 +85,7 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
         if settings.experiment == "random-search":
             yield from _more(trials, ended, n_valid, noise)
         yield from gaps([row], n_valid)
-        yield from overfitting(row)
+        yield from overfitting(row, "the best")
     yield from left_out(trials)
 
 

@@ -9,9 +9,8 @@ from mnist_lab.analysis.intervals import (
     binomial_sd,
     deviation_interval,
     error_interval,
-    interval_kind,
 )
-from mnist_lab.findings.common import Finding, left_out
+from mnist_lab.findings.common import FEWEST_FOR_INTERVAL, Finding, left_out
 from mnist_lab.records import DIGITS
 from mnist_lab.words import between, capital, counted, describe, percent, points
 
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from mnist_lab.config import StudySettings
     from mnist_lab.records import DatasetInfo, Trial
 
+# A class is called harder where chance would make it seem so this rarely.
+_ALPHA = 0.05
+
 
 def of_test(
     settings: StudySettings, trials: Sequence[Trial], data: DatasetInfo | None
@@ -30,19 +32,20 @@ def of_test(
     result = confusion([trial.test for trial in trials if trial.test is not None])
     if result.error is not None and result.interval is not None and result.n_images:
         n, mean, sd = result.error
-        kind, of = interval_kind(n), "the images" if n == 1 else "the mean over seeds"
-        text = (
-            f"{capital(describe(settings.base))}, trained on {settings.fit_on}: test error "
-            f"{percent(mean, sd)} (95 % {kind} interval for {of} {between(result.interval)}, "
-            f"{result.n_images:,} images, n = {n})."
-        )
-        if n > 1:
-            text += (
-                " For the choice of images the 95 % Wilson interval of one network with that error "
-                f"is {between(error_interval([mean], result.n_images))}."
+        images = f"{result.n_images:,} test images"
+        if n == 1:
+            how = f"One training, 95 % interval {between(result.interval)} for the {images}."
+        elif n < FEWEST_FOR_INTERVAL:
+            low, high = sorted(map(percent, result.errors))
+            how = f"Two trainings: {low.removesuffix(' %')} and {high}, on {images}."
+        else:
+            how = (
+                f"The mean of {n} trainings from different seeds, 95 % interval "
+                f"{between(result.interval)}, on {images}."
             )
-        yield Finding("test error", text)
-        if sd:
+        described = f"{capital(describe(settings.base))}, trained on {settings.fit_on}."
+        yield Finding("test error", f"The test error is {percent(mean)}.", f"{how} {described}")
+        if sd and n >= FEWEST_FOR_INTERVAL:
             yield _seeds(n, mean, sd, result.n_images)
         noun, names = (data.noun, data.class_names) if data else ("digit", DIGITS)
         yield from _classes(result, noun, names)
@@ -50,41 +53,56 @@ def of_test(
 
 
 def _seeds(n: int, mean: float, sd: float, n_images: int) -> Finding:
-    """The spread over seeds, beside the sampling error of the images."""
-    interval, sampling = deviation_interval(sd, n), binomial_sd(mean, n_images)
-    low, high = map(points, interval)
-    verdict = "cannot be told from"
-    if interval.low > sampling:
-        verdict = "is larger than"
-    elif interval.high < sampling:
-        verdict = "is smaller than"
-    text = (
-        f"From seed to seed the test error varies by {points(sd)} points (standard deviation, 95 % "
-        f"chi-square interval {low} to {high}, n = {n}), which {verdict} the sampling error of "
-        f"{n_images:,} images, {points(sampling)} points."
+    """How much another seed changes the error, and how much other images would.
+
+    These are two things: all trainings are scored on the same images, which are easy or hard for
+    all of them alike.
+    """
+    low, high = map(points, deviation_interval(sd, n))
+    return Finding(
+        "seeds",
+        f"Another seed changes the test error by about {points(sd)} points.",
+        f"That is the standard deviation over {n} seeds (95 % interval {low} to {high}). Other "
+        f"{n_images:,} images would change the error of all of them together, by about "
+        f"{points(binomial_sd(mean, n_images))} points.",
     )
-    return Finding("seeds", text)
 
 
 def _classes(result: Confusion, noun: str, names: Sequence[str]) -> Iterator[Finding]:
-    """The classes with the lowest and the highest error, and the most frequent confusion."""
+    """Whether some classes are harder than others, which are the ends, and what is confused most.
+
+    A chi-square test over all classes, with the mean counts of the repeats: they share their
+    images, so ten repeats are no ten times as many.
+    """
+    from scipy.stats import chi2_contingency  # type: ignore[import-untyped]
+
     known = [(error, at) for at, error in enumerate(result.class_errors) if error is not None]
     if len(known) < 2 or min(known)[0] == max(known)[0]:  # noqa: PLR2004 - nothing to compare
         return
     n, ends = len(result.errors), []
+    sizes = {at: sum(result.matrix[at]) / n for _, at in known}
+    counts = [[error * sizes[at], (1 - error) * sizes[at]] for error, at in known]
+    p = float(chi2_contingency(counts).pvalue)
     for error, at in (min(known), max(known)):
-        n_images = round(sum(result.matrix[at]) / n)
-        interval = error_interval([error], n_images)
-        ends.append(f"{percent(error)} for {names[at]} ({between(interval)}, {n_images:,} images)")
+        interval = error_interval([error], round(sizes[at]))
+        ends.append(
+            f"{percent(error)} for {names[at]} ({between(interval)}, {round(sizes[at]):,} images)"
+        )
     times, true, predicted = max(
         (count, -row, -column)
-        for row, counts in enumerate(result.matrix)
-        for column, count in enumerate(counts)
+        for row, counted_row in enumerate(result.matrix)
+        for column, count in enumerate(counted_row)
         if row != column
     )
-    text = (
-        f"By {noun} the test error goes from {ends[0]} to {ends[1]}, 95 % Wilson intervals; most "
-        f"often {names[-true]} is taken for {names[-predicted]}, {counted(times, 'time')} in {n} "
-        f"repeat{'s' * (n > 1)}."
+    (_, easiest), (_, hardest) = min(known), max(known)
+    claim = f"{capital(names[hardest])} is the hardest {noun}, {names[easiest]} the easiest."
+    if p >= _ALPHA:
+        claim = f"No {noun} is shown to be harder than the others."
+    where = "" if n == 1 else f" in {n} networks"
+    yield Finding(
+        "digits" if noun == "digit" else "classes",
+        claim,
+        f"The test error goes from {ends[0]} to {ends[1]}; p = {p:.2g} for all {noun}s being alike."
+        f" {capital(names[-true])} is most often taken for {names[-predicted]}: "
+        f"{counted(times, 'time')}{where}.",
     )
-    yield Finding("digits" if noun == "digit" else "classes", text)
