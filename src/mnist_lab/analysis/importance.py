@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mnist_lab.analysis.intervals import Interval
 from mnist_lab.analysis.outcomes import endings, final_error, grouped, outcome_of
-from mnist_lab.config import place_between
+from mnist_lab.config import Hyperparameter, place_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mnist_lab.config import Hyperparameter, TrainConfig
+    from mnist_lab.config import TrainConfig
     from mnist_lab.records import Trial
 
 # Guessing is wrong in 90 %: who ends above this has learned next to nothing. The errors of those
@@ -85,6 +85,33 @@ class _Split(NamedTuple):
     opposite: Condition
     holds: list[bool]
     width: float
+
+
+def dimensions_of(space: dict[str, Any]) -> Iterator[Hyperparameter]:
+    """The hyperparameters of a space in ConfigSpace's JSON that are always active.
+
+    Where a condition leaves one out, a configuration holds the base's value, which nobody drew.
+    Bounds are those of uniform ranges; nobody meant those of the others to be reached.
+    """
+    conditional = _children(space.get("conditions", []))
+    for json in space.get("hyperparameters", []):
+        kind, one = json["type"], Hyperparameter.from_json(json)
+        if one.name in conditional or kind == "constant":
+            continue
+        if one.distribution != "uniform":
+            one = one._replace(lower=None, upper=None)
+        # The values of an ordinal have an order, as numbers have.
+        yield one._replace(choices=()) if kind == "ordinal" else one
+
+
+def _children(conditions: Any) -> set[str]:
+    """The hyperparameters that depend on others; conditions may be nested."""
+    if isinstance(conditions, dict):
+        own = {conditions["child"]} if "child" in conditions else set()
+        return own | _children(list(conditions.values()))
+    if isinstance(conditions, list):
+        return {name for one in conditions for name in _children(one)}
+    return set()
 
 
 def has_failed(trial: Trial) -> bool:

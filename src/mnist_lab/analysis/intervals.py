@@ -112,8 +112,8 @@ class SeedNoise(NamedTuple):
     n: int
 
     def sd(self, error: float, n_images: int) -> float:
-        """The standard deviation over seeds; a perfect score is taken for one with one mistake."""
-        bound = 1 / n_images
+        """The standard deviation over seeds; a perfect score is taken for about one mistake."""
+        bound = 1 / (n_images + 1)
         return self.factor * binomial_sd(min(max(error, bound), 1 - bound), n_images)
 
 
@@ -134,7 +134,7 @@ def seed_noise(repeats: Iterable[Sequence[float]], n_images: int) -> SeedNoise:
         n_images: how many images each is measured on.
 
     Returns:
-        :data:`ASSUMED_SEEDS` where there are too few.
+        :data:`ASSUMED_SEEDS` where there are too few, or all are equal.
     """
     known = [errors for errors in repeats if len(errors) > 1 and 0 < fmean(errors) < _LEARNED]
     n_free = sum(len(errors) - 1 for errors in known)
@@ -142,7 +142,7 @@ def seed_noise(repeats: Iterable[Sequence[float]], n_images: int) -> SeedNoise:
         return ASSUMED_SEEDS
     ratios = [stdev(errors) ** 2 / binomial_sd(fmean(errors), n_images) ** 2 for errors in known]
     pooled = math.fsum(r * (len(e) - 1) for r, e in zip(ratios, known, strict=True)) / n_free
-    return SeedNoise(math.sqrt(pooled), sum(map(len, known)))
+    return SeedNoise(math.sqrt(pooled), sum(map(len, known))) if pooled else ASSUMED_SEEDS
 
 
 def expected_of_lowest(errors: Sequence[float], n_images: int, noise: SeedNoise) -> Estimate:

@@ -86,8 +86,8 @@ def _outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
     _say_tables(say, run.info, run.trials)
     for note in data.notes:
         say(f"note: {note}")
-    for topic, text in found:
-        say(f"{topic}: {text}")
+    for one in found:
+        say(f"{one.topic}: {one.text}")
     say(f"{duration(run.info.spent_s)} in all; wrote")
     for path in run.files:
         say(f"  {path}")

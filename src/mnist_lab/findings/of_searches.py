@@ -8,11 +8,12 @@ began alike (``analysis.importance``).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnist_lab.analysis import intervals
 from mnist_lab.analysis.importance import (
     CHANCE,
+    dimensions_of,
     has_failed,
     importance,
     judged,
@@ -28,7 +29,7 @@ from mnist_lab.analysis.outcomes import (
     outcome_of,
     tally_of,
 )
-from mnist_lab.config import Hyperparameter, place_between
+from mnist_lab.config import place_between
 from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting
 from mnist_lab.words import (
     between,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.analysis.importance import Condition, Importance
     from mnist_lab.analysis.intervals import Estimate, SeedNoise
-    from mnist_lab.config import StudySettings
+    from mnist_lab.config import Hyperparameter, StudySettings
     from mnist_lab.records import Trial
 
 _N_GOOD = 5  # trials of which is told what they have in common
@@ -60,7 +61,7 @@ _DIFFERENT = 1.96
 def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
     """The findings of random search, Hyperband or BOHB."""
     row = best_row(settings, trials)
-    dimensions = list(_dimensions(settings.space or {}))
+    dimensions = list(dimensions_of(settings.space or {}))
     if row is not None:
         (winner,) = row.trials
         ended = [one for one in endings(trials) if final_error(one) is not None]
@@ -108,33 +109,6 @@ def _source(noise: SeedNoise) -> str:
     return f"assumed: {times}, as in 40 repeats of the reference runs"
 
 
-def _dimensions(space: dict[str, Any]) -> Iterator[Hyperparameter]:
-    """The hyperparameters of a space in ConfigSpace's JSON that are always active.
-
-    Where a condition leaves one out, a configuration holds the base's value, which nobody drew.
-    Bounds are those of uniform ranges; nobody meant those of the others to be reached.
-    """
-    conditional = _children(space.get("conditions", []))
-    for json in space.get("hyperparameters", []):
-        kind, one = json["type"], Hyperparameter.from_json(json)
-        if one.name in conditional or kind == "constant":
-            continue
-        if one.distribution != "uniform":
-            one = one._replace(lower=None, upper=None)
-        # The values of an ordinal have an order, as numbers have.
-        yield one._replace(choices=()) if kind == "ordinal" else one
-
-
-def _children(conditions: Any) -> set[str]:
-    """The hyperparameters that depend on others; conditions may be nested."""
-    if isinstance(conditions, dict):
-        own = {conditions["child"]} if "child" in conditions else set()
-        return own | _children(list(conditions.values()))
-    if isinstance(conditions, list):
-        return {name for one in conditions for name in _children(one)}
-    return set()
-
-
 def _luck(
     errors: Sequence[float], expected: Estimate, n_valid: int, noise: SeedNoise
 ) -> Iterator[Finding]:
@@ -146,9 +120,9 @@ def _luck(
         "luck",
         f"The winner probably looks better than it is, by about {points(luck)} points.",
         f"Expect about {percent(expected.value)} ({between(expected.interval)}) on average over "
-        f"other seeds: it is the lowest of {len(errors)} errors, and another seed alone changes "
-        f"one by {points(sd)} points (standard deviation, {_source(noise)}). "
-        "`mnist-lab race RUN_DIR` trains the best ones again, with several seeds.",
+        f"other seeds. It is the lowest of {len(errors)} errors, and another seed alone changes an "
+        f"error by {points(sd)} points (standard deviation, {_source(noise)}). "
+        "`mnist-lab race RUN_DIR` trains the best ones again with several seeds.",
     )
 
 
