@@ -24,6 +24,7 @@ from mnist_lab.analysis.intervals import Interval
 from mnist_lab.analysis.outcomes import best_trial, endings, final_error
 from mnist_lab.config import VARIED, Hyperparameter, StudySettings
 from mnist_lab.findings import findings, page
+from mnist_lab.findings.of_sweeps import holm
 from mnist_lab.records import Rung, TestScore, Trial
 from mnist_lab.words import between, listed, percent, points, signed
 
@@ -71,38 +72,41 @@ def test_sweep_of_another_hyperparameter(monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     words = " ".join(one.text for one in findings(LR_SWEEP, trials, N_VALID))
     assert "batch size 32" in words
-    assert "2.00 % (1.74 to 2.29 %) with 32 and" in words
+    assert "The best batch size is 32, with a validation error of 2.00 %." in words
     assert "learning rate 32" not in words.lower()
 
 
 class TestBest:
     """Which value is the best, and how sure that is."""
 
-    def test_one_repeat(self) -> None:
-        """The error has Wilson's interval, as computed by scipy."""
+    def test_best(self) -> None:
+        """One error has Wilson's interval, the mean of three Student's, as computed by scipy."""
         text = of_sweep({0.1: [[0.0127]], 0.01: [[0.0309]]}, "best")
         low, high = stats.binomtest(127, N_VALID).proportion_ci(method="wilson")
-        assert text.startswith("Learning rate 0.1, batch size 128")
-        assert f"error 1.27 % (95 % Wilson interval {100 * low:.2f} to {100 * high:.2f} %" in text
-        assert text.endswith("10,000 validation images, n = 1).")
-
-    def test_repeats(self) -> None:
-        """The mean over seeds has Student's interval, as computed by scipy."""
+        assert text.startswith("The best learning rate is 0.1, with a validation error of 1.27 %.")
+        assert f"One training, 95 % interval {100 * low:.2f} to {100 * high:.2f} %." in text
+        assert "Batch size 128, 16 filters of 3×3, 1 epoch." in text
         errors = [0.010, 0.012, 0.015]
         text = of_sweep({0.1: [[error] for error in errors], 0.01: [[0.5]] * 3}, "best")
         low, high = stats.t.interval(0.95, 2, np.mean(errors), stats.sem(errors))
-        assert "validation error 1.23 ± 0.25 %" in text
-        assert f"95 % Student interval {100 * low:.2f} to {100 * high:.2f} %" in text
-        assert text.endswith("n = 3).")
+        assert f"3 trainings from different seeds, 95 % interval {100 * low:.2f} to" in text
+        assert f"to {100 * high:.2f} %; standard deviation 0.25 points." in text
+        # Student's interval of two would reach from 0 to beyond 2 %.
+        assert "Two trainings: 1.00 and 1.20 %." in of_sweep({0.1: [[0.01], [0.012]]}, "best")
 
-    @pytest.mark.parametrize("second", [0.0309, 0.0140, 0.0127])
-    def test_one_repeat_cannot_tell(self, second: float) -> None:
-        """Of one repeat only the intervals are told, never that a value is distinguishable."""
-        text = of_sweep({0.1: [[0.0127]], 0.01: [[second]]}, "best against second")
-        assert ("the intervals overlap" in text) == (second < 0.03)
-        assert ("the intervals do not overlap" in text) == (second > 0.03)
-        assert "cannot be told" in text
-        assert "distinguishable" not in text
+    def test_one_repeat(self) -> None:
+        """Without repeats a difference counts that another seed hardly makes; that is assumed."""
+        for second, expected in (
+            (0.0309, "0.1 is better than 0.01."),
+            (0.0140, "0.1 has the lowest error, but 0.01 is not shown to be worse."),
+        ):
+            text = of_sweep({0.1: [[0.0127]], 0.01: [[second]]}, "best against others")
+            assert text.startswith(expected)
+            noise = 1.96 * 1.12 * math.sqrt(2 * 0.0127 * 0.9873 / N_VALID)
+            assert f"by up to {points(noise)} points (assumed: see below)" in text
+        # What has hardly learned varies far more from seed to seed.
+        text = of_sweep({1e-4: [[0.75]], 1e-3: [[0.78]]}, "best against others")
+        assert "0.001 is not shown to be worse" in text
 
     @pytest.mark.parametrize("second", [[0.013, 0.014, 0.0155], [0.011, 0.019, 0.0125]])
     def test_paired(self, second: list[float]) -> None:
@@ -112,34 +116,32 @@ class TestBest:
         """
         first = [0.010, 0.0115, 0.0125]
         values = {0.1: [[error] for error in first], 0.01: [[error] for error in second]}
-        text = of_sweep(values, "best against second")
+        text = of_sweep(values, "best against others")
         expected = stats.ttest_rel(second, first)
-        low, high = expected.confidence_interval()
-        assert f"interval {signed(low)} to {signed(high)}, n = 3 pairs" in text
-        assert (expected.pvalue >= 0.05) == ("not distinguishable" in text) == (max(second) > 0.016)
-        assert "distinguishable" in text
+        assert f"p = {expected.pvalue:.2g}. Differences are taken seed by seed, n = 3" in text
+        assert (expected.pvalue >= 0.05) == ("not shown" in text) == (max(second) > 0.016)
 
-    def test_few_pairs(self) -> None:
-        """Repeats are paired by their seed: with one pair, or equal ones, there is no interval.
-
-        That of two is wide, and the text says so. Means over other seeds can disagree with the
-        pairs, which is then said.
-        """
-        for first, second, said in (
-            ((0.010, 0.011), (0.02, 0.022), "n = 2 pairs"),
-            ((0.010, 0.011), (0.02, 0.022), "wide: ± 12.7 standard errors"),
-            ((0.01, 0.012), (0.02,), "1 pair of equal seeds: too little"),
-            ((0.01,) * 2, (0.02,) * 2, "2 pairs of equal seeds, each +1.00 points apart: too litt"),
-            ((0.020, 0.0201, 0.001), (0.016, 0.0162), "in these pairs it is the other way round"),
-        ):
-            values = {0.1: [[error] for error in first], 0.01: [[error] for error in second]}
-            assert said in of_sweep(values, "best against second")
+    def test_several(self) -> None:
+        """Of several comparisons p is corrected, as by hand; who is not worse is named."""
+        first, close, far = [0.010, 0.011, 0.0125], [0.0112, 0.0123, 0.0131], [0.02, 0.022, 0.021]
+        values = {
+            rate: [[error] for error in errors]
+            for rate, errors in ((0.1, first), (0.2, close), (0.01, far))
+        }
+        text = of_sweep(values, "best against others")
+        near, away = (stats.ttest_rel(first, other).pvalue for other in (close, far))
+        assert near < 0.05
+        assert f"0.2 has 0.10 points more (0.01 to 0.20), p = {max(near, 2 * away):.2g}" in text
+        assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+        values[0.2] = [[error] for error in (0.0095, 0.012, 0.0130)]
+        text = of_sweep(values, "best against others")
+        assert text.startswith("0.2 may be as good as 0.1; the others are worse.")
 
     def test_single_value(self) -> None:
         """One value is compared with nothing."""
-        assert of_sweep({0.1: [[0.01]]}, "best against second") == ""
+        assert of_sweep({0.1: [[0.01]]}, "best against others") == ""
         alone = findings(TRAIN, [made_trial(1, [0.3, 0.2, 0.1, 0.05])], N_VALID)
-        assert next(one.topic for one in alone) == "best"
+        assert alone[0].claim == "The validation error is 5.00 %."
         assert told(alone, "90 % accuracy") == ""
 
 
@@ -152,10 +154,12 @@ class TestLearning:
             {0.1: [[0.08, 0.02], [0.15, 0.02]], 0.01: [[0.2, 0.099]] * 2, 1e-3: [[0.3, 0.1]] * 2},
             "90 % accuracy",
         )
-        assert "0.1 after epoch 2 (2.00 %) and 0.01 after epoch 2 (9.90 %)" in text
-        assert "not within 2 epochs: 0.001 (10.0 %)" in text
+        assert text.startswith("2 of 3 learning rates reach 90 % accuracy.")
+        assert "0.1 after epoch 2 (2.00 % error); 0.01 after epoch 2 (9.90 % error)" in text
+        assert "0.001 ends with 10.0 %" in text
         none = of_sweep({0.1: [[0.8]], 0.01: [[0.9]]}, "90 % accuracy")
-        assert ": none; not within 1 epoch: 0.1 (80.0 %" in none
+        assert none.startswith("No learning rate reaches 90 % accuracy within 1 epoch.")
+        assert "0.1 ends with 80.0 % (79.2 to 80.8 %)" in none
 
     @pytest.mark.parametrize(
         ("errors", "falls"),
@@ -178,25 +182,35 @@ class TestLearning:
         """The numbers are those of the rule, computed by hand; what is unfinished has no end."""
         errors = [0.5, 0.4, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08]
         noise = 2 * math.sqrt((0.03**2 / 2 + 0.02**2 / 2) / 2)
-        expected = f"by 4.50 ± {100 * noise:.2f} points (mean of the last 2 of 8 epochs"
-        assert expected in of_sweep({0.1: [errors]}, "still falling")
+        text = of_sweep({0.1: [errors]}, "still falling")
+        assert text.startswith("More epochs may help 0.1: its error was still falling.")
+        assert f"by 4.50 points with 0.1 (± {100 * noise:.2f})" in text
+        assert "From the 2 epochs before to the last 2 of 8" in text
         assert of_sweep({0.1: [[0.3, 0.2, 0.1]]}, "still falling", epochs=4) == ""
+
+    def test_fall_of_seeds(self) -> None:
+        """With seeds, their own falls say how sure it is, though the last epoch is not lowest."""
+        falls = [0.0010, 0.0012, 0.0015, 0.0009]
+        curves = [[0.02, 0.02, 0.02, 0.02 - fall] for fall in falls]
+        text = of_sweep({0.1: curves}, "still falling")
+        low, high = stats.t.interval(0.95, 3, np.mean(falls), stats.sem(falls))
+        assert f"fell by 0.12 points with 0.1 ({points(low)} to {points(high)}, 4 seeds)" in text
+        assert of_sweep({0.1: [*curves[:2], [0.02] * 4, [0.019] * 4]}, "still falling") == ""
 
     def test_barely(self) -> None:
         """The advice is what the sweep itself shows: here a larger rate, there a smaller one."""
         larger = of_sweep({0.1: [[0.01]], 1e-3: [[0.3]], 1e-4: [[0.785]]}, "barely learns")
-        assert larger.startswith(
-            "Learning rate 0.0001 barely learns: 78.5 % (77.7 to 79.3 %) after 1 epoch"
-        )
-        assert larger.endswith("Try a larger learning rate: 0.001 reaches 30.0 %.")
+        assert larger.startswith("Learning rate 0.0001 has hardly begun to learn after 1 epoch.")
+        assert "78.5 % error (77.7 to 79.3 %) after 1 epoch" in larger
+        assert larger.endswith("Try a larger one: 0.001 reaches 30.0 %.")
         smaller = of_sweep({1.0: [[0.9]], 0.1: [[0.01]], 0.01: [[0.03]]}, "barely learns")
-        assert smaller.endswith("Try a smaller learning rate: 0.1 reaches 1.00 %.")
+        assert smaller.startswith("Learning rate 1 is too high: the network does not learn.")
+        assert smaller.endswith("0.1 reaches 1.00 %.")
         assert "Try" not in of_sweep({1.0: [[0.9]], 0.1: [[0.8]]}, "barely learns")
         assert of_sweep({0.1: [[0.5]]}, "barely learns") == ""
-        falling = of_sweep({1e-4: [[0.9, 0.88]]}, "barely learns")
-        assert falling.endswith(
-            "It still falls, by 2.00 ± 0.85 points over the last 1 epoch against the 1 before."
-        )
+        falling = of_sweep({1e-4: [[0.9, 0.89, 0.88]]}, "barely learns")
+        assert falling.startswith("Learning rate 0.0001 barely learns within 3 epochs.")
+        assert falling.endswith("It still falls: by 1.00 points (± 0.88) at the end.")
 
     def test_diverging(self) -> None:
         """How many, when, and which smaller rate did not; else a tenth of it."""
@@ -226,11 +240,14 @@ class TestFitting:
             made_trial(2, [0.0309], train=0.0292, learning_rate=0.01),
             made_trial(3, [0.102], train=0.117, learning_rate=0.001),
         ]
-        text = told(findings(LR_SWEEP, trials, N_VALID), "training and validation")
-        above, below, within = text.split(". ")
-        assert above.endswith("interval: 0.1 by 0.57 points (1.27 % against 0.70 %)")
-        assert "training error: 0.001 by 1.50 points (10.2 % against 11.7 %)" in below
-        assert within.endswith("of the validation error: 0.01 (3.09 % against 2.92 %).")
+        found = findings(LR_SWEEP, trials, N_VALID)
+        above, below, within = (
+            told(found, topic) for topic in ("training and validation", "lag", "agreement")
+        )
+        assert "by 0.57 points with 0.1 (1.27 % against 0.70 %)." in above
+        assert "by 1.50 points with 0.001 (10.2 % against 11.7 %)." in below
+        assert within.startswith("Training and validation error agree with 0.01.")
+        assert "3.09 % against 2.92 %" in within
 
     def test_overfitting(self) -> None:
         """It takes a validation loss that rises clearly and a training loss that falls."""
@@ -245,7 +262,7 @@ class TestFitting:
         ):
             trial = made_trial(1, [0.1] * len(valid), losses=list(zip(valid, train, strict=True)))
             text = told(findings(TRAIN, [trial], N_VALID), "overfitting")
-            assert ("overfitting" in text) == overfits
+            assert text.startswith("It overfits" if overfits else "There is no sign")
             assert f"lowest after epoch 3 of {len(valid)}" in text
             assert f"{valid[-1]:.3g} at the end; the training loss went from {train[2]:.3g}" in text
 
@@ -264,22 +281,22 @@ class TestCosts:
     def test_cost(self) -> None:
         """Times are multiples of the smallest size's, gains are differences of the errors."""
         text = told(findings(FILTER_SWEEP, self.trials(), N_VALID), "cost")
-        assert "1×1 (1 s per epoch, the median of 3; 6.77 %)" in text
-        assert "3×3 takes 2 times as long for 5.50 points less error" in text
-        assert "5×5 takes 4 times as long for 5.67 points less error" in text
+        assert text.startswith("An epoch with 5×5 takes 4 times as long as with 1×1.")
+        assert "1×1 (1 s, the median of 3 epochs): 3×3 2 and 5×5 4." in text
 
     def test_worth(self) -> None:
         """A gain that the intervals do not show is not called one."""
         for third, shown, words in (
-            (0.0110, False, "5×5 over 3×3 (2 times the time, 0.17 points less error)"),
-            (0.0142, False, "5×5 over 3×3 (2 times the time, 0.15 points more error)"),
-            (0.0050, True, "5×5 over 3×3 (2 times the time, 0.77 points less error)"),
+            (0.0110, False, "2 times the time, 0.17 points less error"),
+            (0.0142, False, "2 times the time, 0.15 points more error"),
+            (0.0050, True, "2 times the time, 0.77 points less error"),
         ):
             trials = self.trials(third=third)
             text = told(findings(FILTER_SWEEP, trials, N_VALID), "worth its time")
-            gain, _, none = text.partition("No gain beyond")
-            assert "3×3 over 1×1" in gain
-            assert (words in gain, words in none) == (shown, not shown)
+            claim = "A gain in error is shown for 3×3 over 1×1"
+            claim += " and 5×5 over 3×3." if shown else ", none for 5×5 over 3×3."
+            assert text.startswith(claim)
+            assert f"5×5 over 3×3: {words}, p " in text
 
 
 def search_trials(errors: Sequence[float], **lists: Sequence[Any]) -> list[Trial]:
@@ -553,23 +570,36 @@ class TestTested:
         found = findings(TEST, [made_trial(1, [], test=GOOD)], N_VALID)
         low, high = stats.binomtest(10, 1000).proportion_ci(method="wilson")
         text = told(found, "test error")
-        assert "trained on train+valid: test error 1.00 %" in text
-        assert f"for the images {100 * low:.2f} to {100 * high:.2f} %, 1,000 images, n = 1" in text
+        assert text.startswith("The test error is 1.00 %. One training, 95 % interval ")
+        assert f"{100 * low:.2f} to {100 * high:.2f} % for the 1,000 test images" in text
+        assert "trained on train+valid." in text
         assert told(found, "seeds") == ""
         digits = told(found, "digits")
+        assert digits.startswith("No digit is shown to be harder than the others.")
         assert "from 0.00 % for 1 (0.00 to 3.70 %, 100 images) to 2.00 % for 8" in digits
-        assert "8 is taken for 9, 2 times in 1 repeat." in digits
+        assert "8 is most often taken for 9: 2 times." in digits
 
     def test_seeds(self) -> None:
-        """The spread over seeds is compared with the images' only as far as it is known."""
-        for others, verdict in (
-            ([score(*[1] * 10), score(*[2] * 10)], "cannot be told from"),
-            ([score(*[n] * 10) for n in (0, 4, 8, 12)], "is larger than"),
-            ([score(*[2] * 9, n) for n in (2, 3, 2, 3, 2, 3, 2, 3)], "is smaller than"),
-        ):
-            trials = [made_trial(n, [], test=one) for n, one in enumerate(others)]
-            text = told(findings(TEST, trials, N_VALID), "seeds")
-            assert f"which {verdict} the sampling error" in text
+        """The seeds' spread is beside what other images would change, not compared with it."""
+        scores = [score(*[n] * 10) for n in (0, 4, 8, 12)]
+        trials = [made_trial(n, [], test=one) for n, one in enumerate(scores)]
+        text = told(findings(TEST, trials, N_VALID), "seeds")
+        assert text.startswith("Another seed changes the test error by about 5.16 points.")
+        low, high = map(
+            points, intervals.deviation_interval(np.std([0, 4, 8, 12], ddof=1) / 100, 4)
+        )
+        assert f"over 4 seeds (95 % interval {low} to {high})" in text
+        assert f"together, by about {points(intervals.binomial_sd(0.06, 1000))} points" in text
+
+    def test_hardest_class(self) -> None:
+        """A class is harder if scipy's test says so; repeats on these images add no certainty."""
+        hard = score(*[1] * 9, 12)
+        for n in (1, 10):
+            trials = [made_trial(number, [], test=hard) for number in range(n)]
+            text = told(findings(TEST, trials, N_VALID), "digits")
+            assert text.startswith("9 is the hardest digit, 0 the easiest.")
+            p = stats.chi2_contingency([[1, 99]] * 9 + [[12, 88]]).pvalue
+            assert f"p = {p:.2g} for all digits being alike" in text
 
     def test_equal_scores(self) -> None:
         """Repeats that all score the same, or nothing wrong, raise nothing."""
@@ -591,24 +621,21 @@ class TestLittle:
         assert findings(settings, [made_trial(1, [], state="waiting")], N_VALID) == []
         assert findings(settings, [made_trial(1, [0.1])], 0) == []
 
-    def test_so_far(self) -> None:
-        """While trials wait, every topic says that it is not the end."""
-        trials = [made_trial(1, [0.01]), made_trial(2, [], state="waiting")]
-        topics = [one.topic for one in findings(LR_SWEEP, trials, N_VALID)]
-        assert topics[0] == "best so far"
-        assert all(topic.endswith(" so far") for topic in topics)
-
     def test_page(self) -> None:
         """The page has a heading that tells data and n, then the notice, then the findings."""
         data = run_info().data.model_copy(update={"notice": "only 5,000 digits"})
         info = run_info(data=data)
-        lines = page(info, sweep({0.1: [[0.01]], 0.01: [[0.02]]})).splitlines()
+        text = page(info, sweep({0.1: [[0.01]], 0.01: [[0.02]]}))
+        lines = text.splitlines()
         assert lines[0] == "# Findings: lr-sweep on MNIST"
-        assert "10,000 validation" in lines[2]
-        assert "2 of 2 trials complete" in lines[2]
-        assert lines[4] == "- **note**: only 5,000 digits"
-        assert lines[5].startswith("- **best**: Learning rate 0.1")
-        assert page(info, []).endswith("- **note**: only 5,000 digits\n")
+        assert lines[2].startswith("**The best learning rate is 0.1, with a validation error of")
+        assert "10,000 validation" in lines[4]
+        assert "2 of 2 trials complete" in lines[4]
+        assert lines[6].startswith("- **0.1 is better than 0.01.** 0.01 has 1.00 points more, p <")
+        assert "\n\nNote: only 5,000 digits.\n\n## How the intervals were computed\n\n" in text
+        assert page(info, []).endswith("Note: only 5,000 digits.\n")
+        waiting = [made_trial(1, [0.01]), made_trial(2, [], state="waiting")]
+        assert "More trials may change all of this." in page(info, waiting)
 
 
 def test_words() -> None:

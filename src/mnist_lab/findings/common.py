@@ -81,7 +81,9 @@ def left_out(trials: Sequence[Trial]) -> Iterator[Finding]:
 
 def gaps(rows: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
     """Where training and validation error differ by more than their uncertainty."""
-    above, below, within = [], [], []
+    above: list[tuple[str, float, str]] = []
+    below: list[tuple[str, float, str]] = []
+    within: list[tuple[str, float, str]] = []
     for row in rows:
         gap = _gap(row, n_valid)
         if gap is None:
@@ -128,7 +130,7 @@ def _gap(row: SummaryRow, n_valid: int) -> float | None:
     if len(differences) >= FEWEST_FOR_INTERVAL:
         found = mean(differences)
         return gap if found is None or found.excludes_zero else 0.0
-    error = _CLEARLY * binomial_sd(max(row.mean, 1 / n_valid), n_valid)
+    error = _CLEARLY * binomial_sd(min(max(row.mean, 1 / n_valid), 1 - 1 / n_valid), n_valid)
     return gap if abs(gap) > error / math.sqrt(len(differences)) else 0.0
 
 

@@ -150,7 +150,9 @@ def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> _Difference:
     if len(pairs) >= FEWEST_FOR_INTERVAL and len(set(pairs)) > 1:
         return _Difference(value, pairs, float(ttest_1samp(pairs, 0).pvalue))
     sds = [_noise(row.mean, n_valid) / math.sqrt(len(row.errors)) for row in (low, high)]
-    return _Difference(value, pairs, float(2 * norm.sf(abs(value) / math.hypot(*sds))))
+    # Where nothing is wrong, or all, a difference of one image says nothing all the same.
+    sd = max(math.hypot(*sds), 1 / n_valid)
+    return _Difference(value, pairs, float(2 * norm.sf(abs(value) / sd)))
 
 
 def _how_compared(rows: Sequence[SummaryRow], n_valid: int) -> str:
@@ -302,11 +304,13 @@ def _falling(falls: Sequence[_Fall]) -> Iterator[Finding]:
     names = [fall.row.name for fall in learning]
     error = "their errors were" if len(names) > 1 else "its error was"
     n, n_epochs = learning[0].n, len(learning[0].row.completed[0].epochs)
+    when = f"From the {n} epochs before to the last {n} of {n_epochs}"
+    if n == 1:
+        when = f"From epoch {n_epochs - 1} to epoch {n_epochs}"
     yield Finding(
         "still falling",
         f"More epochs may help {listed(names)}: {error} still falling.",
-        f"From the {n} epochs before to the last {n} of {n_epochs} the error fell by "
-        f"{listed([fall.words for fall in learning])}.",
+        f"{when} the error fell by {listed([fall.words for fall in learning])}.",
     )
 
 
@@ -339,7 +343,7 @@ def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
     means = [fmean(errors) for errors in zip(*sound, strict=True)]
     before, after = means[-2 * n : -n], means[-n:]
     seen = (variance(before) + variance(after)) / 2 if n > 1 else 0.0
-    sampling = binomial_sd(min(max(fmean(before), 1 / n_valid), 1 - 1 / n_valid), n_valid)
+    sampling = max(binomial_sd(fmean(before), n_valid), 1 / n_valid)
     sd = max(sampling, math.sqrt(seen)) * math.sqrt(2 / n)
     p = float(norm.sf(by / sd)) if means[-1] < min(means[:-1]) else 1.0
     return _Fall(row, n, by, f"± {points(2 * sd)}", p)
