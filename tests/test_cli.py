@@ -161,20 +161,28 @@ def test_bad_input_is_one_line(
         assert sorted(Path().rglob("*")) == before, words
 
 
-def test_help_begins_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command is listed; its examples stand right after what it is for, a line each."""
-    assert cli.main([]) == 2  # who gives no command sees which there are
-    assert "\n  lr-sweep " in capsys.readouterr().err
+def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands and options are in groups, nothing is cut at 80 columns; examples come first."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([]) == 2  # whoever gives no command sees which there are
+    alone = capsys.readouterr().err
     assert cli.main(["--help"]) == 0
     listed = capsys.readouterr().out
+    assert listed == alone
+    groups = listed.split("\n\n")[-4:]
+    heads = ["Experiments:", "Searches:", "Results:", "Setup:"]
+    assert [group.partition("\n")[0] for group in groups] == heads
     for name in mnist_lab.commands:
-        assert name in listed
+        assert f"\n  {name} " in listed
         assert cli.main([name, "--help"]) == 0
-        usage, what, examples, *_ = capsys.readouterr().out.split("\n\n")
+        told = capsys.readouterr().out
+        usage, what, examples, *_ = told.split("\n\n")
         assert usage.startswith(f"Usage: mnist-lab {name}")
         assert what.endswith(".")
         for line in examples.splitlines():
             assert line.startswith(f"  mnist-lab {name}")
+        assert max(map(len, (listed + told).splitlines())) <= 80
+        assert "..." not in (listed + told).replace("A,B,...", "").replace("RUN_DIRS...", "")
 
 
 def test_completion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def filter_sweep(
 
 def random_search(
     *,
-    iters: int,
+    iters: int = _RANDOM["iters"],
     epochs: float = _RANDOM["epochs"],
     space: str | Path | None = _RANDOM["space"],
     **options: Unpack[Options],
