@@ -35,6 +35,9 @@ _EXPERIMENTS, _SEARCHES, _RESULTS, _SETUP = map(
     cloup.Section, ("Experiments", "Searches", "Results", "Setup")
 )
 _RUN_DIR = cloup.argument("run_dir", type=PATH, help="Such as results/random-search.")
+_ANY_RUN = cloup.argument(
+    "run_dir", type=PATH, required=False, help="Such as results/random-search; none: all runs."
+)
 
 
 @cloup.group(
@@ -67,8 +70,7 @@ def mnist_lab() -> None:
     limit_gib = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30  # below 0 without a limit
     if 0 <= limit_gib < LEAST_GIB:
         raise LabError(
-            f"a command reserves at least {LEAST_GIB} GiB of addresses",
-            received=f"a limit of {limit_gib:.2f} GiB",
+            f"a limit of {limit_gib:.2f} GiB of addresses is too low; {LEAST_GIB} GiB are needed",
             next_step="raise it: ulimit -v unlimited",
         )
 
@@ -86,7 +88,7 @@ def _add_experiment(name: str, one: Experiment) -> None:
             del options["out"]
         if name == "train":
             values = {key: options.pop(key) for key in one.defaults}
-            options["config"] = check(TrainConfig, values, source="the command")
+            options["config"] = check(TrainConfig, values, source="")
         shown = show.plan if options["dry_run"] else show.outcome
         shown(getattr(study, function_name(name))(**options), **output)
 
@@ -132,9 +134,9 @@ def worker(run_dir: Path | None, **options: Any) -> None:
 
 
 @mnist_lab.command("status", section=_RESULTS)
-@_RUN_DIR
+@_ANY_RUN
 @output_options
-def status(run_dir: Path, **output: Any) -> None:
+def status(run_dir: Path | None, **output: Any) -> None:
     """Show progress and the best so far, of one run or of all.
 
     \b
@@ -187,10 +189,9 @@ def export(run_dir: Path, to: tuple[Any, ...], out: Path | None, **output: Any) 
     mnist-lab export results/random-search --to csv
     mnist-lab export results/lr-sweep --to course --to csv
     """
-    from mnist_lab import export as exports
     from mnist_lab.cli import show
 
-    show.files(exports.write(run_dir, *to, out=out), **output)
+    show.export(run_dir, to, out, **output)
 
 
 @mnist_lab.command("schema", section=_SETUP)

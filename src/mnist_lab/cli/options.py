@@ -27,7 +27,7 @@ def _numbers(kind: type[int | float]) -> Callable[[Any], list[float]]:
             return [kind(word) for word in (value.split(",") if isinstance(value, str) else value)]
         except (TypeError, ValueError):
             what = "whole numbers" if kind is int else "numbers"
-            raise click.BadParameter(f"{value!r} is not a list of {what} such as 1,3") from None
+            raise click.BadParameter(f"{value!r} is not a list of {what}, such as 1,3") from None
 
     return numbers
 
@@ -63,7 +63,7 @@ class Epochs(click.ParamType[float]):
         try:
             number = Fraction(str(value))
         except (ValueError, ZeroDivisionError):
-            self.fail(f"{value!r} is no number of epochs such as 6, 0.125 or 1/8", param, ctx)
+            self.fail(f"{value!r} is not a number of epochs, such as 6, 0.125 or 1/8", param, ctx)
         return int(number) if number.denominator == 1 else float(number)
 
 
