@@ -68,7 +68,7 @@ def test_order(
         assert data.load(given).info.source == data.locate(given) == source
     assert data.load().info.is_mnist
     monkeypatch.setenv("MNIST_LAB_DATA", "/no/such.npz")
-    with pytest.raises(DataError, match=r"exists: got /no/such\.npz, which does not; give a \.npz"):
+    with pytest.raises(DataError, match=r"no file or folder '/no/such\.npz'; --data takes a \.npz"):
         data.load()
 
 
@@ -92,7 +92,7 @@ def test_damaged_cache(cache: Path, arrays: Arrays) -> None:
     for content, match in (
         (b"", "which is neither"),
         (b"PK\x03\x04 torn", "not a zip file"),
-        (npz_bytes(arrays), "this file is MNIST: got other images"),
+        (npz_bytes(arrays), "is not MNIST"),
     ):
         cache.write_bytes(content)
         told = f"{match}.*; delete {cache} to have it downloaded again"
@@ -107,7 +107,7 @@ def test_expected_digests(tmp_path: Path, arrays: Arrays) -> None:
     expect = data.load(path).info.digests
     folder = str(write_idx(tmp_path / "idx", arrays))
     assert data.load(folder, expect=expect).info.digests == expect
-    match = r"began with: got sample \(other train-images-idx3-ubyte, .*\); give those data"
+    match = r"^sample is not the data set .* \(other train-images-idx3-ubyte, .*\); give that"
     with pytest.raises(DataError, match=match):
         data.load("sample", expect=expect)
 

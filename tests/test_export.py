@@ -127,10 +127,10 @@ def test_what_cannot_be_exported(run: RunDir, capsys: pytest.CaptureFixture[str]
     """One line says why."""
     assert run.exists()
     for words, code, line in (
-        ("nowhere --to csv", 2, "a run directory holds a run.json: got nowhere/run.json"),
+        ("nowhere --to csv", 2, "no folder 'nowhere'"),
         ("run --to excel", 2, "'excel' is not one of"),
         ("run", 2, "Missing option '--to'"),
-        ("run --to csv --out run/run.json", 1, "can be written: got run/run.json/trials.csv"),
+        ("run --to csv --out run/run.json", 2, "run/run.json is, or lies below, a file"),
     ):
         assert cli.main(["export", *words.split()]) == code
         told = capsys.readouterr().err
@@ -148,7 +148,7 @@ def test_several_at_once(run: RunDir, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     assert cli.main([*words, "--to", "tensorboard", "--out", str(tmp_path / "none")]) == 2
     assert not (tmp_path / "none").exists()
-    with pytest.raises(LabError, match=r"got none; pip install tensorboard"):
+    with pytest.raises(LabError, match=r"not installed; pip install tensorboard"):
         export.write(run.path, "tensorboard")
 
 

@@ -254,7 +254,7 @@ def test_time_limit_ends_the_run_cleanly(monkeypatch: pytest.MonkeyPatch) -> Non
     assert re.search(r"\d+ of 12 trials will fit before \d\d:\d\d:\d\d\n", printed)
     n_done = sum(trial.state == "complete" for trial in RunDir(Path("limited")).read_trials())
     assert 0 < n_done < 12
-    said = f"mnist-lab: Stopped (the time limit is reached): {n_done} of 12 trials finished, "
+    said = f"Stopped (the time limit is reached): {n_done} of 12 trials finished, "
     assert printed.splitlines()[-1].startswith(said)
     assert RunDir(Path("limited")).read_info().state == "stopped"
     assert RunDir(Path("limited")).best.exists()

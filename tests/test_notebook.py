@@ -358,5 +358,5 @@ def test_frames() -> None:
 def test_pandas_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then one line tells the command that installs it."""
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(LabError, match=r"got none; pip install pandas"):
+    with pytest.raises(LabError, match=r"which is not installed; pip install pandas"):
         made_run().to_pandas()

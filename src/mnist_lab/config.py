@@ -418,15 +418,18 @@ def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> S
     if not path:
         way = "lower --iters, or compare fewer values or repeats"
         return SettingsError(in_our_words(detail), next_step=way)
+    if detail["type"] == "missing":
+        return SettingsError(f"{source} has no {path!r}")
+    if detail["type"] == "extra_forbidden":
+        way = nearest(path, model.model_fields)
+        return SettingsError(f"{source} has the unknown key {path!r}", next_step=way)
     if source.startswith("--"):
         place = source
     elif source:
         place = f"{source}: {path}"
     else:
         place = f"--{path.rpartition('.')[2].replace('_', '-')}"
-    unknown = detail["type"] == "extra_forbidden"
-    way = nearest(path, model.model_fields) if unknown else ""
-    return SettingsError(f"{place}: {_fault(detail, model)}", next_step=way)
+    return SettingsError(f"{place}: {_fault(detail, model)}")
 
 
 def _fault(detail: ErrorDetails, model: type[Frozen]) -> str:
@@ -435,9 +438,10 @@ def _fault(detail: ErrorDetails, model: type[Frozen]) -> str:
     fields = TrainConfig.model_fields if key == "base" and inner else model.model_fields
     field = fields.get(inner[0] if key == "base" and inner else key)
     legal = field and field.description
-    return in_our_words(detail) + (f"; {legal}" if legal and detail["type"] != "missing" else "")
+    return in_our_words(detail) + (f"; {legal}" if legal else "")
 
 
+_MOST_SHOWN = 10**9  # larger floats are shown as such: 1e+300
 # What is wrong with a value, by the name that pydantic has for it.
 _FAULTS = {
     "greater_than": "{} is too small",
@@ -460,8 +464,8 @@ def in_our_words(detail: ErrorDetails) -> str:
     if detail["type"] == "value_error":
         return detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
-    if isinstance(value, float) and math.isfinite(value):
-        value = whole(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_SHOWN:
+        value = int(value)
     is_json = value is None or isinstance(value, (bool, list, dict))
     try:
         shown = json.dumps(value) if is_json else repr(value)

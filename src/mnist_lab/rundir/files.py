@@ -133,6 +133,8 @@ def write_below(root: Path, name: str, content: bytes) -> Path:
     path = root / name
     try:
         root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise refused(f"{root} is, or lies below, a file", "give another folder") from None
     except OSError as problem:
         raise unwritable(path, problem) from None
     for folder in reversed(path.relative_to(root).parents[:-1]):

@@ -116,7 +116,7 @@ def _rules(one: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     is_inside = default is None or (_is_number(default, whole=whole) and lower <= default <= upper)
     yield "default_value", f"{number} from lower to upper", is_inside
     for key in ("alpha", "beta"):
-        yield key, "a number, at least 1", key not in one or _is_number(one[key], at_least=1)
+        yield key, "a number of 1 or more", key not in one or _is_number(one[key], at_least=1)
     for key in ("mu", "sigma"):
         yield key, "a finite number", key not in one or _is_number(one[key])
     yield "sigma", "above 0 in 13 decimals", round(one.get("sigma", 1), 13) > 0
