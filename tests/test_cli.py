@@ -111,7 +111,7 @@ BAD = {
     "hyperband --min-epochs 9": "--min-epochs 9 is above --max-epochs 6",
     "random-search --iters 0": "--iters: 0 is too small",
     "random-search --iters 2 --space missing.json": "no file 'missing.json'",
-    "random-search --iters 2 --space epochs.json": "a search cannot vary 'epochs'\nhint: the epochs",
+    "random-search --iters 2 --space epochs.json": "a search cannot vary 'epochs'\nhint: the",
     "train --learning-rate 0": "--learning-rate: 0 is too small",
     "train --batch-size 0": "--batch-size: 0 is too small; batch sizes are 1 to",
     "train --batch-size 1.5": "'1.5' is not a valid integer",

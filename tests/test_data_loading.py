@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -257,20 +258,20 @@ def test_progress(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     data.load()
     *lines, last = capsys.readouterr().err.splitlines()
     assert lines == [f"downloading MNIST: {tenth}0 % of 3.0 MB" for tenth in range(1, 11)]
-    assert last.startswith("downloading MNIST: failed: a data file is readable, whole")
+    assert re.match("downloading MNIST: failed: .* is damaged or unreadable", last)
 
 
 @pytest.mark.parametrize(
     ("changes", "url", "reason"),
     [
-        ({"status": 404}, "", "HTTPError"),
-        ({"length": 99_999}, "", "ChunkedEncodingError"),
+        ({"status": 404}, "", "the server answers 404"),
+        ({"length": 99_999}, "", "it broke off"),
         ({"body": b"<html>Log in"}, "", "not MNIST"),
         ({"body": npz_bytes(make_arrays())[:-50]}, "", "not MNIST"),
         ({"body": npz_bytes(make_arrays(seed=1))}, "", "not MNIST"),
-        ({"stalls": True}, "", "ConnectionError"),
-        ({}, "http://127.0.0.1:1/", "ConnectionError"),  # nobody is there
-        ({}, "http://", "InvalidURL"),
+        ({"stalls": True}, "", "no connection"),
+        ({}, "http://127.0.0.1:1/", "no connection"),  # nobody is there
+        ({}, "http://", "no connection"),
     ],
 )
 def test_failed_download(

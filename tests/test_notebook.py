@@ -258,7 +258,7 @@ def test_stop_button(notebook: Notebook) -> None:
     error = stopped[-1]
     assert (error["kind"], error["ename"]) == ("error", "Interrupted")
     (line,) = error["traceback"]
-    assert re.match(r"Interrupted: Stopped: 0 of 2 trials finished, \d+ epochs? kept\. ", line)
+    assert re.match(r"Stopped: 0 of 2 trials finished, \d+ epochs? saved\. ", line)
     assert psutil.wait_procs(workers, timeout=20)[1] == []
     handler = "signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     notebook.run("import signal")

@@ -249,7 +249,7 @@ def test_what_is_kept(
     last = printed.splitlines()[-1]
     n_epochs = sum(len(trial.epochs) for trial in run_dir.read_trials())
     assert n_epochs > 0
-    kept = f"0 of 2 trials finished, {n_epochs} epochs? kept"
+    kept = f"0 of 2 trials finished, {n_epochs} epochs? saved"
     assert re.fullmatch(rf"Stopped{re.escape(why)}: {kept}\. Continue: mnist-lab lr-sweep .*", last)
     if "--json" in words:
         (unfinished,) = json.loads(out)["unfinished"]

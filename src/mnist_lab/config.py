@@ -454,8 +454,9 @@ _FAULTS = {
     "finite_number": "{} is not a finite number",
     "string_type": "{} is not a text",
     "bool_type": "{} is neither true nor false",
-    "missing": "is missing",
-    "extra_forbidden": "unknown key",
+    "missing": "it is missing",
+    "extra_forbidden": "it is unknown",
+    "json_invalid": "it is not JSON",
 }
 
 

@@ -115,7 +115,7 @@ def _download_or_sample(target: Path, *, quiet: bool) -> Dataset:
     except (DataError, OSError) as error:  # every error of requests is an OSError
         reason = _reason(error)
         if not quiet:
-            _say(f"failed ({reason})")
+            _say(f"failed: {error if isinstance(error, DataError) else reason}")
         return _load_sample(f"; the download failed ({reason}), --data PATH gives the whole")
 
 
@@ -124,11 +124,11 @@ def _reason(error: DataError | OSError) -> str:
     import requests  # it is loaded already
 
     if isinstance(error, DataError):
-        return "what came is not MNIST"
+        return "not MNIST"
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code}"
-    if isinstance(error, requests.Timeout):
-        return "the server does not answer"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "it broke off"
     return "no connection" if isinstance(error, requests.RequestException) else str(error.strerror)
 
 

@@ -186,6 +186,5 @@ def first_line(problem: Exception) -> str:
     words = str(problem)
     if isinstance(problem, ValidationError):
         first = problem.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        words = f"{place}: {in_our_words(first)}"
+        words = ": ".join(filter(None, (".".join(map(str, first["loc"])), in_our_words(first))))
     return " ".join(words.split())[:200]
