@@ -343,6 +343,8 @@ def test_frames() -> None:
     assert frame["reason"][1] == EVIL
     assert run.best is not None
     assert run.best.trial == 1
+    assert repr(run.best).startswith("<Trial 1: complete, validation error 4.00 % after 3 epochs, ")
+    assert "<tr><td>filter size</td><td>3×3</td></tr>" in run.best._repr_html_()
     frame = run.epochs_to_pandas()
     assert list(frame["epoch"]) == [1, 2, 3]
     assert list(frame["valid_error"]) == [0.06, 0.05, 0.04]

@@ -26,7 +26,7 @@ from made_events import (
     whole_trial,
     write_events,
 )
-from made_runs import final_test, make_run
+from made_runs import final_test, make_run, sweep
 
 from mnist_lab import cli, space
 from mnist_lab.cli import show
@@ -202,6 +202,24 @@ def test_status_of_a_run_with_failed_trials(status: Status) -> None:
         again = words.rsplit("train the failed ones again: mnist-lab lr-sweep ")[1]
         assert again.endswith(" --retry-failed")
         assert ("continue: mnist-lab" in words) is (state == "stopped")
+
+
+def test_status_of_all_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row for each run below `results`, the newest first; of one that is damaged, why."""
+    assert cli.main(["status"]) == 0
+    assert capsys.readouterr().out.startswith("no runs below results; start one: mnist-lab ")
+    sweep(Path("results/old"), ended="2025-01-02T03:04:05Z")
+    sweep(Path("results/deep/new"), ended="2026-01-02T03:04:05Z")
+    (make_run(Path("results/bad"), study_settings()) / "run.json").write_text("{", encoding="utf-8")
+    assert cli.main(["status"]) == 0
+    out = capsys.readouterr().out
+    rows = [re.split(r"  +", line)[:4] for line in out.splitlines()]
+    assert rows[1:3] == [[run, "lr-sweep", "complete", "4/4"] for run in ("deep/new", "old")]
+    assert "bad: unreadable: results/bad/run.json is damaged" in out
+    assert cli.main(["status", "results", "--json"]) == 0
+    *told, bad = json.loads(capsys.readouterr().out)["runs"]
+    assert [one["out"] for one in told] == ["results/deep/new", "results/old"]
+    assert bad["out"] == "results/bad"
 
 
 def test_advice_is_true_in_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -370,15 +370,21 @@ def test_absurd_values(file: str, place: str, value: Any, words: str, tmp_path: 
         ),
         (
             f"lr-sweep --repeats {10**15}",
-            "repeats is trainings of each, at least 1 and at most 100,000: got",
+            "is too large; repeats go from 1 to 100,000",
         ),
-        ("lr-sweep --repeats 50000", "a study has at most 100,000 trials, not 200,000; ask for"),
+        (
+            "lr-sweep --repeats 50000",
+            "200,000 trials are too many: the limit is 100,000\nhint: lower",
+        ),
         (
             f"hyperband --iters 9 --max-epochs {10**18}",
-            "epochs is a number from 0.000001 to 1,000,000: got",
+            "is too large; epochs go from 0.000001 to 1,000,000",
         ),
-        ("hyperband --iters 9 --min-epochs 1 --max-epochs 999999", "at most 100,000 trials, not"),
-        (f"train --workers {10**12}", "--workers is at most 10,000: got"),
+        (
+            "hyperband --iters 9 --min-epochs 1 --max-epochs 999999",
+            "trials are too many: the limit is 100,000",
+        ),
+        (f"train --workers {10**12}", "is too large\nhint: the limit is 10,000"),
     ],
 )
 def test_absurd_wishes(words: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:

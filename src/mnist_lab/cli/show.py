@@ -345,9 +345,9 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
         return
     say = _sayer(no_color=no_color)
     prevented = any(one.prevents_training for one in problems)
-    say("not ready: this prevents training" if prevented else f"ready to train on {on_what()}")
-    for one in sorted(problems, key=lambda one: not one.prevents_training):
-        say(f"{one.kind}: {one.text}")
+    verdict = "not ready: fix the problems below" if prevented else f"ready to train on {on_what()}"
+    for line in (verdict, *(f"{one.kind}: {one.text}" for one in problems)):
+        say(line, soft_wrap=not sys.stdout.isatty())
     table = Table(show_header=False, box=None, pad_edge=False)
     found["gpus"] = found["gpus"] or "none: training on the CPU"
     found["versions"] = ", ".join(f"{n} {v}" for n, v in found["versions"].items())

@@ -121,15 +121,13 @@ def _download_or_sample(target: Path, *, quiet: bool) -> Dataset:
 
 def _reason(error: DataError | OSError) -> str:
     """Why a download failed; requests' own words are 300 characters long."""
-    import requests  # it is loaded already
-
     if isinstance(error, DataError):
         return "not MNIST"
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"the server answers {error.response.status_code}"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+    if (response := getattr(error, "response", None)) is not None:
+        return f"the server answers {response.status_code}"
+    if type(error).__name__ == "ChunkedEncodingError":
         return "it broke off"
-    return "no connection" if isinstance(error, requests.RequestException) else str(error.strerror)
+    return error.strerror or "no connection"
 
 
 def _download(target: Path, *, quiet: bool) -> Dataset:
