@@ -104,7 +104,7 @@ def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
 
     if (shortage := machine.shortage(problem)) is not None:
         return _fail(shortage, debug=debug)
-    defect = "mnist-lab: this is a defect of mnist-lab; please report the lines above"
+    defect = "error: this is a defect of mnist-lab\nhint: please report the lines above"
     _tell(f"{traceback.format_exc()}{defect}\n")
     return ExitCode.DEFECT
 
@@ -134,8 +134,8 @@ def _fail_usage(error: click.ClickException, arguments: Sequence[str], *, debug:
 def _in_our_words(error: click.ClickException, arguments: Sequence[str]) -> SettingsError:
     """What click found wrong with the command line, and what to type instead."""
     context = getattr(error, "ctx", None)
-    name = (context and context.info_name) or "mnist-lab"
-    see = f"see {context.command_path if context else name} --help"
+    command = next((word for word in arguments if word in mnist_lab.commands), "")
+    name, see = command or "mnist-lab", f"see {' '.join(('mnist-lab', command)).strip()} --help"
     if isinstance(error, click.NoSuchCommand):
         return SettingsError(
             f"there is no command {error.command_name!r}",
@@ -159,7 +159,8 @@ def _in_our_words(error: click.ClickException, arguments: Sequence[str]) -> Sett
             return SettingsError(f"{name} needs {typed}", next_step=text)
         return SettingsError(f"{typed}: {_sentence(error.message)}")
     if isinstance(error, click.BadOptionUsage):
-        return SettingsError(f"{error.option_name} needs a value", next_step=see)
+        takes = "needs a" if "requires" in error.message else "takes no"
+        return SettingsError(f"{error.option_name} {takes} value", next_step=see)
     return SettingsError(_sentence(error.format_message()).removeprefix("got "), next_step=see)
 
 
