@@ -34,6 +34,7 @@ from mnist_lab.config import TrainConfig
 from mnist_lab.records import EpochDone, Event, fold
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import Run
+from mnist_lab.words import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +203,13 @@ def test_status_of_a_run_with_failed_trials(status: Status) -> None:
         again = words.rsplit("train the failed ones again: mnist-lab lr-sweep ")[1]
         assert again.endswith(" --retry-failed")
         assert ("continue: mnist-lab" in words) is (state == "stopped")
+
+
+def test_epochs_as_they_were_typed() -> None:
+    """The command that continues a run has parts of an epoch as fractions, where that is shorter."""
+    for epochs, text in {1 / 16: "1/16", 3 / 32: "3/32", 0.1: "0.1", 0.5: "0.5", 2: "2"}.items():
+        made = study_settings(experiment="hyperband", values=None, iters=1, min_epochs=epochs)
+        assert f"--min-epochs={text} --max-epochs=3 " in command(made, "r")
 
 
 def test_status_of_all_runs(capsys: pytest.CaptureFixture[str]) -> None:

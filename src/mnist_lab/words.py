@@ -178,7 +178,7 @@ def _as_typed(epochs: float | None) -> str | None:
     if epochs is None:
         return None
     part = Fraction(epochs).limit_denominator(_FINEST_PART)
-    return str(part) if float(part) == epochs else repr(epochs)
+    return min(repr(epochs), str(part) if float(part) == epochs else repr(epochs), key=len)
 
 
 def quoted(path: Path) -> str:

@@ -135,7 +135,7 @@ def _in_our_words(error: click.ClickException, arguments: Sequence[str]) -> Sett
     """What click found wrong with the command line, and what to type instead."""
     context = getattr(error, "ctx", None)
     command = next((word for word in arguments if word in mnist_lab.commands), "")
-    name, see = command or "mnist-lab", f"see {' '.join(('mnist-lab', command)).strip()} --help"
+    name, see = command or "mnist-lab", f"see mnist-lab {command} --help".replace("  ", " ")
     if isinstance(error, click.NoSuchCommand):
         return SettingsError(
             f"there is no command {error.command_name!r}",
