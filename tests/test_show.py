@@ -206,7 +206,7 @@ def test_status_of_a_run_with_failed_trials(status: Status) -> None:
 
 
 def test_epochs_as_they_were_typed() -> None:
-    """The command that continues a run has parts of an epoch as fractions, where that is shorter."""
+    """The command that continues a run has the shorter of decimal number and fraction."""
     for epochs, text in {1 / 16: "1/16", 3 / 32: "3/32", 0.1: "0.1", 0.5: "0.5", 2: "2"}.items():
         made = study_settings(experiment="hyperband", values=None, iters=1, min_epochs=epochs)
         assert f"--min-epochs={text} --max-epochs=3 " in command(made, "r")
@@ -233,8 +233,8 @@ def test_status_of_all_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_advice_is_true_in_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     """Only a command that trains has --fresh, so the advice is to train."""
     (make_run(Path("r"), study_settings()) / "run.json").write_text("x", encoding="utf-8")
-    for command in ("status r", "plot r", "report r", "export r --to csv"):
-        assert cli.main(command.split()) == 2
+    for words in ("status r", "plot r", "report r", "export r --to csv"):
+        assert cli.main(words.split()) == 2
         assert "or train anew with --fresh, which sets the run aside" in capsys.readouterr().err
 
 
