@@ -70,6 +70,7 @@ OWNERS = {
     "tensorboard": {"export.tensorboard"},
     "filelock": {"rundir"},
     "click": {"cli"},
+    "cloup": {"cli"},
     "pooch": {"data"},
     "markupsafe": {"report"},
 }

@@ -81,68 +81,75 @@ BAD = {
     "lr-swep": "lr-sweep",
     "lr-sweep --epoch 3": "--epochs",
     "lr-sweep extra": "unexpected extra argument",
-    "lr-sweep --epochs many": "'many' is no number of epochs such as 6",
-    "lr-sweep --epochs 1/0": "is no number of epochs such as 6, 0.125 or 1/8",
-    "lr-sweep --epochs 0": "epochs is a number from 0.000001 to 1,000,000: got 0",
-    "lr-sweep --values 0": "learning_rate is a finite number above 0: got 0.0",
+    "lr-sweep --epochs many": "--epochs: 'many' is not a number of epochs, such as 6",
+    "lr-sweep --epochs 1/0": "is not a number of epochs, such as 6, 0.125 or 1/8",
+    "lr-sweep --epochs 0": "--epochs: 0 is too small; epochs go from 0.000001 to 1,000,000",
+    "lr-sweep --values 0": "--values: 0 is too small; learning rates are above 0",
     "lr-sweep --values fast": "'fast' is not a list of numbers",
     "lr-sweep --values 0.1,,0.2": "is not a list of numbers",
-    "lr-sweep --values 0.1,0.1": "each once",
-    "lr-sweep --repeats 0": "at least 1: got 0",
-    "lr-sweep --seed -1": "seed is an integer, 0 or more: got -1",
-    "lr-sweep --workers -1": "--workers is auto or at least 0: got -1",
-    "lr-sweep --host 203.0.113.9 --data sample": "--host is an address of this machine",
-    "lr-sweep --host 0.0.0.0": "--host is an address of this machine: got 0.0.0.0",
+    "lr-sweep --values 0.1,0.1": "--values: 0.1 is there twice\nhint: name each once",
+    "lr-sweep --repeats 0": "--repeats: 0 is too small; repeats go from 1 to",
+    "lr-sweep --seed -1": "--seed: -1 is too small; seeds go from 0",
+    "lr-sweep --workers -1": "--workers: -1 is too small\nhint: use auto, or 0 or more",
+    "lr-sweep --host 203.0.113.9 --data sample": "--host: 203.0.113.9 is not an address",
+    "lr-sweep --host 0.0.0.0": "--host: 0.0.0.0 is not an address of this machine",
     "lr-sweep --workers some": "'some' is neither auto nor a whole number",
-    "lr-sweep --threads-per-worker 0": "a whole number, at least 1: got 0",
+    "lr-sweep --threads-per-worker 0": "--threads-per-worker: 0 is too small",
     "lr-sweep --threads-per-worker all": "'all' is not a valid integer",
-    "lr-sweep --time-limit 2": "such as 2h, 90m or 1h30m: got '2'",
-    "lr-sweep --until 24:00": "00:00 to 23:59, such as 18:00: got '24:00'",
-    "lr-sweep --settings untimely.toml": "got 'tomorrow'",
+    "lr-sweep --time-limit 2": "'2' is not a duration of a second or more\nhint: write",
+    "lr-sweep --until 24:00": "--until: '24:00' is not a time of day",
+    "lr-sweep --settings untimely.toml": "--until: 'tomorrow' is not a time of day",
     "lr-sweep --precision float16": "'float16' is not one of",
     "lr-sweep --device tpu": "'tpu' is not one of",
-    "lr-sweep --settings missing.toml": "in a readable TOML file: got missing.toml",
+    "lr-sweep --settings missing.toml": "no file 'missing.toml'",
     "lr-sweep --settings unknown.toml": "did you mean 'epochs'",
-    "filter-sweep --values 0": "filter_size is a whole number of pixels, 1 to 28: got 0",
+    "filter-sweep --values 0": "--values: 0 is too small; filter sizes are 1 to 28",
+    "filter-sweep --values 3,29": "--values: 29 is too large; filter sizes are 1 to 28",
     "filter-sweep --values 2.5": "is not a list of whole numbers",
-    "random-search": "Missing option '--iters'",
-    "random-search --iters 0": "at least 1: got 0",
-    "random-search --iters 2 --space missing.json": "readable JSON file: got missing.json",
-    "random-search --iters 2 --space epochs.json": "got 'epochs' in epochs.json; the epochs",
-    "train --learning-rate 0": "learning_rate is a finite number above 0",
-    "train --batch-size 0": "batch_size is a whole number of images, at least 1: got 0",
+    "lr-sweep --learning-rate 0.1": "lr-sweep has no --learning-rate\nhint: --values 0.1",
+    "lr-sweep --epochs": "--epochs needs a value\nhint: see mnist-lab lr-sweep --help",
+    "lr-sweep --nice=3": "--nice takes no value",
+    "hyperband --min-epochs 9": "--min-epochs 9 is above --max-epochs 6",
+    "random-search --iters 0": "--iters: 0 is too small",
+    "random-search --iters 2 --space missing.json": "no file 'missing.json'",
+    "random-search --iters 2 --space epochs.json": "a search cannot vary 'epochs'\nhint: the",
+    "train --learning-rate 0": "--learning-rate: 0 is too small",
+    "train --batch-size 0": "--batch-size: 0 is too small; batch sizes are 1 to",
     "train --batch-size 1.5": "'1.5' is not a valid integer",
-    "train --batch-size 3573": "at most the number of training images, 3,572: got 3573",
-    "train --num-filters 0": "num_filters is a whole number, 1 to 1024: got 0",
-    "train --filter-size 0": "filter_size is a whole number of pixels",
-    "train --momentum 1": "momentum is a number from 0 to below 1: got 1.0",
-    "train --dropout 1": "dropout is a number from 0 to below 1: got 1.0",
+    "train --batch-size 3573": "batch size 3,573 is larger than the 3,572 training images",
+    "train --num-filters 0": "--num-filters: 0 is too small",
+    "train --filter-size 0": "--filter-size: 0 is too small",
+    "train --momentum 1": "--momentum: 1 is too large; it goes from 0 to below 1",
+    "train --dropout 1": "--dropout: 1 is too large",
     "train --dropout half": "'half' is not a valid float",
-    "train --weight-decay -1e-4": "weight_decay is a finite number, 0 or more: got -0.0001",
-    "test": "Missing option '--config'",
-    "test --config missing.json": "in a readable JSON file: got missing.json",
-    "test --config best.json --epochs 0": "epochs is a number from 0.000001 to 1,000,000: got 0",
+    "train --weight-decay -1e-4": "--weight-decay: -0.0001 is too small; weight decay is 0",
+    "test": "test needs --config",
+    "test --config missing.json": "no file 'missing.json'",
+    "test --config run.json": "run.json describes a whole run\nhint: use the best.json beside it",
+    "test --config best.json --epochs 0": "--epochs: 0 is too small",
     "test --config best.json --fit-on test": "'test' is not one of",
-    "train --data missing.npz": "the data set exists",
-    "train --out text.json": "the output path is a folder",
-    "train --out /proc/run": "the output folder can be written",
-    "train --out full": "new, empty or a run: got full, which holds other files",
-    "status empty": "a run directory holds a run.json",
-    "status": "Missing argument 'RUN_DIR'",
-    "plot empty": "a run directory holds a run.json",
-    "space --space missing.json": "readable JSON file: got missing.json",
-    "space --space epochs.json": "varies learning_rate, batch_size, num_filters, filter_size",
-    "--nonsense": "no such option",
+    "train --data missing.npz": "no file or folder 'missing.npz'\nhint: --data takes",
+    "train --data sampel": "no file or folder 'sampel'\nhint: did you mean --data sample?",
+    "train --out text.json": "text.json is, or lies below, a file",
+    "train --out /proc/run": "cannot write the folder /proc/run",
+    "train --out full": "full holds other files",
+    "status empty": "'empty' is not a run",
+    "status none": "no folder 'none'",
+    "worker": "worker needs a run directory",
+    "report": "report needs RUN_DIRS...",
+    "plot empty": "'empty' is not a run",
+    "space --space missing.json": "no file 'missing.json'",
+    "space --space epochs.json": "a search cannot vary 'epochs'",
+    "--nonsense": "mnist-lab has no --nonsense",
 }
 
 
-def test_bad_input_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One line that says the rule and the value, the contract's exit code, and nothing written."""
+def test_bad_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong and what to do, a line each; exit code 2, and nothing is written."""
     monkeypatch.setenv("MNIST_LAB_DATA", "sample")
     write("best.json", json.dumps(BEST))
     write("text.json", "learning rate")
+    write("run.json", json.dumps({"settings": {"space": {"hyperparameters": []}}}))
     epochs = {"type": "constant", "name": "epochs", "value": 9}
     write("epochs.json", json.dumps({"hyperparameters": [epochs]}))
     write("unknown.toml", "epoch = 3")
@@ -152,29 +159,38 @@ def test_bad_input_is_one_line(
     write("full/thesis.tex", "mine")
     before = sorted(Path().rglob("*"))
     for words, text in BAD.items():
-        assert cli.main(words.split()) == (1 if "/proc" in words else 2), words
+        assert cli.main(words.split()) == 2, words
         printed = capsys.readouterr()
         assert printed.out == ""
-        assert printed.err.startswith("mnist-lab: ")
-        assert printed.err.count("\n") == 1
+        what, *way = printed.err.splitlines()
+        assert what.startswith("error: ")
+        assert [line.partition(": ")[0] for line in way] in ([], ["hint"])
         assert text in printed.err
         assert sorted(Path().rglob("*")) == before, words
 
 
-def test_help_begins_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command is listed; its examples stand right after what it is for, a line each."""
-    assert cli.main([]) == 2  # who gives no command sees which there are
-    assert "\n  lr-sweep " in capsys.readouterr().err
+def test_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands and options are in groups, nothing is cut at 80 columns; examples come first."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([]) == 2  # whoever gives no command sees which there are
+    alone = capsys.readouterr().err
     assert cli.main(["--help"]) == 0
     listed = capsys.readouterr().out
+    assert listed == alone
+    groups = listed.split("\n\n")[-4:]
+    heads = ["Experiments:", "Searches:", "Results:", "Setup:"]
+    assert [group.partition("\n")[0] for group in groups] == heads
     for name in mnist_lab.commands:
-        assert name in listed
+        assert f"\n  {name} " in listed
         assert cli.main([name, "--help"]) == 0
-        usage, what, examples, *_ = capsys.readouterr().out.split("\n\n")
+        told = capsys.readouterr().out
+        usage, what, examples, *_ = told.split("\n\n")
         assert usage.startswith(f"Usage: mnist-lab {name}")
         assert what.endswith(".")
         for line in examples.splitlines():
             assert line.startswith(f"  mnist-lab {name}")
+        assert max(map(len, (listed + told).splitlines())) <= 80
+        assert "..." not in (listed + told).replace("A,B,...", "").replace("RUN_DIRS...", "")
 
 
 def test_completion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

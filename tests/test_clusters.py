@@ -312,7 +312,7 @@ def test_ssh_stopped(sshd: Sshd, number: signal.Signals, code: int) -> None:
 def test_ssh_unreachable(sshd: Sshd) -> None:
     """One line says why; one host of two that is there does the work."""
     lab = Lab("hosts", "--cluster", "ssh:127.0.0.1:9", "--quiet")
-    line = "mnist-lab: a worker starts somewhere: got 127.0.0.1:9: Connect call failed"
+    line = "error: no worker could start; the last attempt: 127.0.0.1:9: Connect call failed"
     assert lab.end(1).startswith(line)
     lab = Lab("hosts", "--cluster", f"ssh:127.0.0.1:9,{sshd.hosts[1]}", "--workers", "1")
     lab.end()

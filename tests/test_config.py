@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,24 +85,26 @@ def test_illegal_values() -> None:
         with pytest.raises(SettingsError, match=r"best\.json") as caught:
             check(TrainConfig, GOOD | {key: value}, source="best.json")
         if value != 10**5000:  # which Python refuses before anybody can look at it
-            assert str(caught.value).startswith(f"in best.json, {key} is ")
             told = repr(value) if isinstance(value, (str, float)) else json.dumps(value)
-            assert f"got {told}; correct {key!r}" in str(caught.value)
+            told = told.removesuffix(".0")[:200]
+            legal = TrainConfig.model_fields[key].description
+            line = rf"best\.json: {key}: {re.escape(told)} is .*; {legal}"
+            assert re.fullmatch(line, str(caught.value)), str(caught.value)
 
 
 def test_keys() -> None:
     """An unknown key is refused with the nearest that exists, and one without a default is due."""
     for key, match in {
-        "optimizer": r"best\.json has only keys .* got 'optimizer'; choose one",
-        "filter_sise": "got 'filter_sise'; did you mean 'filter_size'",
-        "weight_decai": "got 'weight_decai'; did you mean 'weight_decay'",
+        "optimizer": r"best\.json has the unknown key 'optimizer'; choose one",
+        "filter_sise": "key 'filter_sise'; did you mean 'filter_size'",
+        "weight_decai": "key 'weight_decai'; did you mean 'weight_decay'",
     }.items():
         with pytest.raises(SettingsError, match=match):
             check(TrainConfig, GOOD | {key: 3}, source="best.json")
-    with pytest.raises(SettingsError, match="the study has the key 'base'; add 'base'"):
+    with pytest.raises(SettingsError, match="the study has no 'base'"):
         check(StudySettings, {"experiment": "train"}, source="the study")
     # No file could hold this one.
-    with pytest.raises(SettingsError, match=r"in x, epochs is a number .*: got \{1\}"):
+    with pytest.raises(SettingsError, match=r"x: epochs: \{1\} is not a number; epochs go"):
         check(TrainConfig, GOOD | {"epochs": {1}}, source="x")
 
 
@@ -210,18 +213,18 @@ def changed(**changes: Any) -> bytes:
 
 Table = dict[str, tuple[bytes | None, str]]
 UNREADABLE: Table = {
-    "missing": (None, "in a readable JSON file: got .*best.json .No such file"),
-    "binary": (b"\x89PNG\r\n\x1a\n\0\0", "in UTF-8: got .*best.json, which is no text; give the"),
-    "empty": (b"", "is a JSON object: got .*best.json, which is not JSON"),
-    "not JSON": (b"learning_rate = 0.1", "is a JSON object: got .*best.json, which is not JSON"),
-    "nested too deep": (b"[" * 100_000, "which is not JSON .nested too deep, or with thous"),
+    "missing": (None, "no file .*best.json.; use the"),
+    "binary": (b"\x89PNG\r\n\x1a\n\0\0", "best.json is not a text file; use the"),
+    "empty": (b"", "best.json is not JSON .Expecting"),
+    "not JSON": (b"learning_rate = 0.1", "best.json is not JSON .Expecting"),
+    "nested too deep": (b"[" * 100_000, "is not JSON .nested too deep, or with thous"),
     "a huge number": (b"9" * 5000, "not JSON .nested too deep, or with thousands of digits"),
-    "a list": (b"[{}]", "is a JSON object: got .*which holds a list"),
-    "null": (b"null", "is a JSON object: got .*which holds null"),
-    "lacking a key": (changed(num_filters=None), "without 'num_filters'; add 'num_filters'"),
-    "an extra key": (changed(lr=0.1), "best.json has only keys that mnist-lab knows: got 'lr'"),
-    "out of range": (changed(epochs=0), "best.json, epochs is a number from 0.000001 to .*: got 0"),
-    "NaN": (changed(learning_rate=math.nan), "learning_rate is a finite number above 0: got nan"),
+    "a list": (b"[{}]", "holds a list, not a configuration"),
+    "null": (b"null", "holds null, not a configuration"),
+    "lacking a key": (changed(num_filters=None), "has no 'num_filters'; a configuration has"),
+    "an extra key": (changed(lr=0.1), "best.json has the unknown key 'lr'"),
+    "out of range": (changed(epochs=0), "epochs: 0 is too small; epochs go from"),
+    "NaN": (changed(learning_rate=math.nan), "learning_rate: nan is not a finite number"),
 }
 
 
@@ -233,14 +236,13 @@ def unusable(path: Path, read: Callable[[], Any], table: Table) -> None:
         with pytest.raises(SettingsError, match=match) as caught:
             read()
         assert caught.value.exit_code == 2
-        assert caught.value.next_step
 
 
 def test_unusable_configuration(tmp_path: Path) -> None:
     """A file that is no configuration, or a run directory in place of its best.json."""
     path = tmp_path / "best.json"
     unusable(path, lambda: read_train_config(path), UNREADABLE)
-    with pytest.raises(SettingsError, match=r"directory.*; give the best\.json"):
+    with pytest.raises(SettingsError, match=r"directory.*; use the best\.json"):
         read_train_config(tmp_path)
 
 
@@ -288,7 +290,7 @@ def test_other_encodings(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes("{\n# Größe".encode("cp1252"))  # as latin-1, here
     match = (
-        r"in a text file in UTF-8: got .*file, which is in another encoding: see line 2 "
+        r"file is not in UTF-8: see line 2 "
         r'.byte 0xf6.; save it again with "UTF-8" as its encoding'
     )
     with pytest.raises(SettingsError, match=match):
@@ -300,14 +302,14 @@ def test_other_encodings(tmp_path: Path) -> None:
 
 
 UNUSABLE: Table = {
-    "missing": (None, r"a readable TOML file: got .*mine\.toml .No such file"),
-    "binary": (b"\xff\xfe\x00", r"a text file in UTF-8: got .*mine\.toml, which is no text"),
-    "not TOML": (b'{"seed": 1}', r"a settings file is TOML: got .*mine\.toml"),
-    "a key twice": (b"seed = 1\nseed = 2", r"a settings file is TOML: got .*mine\.toml"),
-    "nested too deep": (b"seed = " + b"[" * 50_000, r"a settings file is .*: got .*mine\.toml"),
-    "a huge number": (b"seed = " + b"9" * 5000, r"a settings file is .*: got .*mine\.toml"),
-    "a typo": (b"sede = 1", r"mine\.toml is an option .*: got 'sede'; did you mean 'seed'"),
-    "a table": (b"[train]\nseed = 1", r"mine\.toml is an option .*: got 'train'; choose one of"),
+    "missing": (None, r"no file .*mine\.toml"),
+    "binary": (b"\xff\xfe\x00", r"mine\.toml is not a text file"),
+    "not TOML": (b'{"seed": 1}', r"mine\.toml is not TOML"),
+    "a key twice": (b"seed = 1\nseed = 2", r"mine\.toml is not TOML"),
+    "nested too deep": (b"seed = " + b"[" * 50_000, r"mine\.toml is not TOML .nested"),
+    "a huge number": (b"seed = " + b"9" * 5000, r"mine\.toml is not TOML .nested"),
+    "a typo": (b"sede = 1", r"mine\.toml: there is no option 'sede'; did you mean 'seed'"),
+    "a table": (b"[train]\nseed = 1", r"there is no option 'train'; its keys are the options"),
 }
 
 

@@ -109,7 +109,7 @@ def test_real_mnist(real_mnist: str, tmp_path: Path) -> None:
         assert [labels[bytes(image)] for image in split.images] == split.labels.tolist()
     arrays["x_test"][9_999, 27, 27] ^= 1
     np.savez(tmp_path / "mnist.npz", **arrays)
-    with pytest.raises(DataError, match=r"damaged in t10k-images-idx3-ubyte; get it again"):
+    with pytest.raises(DataError, match=r"damaged copy of MNIST .t10k-images-idx3-ubyte.; get"):
         data.load(str(tmp_path / "mnist.npz"))
 
 
@@ -131,7 +131,7 @@ def test_damaged_mnist(tmp_path: Path, tiny_mnist: Arrays, key: str) -> None:
     """MNIST's images with a fault in one place are damaged, and the array is named."""
     tiny_mnist[key][5, 3] ^= 1
     path = write_npz(tmp_path / "mnist.npz", tiny_mnist)
-    told = f"byte for byte: got .*mnist.npz, damaged in {IDX_NAMES[key]}; get it"
+    told = f"mnist.npz is a damaged copy of MNIST .{IDX_NAMES[key]}.; get it"
     with pytest.raises(DataError, match=told):
         data.load(str(path))
     kept = {name: array[1:] if name[1:] == key[1:] else array for name, array in tiny_mnist.items()}
@@ -260,5 +260,5 @@ def test_shared_file(sample: data.Dataset, tmp_path: Path, monkeypatch: pytest.M
         assert os.fstat(file).st_size > sample.training.train.images.nbytes
         assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(StudyError, match=r"folder for temporary files.*TMPDIR"):
+    with pytest.raises(StudyError, match=r"no room for the workers' copy.*TMPDIR"):
         data.share(sample.training, sample.test).__enter__()

@@ -42,7 +42,7 @@ def test_layouts(
     """The layouts of torchvision, Kaggle and EMNIST are read, and the name is a name."""
     write_idx(tmp_path, arrays, pattern)
     if name is None:  # each file in a folder of its own, called otherwise
-        with pytest.raises(DataError, match=r"without .*; add what is missing"):
+        with pytest.raises(DataError, match=r"lacks .*; add what is missing"):
             data.load(str(tmp_path / given))
         return
     dataset = data.load(str(tmp_path / given))
@@ -66,7 +66,7 @@ def test_several(tmp_path: Path, arrays: Arrays) -> None:
     write_idx(tmp_path, arrays, "my data/{n}")
     for name, its in others.items():
         write_idx(tmp_path, its, f"EMNIST/raw/emnist-{name}-{{e}}.gz")
-    with pytest.raises(DataError, match=f"holds one data set: got 3 in {tmp_path}") as raised:
+    with pytest.raises(DataError, match=f"{tmp_path} holds 3 data sets") as raised:
         data.load(str(tmp_path))
     typed = shlex.split(raised.value.next_step.partition(": ")[2].replace(", ", " "))
     for path, its in zip(typed, [*others.values(), arrays], strict=True):
@@ -75,7 +75,7 @@ def test_several(tmp_path: Path, arrays: Arrays) -> None:
 
 def test_none(tmp_path: Path, arrays: Arrays) -> None:
     """Where there is none the error says what was looked for and where, or which file to give."""
-    with pytest.raises(DataError, match=rf"none of them in {tmp_path}, nor up to 3 folders below"):
+    with pytest.raises(DataError, match=rf"no IDX files in {tmp_path}, nor up to 3 folders below"):
         data.load(str(tmp_path))
     path = write_npz(tmp_path / "a.npz", arrays)
     with pytest.raises(DataError, match=f"; give {path}"):

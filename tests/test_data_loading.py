@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def test_order(
         assert data.load(given).info.source == data.locate(given) == source
     assert data.load().info.is_mnist
     monkeypatch.setenv("MNIST_LAB_DATA", "/no/such.npz")
-    with pytest.raises(DataError, match=r"exists: got /no/such\.npz, which does not; give a \.npz"):
+    with pytest.raises(DataError, match=r"no file or folder '/no/such\.npz'; --data takes a \.npz"):
         data.load()
 
 
@@ -92,7 +93,7 @@ def test_damaged_cache(cache: Path, arrays: Arrays) -> None:
     for content, match in (
         (b"", "which is neither"),
         (b"PK\x03\x04 torn", "not a zip file"),
-        (npz_bytes(arrays), "this file is MNIST: got other images"),
+        (npz_bytes(arrays), "is not MNIST"),
     ):
         cache.write_bytes(content)
         told = f"{match}.*; delete {cache} to have it downloaded again"
@@ -107,7 +108,7 @@ def test_expected_digests(tmp_path: Path, arrays: Arrays) -> None:
     expect = data.load(path).info.digests
     folder = str(write_idx(tmp_path / "idx", arrays))
     assert data.load(folder, expect=expect).info.digests == expect
-    match = r"began with: got sample \(other train-images-idx3-ubyte, .*\); give those data"
+    match = r"^sample is not the data set .* \(other train-images-idx3-ubyte, .*\); give that"
     with pytest.raises(DataError, match=match):
         data.load("sample", expect=expect)
 
@@ -257,20 +258,20 @@ def test_progress(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     data.load()
     *lines, last = capsys.readouterr().err.splitlines()
     assert lines == [f"downloading MNIST: {tenth}0 % of 3.0 MB" for tenth in range(1, 11)]
-    assert last.startswith("downloading MNIST: failed: a data file is readable, whole")
+    assert re.match("downloading MNIST: failed: .* is damaged or unreadable", last)
 
 
 @pytest.mark.parametrize(
     ("changes", "url", "reason"),
     [
-        ({"status": 404}, "", "HTTPError"),
-        ({"length": 99_999}, "", "ChunkedEncodingError"),
+        ({"status": 404}, "", "the server answers 404"),
+        ({"length": 99_999}, "", "it broke off"),
         ({"body": b"<html>Log in"}, "", "not MNIST"),
         ({"body": npz_bytes(make_arrays())[:-50]}, "", "not MNIST"),
         ({"body": npz_bytes(make_arrays(seed=1))}, "", "not MNIST"),
-        ({"stalls": True}, "", "ConnectionError"),
-        ({}, "http://127.0.0.1:1/", "ConnectionError"),  # nobody is there
-        ({}, "http://", "InvalidURL"),
+        ({"stalls": True}, "", "no connection"),
+        ({}, "http://127.0.0.1:1/", "no connection"),  # nobody is there
+        ({}, "http://", "no connection"),
     ],
 )
 def test_failed_download(

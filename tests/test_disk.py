@@ -152,7 +152,7 @@ def start_and_wait(out: Path, words: tuple[str, ...]) -> subprocess.Popen[str]:
 def finish(out: Path, words: tuple[str, ...], **environment: str) -> None:
     """Give the command and let it end well."""
     process = start(out, words, **environment)
-    assert (process.communicate(timeout=60)[1].count("mnist-lab:"), process.returncode) == (0, 0)
+    assert (process.communicate(timeout=60)[1].count("error:"), process.returncode) == (0, 0)
 
 
 @cache
@@ -168,8 +168,9 @@ def check_ends_with_one_line(process: subprocess.Popen[str], match: str) -> None
     words = process.communicate(timeout=60)[1]
     assert process.returncode == 1, words
     lines = words.splitlines()
-    assert [line for line in lines if line.startswith("mnist-lab:")] == lines[-1:]
-    assert re.fullmatch(f"mnist-lab: [^:;]+: got .*{match}.*; .+", lines[-1]), lines[-1]
+    assert [line for line in lines if line.startswith("error:")] == lines[-2:-1]
+    assert re.fullmatch(f"error: .*{match}.*", lines[-2]), lines[-2]
+    assert lines[-1].startswith("hint: ")
     assert "Traceback" not in words
     wait_until_gone(workers)
 
@@ -299,8 +300,8 @@ needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /d
 def test_output_that_cannot_be_written(words: str) -> None:
     """What was asked for and cannot be shown is an error of one line."""
     code, _, problem = shell(f"{words} > /dev/full")
-    assert (code, problem.count("\n")) == (1, 1)
-    match = "mnist-lab: standard output can be written: got No space left on device; .+\n"
+    assert (code, problem.count("\n")) == (1, 2)
+    match = r"error: cannot write to standard output .No space left on device.\nhint: .+\n"
     assert re.fullmatch(match, problem)
 
 
@@ -409,7 +410,7 @@ def test_folder_that_cannot_be_synced(
     ]
     for write in writes:
         if number == errno.EIO:
-            with pytest.raises(RunDirError, match=r"got .*\.jsonl? .Input/output error.;"):
+            with pytest.raises(RunDirError, match=r"cannot write .*\.jsonl? .Input/output error.;"):
                 write()
         else:
             write()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 READY = "ready to train on the sample of 5,000 digits"
+NOT_READY = "not ready: fix the problems below"
 N_CORES = len(machine.usable_cores())
 COMMAND = [sys.executable, "-m", "mnist_lab", "doctor"]
 # Mounts that only the command sees, and that go with it.
@@ -41,11 +42,11 @@ def _well(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
-    """Run the doctor here: the lines below its table."""
+    """Run the doctor here: the lines above its table."""
 
     def run() -> list[str]:
         assert main(["doctor"]) == 0
-        return capsys.readouterr().out.partition("└")[2].splitlines()[1:]
+        return capsys.readouterr().out.partition("\n\n")[0].splitlines()
 
     return run
 
@@ -62,7 +63,7 @@ def doctor_at(mount: str, at: Path, before: str) -> list[str]:
     words = f"{mounting}; at={shlex.quote(str(at))}; {before}; exec {shlex.join(COMMAND)}"
     done = subprocess.run([*APART, words], capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    lines = done.stdout.partition("└")[2].splitlines()[1:]
+    lines = done.stdout.partition("\n\n")[0].splitlines()
     return [line for line in lines if "other work" not in line]  # this machine may be busy
 
 
@@ -104,9 +105,9 @@ def test_odd_machine(
     value, match = ODD[name]
     monkeypatch.setattr(machine, name, value)
     monkeypatch.setattr(tempfile, "tempdir", str(Path.cwd()))
-    problem, verdict = doctor()
+    verdict, problem = doctor()
     assert re.match(match, problem)
-    assert verdict == (READY if match.startswith("note") else "cannot train yet")
+    assert verdict == (READY if match.startswith("note") else NOT_READY)
 
 
 def test_no_data(
@@ -116,7 +117,7 @@ def test_no_data(
 ) -> None:
     """Where MNIST is not here yet, the doctor says where to put it, and what happens without."""
     monkeypatch.delenv("MNIST_LAB_DATA")
-    problem, verdict = doctor()
+    verdict, problem = doctor()
     assert problem.startswith("note: no file of MNIST is here yet: it will be downloaded")
     for words in ("--data", "MNIST_LAB_DATA", os.environ["KERAS_HOME"]):
         assert words in problem
@@ -133,22 +134,22 @@ def test_unusable_data(doctor: Callable[[], list[str]], monkeypatch: pytest.Monk
     """Data that are given and cannot be used prevent training, in the words of the training."""
     Path("other.npz").write_bytes(b"no archive")
     monkeypatch.setenv("MNIST_LAB_DATA", "other.npz")
-    problem, verdict = doctor()
+    verdict, problem = doctor()
     assert "other.npz" in problem
-    assert verdict == "cannot train yet"
+    assert verdict == NOT_READY
 
 
 def test_results(doctor: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Their disk is the one that counts; a file in their place is named before a run fails."""
     monkeypatch.setattr(tempfile, "tempdir", str(Path.cwd()))
     Path("results").touch()
-    problem, verdict = doctor()
+    verdict, problem = doctor()
     assert "runs cannot be written to results in the current folder (Not a directory)" in problem
-    assert verdict == "cannot train yet"
+    assert verdict == NOT_READY
     Path("results").unlink()
     Path("results").mkdir()
     monkeypatch.setattr(machine, "free_disk_gib", lambda _: 0.9)
-    assert "the disk of results in the current folder" in doctor()[0]
+    assert "the disk of results in the current folder" in doctor()[1]
 
 
 def test_no_folder_for_temporary_files(
@@ -160,11 +161,11 @@ def test_no_folder_for_temporary_files(
         raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
 
     monkeypatch.setattr(tempfile, "gettempdir", refuse)
-    problem, verdict = doctor()
+    verdict, problem = doctor()
     assert problem.startswith(
         "problem: No usable temporary directory found in ['/tmp']; set TMPDIR"
     )
-    assert verdict == "cannot train yet"
+    assert verdict == NOT_READY
 
 
 # A file system, how it is used, what is said then.
@@ -183,6 +184,6 @@ MOUNTS = {
 def test_folders(tmp_path: Path, name: str) -> None:
     """What not even root can write, or only a little, is named before a run fails at it."""
     mount, before, match = MOUNTS[name]
-    problem, verdict = doctor_at(mount, tmp_path / "here", before)
+    verdict, problem = doctor_at(mount, tmp_path / "here", before)
     assert re.match(match.format(at=tmp_path / "here"), problem)
-    assert verdict == (READY if match.startswith("note") else "cannot train yet")
+    assert verdict == (READY if match.startswith("note") else NOT_READY)

@@ -254,7 +254,7 @@ def test_time_limit_ends_the_run_cleanly(monkeypatch: pytest.MonkeyPatch) -> Non
     assert re.search(r"\d+ of 12 trials will fit before \d\d:\d\d:\d\d\n", printed)
     n_done = sum(trial.state == "complete" for trial in RunDir(Path("limited")).read_trials())
     assert 0 < n_done < 12
-    said = f"mnist-lab: Stopped (the time limit is reached): {n_done} of 12 trials finished, "
+    said = f"Stopped (the time limit is reached): {n_done} of 12 trials finished, "
     assert printed.splitlines()[-1].startswith(said)
     assert RunDir(Path("limited")).read_info().state == "stopped"
     assert RunDir(Path("limited")).best.exists()
@@ -273,7 +273,7 @@ def test_time_limit_before_the_first_trial_leaves_a_run_that_continues(
     limited = start("limited", "--time-limit", "1s")
     _, printed = limited.communicate(timeout=60)
     assert limited.returncode == 75
-    assert "0 of 12 trials finished, 0 epochs kept" in printed
+    assert "0 of 12 trials finished, 0 epochs saved" in printed
     monkeypatch.setenv("FORMULA_SECONDS", "0.03")
     again = start("limited")
     again.communicate(timeout=120)

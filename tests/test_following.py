@@ -75,8 +75,8 @@ LONG, SHORT = ("test --config long/best.json", "test --config short/best.json")
     ("paths", "ended", "reported"),
     [
         ("lr", "filter-sweep", None),
-        ("filters", "random-search --iters 50", None),
-        ("lr filters", "random-search --iters 50", None),
+        ("filters", "random-search", None),
+        ("lr filters", "random-search", None),
         ("long", LONG, None),
         ("long short", SHORT, None),  # at 6 epochs, whatever the long one came to later
         ("short long lr", SHORT, None),

@@ -258,7 +258,7 @@ def test_stop_button(notebook: Notebook) -> None:
     error = stopped[-1]
     assert (error["kind"], error["ename"]) == ("error", "Interrupted")
     (line,) = error["traceback"]
-    assert re.match(r"Interrupted: Stopped: 0 of 2 trials finished, \d+ epochs? kept\. ", line)
+    assert re.match(r"Stopped: 0 of 2 trials finished, \d+ epochs? saved\. ", line)
     assert psutil.wait_procs(workers, timeout=20)[1] == []
     handler = "signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     notebook.run("import signal")
@@ -343,6 +343,8 @@ def test_frames() -> None:
     assert frame["reason"][1] == EVIL
     assert run.best is not None
     assert run.best.trial == 1
+    assert repr(run.best).startswith("<Trial 1: complete, validation error 4.00 % after 3 epochs, ")
+    assert "<tr><td>filter size</td><td>3×3</td></tr>" in run.best._repr_html_()
     frame = run.epochs_to_pandas()
     assert list(frame["epoch"]) == [1, 2, 3]
     assert list(frame["valid_error"]) == [0.06, 0.05, 0.04]
@@ -358,5 +360,5 @@ def test_frames() -> None:
 def test_pandas_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then one line tells the command that installs it."""
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(LabError, match=r"got none; pip install pandas"):
+    with pytest.raises(LabError, match=r"which is not installed; pip install pandas"):
         made_run().to_pandas()

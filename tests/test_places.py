@@ -94,7 +94,7 @@ def test_function_takes_a_place(capsys: pytest.CaptureFixture[str]) -> None:
     site = {"place": "slurm", "job-extra-directives": ["--qos=low"]}
     for cluster in (site, "slurm"):
         mnist_lab.random_search(iters=2, data="sample", cluster=cluster, workers=2, dry_run=True)
-    with pytest.raises(SettingsError, match="got 'quue'; did you mean 'queue'"):
+    with pytest.raises(SettingsError, match="no option 'quue'; did you mean 'queue'"):
         mnist_lab.random_search(
             iters=2, data="sample", cluster={"place": "slurm", "quue": "a"}, workers=2
         )
@@ -103,17 +103,17 @@ def test_function_takes_a_place(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 REFUSED = {
-    "slrum": "got 'slrum'; did you mean 'slurm'?",
-    "SLURM": "got 'SLURM'; did you mean 'slurm'?",
-    "": "got ''; choose one of htcondor, local,",
-    "local:2": "got 'local:2'; write it as local",
-    "slurm:3": "got 'slurm:3'; write it as slurm",
-    "ssh": "got 'ssh'; write it as ssh:pool01,me@pool02:2222",
-    "ssh:a,,b": "got 'ssh:a,,b'; write it as ssh:pool01,me@pool02:2222",
-    "ssh:a b": "got 'ssh:a b'; write it as ssh:pool01,me@pool02:2222",
-    "tcp://host": "got 'tcp://host'; write it as tcp://HOST:8786",
-    "tls:host:8786": "got 'tls:host:8786'; write it as tls://HOST:8786",
-    "ucx://host:8786": "got 'ucx://host:8786'; choose one of htcondor, local,",
+    "slrum": "'slrum' is not a place; did you mean 'slurm'?",
+    "SLURM": "'SLURM' is not a place; did you mean 'slurm'?",
+    "": "'' is not a place; choose one of htcondor, local,",
+    "local:2": "'local:2' is not a place; write it as local",
+    "slurm:3": "'slurm:3' is not a place; write it as slurm",
+    "ssh": "'ssh' is not a place; write it as ssh:pool01,me@pool02:2222",
+    "ssh:a,,b": "'ssh:a,,b' is not a place; write it as ssh:pool01,me@pool02:2222",
+    "ssh:a b": "'ssh:a b' is not a place; write it as ssh:pool01,me@pool02:2222",
+    "tcp://host": "'tcp://host' is not a place; write it as tcp://HOST:8786",
+    "tls:host:8786": "'tls:host:8786' is not a place; write it as tls://HOST:8786",
+    "ucx://host:8786": "'ucx://host:8786' is not a place; choose one of htcondor, local,",
 }
 
 
@@ -121,10 +121,10 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 2)
     """The one line with which a command is refused; nothing is written."""
     before = sorted(Path().rglob("*"))
     assert cli.main([*SEARCH, "--quiet", *words]) == code
-    (line,) = capsys.readouterr().err.splitlines()
+    line = "; ".join(capsys.readouterr().err.splitlines())
     if code == 2:
         assert sorted(Path().rglob("*")) == before
-    return line.removeprefix("mnist-lab: ")
+    return line.removeprefix("error: ").replace("; hint: ", "; ")
 
 
 def test_place_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,28 +133,28 @@ def test_place_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
         line = refused(["--cluster", place], capsys)
         assert line.startswith(PLACES)
         assert words in line
-    needs = "--cluster slurm needs a number of jobs: got none; give one: --workers 20"
+    needs = "--cluster slurm needs the number of jobs; add it, such as --workers 20"
     for workers in ([], ["--workers", "auto"], ["--workers", "0"]):
         assert refused(["--cluster", "slurm", *workers], capsys) == needs
     line = refused(["--cluster", "ssh:a", "--workers", "0"], capsys)
-    assert line == "--workers is auto or at least 1 with --cluster ssh: got 0; leave it out"
+    assert line == "--workers: 0 is too small; use auto, or 1 or more with --cluster ssh"
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (['place = "slurm"', 'quue = "a"'], "got 'quue'; did you mean 'queue'?"),
-        (['place = "slurm"', 'cores = "many"'], "got an error from it (invalid literal for int()"),
+        (['place = "slurm"', 'quue = "a"'], "no option 'quue'; did you mean 'queue'?"),
+        (['place = "slurm"', 'cores = "many"'], "is wrong (invalid literal for int()"),
         (['place = "slurm"', 'memory = "lots"'], "(Could not interpret 'lots' as a byte unit)"),
-        (['place = "slurm"', "n_workers = 3"], "got 'n_workers'; choose one of account, "),
-        (['place = "ssh:a"', 'pasword = "a"'], "got 'pasword'; did you mean 'password'?"),
+        (['place = "slurm"', "n_workers = 3"], "no option 'n_workers'; its options are"),
+        (['place = "ssh:a"', 'pasword = "a"'], "no option 'pasword'; did you mean 'password'?"),
         (['place = "ssh:a"', 'client_keys = ["none"]'], "No such file or directory: 'none'"),
         (
             ['place = "tcp://a:1"', 'queue = "a"'],
-            "nothing but a place where that is tcp: got queue",
+            "[cluster]: queue means nothing for tcp",
         ),
-        (['plce = "slurm"'], "got ''; choose one of htcondor, local,"),
-        (['place = ["slurm"]'], "got \"['slurm']\"; did you mean 'slurm'?"),
+        (['plce = "slurm"'], "'' is not a place; choose one of htcondor, local,"),
+        (['place = ["slurm"]'], "\"['slurm']\" is not a place; did you mean 'slurm'?"),
     ],
 )
 def test_table_with_a_mistake(
@@ -179,7 +179,10 @@ def test_extra_that_is_not_installed(
     monkeypatch.setitem(sys.modules, module, None)
     line = refused(["--cluster", place, "--workers", "2"], capsys)
     kind = place.partition(":")[0]
-    assert line == f"--cluster {kind} needs the package {package}: got none; pip install {package}"
+    assert line == (
+        f"--cluster {kind} needs the package {package}, which is not installed; "
+        f"pip install {package}"
+    )
 
 
 def test_ctrl_c_is_still_ours() -> None:
@@ -208,11 +211,11 @@ def test_scheduler_that_does_not_answer(
         cases = [(f"tcp://127.0.0.1:{port}", "timed out"), (f"tls://127.0.0.1:{port}", "TLS")]
         for place, reason in cases:
             line = refused(["--cluster", place], capsys, code=1)
-            assert line.startswith("--cluster names a Dask scheduler that answers: got no answer")
+            assert line.startswith("no answer from")
             assert reason in line
     begin_s = time.monotonic()
     line = refused(["--cluster", f"tcp://127.0.0.1:{port}"], capsys, code=1)
-    assert f"got no answer from 127.0.0.1:{port} (Connection refused); see whether it" in line
+    assert f"no answer from 127.0.0.1:{port} (Connection refused); see whether it" in line
     line = refused(["--cluster", "tcp://127.0.0.1:99999"], capsys, code=1)
     assert "(Port out of range 0-65535)" in line
     assert time.monotonic() - begin_s < 10
@@ -237,8 +240,8 @@ def test_nothing_starts_anywhere(place: str, reason: str) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"mnist-lab: a worker starts somewhere: got {reason}; mend that, then give the same "
-        "command to continue\n"
+        f"error: no worker could start; the last attempt: {reason}\n"
+        "hint: fix that, then run the same command again to continue\n"
     )
 
 
@@ -310,11 +313,11 @@ def test_existing_scheduler(foreign: Dask) -> None:
     [
         (
             "import sys; sys.modules['mnist_lab'] = None",
-            "every worker of the scheduler can train: got one that cannot (ModuleNotFoundError(",
+            "a worker of the scheduler cannot train (ModuleNotFoundError(",
         ),
         (
             "from mnist_lab import machine as m; m.versions = (m.versions() | {'keras': '2'}).copy",
-            "all workers of a run use the same versions: got keras ",
+            "this worker has other versions than the run: keras ",
         ),
     ],
 )

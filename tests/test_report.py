@@ -265,9 +265,9 @@ def test_what_is_no_run_of_ours_is_refused(tmp_path: Path) -> None:
     """A search space with names of its own, or a folder without a run, is one line."""
     space_file = default_space()
     space_file["hyperparameters"][0]["name"] = EVIL
-    with pytest.raises(SettingsError, match="a search space varies learning_rate"):
+    with pytest.raises(SettingsError, match="a search cannot vary"):
         study.report([search(tmp_path / "s", 3, space_file=space_file)])
-    with pytest.raises(LabError, match="a run directory holds"):
+    with pytest.raises(LabError, match="is not a run"):
         study.report([tmp_path])
 
 

@@ -108,4 +108,4 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["schema", *words]) == 0
         assert json.loads(capsys.readouterr().out) == shown
     assert cli.main(["schema", "bst.json"]) == 2
-    assert "got 'bst.json'; did you mean 'best.json'?" in capsys.readouterr().err
+    assert "writes no 'bst.json'\nhint: did you mean 'best.json'?" in capsys.readouterr().err

@@ -418,5 +418,5 @@ def test_nothing_is_proposed_ahead_where_results_count() -> None:
 def test_journal_of_another_search_is_refused() -> None:
     """A journal whose configurations are not proposed again is named as the problem."""
     history = decide(grid(16, 32))
-    with pytest.raises(RunDirError, match="proposes the same again from the same seed"):
+    with pytest.raises(RunDirError, match="now proposes another configuration"):
         decide(grid(16, 48), history=history)

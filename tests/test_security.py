@@ -230,7 +230,7 @@ def test_only_who_shows_the_runs_certificate_is_heard(live: Live) -> None:
 def test_token_of_another_run_is_refused_in_one_line(live: Live) -> None:
     """Who joins with what another run wrote, or an older session of this one, is told so."""
     stale = live.token.model_copy(update={"credentials": new_credentials()})
-    with pytest.raises(StudyError, match=r"^a run can be joined where it listens: got no answer"):
+    with pytest.raises(StudyError, match=r"^no answer from"):
         joining.connect(stale)
 
 
@@ -242,7 +242,7 @@ def test_token_whose_certificates_are_damaged_is_refused_in_one_line(live: Live)
             token = live.token.model_copy(update={"credentials": credentials})
             with pytest.raises(
                 (SettingsError, ValueError),
-                match=r"a token holds certificates|at least 1 character",
+                match=r"the certificates of the token|at least 1 character",
             ):
                 joining.connect(Token.model_validate_json(token.model_dump_json()))
 

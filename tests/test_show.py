@@ -26,7 +26,7 @@ from made_events import (
     whole_trial,
     write_events,
 )
-from made_runs import final_test, make_run
+from made_runs import final_test, make_run, sweep
 
 from mnist_lab import cli, space
 from mnist_lab.cli import show
@@ -34,6 +34,7 @@ from mnist_lab.config import TrainConfig
 from mnist_lab.records import EpochDone, Event, fold
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import Run
+from mnist_lab.words import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,11 +205,36 @@ def test_status_of_a_run_with_failed_trials(status: Status) -> None:
         assert ("continue: mnist-lab" in words) is (state == "stopped")
 
 
+def test_epochs_as_they_were_typed() -> None:
+    """The command that continues a run has the shorter of decimal number and fraction."""
+    for epochs, text in {1 / 16: "1/16", 3 / 32: "3/32", 0.1: "0.1", 0.5: "0.5", 2: "2"}.items():
+        made = study_settings(experiment="hyperband", values=None, iters=1, min_epochs=epochs)
+        assert f"--min-epochs={text} --max-epochs=3 " in command(made, "r")
+
+
+def test_status_of_all_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row for each run below `results`, the newest first; of one that is damaged, why."""
+    assert cli.main(["status"]) == 0
+    assert capsys.readouterr().out.startswith("no runs below results; start one: mnist-lab ")
+    sweep(Path("results/old"), ended="2025-01-02T03:04:05Z")
+    sweep(Path("results/deep/new"), ended="2026-01-02T03:04:05Z")
+    (make_run(Path("results/bad"), study_settings()) / "run.json").write_text("{", encoding="utf-8")
+    assert cli.main(["status"]) == 0
+    out = capsys.readouterr().out
+    rows = [re.split(r"  +", line)[:4] for line in out.splitlines()]
+    assert rows[1:3] == [[run, "lr-sweep", "complete", "4/4"] for run in ("deep/new", "old")]
+    assert "bad: unreadable: results/bad/run.json is damaged" in out
+    assert cli.main(["status", "results", "--json"]) == 0
+    *told, bad = json.loads(capsys.readouterr().out)["runs"]
+    assert [one["out"] for one in told] == ["results/deep/new", "results/old"]
+    assert bad["out"] == "results/bad"
+
+
 def test_advice_is_true_in_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     """Only a command that trains has --fresh, so the advice is to train."""
     (make_run(Path("r"), study_settings()) / "run.json").write_text("x", encoding="utf-8")
-    for command in ("status r", "plot r", "report r", "export r --to csv"):
-        assert cli.main(command.split()) == 1
+    for words in ("status r", "plot r", "report r", "export r --to csv"):
+        assert cli.main(words.split()) == 2
         assert "or train anew with --fresh, which sets the run aside" in capsys.readouterr().err
 
 
@@ -249,10 +275,8 @@ def test_what_is_kept(
     last = printed.splitlines()[-1]
     n_epochs = sum(len(trial.epochs) for trial in run_dir.read_trials())
     assert n_epochs > 0
-    kept = f"0 of 2 trials finished, {n_epochs} epochs? kept"
-    assert re.fullmatch(
-        rf"mnist-lab: Stopped{re.escape(why)}: {kept}\. Continue: mnist-lab lr-sweep .*", last
-    )
+    kept = f"0 of 2 trials finished, {n_epochs} epochs? saved"
+    assert re.fullmatch(rf"Stopped{re.escape(why)}: {kept}\. Continue: mnist-lab lr-sweep .*", last)
     if "--json" in words:
         (unfinished,) = json.loads(out)["unfinished"]
         assert unfinished["epochs"] == n_epochs
@@ -269,4 +293,4 @@ def test_nothing_was_begun() -> None:
     process.send_signal(signal.SIGTERM)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert printed.splitlines()[-1].startswith(("mnist-lab: terminated by", "mnist-lab: Stopped ("))
+    assert printed.splitlines()[-1].startswith(("Terminated by", "Stopped ("))

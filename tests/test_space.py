@@ -268,7 +268,7 @@ def test_everything_forbidden_ends() -> None:
     # What ConfigSpace itself refuses when it is added.
     made._dag.unconditional_forbiddens.append(CS.ForbiddenInClause(made["batch_size"], [1, 2]))
     made.forbidden_clauses[0].set_vector_idx(made.index_of)
-    with pytest.raises(SettingsError, match=r"allows some .*: got none in 50,000 draws; forbid"):
+    with pytest.raises(SettingsError, match=r"none of 50,000 draws is legal; forbid"):
         space.draw(made, 0)
 
 
@@ -371,7 +371,7 @@ def test_no_vector() -> None:
     ):
         others = {key: other for key, other in values.items() if key != name}
         for changed, received in ((others | {name: value}, value), (others, None)):
-            with pytest.raises(ValueError, match=f"{name} has a value .*: got {received!r}"):
+            with pytest.raises(ValueError, match=f"{name} {received!r} is outside the space"):
                 space.to_vector(SPACE, changed)
 
 
@@ -402,11 +402,11 @@ def test_round_trip(tmp_path: Path) -> None:
 
 EXERCISE = json.dumps(space.to_dict(SPACE)).encode()
 SUCH = "; give one such as {"
-NO_JSON = rf"a search space is a JSON object: got .*space\.json, which is not JSON \(.*{SUCH}"
-NO_SPACE = rf"a search space has hyperparameters: got none in .*space\.json{SUCH}"
-NO_LIST = rf"the \w+ of a search space are a list of objects: got .* in .*space\.json{SUCH}"
-YAML = rf"JSON object: got .*space\.json, which is in the format YAML{SUCH}"
-UNTAKEN = r"one that ConfigSpace can take: got the [\w ]+ {.* in .*space\.json; correct its keys"
+NO_JSON = rf"space\.json is not JSON \(.*{SUCH}"
+NO_SPACE = rf"space\.json: there are no hyperparameters{SUCH}"
+NO_LIST = rf"space\.json: the \w+ are .*, not a list of objects{SUCH}"
+YAML = rf"space\.json is YAML, not JSON{SUCH}"
+UNTAKEN = r"space\.json: ConfigSpace refuses the [\w ]+ {.*; correct its keys"
 
 
 def ordinary(**changes: Any) -> bytes:
@@ -431,7 +431,7 @@ def exercise(old: bytes, new: bytes) -> bytes:
 
 
 BROKEN: list[tuple[bytes | None, str]] = [
-    (None, rf"JSON object, in a readable JSON file: got .*space\.json .No such file.*{SUCH}"),
+    (None, rf"no file .*space\.json.{SUCH}"),
     (b"", NO_JSON),
     (b"\xff\xfe", NO_JSON),
     (b"learning_rate = 0.1", NO_JSON),
@@ -439,8 +439,8 @@ BROKEN: list[tuple[bytes | None, str]] = [
     (b"conditions: []\nhyperparameters:\n- name: x", YAML),
     (b"learning_rate real [0.0001, 0.1] [0.01] log", YAML.replace("YAML", "PCS")),
     (b"# old\nfilter_size {3, 5} [3]", YAML.replace("YAML", "PCS")),
-    (b"[]", rf"a search space is a JSON object: got .*space\.json, which holds a list{SUCH}"),
-    (b"null", f"which holds null{SUCH}"),
+    (b"[]", rf"space\.json holds a list, not a search space{SUCH}"),
+    (b"null", f"holds null, not a search space{SUCH}"),
     (b"{}", NO_SPACE),
     (b'{"learning_rate": [0.0001, 0.1]}', NO_SPACE),
     (b'{"hyperparameters": []}', NO_SPACE),
@@ -448,41 +448,44 @@ BROKEN: list[tuple[bytes | None, str]] = [
     (b'{"hyperparameters": [5]}', NO_LIST),
     (b'{"hyperparameters": {"learning_rate": {}}}', NO_LIST),
     (ruled("conditions", []), NO_LIST),
-    (ordinary(type=None), "batch_size has a type of ConfigSpace: got null; choose one of beta"),
-    (ordinary(type="uniform_integer"), "got \"uniform_integer\"; did you mean 'uniform_int'"),
-    (ordinary(lower=None), r"in .*space\.json, batch_size has the key 'lower'; add 'lower'"),
-    (ordinary(defualt=16), "only keys of the type uniform_int: got 'defualt'; did you mean"),
-    (ordinary(lower="16"), "'lower' of batch_size is a whole number: got \"16\"; correct 'lower'"),
-    (ordinary(lower=1.5), "'lower' of batch_size is a whole number: got 1.5"),
-    (ordinary(upper=10**400), "'upper' of batch_size is a whole number: got 1000"),
-    (ordinary(upper=16), "'upper' of batch_size is above lower: got 16"),
-    (ordinary(log="yes"), "'log' of batch_size is true or false: got \"yes\""),
-    (ordinary(lower=0), "'lower' of batch_size is above 0 in 13 decimals, as log is true: got 0"),
+    (ordinary(type=None), "batch_size has the unknown type null; choose one of beta"),
+    (ordinary(type="uniform_integer"), "type \"uniform_integer\"; did you mean 'uniform_int'"),
+    (ordinary(lower=None), r"space\.json: batch_size has no 'lower'; add 'lower'"),
+    (ordinary(defualt=16), "has 'defualt', which a uniform_int does not have; did you mean"),
+    (ordinary(lower="16"), "'lower' of batch_size is \"16\", not a whole number; correct 'lower'"),
+    (ordinary(lower=1.5), "'lower' of batch_size is 1.5, not a whole number"),
+    (ordinary(upper=10**400), "'upper' of batch_size is 1000.*, not a whole number"),
+    (ordinary(upper=16), "'upper' of batch_size is 16, not above lower"),
+    (ordinary(log="yes"), "'log' of batch_size is \"yes\", not true or false"),
+    (ordinary(lower=0), "'lower' of batch_size is 0, not above 0 in 13 decimals, as log is true"),
     (ordinary(default_value=200), "'default_value' of batch_size is .* from lower to upper"),
     # ConfigSpace rounds to 13 decimals: no learning rate becomes 0.
-    (exercise(b"0.0001", b"1e-15"), "is above 0 in 13 decimals.*: got 1e-15"),
-    (exercise(b"[3, 5]", b"[]"), "'choices' of filter_size is a list of values: got"),
-    (exercise(b"[3, 5]", b"[3, 3]"), "is a list without repetition: got .3, 3.; corr"),
-    (exercise(b'ts": null', b'ts": [1]'), "is a number of 0 or more for each choice"),
+    (exercise(b"0.0001", b"1e-15"), "is 1e-15, not above 0 in 13 decimals"),
+    (exercise(b"[3, 5]", b"[]"), "'choices' of filter_size is .*, not a list of values"),
+    (exercise(b"[3, 5]", b"[3, 3]"), "is .3, 3., not a list without repetition; corr"),
+    (exercise(b'ts": null', b'ts": [1]'), ", not a number of 0 or more for each choice"),
     (
         exercise(b'"batch_size"', b'"num_filters"'),
-        "names each hyperparameter once: got 'num_filters' 2 times in",
+        "space.json: 'num_filters' is there 2 times",
     ),
-    (exercise(b": 16,", b": NaN,"), "holds finite numbers .*; look for NaN"),
-    (ordinary(meta=1e999), "holds finite numbers"),
-    (ordinary(meta="\ud800"), "and whole characters"),
-    (ordinary(type="normal_int", mu=64, sigma=0), "'sigma' of batch_size is above 0"),
-    (ordinary(type="beta_int", alpha=0, beta=2), "'alpha' of batch_size is a number, at least 1"),
+    (exercise(b": 16,", b": NaN,"), "holds infinite numbers or broken characters; look for NaN"),
+    (ordinary(meta=1e999), "holds infinite numbers"),
+    (ordinary(meta="\ud800"), "or broken characters"),
+    (ordinary(type="normal_int", mu=64, sigma=0), "'sigma' of batch_size is 0, not above 0"),
+    (
+        ordinary(type="beta_int", alpha=0, beta=2),
+        "'alpha' of batch_size is 0, not a number of 1 or",
+    ),
     (ruled("conditions", {"type": "EQ"}), UNTAKEN),
     (
         ruled("conditions", {"type": "==", "child": "filter_size"}),
-        "a condition has a type of Conf.*; choose one of AND, EQ",
+        "the condition .* has an unknown type; choose one of AND, EQ",
     ),
     (
         ruled("forbiddens", {"type": "EQUALS", "name": "filters", "value": 8}),
-        "forbidden clause names .*: got 'name': \"filters\"; did you mean 'num_filters'",
+        "forbidden clause has the name \"filters\", which is no .*; did you mean 'num_filters'",
     ),
-    (ruled("forbiddens", {"type": "AND", "clauses": 5}), "joins a list of others"),
+    (ruled("forbiddens", {"type": "AND", "clauses": 5}), "clauses that are not a list of others"),
     (ruled("forbiddens", {"type": "EQUALS", "name": "filter_size", "value": "3"}), UNTAKEN),
     (b"[" * 100_000, "nested too deep"),
 ]
@@ -497,36 +500,36 @@ def test_no_space(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match=match) as caught:
             space.read_space(path)
         assert caught.value.exit_code == 2
-    with pytest.raises(SettingsError, match=r"in a readable JSON file: got .* .Is a directory"):
+    with pytest.raises(SettingsError, match=r"cannot read .* .Is a directory"):
         space.read_space(tmp_path)
 
 
 UNKNOWN = [
     (
         Integer("num_filter", (8, 64)),
-        r"varies learning_rate, .*: got 'num_filter' in .*space\.json; .* 'num_filters'",
+        r"space\.json: a search cannot vary 'num_filter'; .* 'num_filters'",
     ),
-    (Integer("epochs", (1, 9)), "got 'epochs' in .*; the epochs are the budget"),
+    (Integer("epochs", (1, 9)), "cannot vary 'epochs'; the epochs are the budget"),
     (Integer("depth", (1, 9)), "; choose one of batch_size, dropout, filter_size, learning_r"),
-    (Float("learning_rate", (0, 0.1)), "learning_rate is a finite number above 0: got 0.0"),
-    (Float("momentum", (0, 1)), "momentum is a number from 0 to below 1: got 1.0"),
-    (Float("num_filters", (8, 64)), "num_filters is a whole number, 1 to 1024: got 8.0"),
-    (Choice("filter_size", [[3, 5], [3]]), r"filter_size is .*: got \[3"),
-    (Choice("filter_size", [True, False]), "filter_size is .*: got true"),
-    (CS.Constant("batch_size", None), "batch_size is .*: got null"),
+    (Float("learning_rate", (0, 0.1)), "learning_rate: 0 is too small"),
+    (Float("momentum", (0, 1)), "momentum: 1 is too large; it goes from 0 to below 1"),
+    (Float("num_filters", (8, 64)), "num_filters: 8 is not a whole number"),
+    (Choice("filter_size", [[3, 5], [3]]), r"filter_size: \[3"),
+    (Choice("filter_size", [True, False]), "filter_size: true is not"),
+    (CS.Constant("batch_size", None), "batch_size: null is not"),
     (
         CS.NormalFloatHyperparameter("dropout", mu=0.5, sigma=1, lower=0, upper=2),
-        "dropout is .*: got 2.0",
+        "dropout: 2 is too large",
     ),
-    (Integer("filter_size", (30, 40)), r"space\.json, filter_size is .*1 to 28: got 3\d"),
-    (CS.Constant("filter_size", 40), r"space\.json, filter_size is .*1 to 28: got 40"),
-    (Float("filter_size", (3.0, 5.0)), r"space\.json, filter_size is a whole number"),
-    (Choice("filter_size", ["3", "5"]), r"filter_size is .*: got '[35]'"),
-    (Integer("batch_size", (-9, -1)), r"batch_size is .*at least 1: got -\d"),
+    (Integer("filter_size", (30, 40)), r"space\.json: filter_size: 3\d is too large; .*1 to 28"),
+    (CS.Constant("filter_size", 40), r"space\.json: filter_size: 40 is too large"),
+    (Float("filter_size", (3.0, 5.0)), r"space\.json: filter_size: 3 is not a whole number"),
+    (Choice("filter_size", ["3", "5"]), r"filter_size: '[35]' is not a whole number"),
+    (Integer("batch_size", (-9, -1)), r"batch_size: -\d is too small"),
     # Illegal values that are rarely drawn would end a search after hours.
-    (Integer("num_filters", (8, 1025)), r"num_filters is a whole number, 1 to 1024: got 1025"),
-    (Integer("filter_size", (1, 30), log=True), r"filter_size is .*1 to 28: got (29|30)"),
-    (CS.OrdinalHyperparameter("filter_size", [*range(1, 29), 99]), r"1 to 28: got 99"),
+    (Integer("num_filters", (8, 1025)), r"num_filters: 1025 is too large"),
+    (Integer("filter_size", (1, 30), log=True), r"filter_size: (29|30) is too large"),
+    (CS.OrdinalHyperparameter("filter_size", [*range(1, 29), 99]), r"filter_size: 99 is too large"),
 ]
 
 
@@ -544,11 +547,11 @@ def test_almost_everything_forbidden(tmp_path: Path) -> None:
     made = space_of(Integer("batch_size", (1, 1000), default=1), Integer("num_filters", (8, 9)))
     made.add(CS.ForbiddenGreaterThanClause(made["batch_size"], 1))
     values = space.to_dict(made)
-    nearly = r"allows at least 1 % .*: got [0-9] of 1,000 draws from .*space\.json; forbid less"
+    nearly = r"space\.json forbids nearly everything: [0-9] of 1,000 draws are legal; forbid less"
     with pytest.raises(SettingsError, match=nearly):
         space.read_space(written(tmp_path, values))
     values["forbiddens"][0] = {"type": "IN", "name": "num_filters", "values": [8, 9]}
-    default = r"values .* are not forbidden: got the forbidden clause .*num_filters.*; change a def"
+    default = r"values are forbidden by the forbidden clause .*num_filters.*; change a def"
     with pytest.raises(SettingsError, match=default):
         space.read_space(written(tmp_path, values))
 
@@ -623,9 +626,7 @@ def test_steps_of_old(tmp_path: Path) -> None:
         (old_range("dropout", 0.0, 0.3, **normal, q=0.1), "", None),
     ):
         name = one["name"]
-        told = (
-            rf"in .*space\.json, {name} has no step q, .*: got \"q\": .*; leave it out .*: {{.*}}$"
-        )
+        told = rf"space\.json: {name} has \"q\": .*, a step, which .*; leave it out .*: {{.*}}$"
         with pytest.raises(SettingsError, match=told) as caught:
             space.read_space(written(tmp_path, old(one)))
         if values:
@@ -638,9 +639,9 @@ def test_what_meant_something_else(tmp_path: Path) -> None:
     """What was another distribution, or what a newer format may mean, is refused."""
     normal = {"name": "learning_rate", "type": "normal_float", "mu": 0.1, "sigma": 1}
     bounded = normal | {"log": True, "lower": 0.01, "upper": 1.0, "default": 0.1}
-    newer = r"format version 0\.4 or an older one: got {} in .*space\.json; write it"
+    newer = r"space\.json: its format version is {}; the newest known is 0\.4; write it"
     cases = [
-        (old(normal | {"log": False, "lower": None}), "learning_rate has the key 'lower'; add 'l"),
+        (old(normal | {"log": False, "lower": None}), "learning_rate has no 'lower'; add 'l"),
         (old(bounded), r"mu and sigma were log.*; give it the type \"uniform_"),
     ]
     for version in (0.5, 1, "new", None):
@@ -691,7 +692,8 @@ def test_edited_space(
         line = str(error)
         assert "\n" not in line
         # What was received is the person's own.
-        assert not INTERNALS.search(re.sub(r"got .*?(;|$)", "", line)), line
+        line = line.replace(repr(value), "").replace(json.dumps(value)[:200], "")
+        assert not INTERNALS.search(line), line
 
 
 # --- how it is shown

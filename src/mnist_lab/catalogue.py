@@ -31,7 +31,12 @@ class Experiment(NamedTuple):
     defaults: dict[str, Any]  # its own options in the order of the help, with underscores
     varies: str | None = None  # the hyperparameter of a sweep; its values are in the defaults
     words: dict[str, str] = {}  # noqa: RUF012 - of options that mean something else elsewhere
-    next: str = "random-search --iters 50"  # what follows where no search was made yet
+    next: str = "random-search"  # what follows where no search was made yet
+
+    @property
+    def is_search(self) -> bool:
+        """Whether its trials come from a search space."""
+        return "space" in self.defaults
 
 
 # As good as fifty trials of six epochs with a tenth of their epochs, replayed on recorded curves
@@ -44,7 +49,7 @@ _HALVING = {
     "survivors": 2,
     "space": None,
 }
-_BRACKETS = {"iters": "Brackets; a later call may raise it."}
+_BRACKETS = {"iters": "Brackets to train; a later call may raise it."}
 
 EXPERIMENTS = {
     "lr-sweep": Experiment(
@@ -54,11 +59,11 @@ EXPERIMENTS = {
         \b
         mnist-lab lr-sweep
         mnist-lab lr-sweep --values 0.1,0.03 --repeats 5
-        mnist-lab lr-sweep --data sample --epochs 2     a look at what it does
+        mnist-lab lr-sweep --data sample --epochs 2     try it in 20 seconds
         """,
         {"values": (0.1, 0.01, 0.001, 0.0001), "epochs": 12, "repeats": 1},
         varies="learning_rate",
-        words={"values": "Learning rates."},
+        words={"values": "Learning rates to compare."},
         next="filter-sweep",
     ),
     "filter-sweep": Experiment(
@@ -77,18 +82,18 @@ EXPERIMENTS = {
             "repeats": 1,
         },
         varies="filter_size",
-        words={"values": "Filter sizes."},
+        words={"values": "Filter sizes to compare, 1 to 28."},
     ),
     "random-search": Experiment(
         "Which configuration of the search space?",
         """Train configurations drawn at random from a search space.
 
         \b
-        mnist-lab random-search --iters 50
-        mnist-lab random-search --iters 80              continues the 50
-        mnist-lab random-search --iters 50 --space configs/wide-space.json
+        mnist-lab random-search
+        mnist-lab random-search --iters 80                     30 more
+        mnist-lab random-search --space configs/wide-space.json
         """,
-        {"iters": REQUIRED, "epochs": 6, "space": None},
+        {"iters": 50, "epochs": 6, "space": None},
     ),
     "hyperband": Experiment(
         "Which configuration of the search space, if only the best train for long?",
@@ -96,15 +101,16 @@ EXPERIMENTS = {
 
         \b
         mnist-lab hyperband
-        mnist-lab hyperband --dry-run                   what it would train
-        mnist-lab hyperband --iters 3                   adds two brackets
+        mnist-lab hyperband --dry-run       what it would train
+        mnist-lab hyperband --iters 3       two more brackets
         mnist-lab hyperband --min-epochs 1/16 --max-epochs 18 --eta 4
 
-        An iteration is a bracket. The first trains 64 configurations for 1/8 of an epoch, the best
-        8 of them for 1 epoch, and the best 2 of those for 8 epochs; a promoted trial resumes from
-        its checkpoint. The second starts with 8 configurations at 1 epoch, the third with 3 at 8
-        epochs, the fourth is like the first. Within the first epoch the validation loss decides,
-        later the error. --dry-run shows the brackets of other options.
+        Each iteration is a bracket. The first one trains 64 configurations for 1/8 of an epoch,
+        the best 8 of them for 1 epoch, and the best 2 of those for 8 epochs. Promoted trials resume
+        from their checkpoints. The second bracket starts with 8 configurations at 1 epoch, the
+        third with 3 at 8 epochs; then they repeat. Selections within the first epoch use the
+        validation loss, later ones the validation error. --dry-run shows the brackets that other
+        options make.
         """,
         _HALVING,
         words=_BRACKETS,
@@ -112,21 +118,21 @@ EXPERIMENTS = {
     "bohb": Experiment(
         "Which configuration of the search space, if a model proposes and only the best train "
         "for long?",
-        """Hyperband, with configurations proposed by a model of the results.
+        """Hyperband, guided by a model of the results so far.
 
         \b
         mnist-lab bohb
         mnist-lab bohb --iters 6 --space configs/wide-space.json
 
-        The brackets are those of `mnist-lab hyperband`. A third of the configurations stay random,
-        and all of them until 10 results of one budget are known (with four hyperparameters).
+        The brackets are those of `mnist-lab hyperband`. The model starts when 10 results of one
+        budget are known (with four hyperparameters). A third of the configurations stay random.
         """,
         _HALVING,
         words=_BRACKETS,
     ),
     "test": Experiment(
         "How good is this configuration on images that no decision has seen?",
-        """Retrain a configuration and score the test images, once per repeat.
+        """Retrain a configuration and score it on the test images.
 
         \b
         mnist-lab test --config results/random-search/best.json

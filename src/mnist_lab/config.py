@@ -1,7 +1,7 @@
 """What one training is and what one study is; reading them from TOML and JSON, refusing the rest.
 
-A value that crosses a file is a frozen pydantic model; what is wrong with it, its key and its file
-are said in one line.
+A value that crosses a file is a frozen pydantic model; what is wrong with it is said in our words,
+with its option, or its key and its file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pydantic import (
 )
 
 from mnist_lab.catalogue import BASE, EXPERIMENTS
-from mnist_lab.errors import SettingsError, nearest, printable
+from mnist_lab.errors import SettingsError, nearest, printable, similar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -84,24 +84,24 @@ def whole(number: float) -> float:
 # Texts of files that anybody may have written, as they can be shown.
 Text = Annotated[str, AfterValidator(printable)]
 Plain = Annotated[dict[str, Any], AfterValidator(_plain)]
-LearningRate = Annotated[float, Field(gt=0, description="a finite number above 0")]
-_IMAGES = "a whole number of images, at least 1"
-BatchSize = Annotated[int, Field(ge=1, le=10**6, description=_IMAGES)]
-NumFilters = Annotated[int, Field(ge=1, le=1024, description="a whole number, 1 to 1024")]
+LearningRate = Annotated[float, Field(gt=0, description="learning rates are above 0")]
+_BATCHES = "batch sizes are 1 to 1,000,000"
+BatchSize = Annotated[int, Field(ge=1, le=10**6, description=_BATCHES)]
+NumFilters = Annotated[int, Field(ge=1, le=1024, description="numbers of filters are 1 to 1,024")]
 # 28 is the side of the image: a larger filter would only see padding. Even sizes are legal: SAME
 # padding then puts the odd row and column at the bottom and the right.
-FilterSize = Annotated[int, Field(ge=1, le=28, description="a whole number of pixels, 1 to 28")]
+FilterSize = Annotated[int, Field(ge=1, le=28, description="filter sizes are 1 to 28")]
 Epochs = Annotated[
     float,
-    Field(ge=1e-6, le=MOST_EPOCHS, description=f"a number from 0.000001 to {MOST_EPOCHS:,}"),
+    Field(ge=1e-6, le=MOST_EPOCHS, description=f"epochs go from 0.000001 to {MOST_EPOCHS:,}"),
     AfterValidator(whole),
     # Else the 6 would be written as 6.0, which older programs refuse.
     PlainSerializer(whole, return_type=Any),
 ]
 # At 1 old gradients would never fade, and no unit would be left.
-Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
-WeightDecay = Annotated[float, Field(ge=0, description="a finite number, 0 or more")]
-Seed = Annotated[int, Field(ge=0, lt=2**63, description="an integer, 0 or more")]
+Share = Annotated[float, Field(ge=0, lt=1, description="it goes from 0 to below 1")]
+WeightDecay = Annotated[float, Field(ge=0, description="weight decay is 0 or more")]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="seeds go from 0 to 2^63 - 1")]
 
 
 class TrainConfig(Frozen):
@@ -191,7 +191,7 @@ def describe_brackets(brackets: Sequence[Bracket]) -> str:
         "training": sum(sum(one.n_configs) for one in brackets),
         "epoch": round(sum(one.n_epochs for one in brackets)),
     }
-    words = [f"{n} {what}{'s' * (n > 1)}" for what, n in numbers.items()]
+    words = [f"{n} {what}{'s' * (n != 1)}" for what, n in numbers.items()]
     return f"{words[0]}: {', '.join(words[1:])}"
 
 
@@ -255,20 +255,20 @@ class StudySettings(Frozen):
     # Sweeps: the values of the one hyperparameter that varies.
     values: tuple[int | float, ...] | None = None
     repeats: Annotated[
-        int, Field(ge=1, le=MOST_TRIALS, description="trainings of each, at least 1")
+        int, Field(ge=1, le=MOST_TRIALS, description=f"repeats go from 1 to {MOST_TRIALS:,}")
     ] = 1
     # Searches: how many configurations, or brackets where there are budgets, and the ConfigSpace
     # search space as its own JSON.
     iters: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = Field(
-        default=None, description="how many iterations, at least 1"
+        default=None, description=f"iterations go from 1 to {MOST_TRIALS:,}"
     )
     # Hyperband and BOHB: the budgets of the first and the last rung; the last is the base's too.
     min_epochs: Epochs | None = None
     # One in so many goes on to the next rung. Runs from before it could be chosen have 3.
-    eta: Annotated[int, Field(ge=2, le=100, description="a whole number, 2 to 100")] = 3
+    eta: Annotated[int, Field(ge=2, le=100, description="eta goes from 2 to 100")] = 3
     # At least so many of a bracket reach its last rung. Hyperband's own brackets have 1.
     survivors: Annotated[
-        int, Field(ge=1, le=MOST_TRIALS, description="a whole number, at least 1")
+        int, Field(ge=1, le=MOST_TRIALS, description=f"survivors go from 1 to {MOST_TRIALS:,}")
     ] = 1
     space: Plain | None = None
     # Test: what the final training sees.
@@ -278,16 +278,19 @@ class StudySettings(Frozen):
     device: Literal["cpu", "gpu"] = "cpu"
     # Sums over several threads round differently, so this decides the last digits.
     threads_per_worker: Annotated[
-        int, Field(ge=1, le=1024, description="a whole number, at least 1")
+        int, Field(ge=1, le=1024, description="threads go from 1 to 1,024")
     ] = 1
 
     @model_validator(mode="after")
     def _is_a_study(self) -> Self:
         if (varied := VARIED.get(self.experiment)) is not None:
             for value in self.values or ():
-                TrainConfig.model_validate({varied: value})
+                try:
+                    TrainConfig.model_validate({varied: value})
+                except ValidationError as problem:
+                    raise ValueError(_fault(problem.errors()[0], TrainConfig)) from None
         if self.n_trials > MOST_TRIALS:
-            raise ValueError(f"a study has at most {MOST_TRIALS:,} trials, not {self.n_trials:,}")
+            raise ValueError(f"{self.n_trials:,} trials are too many: the limit is {MOST_TRIALS:,}")
         return self
 
     @property
@@ -323,7 +326,13 @@ AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)
 
 
 def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> AnyFrozen:
-    """`values` as a `model`; `source` is what the person calls the place that they came from.
+    """`values` as a `model`.
+
+    Args:
+        model: what they are to be.
+        values: by key.
+        source: where they came from: a file, an option such as `--values`, or "", where each key
+            is an option.
 
     Raises:
         SettingsError: a key or a value is wrong; the first problem is named.
@@ -334,25 +343,29 @@ def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> Any
         raise _settings_error(problem.errors()[0], model, source) from None
 
 
+_BEST = "use the best.json of a search"
+
+
 def read_train_config(path: Path) -> TrainConfig:
     """The configuration in a file such as `best.json`; a SettingsError where it is unusable."""
-    values = read_json(path, "a configuration", "give the best.json of a search")
+    values = read_json(path, "a configuration", _BEST)
     required = [key for key in TrainConfig.model_fields if key not in OPTIONAL]
     if key := next((key for key in required if key not in values), None):
-        rule = f"a configuration has the keys {', '.join(required)}"
-        received = f"{path} without {key!r}"
-        raise SettingsError(rule, received=received, next_step=f"add {key!r}")
+        if isinstance(settings := values.get("settings"), dict):
+            way = "use the best.json beside it" if settings.get("space") else _BEST
+            raise SettingsError(f"{path} describes a whole run", next_step=way)
+        way = f"a configuration has {', '.join(required)}"
+        raise SettingsError(f"{path} has no {key!r}", next_step=way)
     return check(TrainConfig, values, source=str(path))
 
 
 def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
     """The options in a TOML file, with underscores; a SettingsError where one is not `legal`."""
-    example = "give a file such as configs/lr-sweep.toml"
-    values = _read(path, tomllib.loads, "a settings file is TOML", "TOML", example)
+    values = _read(path, tomllib.loads, "TOML", "configs/lr-sweep.toml is an example")
     options = {key.replace("-", "_"): value for key, value in values.items()}
     if unknown := [key for key in options if key not in legal]:
-        rule, key = f"every key of {path} is an option of the command", unknown[0]
-        raise SettingsError(rule, received=repr(key), next_step=nearest(key, legal))
+        way = similar(unknown[0], legal) or "its keys are the options that --help shows"
+        raise SettingsError(f"{path}: there is no option {unknown[0]!r}", next_step=way)
     return {key: _as_typed(value) for key, value in options.items()}
 
 
@@ -369,11 +382,10 @@ def read_json(
     path: Path, what: str, next_step: str, parse: Callable[[str], Any] = json.loads
 ) -> dict[str, Any]:
     """The JSON object in a file that a person names; a SettingsError where it is no such `what`."""
-    rule = f"{what} is a JSON object"
-    values = _read(path, parse, rule, "JSON", next_step)
+    values = _read(path, parse, "JSON", next_step)
     if not isinstance(values, dict):
         kind = "a list" if isinstance(values, list) else json.dumps(values)[:40]
-        raise SettingsError(rule, received=f"{path}, which holds {kind}", next_step=next_step)
+        raise SettingsError(f"{path} holds {kind}, not {what}", next_step=next_step)
     return values
 
 
@@ -387,51 +399,89 @@ def as_text(content: bytes) -> str:
     return io.StringIO(text.rstrip("\0\x1a"), newline=None).read()
 
 
-def _read(path: Path, parse: Callable[[str], Any], rule: str, language: str, next_step: str) -> Any:
-    """The value in a file; errors name the rule, the file, and where to get a good one."""
+def _read(path: Path, parse: Callable[[str], Any], language: str, next_step: str) -> Any:
+    """The value in a file; errors say what is wrong with it, and where to get a good one."""
     content = b""
     try:
         content = path.read_bytes()
         return parse(as_text(content))
     except OSError as problem:
-        rule += f", in a readable {language} file"
-        received = f"{path} ({problem.strerror})"
+        fault = f"cannot read {path} ({problem.strerror})"
+        if isinstance(problem, FileNotFoundError):
+            fault = f"no file {str(path)!r}"
     except UnicodeDecodeError as problem:
-        rule += ", in a text file in UTF-8"
-        received = f"{path}, which is no text"
+        fault = f"{path} is not a text file"
         if not re.search(rb"[\0-\x08\x0e-\x1f]", content.rstrip(b"\x1a")):
             line, byte = content.count(10, 0, problem.start) + 1, content[problem.start]
-            received = f"{path}, which is in another encoding: see line {line} (byte 0x{byte:02x})"
+            fault = f"{path} is not in UTF-8: see line {line} (byte 0x{byte:02x})"
             next_step = 'save it again with "UTF-8" as its encoding'
     except (ValueError, RecursionError) as problem:
         # Python's own words are of use only where they say what is expected in which line.
         vague = type(problem) in {ValueError, RecursionError}
         reason = "nested too deep, or with thousands of digits in a number" if vague else problem
-        received = f"{path}, which is not {language} ({reason})"
-    raise SettingsError(rule, received=received, next_step=next_step)
+        fault = f"{path} is not {language} ({reason})"
+    raise SettingsError(fault, next_step=next_step)
 
 
 def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> SettingsError:
     path = ".".join(str(part) for part in detail["loc"])
-    key = str(detail["loc"][0]) if detail["loc"] else ""
-    if detail["type"] == "extra_forbidden":
-        rule = f"{source} has only keys that mnist-lab knows"
-        return SettingsError(rule, received=repr(path), next_step=nearest(path, model.model_fields))
-    if detail["type"] == "missing":
-        return SettingsError(f"{source} has the key {path!r}", next_step=f"add {path!r}")
     if not path:
-        rule = detail["msg"].removeprefix("Value error, ")
-        return SettingsError(f"in {source}, {rule}", next_step="ask for less")
-    field = model.model_fields.get(key)
-    if key == "base" and len(detail["loc"]) > 1:
-        field = TrainConfig.model_fields.get(str(detail["loc"][1]))
-    rule = f"{path} is {field.description}" if field and field.description else detail["msg"]
-    if detail["type"] == "less_than_equal" and rule.endswith("at least 1"):
-        rule += f" and at most {detail['ctx']['le']:,}"
+        way = "lower --iters, or compare fewer values or repeats"
+        return SettingsError(in_our_words(detail), next_step=way)
+    if detail["type"] == "missing":
+        return SettingsError(f"{source} has no {path!r}")
+    if detail["type"] == "extra_forbidden":
+        way = nearest(path, model.model_fields)
+        return SettingsError(f"{source} has the unknown key {path!r}", next_step=way)
+    if source.startswith("--"):
+        place = source
+    elif source:
+        place = f"{source}: {path}"
+    else:
+        place = f"--{path.rpartition('.')[2].replace('_', '-')}"
+    return SettingsError(f"{place}: {_fault(detail, model)}")
+
+
+def _fault(detail: ErrorDetails, model: type[Frozen]) -> str:
+    """What is wrong with a value, and which are legal."""
+    key, *inner = map(str, detail["loc"])
+    fields = TrainConfig.model_fields if key == "base" and inner else model.model_fields
+    field = fields.get(inner[0] if key == "base" and inner else key)
+    legal = field and field.description
+    return in_our_words(detail) + (f"; {legal}" if legal else "")
+
+
+_MOST_SHOWN = 10**9  # larger floats are shown as such: 1e+300
+# What is wrong with a value, by the name that pydantic has for it.
+_FAULTS = {
+    "greater_than": "{} is too small",
+    "greater_than_equal": "{} is too small",
+    "less_than": "{} is too large",
+    "less_than_equal": "{} is too large",
+    "int_type": "{} is not a whole number",
+    "int_from_float": "{} is not a whole number",
+    "float_type": "{} is not a number",
+    "finite_number": "{} is not a finite number",
+    "string_type": "{} is not a text",
+    "bool_type": "{} is neither true nor false",
+    "missing": "it is missing",
+    "extra_forbidden": "it is unknown",
+    "json_invalid": "it is not JSON",
+}
+
+
+def in_our_words(detail: ErrorDetails) -> str:
+    """What pydantic found to be wrong with a value, without its place."""
+    if detail["type"] == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_SHOWN:
+        value = int(value)
     is_json = value is None or isinstance(value, (bool, list, dict))
     try:
-        received = json.dumps(value) if is_json else repr(value)
+        shown = json.dumps(value) if is_json else repr(value)
     except (TypeError, ValueError) as problem:  # what no file can hold, such as a set in a list
-        received = str(problem)
-    return SettingsError(f"in {source}, {rule}", received=received, next_step=f"correct {path!r}")
+        shown = str(problem)
+    if expected := detail.get("ctx", {}).get("expected"):
+        return f"{shown[:200]} is not {expected}"
+    return _FAULTS.get(detail["type"], "{} is of another kind than it must be").format(shown[:200])

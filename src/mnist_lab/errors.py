@@ -1,7 +1,7 @@
 """The errors and the exit codes: how every failure is named to a person and to a script.
 
-What a user can cause or meet is a :class:`LabError`, one line of three parts: the rule, the value
-received, the next step. Anything else that escapes is a defect of ours.
+What a user can cause or meet is a :class:`LabError` of two parts: what is wrong, and what to do.
+Anything else that escapes is a defect of ours.
 """
 
 from __future__ import annotations
@@ -46,28 +46,31 @@ class ExitCode(IntEnum):
 
 
 class LabError(Exception):
-    """An expected failure.
+    """An expected failure; as text it is one line.
 
     Args:
-        rule: what must hold, as a statement ("the learning rate is above 0").
-        received: the offending value, as it was received.
-        next_step: what the person can do now ("give --learning-rate 0.1").
+        problem: what is wrong, with the value received ("no file or folder 'sampel'").
+        next_step: what the person can do now ("did you mean --data sample?").
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
-    def __init__(self, rule: str, *, received: object = None, next_step: str = "") -> None:
-        text = rule
-        if received is not None:
-            text += f": got {received}"
-        if next_step:
-            text += f"; {next_step}"
-        super().__init__(printable(" ".join(text.split())))
-        self.rule, self.received, self.next_step = rule, received, next_step
+    def __init__(self, problem: str, *, next_step: str = "") -> None:
+        super().__init__(_one_line("; ".join(filter(None, (problem, next_step)))))
+        self.problem, self.next_step = problem, next_step
+
+    def lines(self) -> list[str]:
+        """What is wrong, and what to do, as they are shown."""
+        hint = [f"hint: {_one_line(self.next_step)}"] if self.next_step else []
+        return [f"error: {_one_line(self.problem)}", *hint]
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows instead of a traceback: the one line, in a notebook too."""
-        return [f"{type(self).__name__}: {self}"]
+        """What IPython shows instead of a traceback."""
+        return self.lines()
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 class SettingsError(LabError):
@@ -83,30 +86,49 @@ class DataError(LabError):
 
 
 class RunDirError(LabError):
-    """A run directory that cannot be read, written or continued."""
+    """A run directory that cannot be read or continued, or that another process writes."""
+
+    exit_code = ExitCode.USAGE
+
+
+class WriteError(RunDirError):
+    """A run directory that cannot be written, or not any more."""
+
+    exit_code = ExitCode.FAILED
 
 
 class DeviceError(LabError):
     """The device asked for is not there."""
+
+    exit_code = ExitCode.USAGE
 
 
 class StudyError(LabError):
     """A study that cannot go on: no worker starts, no trial succeeds, the engine died."""
 
 
-class Interrupted(LabError):
+class _Stopped(LabError):
+    """No failure: somebody or something wanted it."""
+
+    def lines(self) -> list[str]:
+        """Its text alone, as a sentence begins."""
+        text = str(self)
+        return [text[:1].upper() + text[1:]]
+
+
+class Interrupted(_Stopped):
     """Ctrl-C; what is finished is kept."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
-class TimeLimit(LabError):
+class TimeLimit(_Stopped):
     """The time limit that was given is reached; what is finished is kept."""
 
     exit_code = ExitCode.TIME_LIMIT
 
 
-class Terminated(LabError):
+class Terminated(_Stopped):
     """SIGTERM or SIGHUP; what is finished is kept."""
 
     exit_code = ExitCode.TERMINATED
@@ -114,19 +136,23 @@ class Terminated(LabError):
 
 def no_gpu() -> DeviceError:
     """The error where a GPU is asked for and TensorFlow sees none."""
-    next_step = "give --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver"
-    rule = "--device gpu needs a GPU that TensorFlow sees"
-    return DeviceError(rule, received="none", next_step=next_step)
+    next_step = "use --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver"
+    return DeviceError("--device gpu: TensorFlow sees no GPU", next_step=next_step)
 
 
 def not_installed(what: str, package: str) -> SettingsError:
     """The error where `what` needs a package that is an extra of ours."""
-    rule = f"{what} needs the package {package}"
-    return SettingsError(rule, received="none", next_step=f"pip install {package}")
+    problem = f"{what} needs the package {package}, which is not installed"
+    return SettingsError(problem, next_step=f"pip install {package}")
 
 
 def nearest(word: str, legal: Iterable[str]) -> str:
     """The legal word that `word` most resembles, as ``"did you mean 'x'?"``, or all of them."""
     choices = sorted(legal)
-    close = get_close_matches(word, choices, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(choices)}"
+    return similar(word, choices) or f"choose one of {', '.join(choices)}"
+
+
+def similar(word: str, legal: Iterable[str]) -> str:
+    """The legal word that `word` most resembles, as ``"did you mean 'x'?"``; "" if none does."""
+    close = get_close_matches(word, list(legal), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

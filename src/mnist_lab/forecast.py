@@ -82,15 +82,15 @@ def _seconds(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)(min|[smhd])", text)
     total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
     if "".join(map("".join, parts)) != text or not 1 <= total < 1e8:  # noqa: PLR2004
-        rule = "a time limit is a duration of at least a second, such as 2h, 90m or 1h30m"
-        raise SettingsError(rule, received=repr(text), next_step="correct --time-limit")
+        problem = f"--time-limit: {text!r} is not a duration of a second or more"
+        raise SettingsError(problem, next_step="write it as 2h, 90m or 1h30m")
     return total
 
 
 def _next_time_of_day(text: str) -> float:
     if (match := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)) is None:
-        rule = "a time of day is hours and minutes, 00:00 to 23:59, such as 18:00"
-        raise SettingsError(rule, received=repr(text), next_step="correct --until")
+        problem = f"--until: {text!r} is not a time of day"
+        raise SettingsError(problem, next_step="write it as 18:00, from 00:00 to 23:59")
     # Naive local time: the day on which the clocks change is as long as the wall clock says.
     now = datetime.fromtimestamp(time.time())  # noqa: DTZ006
     end = now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)

@@ -40,10 +40,10 @@ _NO_THREAD = "can't start new thread|Resource temporarily unavailable"
 _MEMORY = {"v": resource.RLIMIT_AS, "d": resource.RLIMIT_DATA}
 # What is scarce where an error says one of these; the limits that may be why, by option of ulimit.
 _SHORTAGES: tuple[tuple[str, str, dict[str, int]], ...] = (
-    ("No usable temporary directory|writable cache directory", "a folder for temporary files", {}),
-    (_NO_MEMORY, "more memory", _MEMORY),
-    ("Too many open files", "more open files", {"n": resource.RLIMIT_NOFILE}),
-    (_NO_THREAD, "more processes and threads", _MEMORY | {"u": resource.RLIMIT_NPROC}),
+    ("No usable temporary directory|writable cache directory", "no folder for temporary files", {}),
+    (_NO_MEMORY, "not enough memory", _MEMORY),
+    ("Too many open files", "not enough open files", {"n": resource.RLIMIT_NOFILE}),
+    (_NO_THREAD, "not enough processes or threads", _MEMORY | {"u": resource.RLIMIT_NPROC}),
 )
 
 _PROCESSORS = Path("/proc/cpuinfo")
@@ -67,23 +67,22 @@ def obstacles(n_workers: int) -> Iterator[StudyError]:
     """What keeps so many workers from training here, though everything is installed."""
     addresses_gib = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30  # below 0 without a limit
     if n_workers and 0 <= addresses_gib < _ADDRESSES_GIB:
-        rule = f"a worker reserves up to {_ADDRESSES_GIB:.0f} GiB of addresses"
-        received, way = f"a limit of {addresses_gib:.1f} GiB", "raise it: ulimit -v unlimited"
-        yield StudyError(rule, received=received, next_step=way)
+        problem = f"a worker reserves up to {_ADDRESSES_GIB:.0f} GiB of addresses, and the limit is"
+        way = "raise it: ulimit -v unlimited"
+        yield StudyError(f"{problem} {addresses_gib:.1f} GiB", next_step=way)
     n_allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     # The process that coordinates has 21 at the most, a hundred of strangers, and 6 for a worker.
     n_files = 125 + 6 * n_workers
     if 0 <= n_allowed < n_files:
-        rule = f"a run with --workers {n_workers} opens up to {n_files} files at a time"
-        received, way = f"a limit of {n_allowed}", f"raise it: ulimit -n {n_files}"
-        yield StudyError(rule, received=received, next_step=way)
+        problem = f"--workers {n_workers} opens up to {n_files} files at a time, and the limit is"
+        yield StudyError(f"{problem} {n_allowed}", next_step=f"raise it: ulimit -n {n_files}")
     try:
         with socket.create_server((LOOPBACK, 0)) as server:
             socket.create_connection(server.getsockname(), timeout=10).close()
     except OSError as problem:
-        rule = f"the processes of a run reach each other over the loopback interface, {LOOPBACK}"
+        how = f"over the loopback interface, {LOOPBACK} ({problem.strerror or problem})"
         way = "bring it up (ip link set lo up), or allow this container or sandbox to"
-        yield StudyError(rule, received=problem.strerror or problem, next_step=way)
+        yield StudyError(f"processes cannot reach each other {how}", next_step=way)
 
 
 def shortage(problem: BaseException | None) -> LabError | None:
@@ -101,7 +100,7 @@ def shortage(problem: BaseException | None) -> LabError | None:
                 way = "raise the limit or end other programs; the same command continues"
                 if not limits:
                     way = "name one that can be written in the variable TMPDIR"
-                return LabError(f"this command needs {what}", received=line, next_step=way)
+                return LabError(f"{what}: {line}", next_step=way)
         problem = problem.__cause__ or problem.__context__
     return None
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from mnist_lab.rundir import RunInfo
     from mnist_lab.views import Sheet
 
-_LEFT = ' style="text-align: left"'
 _HEADS = (*RUNNING[:2], "state", *RUNNING[2:-1])
 
 
@@ -112,12 +111,23 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     done = f"{n_ended(trials)} of {n_planned(info.settings, trials)} trials done"
     more = [*(f"note: {note}" for note in info.data.notes), *best_in_words(info, trials)]
     lines = [f"<b>{escape(printable(name))}</b>: {escape(what)}, {done}", *map(escape, more)]
+    if info.settings.space is not None:  # the best first, as far as they trained equally long
+        trials = sorted(trials, key=lambda one: (-one.n_epochs, one.valid_error or 1.0))
     table = trial_table(info, trials, _HEADS)
-    head = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in table.heads)
+    right = [
+        any(row[index].value is not None for row in table.rows) for index in range(len(_HEADS))
+    ]
+    sides = [f"text-align: {'right' if is_number else 'left'}" for is_number in right]
+    head = "".join(
+        f'<th style="{side}">{escape(name)}</th>'
+        for side, name in zip(sides, table.heads, strict=True)
+    )
     rows = ""
     for number, cells in zip(table.trials, table.rows, strict=True):
-        style = f'{_LEFT[:-1]}{"; font-weight: bold" * (number in table.best)}"'
-        rows += f"<tr>{''.join(f'<td{style}>{escape(cell.text)}</td>' for cell in cells)}</tr>"
+        weight = "; font-weight: bold" * (number in table.best)
+        shown = zip(sides, cells, strict=True)
+        texts = (f'<td style="{side}{weight}">{escape(cell.text)}</td>' for side, cell in shown)
+        rows += f"<tr>{''.join(texts)}</tr>"
     return (
         f"<div>{'<br>'.join(lines)}</div>"
         '<div style="max-height: 24em; overflow: auto">'

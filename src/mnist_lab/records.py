@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from mnist_lab.config import Epochs, Frozen, Seed, Text, TrainConfig
+from mnist_lab.words import describe, epochs_text, in_words, percent, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -298,6 +299,28 @@ class Trial(Frozen):
     epochs: tuple[Epoch, ...]
     rungs: tuple[Rung, ...]
     test: TestScore | None
+
+    def __repr__(self) -> str:
+        """One line, where the records are many."""
+        return f"<Trial {self.trial}: {self._standing}, {describe(self.configuration)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how it stands, and its configuration as a small block."""
+        values = {
+            in_words(name): value_text(name, v) for name, v in dict(self.configuration).items()
+        }
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{value}</td></tr>"
+            for name, value in values.items()
+            if value != "0"
+        )
+        return f"<b>trial {self.trial}</b>: {self._standing}<table>{rows}</table>"
+
+    @property
+    def _standing(self) -> str:
+        if (error := self.valid_error) is None:
+            return self.state
+        return f"{self.state}, validation error {percent(error)} after {epochs_text(self.n_epochs)}"
 
     @property
     def valid_error(self) -> float | None:

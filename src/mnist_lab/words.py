@@ -152,6 +152,7 @@ def command(
     known: dict[str, Any] = {"max_epochs": base["epochs"]} | base
     own = ("min_epochs", "eta", "survivors", "iters", "fit_on")
     known |= {name: getattr(settings, name) for name in own}
+    known |= {name: _as_typed(known[name]) for name in ("epochs", "min_epochs", "max_epochs")}
     known["values"] = ",".join(map(repr, settings.values or ()))
     if settings.space is not None and _digest(settings.space) != _EXERCISE:
         known["space"] = space or "/dev/stdin"
@@ -170,6 +171,14 @@ def command(
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     line = shlex.join(["mnist-lab", settings.experiment, *map(printable, words)])
     return line if piped is None else f"printf %s {shlex.quote(json.dumps(piped))} | {line}"
+
+
+def _as_typed(epochs: float | None) -> str | None:
+    """A number of epochs as a person types it: `1/16`, not `0.0625`."""
+    if epochs is None:
+        return None
+    part = Fraction(epochs).limit_denominator(_FINEST_PART)
+    return min(repr(epochs), str(part) if float(part) == epochs else repr(epochs), key=len)
 
 
 def quoted(path: Path) -> str:

@@ -12,8 +12,17 @@ from typing import IO, TYPE_CHECKING, NoReturn
 
 import click
 
+from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.cli.commands import mnist_lab
-from mnist_lab.errors import ExitCode, Interrupted, LabError, Terminated, nearest, printable_lines
+from mnist_lab.errors import (
+    ExitCode,
+    Interrupted,
+    LabError,
+    SettingsError,
+    Terminated,
+    printable_lines,
+    similar,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,14 +52,14 @@ def entrypoint() -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the words after `mnist-lab`; each error becomes one line, and the exit code."""
+    """Run the words after `mnist-lab`; each error becomes `error:`, `hint:` and the exit code."""
     debug = "--debug" in arguments
     try:
         mnist_lab.main(args=list(arguments), prog_name="mnist-lab", standalone_mode=False)
     except LabError as error:
         return _fail(error, debug=debug)
     except click.ClickException as error:
-        return _fail_usage(error)
+        return _fail_usage(error, arguments, debug=debug)
     except (click.Abort, KeyboardInterrupt):
         return _fail(Interrupted("interrupted", next_step=_CONTINUE), debug=False)
     except BrokenPipeError:
@@ -62,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-_CONTINUE = "what is finished is kept, give the same command to continue"
+_CONTINUE = "what is finished is kept, run the same command again to continue"
 
 
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
@@ -87,8 +96,7 @@ def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
         except OSError:
             sys.stdout = None  # Python would complain once more when it flushes
             unwritten = LabError(
-                "standard output can be written",
-                received=problem.strerror,
+                f"cannot write to standard output ({problem.strerror})",
                 next_step="make room; what was trained is kept, the same command shows it",
             )
             return _fail(unwritten, debug=debug)
@@ -96,7 +104,7 @@ def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
 
     if (shortage := machine.shortage(problem)) is not None:
         return _fail(shortage, debug=debug)
-    defect = "mnist-lab: this is a defect of mnist-lab; please report the lines above"
+    defect = "error: this is a defect of mnist-lab\nhint: please report the lines above"
     _tell(f"{traceback.format_exc()}{defect}\n")
     return ExitCode.DEFECT
 
@@ -111,19 +119,62 @@ def _tell(text: str) -> None:
 
 
 def _fail(error: LabError, *, debug: bool) -> int:
-    _tell(f"{traceback.format_exc() if debug else ''}mnist-lab: {error}\n")
+    trace = traceback.format_exc() if debug else ""
+    _tell("\n".join([f"{trace}{error.lines()[0]}", *error.lines()[1:], ""]))
     return error.exit_code
 
 
-def _fail_usage(error: click.ClickException) -> int:
+def _fail_usage(error: click.ClickException, arguments: Sequence[str], *, debug: bool) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _tell(f"{error.format_message()}\n")  # the help, in many lines
         return ExitCode.USAGE
+    return _fail(_in_our_words(error, arguments), debug=debug)
+
+
+def _in_our_words(error: click.ClickException, arguments: Sequence[str]) -> SettingsError:
+    """What click found wrong with the command line, and what to type instead."""
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "mnist-lab"
-    message = " ".join(error.format_message().split()).rstrip(".")
-    if isinstance(error, click.NoSuchOption) and context is not None:
-        options = [name for param in context.command.params for name in param.opts]
-        message = f"no such option: {error.option_name}; {nearest(error.option_name, options)}"
-    _tell(f"mnist-lab: {message}; see {command} --help\n")
-    return ExitCode.USAGE
+    command = next((word for word in arguments if word in mnist_lab.commands), "")
+    name, see = command or "mnist-lab", f"see mnist-lab {command} --help".replace("  ", " ")
+    if isinstance(error, click.NoSuchCommand):
+        return SettingsError(
+            f"there is no command {error.command_name!r}",
+            next_step=similar(error.command_name, mnist_lab.commands) or see,
+        )
+    if isinstance(error, click.NoSuchOption):
+        option, experiment = error.option_name, EXPERIMENTS.get(name)
+        varied = experiment and experiment.varies
+        if varied and option == f"--{varied.replace('_', '-')}":
+            way = f"--values {_value(option, arguments)}"
+        else:
+            params = context.command.params if context else []
+            way = similar(option, [one for param in params for one in param.opts]) or see
+        return SettingsError(f"{name} has no {option}", next_step=way)
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        param = error.param
+        typed = param.opts[0] if isinstance(param, click.Option) else param.make_metavar(context)
+        if isinstance(error, click.MissingParameter):
+            text = (getattr(param, "help", None) or see).rstrip(".")
+            text = f"{text[:1].lower()}{text[1:]}"
+            return SettingsError(f"{name} needs {typed}", next_step=text)
+        return SettingsError(f"{typed}: {_sentence(error.message)}")
+    if isinstance(error, click.BadOptionUsage):
+        takes = "needs a" if "requires" in error.message else "takes no"
+        return SettingsError(f"{error.option_name} {takes} value", next_step=see)
+    return SettingsError(_sentence(error.format_message()).removeprefix("got "), next_step=see)
+
+
+def _value(option: str, arguments: Sequence[str]) -> str:
+    """What was typed for an option."""
+    for word, following in zip(arguments, (*arguments[1:], ""), strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+    return ""
+
+
+def _sentence(text: str) -> str:
+    """Click's words as part of a line of ours."""
+    text = " ".join(text.split()).rstrip(".")
+    return f"{text[:1].lower()}{text[1:]}"

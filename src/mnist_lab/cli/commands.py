@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import cloup
 
 from mnist_lab import __version__
 from mnist_lab.catalogue import EXPERIMENTS, function_name
@@ -20,7 +21,6 @@ from mnist_lab.cli.options import (
     experiment_options,
     output_options,
     space_option,
-    training_options,
     worker_options,
 )
 from mnist_lab.errors import LabError
@@ -31,29 +31,46 @@ if TYPE_CHECKING:
 # The least of memory addresses that a command which shows or draws can work with.
 LEAST_GIB = 0.25
 
-_RUN_DIR = click.argument("run_dir", type=PATH)
+_EXPERIMENTS, _SEARCHES, _RESULTS, _SETUP = map(
+    cloup.Section, ("Experiments", "Searches", "Results", "Setup")
+)
+_RUN_DIR = cloup.argument("run_dir", type=PATH, help="Such as results/random-search.")
+_ANY_RUN = cloup.argument(
+    "run_dir", type=PATH, required=False, help="Such as results/random-search; none: all runs."
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="mnist-lab")
+@cloup.group(
+    sections=[_EXPERIMENTS, _SEARCHES, _RESULTS, _SETUP],
+    options_metavar="",
+    subcommand_metavar="COMMAND [OPTIONS]",
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "formatter_settings": cloup.HelpFormatter.settings(max_width=100, col1_max_width=26),
+    },
+)
+@cloup.version_option(__version__, prog_name="mnist-lab")
 def mnist_lab() -> None:
-    """Experiments with a small CNN on MNIST.
+    """Train, compare and tune a small CNN on MNIST.
 
     \b
-    mnist-lab lr-sweep                    which learning rate?
-    mnist-lab filter-sweep                which filter size?
-    mnist-lab random-search --iters 50    which configuration?
-    mnist-lab test --config results/random-search/best.json
-                                          how good is it really?
+    Four questions, four commands:
+      mnist-lab lr-sweep        Which learning rate?
+      mnist-lab filter-sweep    Which filter size, and what does it cost?
+      mnist-lab hyperband       Which configuration?
+      mnist-lab test --config results/hyperband/best.json
+                                How good is it really?
 
-    The same command again continues a run that was interrupted.
+    \b
+    Try it in 20 seconds: mnist-lab lr-sweep --data sample --epochs 2
+    Interrupted? Run the same command again; it continues.
+    More about a command: mnist-lab COMMAND --help
     """
     # With less, NumPy's and SciPy's libraries end the process, or never stop asking for more.
     limit_gib = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30  # below 0 without a limit
     if 0 <= limit_gib < LEAST_GIB:
         raise LabError(
-            f"a command reserves at least {LEAST_GIB} GiB of addresses",
-            received=f"a limit of {limit_gib:.2f} GiB",
+            f"a limit of {limit_gib:.2f} GiB of addresses is too low; {LEAST_GIB} GiB are needed",
             next_step="raise it: ulimit -v unlimited",
         )
 
@@ -71,27 +88,33 @@ def _add_experiment(name: str, one: Experiment) -> None:
             del options["out"]
         if name == "train":
             values = {key: options.pop(key) for key in one.defaults}
-            options["config"] = check(TrainConfig, values, source="the command")
+            options["config"] = check(TrainConfig, values, source="")
         shown = show.plan if options["dry_run"] else show.outcome
         shown(getattr(study, function_name(name))(**options), **output)
 
-    command = experiment_options(one, training_options(train))
-    mnist_lab.command(name, help=cleandoc(one.help))(command)
+    section = _SEARCHES if one.is_search else _EXPERIMENTS
+    command = experiment_options(one, train)
+    mnist_lab.command(name, section=section, help=cleandoc(one.help))(command)
 
 
 for _name, _experiment in EXPERIMENTS.items():
     _add_experiment(_name, _experiment)
 
 
-@mnist_lab.command("worker")
-@click.argument("run_dir", type=click.Path(path_type=Path), required=False)
-@click.option("--join", "at", metavar="HOST:PORT", help="Where the run listens; with --token.")
-@click.option(
+@mnist_lab.command("worker", section=_SETUP)
+@cloup.argument("run_dir", type=click.Path(path_type=Path), required=False)
+@cloup.option("--join", "at", metavar="HOST:PORT", help="Where the run listens; needs --token.")
+@cloup.option(
     "--token",
-    type=click.Path(path_type=Path),
-    help="A copy of the run's .token.json, where this machine does not see the folder.",
+    type=PATH,
+    metavar="FILE",
+    help="A copy of the run's .token.json, if this machine cannot see the folder.",
 )
-@click.option("--name", help="What the workers' names begin with. [default: this machine's name]")
+@cloup.option(
+    "--name",
+    metavar="NAME",
+    help="First part of the workers' names. [default: this machine's name]",
+)
 @worker_options
 def worker(run_dir: Path | None, **options: Any) -> None:
     """Join a run, from this machine or another, until it ends.
@@ -100,8 +123,8 @@ def worker(run_dir: Path | None, **options: Any) -> None:
     mnist-lab worker results/hyperband
     mnist-lab worker --join 192.168.0.7:41234 --token token.json
 
-    Any number of machines may join and leave at any time. The run must have been started with
-    --host and an address that they reach.
+    Any number of machines may join and leave at any time. Start the run with --host and an address
+    that they reach.
     """
     from mnist_lab import study
     from mnist_lab.cli import show
@@ -110,13 +133,14 @@ def worker(run_dir: Path | None, **options: Any) -> None:
     study.join(run_dir, watch=watch, **options)
 
 
-@mnist_lab.command("status")
-@_RUN_DIR
+@mnist_lab.command("status", section=_RESULTS)
+@_ANY_RUN
 @output_options
-def status(run_dir: Path, **output: Any) -> None:
-    """Tell what is done, running, failed and left, and the best so far.
+def status(run_dir: Path | None, **output: Any) -> None:
+    """Show progress and the best so far, of one run or of all.
 
     \b
+    mnist-lab status                             all runs below results
     mnist-lab status results/random-search
     mnist-lab status results/random-search --json
     """
@@ -125,11 +149,11 @@ def status(run_dir: Path, **output: Any) -> None:
     show.status(run_dir, **output)
 
 
-@mnist_lab.command("plot")
+@mnist_lab.command("plot", section=_RESULTS)
 @_RUN_DIR
 @output_options
 def plot(run_dir: Path, **output: Any) -> None:
-    """Draw the figures again, from the records alone.
+    """Draw the figures of a run again, from its records.
 
     \b
     mnist-lab plot results/random-search
@@ -141,40 +165,40 @@ def plot(run_dir: Path, **output: Any) -> None:
     show.files(study.load_run(run_dir).draw(watch.note), **output)
 
 
-@mnist_lab.command("export")
+@mnist_lab.command("export", section=_RESULTS)
 @_RUN_DIR
-@click.option(
+@cloup.option(
     "--to",
     type=click.Choice(["course", "csv", "tensorboard"]),
     required=True,
     multiple=True,
     help="course: the JSON files of the course's script; csv: tables of trials and epochs; "
-    "tensorboard: a log folder. May be given several times.",
+    "tensorboard: a log folder. Repeat it for several.",
 )
-@click.option(
+@cloup.option(
     "--out",
     type=PATH,
+    metavar="FOLDER",
     help="Folder for the files; of several --to, OUT/<to>. [default: RUN_DIR/export/<to>]",
 )
 @output_options
 def export(run_dir: Path, to: tuple[Any, ...], out: Path | None, **output: Any) -> None:
-    """Write a run in the files of other programs.
+    """Write a run as files of other programs.
 
     \b
     mnist-lab export results/random-search --to csv
     mnist-lab export results/lr-sweep --to course --to csv
     """
-    from mnist_lab import export as exports
     from mnist_lab.cli import show
 
-    show.files(exports.write(run_dir, *to, out=out), **output)
+    show.export(run_dir, to, out, **output)
 
 
-@mnist_lab.command("schema")
-@click.argument("file", required=False)
+@mnist_lab.command("schema", section=_SETUP)
+@cloup.argument("file", required=False)
 @debug_option
 def schema(file: str | None) -> None:
-    """Print the JSON schema of a run's FILE, or of all files by their names.
+    """Print the JSON schema of a run's files.
 
     \b
     mnist-lab schema run.json
@@ -185,22 +209,23 @@ def schema(file: str | None) -> None:
     show.schema(file)
 
 
-@mnist_lab.command("report")
-@click.argument("run_dirs", type=PATH, nargs=-1, required=True)
-@click.option(
+@mnist_lab.command("report", section=_RESULTS)
+@cloup.argument("run_dirs", type=PATH, nargs=-1, required=True)
+@cloup.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
     help="The file. [default: report.html in the run directory; of several, beside the first]",
 )
 @output_options
 def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
-    """Write one HTML page about a run, or about several and how they compare.
+    """Write one HTML page about a run, or compare several.
 
     \b
     mnist-lab report results/random-search
     mnist-lab report results/hyperband results/bohb
 
-    The page holds everything it needs: it opens without a network, on a phone, and prints.
+    The page needs no network. It can be read on a phone and printed.
     """
     from mnist_lab import study
     from mnist_lab.cli import show
@@ -209,11 +234,11 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
     show.report(run_dirs, study.report(run_dirs, out, watch.note), **output)
 
 
-@mnist_lab.command("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@mnist_lab.command("completion", section=_SETUP)
+@cloup.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @debug_option
 def completion(shell: str) -> None:
-    """Print the script with which SHELL completes commands and options.
+    """Print the script that completes commands in your shell.
 
     \b
     mnist-lab completion bash >> ~/.bashrc
@@ -227,16 +252,17 @@ def completion(shell: str) -> None:
     click.echo(script(mnist_lab, {}, "mnist-lab", "_MNIST_LAB_COMPLETE").source())
 
 
-@mnist_lab.command("space")
+@mnist_lab.command("space", section=_SETUP)
 @space_option
-@click.option(
+@cloup.option(
     "--out",
     type=PATH,
+    metavar="FOLDER",
     help="Folder for the figure. [default: results/space; with --json no figure]",
 )
 @output_options
 def space(space: Path | None, out: Path | None, **output: Any) -> None:
-    """Show how the search space samples, in words, numbers and a figure.
+    """Show what the search space samples, and why.
 
     \b
     mnist-lab space
@@ -249,10 +275,10 @@ def space(space: Path | None, out: Path | None, **output: Any) -> None:
     show.space(space, out, **output)
 
 
-@mnist_lab.command("doctor")
+@mnist_lab.command("doctor", section=_SETUP)
 @output_options
 def doctor(**output: Any) -> None:
-    """Tell what this machine offers and what is missing.
+    """Check this machine: ready to train, or what is missing.
 
     \b
     mnist-lab doctor

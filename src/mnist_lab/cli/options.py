@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import cloup
 
 from mnist_lab.catalogue import REQUIRED
 
@@ -26,7 +27,7 @@ def _numbers(kind: type[int | float]) -> Callable[[Any], list[float]]:
             return [kind(word) for word in (value.split(",") if isinstance(value, str) else value)]
         except (TypeError, ValueError):
             what = "whole numbers" if kind is int else "numbers"
-            raise click.BadParameter(f"{value!r} is not a list of {what} such as 1,3") from None
+            raise click.BadParameter(f"{value!r} is not a list of {what}, such as 1,3") from None
 
     return numbers
 
@@ -62,7 +63,7 @@ class Epochs(click.ParamType[float]):
         try:
             number = Fraction(str(value))
         except (ValueError, ZeroDivisionError):
-            self.fail(f"{value!r} is no number of epochs such as 6, 0.125 or 1/8", param, ctx)
+            self.fail(f"{value!r} is not a number of epochs, such as 6, 0.125 or 1/8", param, ctx)
         return int(number) if number.denominator == 1 else float(number)
 
 
@@ -92,148 +93,139 @@ def _read_settings(ctx: click.Context, _: click.Parameter, path: Path | None) ->
 
 
 PATH: Any = click.Path(path_type=Path)
-# Of the experiments' own options: the type and the help.
-_OWN: dict[str, tuple[Any, str]] = {
-    "values": (None, "Values."),
-    "iters": (int, "Configurations; a later call may raise it."),
-    "min_epochs": (Epochs(), "Epochs before the first selection, such as 2 or 1/16."),
-    "max_epochs": (Epochs(), "Epochs of the trials that reach the last rung."),
-    "eta": (int, "One in this many trials is promoted to the next rung."),
-    "survivors": (int, "At least this many trials of a bracket reach its last rung."),
-    "epochs": (Epochs(), "Epochs of each training."),
-    "repeats": (int, "Trainings of each configuration, from different seeds."),
-    "space": (PATH, "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
-    "config": (PATH, "The configuration: the best.json of a search."),
-    "fit_on": (click.Choice(["train+valid", "train"]), "The images to train on."),
-    "learning_rate": (float, "Step size."),
-    "batch_size": (int, "Images per step."),
-    "num_filters": (int, "Filters per convolution."),
-    "filter_size": (int, "Side of a filter in pixels."),
-    "momentum": (float, "Share of the last step that the next one repeats."),
-    "dropout": (float, "Share of the hidden units that a training step leaves out."),
-    "weight_decay": (
-        float,
-        "Share of each weight, times the learning rate, that a step takes off.",
-    ),
+# Of the experiments' own options: the type, how its value is written, and the help.
+_OWN: dict[str, tuple[Any, str, str]] = {
+    "values": (None, "A,B,...", "Values to compare."),
+    "iters": (int, "N", "Configurations to train; a later call may raise it."),
+    "min_epochs": (Epochs(), "EPOCHS", "Epochs before the first selection, such as 2 or 1/16."),
+    "max_epochs": (Epochs(), "EPOCHS", "Epochs of the trials that survive all selections."),
+    "eta": (int, "N", "At each selection, continue the best one in N."),
+    "survivors": (int, "N", "Trials of a bracket that reach its last rung, at least."),
+    "epochs": (Epochs(), "EPOCHS", "Epochs of each training."),
+    "repeats": (int, "N", "Trainings of each configuration, from different seeds."),
+    "space": (PATH, "FILE", "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
+    "config": (PATH, "FILE", "The configuration: the best.json of a search."),
+    "fit_on": (click.Choice(["train+valid", "train"]), "", "The images to train on."),
+    "learning_rate": (float, "X", "Learning rate of SGD."),
+    "batch_size": (int, "N", "Images in each step."),
+    "num_filters": (int, "N", "Filters in each convolution."),
+    "filter_size": (int, "N", "Side of a filter in pixels."),
+    "momentum": (float, "X", "SGD momentum, from 0 to below 1."),
+    "dropout": (float, "X", "Dropout rate, from 0 to below 1."),
+    "weight_decay": (float, "X", "Decoupled weight decay, 0 or more."),
 }
-space_option = click.option("--space", type=PATH, help=_OWN["space"][1])
-_DATA = click.option(
-    "--data",
-    metavar="PATH|sample",
-    help="MNIST as .npz or a folder of IDX files; sample: the 5,000 digits that come along. "
-    "[default: MNIST_LAB_DATA, Keras' cache, the download, the sample]",
-)
+# Those of them that say how long a study takes.
+_LENGTH = ("iters", "min_epochs", "max_epochs", "eta", "epochs", "repeats")
+
+
+def _flag(name: str, text: str, **how: Any) -> Callable[[AnyCommand], AnyCommand]:
+    return cloup.option(name, is_flag=True, help=text, **how)
+
+
+def _choice(name: str, legal: str, default: str, text: str) -> Callable[[AnyCommand], AnyCommand]:
+    kind = click.Choice(legal.split())
+    return cloup.option(name, type=kind, default=default, show_default=True, help=text)
 
 
 def _workers(more: str = "") -> Callable[[AnyCommand], AnyCommand]:
-    return click.option(
+    return cloup.option(
         "--workers",
         type=Workers(),
+        metavar="auto|N",
         default="auto",
         show_default=True,
         help=f"Trainings at the same time; auto: one per free core, or per GPU{more}.",
     )
 
 
-def _choice(name: str, legal: str, default: str, text: str) -> Callable[[AnyCommand], AnyCommand]:
-    kind = click.Choice(legal.split())
-    return click.option(name, type=kind, default=default, show_default=True, help=text)
-
-
-_NICE = click.option("--nice", is_flag=True, help="Let other work on this machine go first.")
-_QUIET = click.option("--quiet", is_flag=True, help="Show no progress.")
-_NO_COLOR = click.option(
-    "--no-color", is_flag=True, help="Print without colours (so does NO_COLOR)."
+space_option = cloup.option("--space", type=PATH, metavar="FILE", help=_OWN["space"][2])
+_DATA = cloup.option(
+    "--data",
+    metavar="PATH|sample",
+    help="MNIST as .npz or a folder of IDX files; sample: the 5,000 digits included. [default: "
+    "MNIST_LAB_DATA, else Keras' cache, else the download, else the sample]",
 )
-debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, help="Show a traceback with an error."
+_SEED = cloup.option(
+    "--seed", type=int, metavar="N", default=0, show_default=True, help="Random seed."
 )
+_NICE = _flag("--nice", "Let other programs on this machine go first.")
+_QUIET = _flag("--quiet", "Show no progress.")
+_NO_COLOR = _flag("--no-color", "Print without colours, as with NO_COLOR.")
+debug_option = _flag("--debug", "Show a traceback with an error.", expose_value=False)
 
-_OUTPUT_OPTIONS = (
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+_OUTPUT = (
+    cloup.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
     _NO_COLOR,
     debug_option,
 )
-
-_TRAINING_OPTIONS = (
-    click.option(
-        "--out",
-        type=PATH,
-        help="Run directory. [default: results/<command>; with other settings than the run there, "
-        "results/<command>-2 and so on]",
-    ),
-    _DATA,
-    _choice("--device", "auto cpu gpu", "auto", "Where to train."),
-    click.option(
-        "--cluster",
-        type=Cluster(),
-        metavar="PLACE",
-        help="Where to train: local; ssh:HOST,HOST; slurm, pbs, lsf, sge or htcondor; or the "
-        "address of a Dask scheduler, such as tls://HOST:8786. [default: local, this machine]",
-    ),
-    _workers("; 0: only coordinate those that join"),
-    click.option(
-        "--host",
-        metavar="ADDRESS",
-        help="Address of this machine for workers of others (mnist-lab worker). [default: this "
-        "machine alone]",
-    ),
-    click.option(
-        "--threads-per-worker",
-        type=int,
-        default=1,
-        show_default=True,
-        help="Threads of each training. More is slower in all, and rounds differently: a run "
-        "keeps the number it was started with.",
-    ),
-    _NICE,
-    click.option(
+_LIMITS = (
+    cloup.option(
         "--time-limit",
         metavar="DURATION",
         help="Stop after 2h, 90m or 1h30m, with exit code 75; the same command continues.",
     ),
-    click.option(
-        "--until",
-        metavar="HH:MM",
-        help="Stop at this time of day, with exit code 75; the same command continues.",
-    ),
+    cloup.option("--until", metavar="HH:MM", help="The same, at this time of day."),
+)
+_WHERE = (
+    _workers("; 0: train nothing here, wait for other workers"),
+    _choice("--device", "auto cpu gpu", "auto", "Where to train."),
     _choice(
         "--precision",
         "auto float32 bfloat16",
         "float32",
-        "bfloat16 is faster where the processor has it; auto takes it there.",
+        "bfloat16 is faster on some processors; auto uses it on those.",
     ),
-    click.option(
-        "--seed", type=int, default=0, show_default=True, help="All randomness comes from it."
+    cloup.option(
+        "--threads-per-worker",
+        type=int,
+        metavar="N",
+        default=1,
+        show_default=True,
+        help="Threads of each training. More are slower overall and change the last digits; a run "
+        "keeps its number.",
     ),
-    click.option(
+    _NICE,
+    cloup.option(
+        "--cluster",
+        type=Cluster(),
+        metavar="PLACE",
+        help="local; ssh:HOST,HOST; slurm, pbs, lsf, sge or htcondor; or the address of a Dask "
+        "scheduler, such as tls://HOST:8786. [default: local]",
+    ),
+    cloup.option(
+        "--host",
+        metavar="ADDRESS",
+        help="Address at which workers of other machines may join. [default: none may]",
+    ),
+)
+_RUN = (
+    cloup.option(
+        "--out",
+        type=PATH,
+        metavar="FOLDER",
+        help="Run directory. [default: results/<command>; where another run is there, "
+        "results/<command>-2 and so on]",
+    ),
+    _flag("--dry-run", "Check everything, and show what would be trained."),
+    _flag("--fresh", "Set the earlier run with these settings aside, and start anew."),
+    _flag("--retry-failed", "Train the failed trials of this run again."),
+    cloup.option(
         "--settings",
         type=PATH,
+        metavar="FILE",
         is_eager=True,
         expose_value=False,
         callback=_read_settings,
-        help="TOML file of options, such as configs/lr-sweep.toml; an option given here wins.",
+        help="Read options from a TOML file; an option typed here wins.",
     ),
-    click.option(
-        "--fresh",
-        is_flag=True,
-        help="Set the run with these settings aside, else the one in "
-        "results/<command>, and start anew.",
-    ),
-    click.option("--retry-failed", is_flag=True, help="Train the failed trials of this run again."),
-    click.option("--dry-run", is_flag=True, help="Check, and say what would be trained."),
     _QUIET,
+    *_OUTPUT,
 )
 
 
 def output_options(command: AnyCommand) -> AnyCommand:
     """Add the options about what a command prints."""
-    return _add(_OUTPUT_OPTIONS, command)
-
-
-def training_options(command: AnyCommand) -> AnyCommand:
-    """Add the options of every command that trains."""
-    return _add((*_TRAINING_OPTIONS, *_OUTPUT_OPTIONS), command)
+    return _add(_OUTPUT, command)
 
 
 def worker_options(command: AnyCommand) -> AnyCommand:
@@ -242,22 +234,34 @@ def worker_options(command: AnyCommand) -> AnyCommand:
 
 
 def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
-    """Add an experiment's own options, with the defaults of the table."""
-    made = []
-    for name, default in one.defaults.items():
-        kind, words = _OWN[name]
-        settings: dict[str, Any] = {"type": kind, "help": one.words.get(name, words)}
-        if default is REQUIRED:
-            settings |= {"required": True}
-        elif name == "values":
-            kind, shown = _numbers(type(default[0])), ",".join(map(str, default))
-            settings |= {"type": kind, "default": shown, "show_default": True}
-        else:
-            if isinstance(kind, Epochs) and default:
-                default = str(Fraction(default))  # noqa: PLW2901 - 1/16, not 0.0625
-            settings |= {"default": default, "show_default": default is not None}
-        made.append(click.option(f"--{name.replace('_', '-')}", **settings))
-    return _add(tuple(made), command)
+    """Add the options of a command that trains: its own, with the defaults of the table; groups."""
+    made = {name: _own(one, name, default) for name, default in one.defaults.items()}
+    length = [made.pop(name) for name in _LENGTH if name in made]
+    groups = {
+        "What to train": (*made.values(), _DATA, _SEED),
+        "How long": (*length, *_LIMITS),
+        "Where and how fast": _WHERE,
+        "The run and its output": _RUN,
+    }
+    parts = [cloup.option_group(title, *options) for title, options in groups.items()]
+    return _add(tuple(parts), command)
+
+
+def _own(one: Experiment, name: str, default: Any) -> Callable[[AnyCommand], AnyCommand]:
+    kind, form, words = _OWN[name]
+    settings: dict[str, Any] = {"type": kind, "help": one.words.get(name, words)}
+    if form:
+        settings |= {"metavar": form}
+    if default is REQUIRED:
+        settings |= {"required": True}
+    elif name == "values":
+        kind, shown = _numbers(type(default[0])), ",".join(map(str, default))
+        settings |= {"type": kind, "default": shown, "show_default": True}
+    else:
+        if isinstance(kind, Epochs) and default:
+            default = str(Fraction(default))  # 1/16, not 0.0625
+        settings |= {"default": default, "show_default": default is not None}
+    return cloup.option(f"--{name.replace('_', '-')}", **settings)
 
 
 def _add(

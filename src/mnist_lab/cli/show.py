@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mnist_lab import views
 from mnist_lab.analysis import outcomes
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import VARIED, describe_brackets
-from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
-from mnist_lab.rundir import RunDir, RunInfo
-from mnist_lab.words import budget_text, command, counted, describe, duration, epochs_text, rounded
+from mnist_lab.errors import LabError, SettingsError, TimeLimit, nearest, printable_lines
+from mnist_lab.rundir import RESULTS, RunDir, RunInfo, runs_below
+from mnist_lab.words import (
+    budget_text,
+    command,
+    counted,
+    describe,
+    duration,
+    epochs_text,
+    in_words,
+    percent,
+    quoted,
+    rounded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +40,7 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
     from mnist_lab.analysis.outcomes import Spread
+    from mnist_lab.export import Format
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
     from mnist_lab.study import Run
@@ -151,9 +165,16 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         say(f"note: {note}")
 
 
-def status(path: Path, *, as_json: bool, no_color: bool) -> None:
-    """Show how a run stands."""
-    run_dir = RunDir(path)
+def status(path: Path | None, *, as_json: bool, no_color: bool) -> None:
+    """Show how a run stands, or all runs below a folder: `results` if there is no path."""
+    if path is None or (not RunDir(path).exists() and any(runs_below(path))):
+        _overview(path or RESULTS, as_json=as_json, no_color=no_color)
+        return
+    _status(RunDir(path), as_json=as_json, no_color=no_color)
+
+
+def _status(run_dir: RunDir, *, as_json: bool, no_color: bool) -> None:
+    path = run_dir.path
     info, writer = run_dir.read_state()
     trials = run_dir.read_trials()
     left_s = None
@@ -192,6 +213,57 @@ def status(path: Path, *, as_json: bool, no_color: bool) -> None:
             say(f"train the failed ones again: {line} --retry-failed", soft_wrap=True)
 
 
+def _overview(folder: Path, *, as_json: bool, no_color: bool) -> None:
+    """Show all runs below a folder, the newest first; of one that cannot be read, why."""
+    shown: list[tuple[str, dict[str, Any], tuple[str, ...]]] = []
+    unreadable: dict[Path, str] = {}
+    for path in runs_below(folder):
+        try:
+            info, _ = RunDir(path).read_state()
+            trials = RunDir(path).read_trials()
+        except LabError as problem:
+            unreadable[path] = problem.problem
+            continue
+        since, best = info.ended or info.continued or info.started, views.best(info, trials)
+        row = (
+            str(path.relative_to(folder)),
+            info.settings.experiment,
+            info.state,
+            f"{outcomes.n_ended(trials)}/{outcomes.n_planned(info.settings, trials)}",
+            percent(best.error.mean) if best else views.NOTHING,
+            f"{datetime.fromisoformat(since).astimezone():%d %b %H:%M}",
+        )
+        shown.append((since, _summary(path, info, trials), row))
+    shown.sort(key=lambda one: one[0], reverse=True)
+    if as_json:
+        faults = [{"out": str(path), "error": why} for path, why in unreadable.items()]
+        _print_json({"runs": [summary for _, summary, _ in shown] + faults})
+        return
+    say = _sayer(no_color=no_color)
+    if not shown and not unreadable:
+        say(f"no runs below {folder}; start one: mnist-lab lr-sweep --data sample --epochs 2")
+        return
+    table = _plain(("run", "experiment", "state"), ("trials", "best", "when"))
+    table.columns[0].overflow = "fold"
+    for _, _, row in shown:
+        table.add_row(*map(escape, row))
+    if shown:
+        say(table)
+    for path, why in unreadable.items():
+        say(f"{path.relative_to(folder)}: unreadable: {why}")
+    say(f"more about one: mnist-lab status {quoted(folder)}/RUN")
+
+
+def export(run_dir: Path, to: Sequence[Format], out: Path | None, **output: bool) -> None:
+    """Write a run for other programs, and show which files, and how to open them."""
+    from mnist_lab import export as exports
+
+    files(exports.write(run_dir, *to, out=out), **output)
+    if not output["as_json"]:
+        for line in exports.how_to_open(run_dir, *to, out=out):
+            _sayer(no_color=output["no_color"])(f"open it: {line}", soft_wrap=True)
+
+
 def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
     """Show which files were written."""
     if as_json:
@@ -207,8 +279,7 @@ def schema(name: str | None) -> None:
 
     found = schemas()
     if name is not None and name not in found:
-        rule = "a schema is of a JSON file that mnist-lab writes"
-        raise SettingsError(rule, received=repr(name), next_step=nearest(name, found))
+        raise SettingsError(f"mnist-lab writes no {name!r}", next_step=nearest(name, found))
     _print_json(found if name is None else found[name], indent=1, ensure_ascii=False)
 
 
@@ -244,19 +315,21 @@ def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool)
         _print_json({"hyperparameters": rows} | said)
         return
     conditional = any(one.active < 1 for one in sampled)
-    columns = ("hyperparameter", "scale", "range", "10 %", "median", "90 %", "five draws")
-    table = Table(*columns, *["active"] * conditional)
+    numbers = ("10 %", "median", "90 %", *["active"] * conditional)
+    table = _plain(("hyperparameter", "range", "scale"), numbers)
     for one in sampled:
         bounds = ", ".join(map(rounded, one.choices)) or f"{one.lower:g} to {one.upper:g}"
         scale = one.scale if one.distribution == "uniform" else f"{one.scale}, {one.distribution}"
         quantiles = list(map(rounded, explaining.quantiles(one).values())) or ["–"] * 3
-        five = ", ".join(map(rounded, one.draws[:5]))
-        active = "always" if one.active == 1 else f"in {100 * one.active:.0f} % of draws"
-        table.add_row(one.name, scale, bounds, *quantiles, five, *[active] * conditional)
+        active = percent(one.active) if one.active < 1 else "always"
+        name = Text(in_words(one.name), no_wrap=True)
+        table.add_row(name, bounds, scale, *quantiles, *[active] * conditional)
     say = _sayer(no_color=no_color)
     say(table)
     for line in (*rules, *(f"{topic}: {text}" for topic, text in sentences.items())):
         say(line)
+    for one in sampled:
+        say(f"first draws, {in_words(one.name)}: {', '.join(map(rounded, one.draws[:5]))}")
     files(written, as_json=False, no_color=no_color)
 
 
@@ -271,17 +344,18 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
         _print_json(found)
         return
     say = _sayer(no_color=no_color)
-    table = Table(show_header=False)
+    prevented = any(one.prevents_training for one in problems)
+    verdict = "not ready: fix the problems below" if prevented else f"ready to train on {on_what()}"
+    for line in (verdict, *(f"{one.kind}: {one.text}" for one in problems)):
+        say(line, soft_wrap=not sys.stdout.isatty())
+    table = Table(show_header=False, box=None, pad_edge=False)
     found["gpus"] = found["gpus"] or "none: training on the CPU"
     found["versions"] = ", ".join(f"{n} {v}" for n, v in found["versions"].items())
     words = {"True": "yes", "False": "no", "None": "unknown"}
     for name, value in found.items():
         table.add_row(name.replace("_", " "), escape(words.get(str(value), str(value))))
+    say()
     say(table)
-    for one in problems:
-        say(f"{one.kind}: {one.text}", soft_wrap=True)
-    prevented = any(one.prevents_training for one in problems)
-    say("cannot train yet" if prevented else f"ready to train on {on_what()}", soft_wrap=True)
 
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
@@ -349,6 +423,14 @@ def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) ->
     unfinished = views.unfinished_table(info, trials)
     if unfinished.rows:
         say(views.drawn(unfinished))
+
+
+def _plain(words: Sequence[str], numbers: Sequence[str]) -> Table:
+    """A table without lines, with columns of words, then of numbers, which are on the right."""
+    table = Table(*words, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for head in numbers:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table
 
 
 def _texts(paths: Iterable[Path]) -> list[str]:

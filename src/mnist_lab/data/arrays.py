@@ -56,32 +56,32 @@ _N_LOOKED_AT = 1_000_000  # pixels, enough to see whether all are whole numbers
 
 def checked(raw: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[np.uint8]]:
     """Images (n, 28, 28) and labels (n,), all as bytes, by their npz keys; else a DataError."""
-    for rule, received, next_step in _faults(raw):
-        raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
+    for problem, next_step in _faults(raw):
+        raise DataError(f"{source}: {problem}", next_step=next_step)
     return {key: np.ascontiguousarray(array, np.uint8) for key, array in raw.items()}
 
 
-def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, str]]:
-    """What they are not: the rule, what was received, the next step."""
+def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
+    """What is wrong with them, and what to do."""
     for one, other in _misplaced(raw):
-        rule = "x_train and x_test hold images, y_train and y_test one label for each of them"
-        received = f"{one} {raw[one].shape} and {other} {raw[other].shape}"
-        yield rule, received, f"swap {one} and {other}"
+        problem = f"{one} {raw[one].shape} and {other} {raw[other].shape} do not belong together"
+        yield problem, f"swap {one} and {other}"
     for part, word, least in (("train", "training", 12), ("test", "test", 1)):  # two to validate
         x, y = raw[f"x_{part}"], raw[f"y_{part}"]
         n = len(x) if x.ndim else 0
         if x.shape != (n, IMAGE_SIDE, IMAGE_SIDE) or x.dtype != np.uint8:
-            rule = f"the {word} images are an array (n, 28, 28) of bytes from 0 to 255 (uint8)"
-            yield rule, f"{x.dtype} {x.shape}", _image_advice(x, y)
+            problem = f"the {word} images are {x.dtype} {x.shape}, not bytes (uint8) (n, 28, 28)"
+            yield problem, _image_advice(x, y)
         if n < least:
-            yield f"the {word} images number at least {least}", str(n), "give a larger data set"
+            problem = f"there are {n} {word} images, and at least {least} are needed"
+            yield problem, "use a larger data set"
         if y.shape != (n,) or y.dtype.kind not in "iu":
-            rule = f"the {word} labels stay integers, one for each image, not one-hot"
-            yield rule, f"{y.dtype} {y.shape} for {n} images", _label_advice(y, n)
+            problem = f"the {word} labels are {y.dtype} {y.shape}, not one integer for each of {n}"
+            yield f"{problem} images", _label_advice(y, n)
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= N_CLASSES:
             step = _range_advice(low, high, len(np.unique(y)))
-            yield f"the {word} labels go from 0 to {N_CLASSES - 1}", f"{low} to {high}", step
+            yield f"the {word} labels go from {low} to {high}, not from 0 to {N_CLASSES - 1}", step
 
 
 def _misplaced(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:

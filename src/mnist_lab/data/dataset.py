@@ -152,9 +152,9 @@ def share(training: TrainingData, test: Split) -> Iterator[int]:
             file.write(array.tobytes() + bytes(-array.nbytes % _ALIGNED_BYTES))
         file.flush()
     except OSError as problem:
-        rule = "the workers' copy of the data set fits into the folder for temporary files"
+        room = f"no room for the workers' copy of the data set ({problem.strerror or problem})"
         way = "make room, or name another folder in the variable TMPDIR"
-        raise StudyError(rule, received=problem, next_step=way) from None
+        raise StudyError(room, next_step=way) from None
     with file:
         yield file.fileno()
 
@@ -201,9 +201,8 @@ def _refuse_damaged(key: str, images: NDArray[np.uint8], source: str) -> None:
     tenths = [zlib.crc32(tenth.data) for tenth in np.array_split(images, 10)]
     published = struct.unpack(">10I", bytes.fromhex(_MNIST_TENTHS[key]))
     if sum(map(int.__eq__, tenths, published)) == len(tenths) - 1:
-        rule = "a copy of MNIST equals the published one, byte for byte"
         way = f"get it again, or save {key} without some of its images if you changed it on purpose"
-        raise DataError(rule, received=f"{source}, damaged in {NPZ_KEYS[key]}", next_step=way)
+        raise DataError(f"{source} is a damaged copy of MNIST ({NPZ_KEYS[key]})", next_step=way)
 
 
 def _relation(same: set[str], name: str) -> str:

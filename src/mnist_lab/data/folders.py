@@ -111,22 +111,20 @@ def find_idx(place: Path) -> tuple[Path, str, dict[str, Path]]:
     if whole:
         # What to type for each and no other, as a shell wants it.
         typed = [str(sets[one]["x_train"] if one[1] else one[0]) for one in whole]
-        rule, received = "a folder holds one data set", f"{len(whole)} in {place}"
         way = f"give one of them: {', '.join(map(shlex.quote, typed))}"
-        raise DataError(rule, received=received, next_step=way)
+        raise DataError(f"{place} holds {len(whole)} data sets", next_step=way)
     if sets:
         (folder, _), files = max(sets.items(), key=lambda one: len(one[1]))
         missing = [name for key, name in NPZ_KEYS.items() if key not in files]
         has = ", ".join(path.name for path in files.values())
-        received = f"{folder} without {', '.join(missing)}, with {has}"
+        problem = f"{folder} lacks {', '.join(missing)}; it has {has}"
         way = "add what is missing, or give the folder that has all four"
     else:
         near = sorted(x for x in place.iterdir() if x.suffix == ".npz" or _kind(x) in _FOREIGN)
-        received = f"none of them in {place}, nor up to {_DEPTH} folders below"
-        way = f"give {near[0] if near else 'the folder that has them'}"
-    kinds = "gzipped or not; or with dots, with test for t10k, with a prefix"
-    rule = f"a data folder holds the four IDX files ({', '.join(MNIST_MD5)}; {kinds})"
-    raise DataError(rule, received=received, next_step=way)
+        problem = f"no IDX files in {place}, nor up to {_DEPTH} folders below"
+        names = f"{', '.join(MNIST_MD5)}, gzipped or not"
+        way = f"give {near[0] if near else f'the folder that has them: {names}'}"
+    raise DataError(problem, next_step=way)
 
 
 def _sets(top: Path) -> dict[tuple[Path, str], dict[str, Path]]:
@@ -164,22 +162,22 @@ def refuse_foreign(path: Path, start: bytes) -> None:
     kind, here = _kind(path), shlex.quote(str(path))
     if kind in _PICKLES or (start[:1] == b"\x80" and start[1:2] in {b"\2", b"\3", b"\4", b"\5"}):
         code = _FROM_PICKLE.format(open="gzip.open" if start.startswith(_GZIP) else "open")
-        rule = "a pickle is never loaded here, as that runs the code in it"
+        what = "a pickle, which is never loaded here, as that runs the code in it"
         next_step = (
             "if you trust it, and it holds three pairs of images and labels as the mnist.pkl"
         )
         next_step += f'.gz of courses, this makes mnist.npz of it: python -c "{code}" {here}'
     elif kind in _READERS:
-        rule = f"a data set is a .npz file or a folder of IDX files, not a {kind} file"
+        what = f"a {kind} file, not a .npz file or a folder of IDX files"
         next_step = f"read it in Python ({_READERS[kind]}) and save {_SAVE}"
     elif kind in _ARCHIVES or start.startswith(_ZIP):
-        rule = "an archive of data files is unpacked first"
+        what = "an archive that has to be unpacked first"
         folder = shlex.quote(path.name.partition(".")[0])
         tool = _ARCHIVES.get(kind, "zipfile")
         next_step = f"python -m {tool} -e {here} {folder}, then give --data {folder}"
     else:
         return
-    raise DataError(rule, received=path, next_step=next_step)
+    raise DataError(f"{path} is {what}", next_step=next_step)
 
 
 def _kind(path: Path) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mnist_lab.data.arrays import IMAGE_SIDE, N_CLASSES
 from mnist_lab.data.dataset import NPZ_KEYS, SAMPLE, Dataset, make_dataset
-from mnist_lab.data.reading import read_arrays, refusing_broken
+from mnist_lab.data.reading import missing, read_arrays, refusing_broken
 from mnist_lab.errors import DataError
 from mnist_lab.records import DIGITS
 
@@ -40,19 +40,25 @@ def load(
     Raises:
         DataError: the data are missing, unreadable, damaged, of another kind or not as expected.
     """
-    place = locate(source)
+    place, given = locate(source), _given(source)
+    if given is not None and place is not None and place != SAMPLE:
+        try:
+            os.lstat(place)
+        except FileNotFoundError:
+            raise missing(given) from None  # as it was typed
+        except (OSError, ValueError):
+            pass  # said when it is read
     if place is None:
         dataset = _download_or_sample(cache_file(), quiet=quiet)
     elif place == SAMPLE:
         dataset = _load_sample()
     else:
-        dataset = (_load_cached if _given(source) is None else _load_path)(Path(place))
+        dataset = (_load_cached if given is None else _load_path)(Path(place))
     if expect is not None and (digests := dataset.info.digests) != dict(expect):
         differing = [name for name, digest in digests.items() if expect.get(name) != digest]
-        rule = "a run goes on with the data that it began with"
-        received = f"{dataset.info.source} (other {', '.join(differing) or 'digests'})"
-        way = "give those data with --data, or begin another run with --out"
-        raise DataError(rule, received=received, next_step=way)
+        other = f"is not the data set that the run began with (other {', '.join(differing)})"
+        way = "give that one with --data, or start another run with --out"
+        raise DataError(f"{dataset.info.source} {other}", next_step=way)
     return dataset
 
 
@@ -90,7 +96,7 @@ def _load_path(path: Path) -> Dataset:
 def _load_mnist(path: Path) -> Dataset:
     dataset = _load_path(path)
     if not dataset.info.is_mnist:
-        raise DataError("this file is MNIST", received=f"other images in {path}")
+        raise DataError(f"{path} is not MNIST")
     return dataset
 
 
@@ -99,20 +105,29 @@ def _load_cached(path: Path) -> Dataset:
     try:
         return _load_mnist(path)
     except DataError as error:
-        rule = "the file in Keras' cache is MNIST, whole and readable"
-        way = f"delete {path} to have it downloaded again, or give --data PATH"
-        raise DataError(rule, received=error, next_step=way) from error
+        way = f"delete {path} to have it downloaded again, or use --data PATH"
+        raise DataError(f"Keras' cache cannot be used: {error.problem}", next_step=way) from error
 
 
 def _download_or_sample(target: Path, *, quiet: bool) -> Dataset:
     try:
         return _download(target, quiet=quiet)
     except (DataError, OSError) as error:  # every error of requests is an OSError
+        reason = _reason(error)
         if not quiet:
-            _say(f"failed: {error}")
-        # Short, as it stands on every figure; requests' own words are 300 characters long.
-        reason = "not MNIST" if isinstance(error, DataError) else type(error).__name__
+            _say(f"failed: {error if isinstance(error, DataError) else reason}")
         return _load_sample(f"; the download failed ({reason}), --data PATH gives the whole")
+
+
+def _reason(error: DataError | OSError) -> str:
+    """Why a download failed; requests' own words are 300 characters long."""
+    if isinstance(error, DataError):
+        return "not MNIST"
+    if (response := getattr(error, "response", None)) is not None:
+        return f"the server answers {response.status_code}"
+    if type(error).__name__ == "ChunkedEncodingError":
+        return "it broke off"
+    return error.strerror or "no connection"
 
 
 def _download(target: Path, *, quiet: bool) -> Dataset:

@@ -45,34 +45,31 @@ class _Part:
 def look(train: Split, valid: Split, test: Split, source: str) -> tuple[str, ...]:
     """What is odd about a data set, one line each; a DataError where it cannot be meant."""
     parts = _Part("training", train), _Part("validating", valid), _Part("test", test)
-    for rule, received, next_step in _faults(*parts):
-        raise DataError(rule, received=f"{received} in {source}", next_step=next_step)
+    for problem, next_step in _faults(*parts):
+        raise DataError(f"{source}: {problem}", next_step=next_step)
     return (*_odd_labels(*parts), *_odd_pixels(*parts), *_odd_copies(*parts))
 
 
-def _faults(train: _Part, valid: _Part, test: _Part) -> Iterator[tuple[str, str, str]]:
-    """What cannot be meant: the rule, what was received, the next step."""
+def _faults(train: _Part, valid: _Part, test: _Part) -> Iterator[tuple[str, str]]:
+    """What cannot be meant, and what to do."""
     labels = np.concatenate([train.labels, valid.labels])
     n_classes = len(np.unique(labels))
     if n_classes == 1:
-        rule = "the training images are of two classes or more"
-        yield rule, f"class {labels[0]} alone", "save labels that tell classes apart"
+        problem = f"all training images are of class {labels[0]}"
+        yield problem, "save labels that tell classes apart"
     n_changes = np.count_nonzero(labels[1:] != labels[:-1])
     if n_changes == n_classes - 1 and len(labels) >= 2 * n_classes:  # else it may be chance
-        rule = "the training images come in any order, as the last sixth of them validates"
-        yield rule, "images sorted by class", _SHUFFLE
+        yield "the training images are sorted by class, and the last sixth validates", _SHUFFLE
     for part in (train, valid, test):
-        images = f"the {part.word} images"
         if 2 * (n_unknown := part.counts[train.counts == 0].sum()) > part.n:
             step = "save test images of the same classes" if part is test else _SHUFFLE
-            received = f"{n_unknown:,} of {part.n:,} that are not"
-            yield f"{images} are of classes that are trained", received, step
+            problem = f"{n_unknown:,} of {part.n:,} {part.word} images are of classes without"
+            yield f"{problem} training images", step
         if 2 * part.n_blank > part.n:
-            received = f"{part.n_blank:,} of {part.n:,} that are blank or nearly so"
             step = "save them again; multiply values from 0 to 1 by 255 before they become bytes"
-            yield f"{images} show something", received, step
+            yield f"{part.n_blank:,} of {part.n:,} {part.word} images are blank or nearly so", step
         if part.n > 1 and (part.hashes == part.hashes[0]).all():
-            yield f"{images} differ", f"the same one {part.n:,} times", "save them again"
+            yield f"all {part.n:,} {part.word} images are the same", "save them again"
 
 
 def _odd_labels(train: _Part, *others: _Part) -> Iterator[str]:

@@ -12,13 +12,14 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_lab.data.dataset import MNIST_MD5, NPZ_KEYS, SAMPLE
+from mnist_lab.data.dataset import NPZ_KEYS, SAMPLE
 from mnist_lab.data.folders import find_idx, idx_key, names, refuse_foreign
 from mnist_lab.errors import DataError
 
@@ -29,8 +30,7 @@ _GZIP, _IDX, _ZIP = b"\x1f\x8b", b"\0\0", (b"PK\3\4", b"PK\5\6")
 _WHAT, _PART = "(?P<what>x|images?|y|labels?|targets?)", "(?P<part>train|training|test|testing)"
 _OTHER_NAME = re.compile(f"{_WHAT}[-_ ]?{_PART}", re.IGNORECASE)
 _OTHER_ORDER = re.compile(f"{_PART}[-_ ]?{_WHAT}", re.IGNORECASE)
-_FOUR_FILES = f"the four IDX files ({', '.join(MNIST_MD5)}; gzipped or not)"
-_GIVE = f"give a .npz file in Keras' layout, a folder of {_FOUR_FILES}, or the word {SAMPLE}"
+_GIVE = f"--data takes a .npz file, a folder of the four IDX files of MNIST, or the word {SAMPLE}"
 
 
 @contextmanager
@@ -41,12 +41,18 @@ def refusing_broken(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        rule, received = "the data set exists", f"{path}, which does not"
-        raise DataError(rule, received=received, next_step=_GIVE) from error
+        raise missing(path) from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, *odd) as error:
-        rule = "a data file is readable, whole and holds plain arrays"
+        reason = getattr(error, "strerror", None) or error
         way = "get or save it again, or give another"
-        raise DataError(rule, received=f"{path} ({error})", next_step=way) from error
+        raise DataError(f"{path} is damaged or unreadable ({reason})", next_step=way) from error
+
+
+def missing(path: Path | str) -> DataError:
+    """The error where a person names a file or folder that is not there."""
+    is_near = get_close_matches(str(path), [SAMPLE])
+    step = f"did you mean --data {SAMPLE}?" if is_near else _GIVE
+    return DataError(f"no file or folder {str(path)!r}", next_step=step)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[str, ...]]]:
@@ -65,9 +71,10 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[s
             return _read_npz(path), names(path)
         if start:
             refuse_foreign(path, start)
-    kind = "a single IDX or gzip file" if start.startswith((_GZIP, _IDX)) else "which is neither"
-    rule = "a data set is a .npz file or a folder"
-    raise DataError(rule, received=f"{path}, {kind}", next_step=_GIVE)
+    kind = "neither a .npz file nor a folder"
+    if start.startswith((_GZIP, _IDX)):
+        kind = "a single IDX or gzip file"
+    raise DataError(f"{path} is {kind}", next_step=_GIVE)
 
 
 def _start(path: Path) -> bytes:
@@ -88,10 +95,9 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"{member.filename} claims {member.file_size:,} bytes")
             if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                 raise ValueError(f"{member.filename} is packed as numpy never does it")
-        if missing := [key for key in NPZ_KEYS if key not in npz]:
-            rule, received = f"a .npz data set holds {', '.join(NPZ_KEYS)}", ", ".join(missing)
-            way = _renaming(missing, sorted(set(npz.files) - set(NPZ_KEYS)))
-            raise DataError(rule, received=f"{path} without {received}", next_step=way)
+        if lacks := [key for key in NPZ_KEYS if key not in npz]:
+            way = _renaming(lacks, sorted(set(npz.files) - set(NPZ_KEYS)))
+            raise DataError(f"{path} has no {', '.join(lacks)}", next_step=way)
         arrays = {}
         for key in NPZ_KEYS:
             try:
@@ -100,21 +106,21 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             except ValueError as error:
                 if "Object arrays" not in str(error):
                     raise
-                rule = "arrays hold numbers; Python's objects are never loaded, as that runs their"
-                received, way = f"objects as {key} in {path}", f"save np.array({key[0]}.tolist())"
-                raise DataError(f"{rule} code", received=received, next_step=way) from None
+                why = "Python objects, which are never loaded, as that can run code"
+                way = f"save np.array({key[0]}.tolist())"
+                raise DataError(f"{path}: {key} holds {why}", next_step=way) from None
         return arrays
 
 
-def _renaming(missing: list[str], others: list[str]) -> str:
+def _renaming(lacks: list[str], others: list[str]) -> str:
     """What to do about arrays that are missing, where there are others: rename what says it all."""
     meant = defaultdict(list)
     for name in others:
         if match := _OTHER_NAME.fullmatch(name) or _OTHER_ORDER.fullmatch(name):
             letter = "x" if match["what"].lower() in {"x", "images", "image"} else "y"
             meant[f"{letter}_{match['part'][:4].lower().replace('trai', 'train')}"].append(name)
-    if all(len(meant[key]) == 1 for key in missing):
-        return f"rename its arrays ({', '.join(f'{meant[key][0]} to {key}' for key in missing)})"
+    if all(len(meant[key]) == 1 for key in lacks):
+        return f"rename its arrays ({', '.join(f'{meant[key][0]} to {key}' for key in lacks)})"
     if others:
         return f"give its arrays those names (it has {', '.join(others)})"
     return "add what is missing"

@@ -118,7 +118,6 @@ class Cluster:
                 self._client = connect(
                     scheduler,
                     None,
-                    "--cluster names a Dask scheduler that answers",
                     "see whether it runs there, and whether Dask's configuration has what it asks "
                     "for",
                 )
@@ -199,9 +198,8 @@ class Cluster:
         """
         if not is_connected(self._client):
             raise StudyError(
-                "a run keeps its line to its scheduler",
-                received="one that is cut, or a scheduler that ended",
-                next_step="see to the network, then give the same command to continue",
+                "the connection to the scheduler is lost",
+                next_step="check the network, then run the same command again to continue",
             )
         try:
             while True:
@@ -260,8 +258,7 @@ class Cluster:
             raise StudyError(str(problem)) from None
         except Exception as problem:
             raise StudyError(
-                "every worker of the scheduler can train",
-                received=f"one that cannot ({problem})",
+                f"a worker of the scheduler cannot train ({problem})",
                 next_step="install there what is installed here",
             ) from problem
 

@@ -151,13 +151,12 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def connect(scheduler: str, security: Security | None, rule: str, next_step: str) -> Any:
+def connect(scheduler: str, security: Security | None, next_step: str) -> Any:
     """A client of a scheduler.
 
     Args:
         scheduler: its address.
         security: None is what Dask's own configuration has.
-        rule: of the error.
         next_step: of the error.
 
     Raises:
@@ -180,8 +179,7 @@ def connect(scheduler: str, security: Security | None, rule: str, next_step: str
         while cause.__cause__ is not None:
             cause = cause.__cause__
         raise StudyError(
-            rule,
-            received=f"no answer from {scheduler.partition('//')[2]} ({_reason(cause)})",
+            f"no answer from {scheduler.partition('//')[2]} ({_reason(cause)})",
             next_step=next_step,
         ) from cause
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
-from mnist_lab.errors import LabError, SettingsError, StudyError, nearest, not_installed
+from mnist_lab.errors import LabError, SettingsError, StudyError, not_installed, similar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -97,9 +97,8 @@ class Elsewhere:
                 task.result()  # it ends by what must not happen alone
         if min(self._n_bad.values()) >= MOST_BAD_STARTS:
             raise StudyError(
-                "a worker starts somewhere",
-                received=self._last_words,
-                next_step="mend that, then give the same command to continue",
+                f"no worker could start; the last attempt: {self._last_words}",
+                next_step="fix that, then run the same command again to continue",
             )
         return []
 
@@ -198,7 +197,7 @@ async def over_ssh(
             try:
                 pid = (await process.stdout.readline()).strip()
                 async for line in process.stdout:
-                    last_line = line.strip() or last_line
+                    last_line = _said(line) or last_line
                 await process.wait()
             finally:
                 with suppress(OSError, asyncssh.Error, TimeoutError):
@@ -338,22 +337,26 @@ def _last_line(logs: Path, number: str) -> str:
     """What a job wrote last, as far as it has reached this machine."""
     texts = [log.read_text(errors="replace") for log in sorted(logs.glob(f"*[!0-9]{number}.*"))]
     lines = "\n".join(texts).split("\n")
-    return next((f": {line}" for line in reversed(lines) if line.strip()), "")
+    return next((f": {said}" for line in reversed(lines) if (said := _said(line))), "")
+
+
+def _said(line: str) -> str:
+    """What a line of a worker's output says to us; a hint is for those who are there."""
+    return "" if line.startswith("hint: ") else line.strip().removeprefix("error: ")
 
 
 def _check_words(options: Mapping[str, Any], legal: Iterable[str]) -> None:
     for name in options:
         if name not in legal:
             raise SettingsError(
-                "[cluster] has the options of dask-jobqueue, or of asyncssh",
-                received=repr(name),
-                next_step=nearest(name, legal),
+                f"[cluster] has no option {name!r}",
+                next_step=similar(name, legal)
+                or "its options are those of dask-jobqueue, or of asyncssh",
             )
 
 
 def _unusable(problem: Exception) -> SettingsError:
     return SettingsError(
-        "[cluster], or Dask's own configuration file, has what the place needs",
-        received=f"an error from it ({problem})",
+        f"[cluster], or Dask's own configuration file, is wrong ({problem})",
         next_step="correct it there",
     )

@@ -39,14 +39,12 @@ def connect(token: Token) -> Client:
         secured.get_connection_args("client")
     except (OSError, ValueError, TypeError) as problem:  # as ssl has it, one for each damage
         raise SettingsError(
-            "a token holds certificates",
-            received=f"one that cannot be used ({problem})",
+            f"the certificates of the token cannot be used ({problem})",
             next_step="copy the run's .token.json again",
         ) from None
     return dask.connect(
         token.scheduler,
         secured,
-        "a run can be joined where it listens",
         "see whether it runs (mnist-lab status), and was started with --host and an address that "
         "this machine reaches",
     )

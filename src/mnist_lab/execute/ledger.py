@@ -119,9 +119,8 @@ class Ledger:
         same = _up_to(budget, before)
         if (same.configuration, same.seed) != (configuration, proposal.seed):
             raise RunDirError(
-                "a search proposes the same again from the same seed",
-                received=f"another configuration for trial {before.trial}",
-                next_step="use the versions that run.json names, or give --fresh",
+                f"the search now proposes another configuration for trial {before.trial}",
+                next_step="use the versions in run.json, or start anew with --fresh",
             )
         if budget > before.configuration.epochs:
             self._proposed[proposal.id] = same

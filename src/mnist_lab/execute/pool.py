@@ -120,17 +120,17 @@ class Pool:
             if code is None:
                 if clock_s - worker.started_s > START_PATIENCE_S and not is_ready:
                     raise StudyError(
-                        f"a worker is ready within {START_PATIENCE_S:.0f} s",
-                        received=f"none; its last words: {_last_line(worker.output) or 'none'}",
-                        next_step="see whether disk and network are slow, then give the same "
-                        "command to continue",
+                        f"a worker was not ready after {START_PATIENCE_S:.0f} s; its last words: "
+                        f"{_last_line(worker.output) or 'none'}",
+                        next_step="see whether disk and network are slow, then run the same "
+                        "command again to continue",
                     )
                 continue
             reason, last_words = self._reason(code), _last_line(worker.output)
             n_bad_starts = 0 if is_ready or code == 0 else worker.n_bad_starts + 1
             if not is_ready and (code > 0 or n_bad_starts >= MOST_BAD_STARTS):
                 raise StudyError(
-                    last_words if code > 0 and last_words else f"a worker starts: it {reason}"
+                    last_words if code > 0 and last_words else f"a worker cannot start: it {reason}"
                 )
             _close(worker)
             why = reason + (f": {last_words}" if code > 0 else "")
@@ -169,9 +169,8 @@ class Pool:
             )
         except OSError as problem:
             raise StudyError(
-                "a worker process can be started, with a temporary file for what it says",
-                received=problem,
-                next_step="make room or permit it, then give the same command to continue",
+                f"cannot start a worker with its temporary file ({problem.strerror or problem})",
+                next_step="make room or permit it, then run the same command again to continue",
             ) from None
         if slot.niceness:
             # Now, while it has one thread: those it starts later inherit this.

@@ -121,8 +121,7 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         ]
         if different:
             raise StudyError(
-                "all workers of a run use the same versions",
-                received="; ".join(different),
+                f"this worker has other versions than the run: {'; '.join(different)}",
                 next_step="install the same requirements.lock",
             )
 

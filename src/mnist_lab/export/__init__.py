@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_lab.rundir import RunDir, write_below
 from mnist_lab.views import Sheet, epoch_sheet, trial_sheet
+from mnist_lab.words import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,21 @@ def write(run_dir: Path, *to: Format, out: Path | None = None) -> list[Path]:
         )
         for one, files in content.items()
         for name, written in files.items()
+    ]
+
+
+_OPENING = {
+    "csv": "with a spreadsheet, or pandas.read_csv: {}/trials.csv",
+    "tensorboard": "tensorboard --logdir {}",
+}
+
+
+def how_to_open(run_dir: Path, *to: Format, out: Path | None = None) -> list[str]:
+    """How to open what :func:`write` wrote with the same arguments, a line for each program."""
+    root, several = out or RunDir(run_dir).export, out is None or len(set(to)) > 1
+    folders = {one: root / one if several else root for one in to}
+    return [
+        _OPENING[one].format(quoted(folder)) for one, folder in folders.items() if one in _OPENING
     ]
 
 

@@ -3,7 +3,7 @@
 No other room composes a file name of a run; `files` says what is promised of each.
 """
 
-from mnist_lab.rundir.directory import RunDir
+from mnist_lab.rundir.directory import RESULTS, RunDir, runs_below
 from mnist_lab.rundir.documents import (
     Identity,
     RunInfo,
@@ -11,10 +11,12 @@ from mnist_lab.rundir.documents import (
     TestRepeat,
     TestResult,
     check_agreement,
+    differences,
 )
 from mnist_lab.rundir.files import write_below, write_bytes, write_json
 from mnist_lab.rundir.journal import Journal
 from mnist_lab.rundir.lock import Busy
 
-__all__ = ["Busy", "Identity", "Journal", "RunDir", "RunInfo", "RunState", "TestRepeat"]
-__all__ += ["TestResult", "check_agreement", "write_below", "write_bytes", "write_json"]
+__all__ = ["RESULTS", "Busy", "Identity", "Journal", "RunDir", "RunInfo", "RunState", "TestRepeat"]
+__all__ += ["TestResult", "check_agreement", "differences", "runs_below", "write_below"]
+__all__ += ["write_bytes", "write_json"]

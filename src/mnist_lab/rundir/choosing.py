@@ -9,17 +9,14 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.errors import LabError, SettingsError
-from mnist_lab.rundir import Busy, RunDir, RunInfo, check_agreement
+from mnist_lab.errors import LabError
+from mnist_lab.rundir import RESULTS, Busy, RunDir, RunInfo, check_agreement, differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mnist_lab.config import StudySettings
     from mnist_lab.rundir.lock import Held
-
-# Where runs go that have no folder named; relative to where the command is given.
-RESULTS = Path("results")
 
 
 class Chosen(NamedTuple):
@@ -139,11 +136,9 @@ class Folder(NamedTuple):
         except LabError as problem:
             if not run_dir.exists():
                 return "holds other files"
-            return f"holds a run that cannot be read ({problem.received})"
-        try:
-            check_agreement(info, self._adopted(info), self.digests)
-        except SettingsError as difference:
-            return f"is another run ({difference.received})"
+            return f"holds a run that cannot be read ({problem.problem})"
+        if different := differences(info, self._adopted(info), self.digests):
+            return f"is another run ({'; '.join(different)})"
         return info
 
     def _adopted(self, info: RunInfo) -> StudySettings:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.errors import LabError, RunDirError, SettingsError
+from mnist_lab.errors import RunDirError, SettingsError
 from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
 from mnist_lab.rundir import checkpoints, files, hpbandster, lock
 from mnist_lab.rundir.documents import Curves, RunInfo
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 # A search space of any size fits in.
 MOST_INFO_BYTES = 2**24
+
+
+# Where runs go that have no folder named; relative to where the command is given.
+RESULTS = Path("results")
 
 
 class RunDir:
@@ -69,13 +73,10 @@ class RunDir:
             probe.touch()
             probe.unlink(missing_ok=True)  # a run that begins cleans up
         except OSError as problem:
-            error: type[LabError] = RunDirError
-            rule, received = "the output folder can be written", f"{self.path} ({problem.strerror})"
+            fault = f"cannot write the folder {self.path} ({problem.strerror})"
             if isinstance(problem, FileExistsError | NotADirectoryError):
-                error = SettingsError
-                rule = "the output path is a folder"
-                received = f"{self.path}, which is or lies below a file"
-            raise error(rule, received=received, next_step="give another --out") from None
+                fault = f"{self.path} is, or lies below, a file"
+            raise SettingsError(fault, next_step="give another --out") from None
 
     def check_is_ours(self) -> None:
         """Raise a SettingsError where the folder holds something else than a run."""
@@ -84,9 +85,8 @@ class RunDir:
         # A lock or a temporary file is what remains of a run that was killed before it began.
         ours = (self._lock.name, f".{self.run.name}.", files.PROBE)
         if any(not path.name.startswith(ours) for path in self.path.iterdir()):
-            rule = "the output folder is new, empty or a run"
-            received = f"{self.path}, which holds other files"
-            raise SettingsError(rule, received=received, next_step="give another --out")
+            way = "give another --out: a new or empty folder, or that of a run"
+            raise SettingsError(f"{self.path} holds other files", next_step=way)
 
     @contextmanager
     def locked(self, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
@@ -125,8 +125,8 @@ class RunDir:
             # Whoever holds the run while it is renamed does not find it there any more.
             lock.forget(aside / self._lock.name)
         except OSError as problem:
-            rule, received = "an older run can be renamed", f"{path} ({problem.strerror})"
-            raise files.refused(rule, received, "permit it, or give another --out") from None
+            fault = f"cannot rename the earlier run {path} ({problem.strerror})"
+            raise files.refused(fault, "permit it, or give another --out") from None
         return aside
 
     def read_info(self) -> RunInfo:
@@ -134,21 +134,23 @@ class RunDir:
         try:
             text = files.read_bytes(self.run, most=MOST_INFO_BYTES)
         except OSError as problem:
-            raise SettingsError(
-                "a run directory holds a run.json",
-                received=f"{self.run} ({problem.strerror})",
-                next_step="give the folder that a command wrote, such as results/lr-sweep",
-            ) from None
+            fault = f"cannot read {self.run} ({problem.strerror})"
+            if isinstance(problem, FileNotFoundError | NotADirectoryError):
+                fault = f"{str(self.path)!r} is not a run"
+                if not self.path.exists():
+                    fault = f"no folder {str(self.path)!r}"
+            way = "give the folder of a run, such as results/lr-sweep"
+            raise SettingsError(fault, next_step=way) from None
         try:
             version = json.loads(text)["format_version"]
             if version not in range(1, FORMAT_VERSION + 1):
-                rule = f"this mnist-lab reads format versions 1 to {FORMAT_VERSION}"
+                fault = f"{self.run} has format version {version!r}, and this mnist-lab reads 1 to"
                 next_step = "use the mnist-lab that wrote it, or train anew with --fresh"
-                raise files.refused(rule, f"{self.run} of version {version!r}", next_step)
+                raise files.refused(f"{fault} {FORMAT_VERSION}", next_step)
             return RunInfo.model_validate_json(text)
         except (ValueError, KeyError, TypeError, RecursionError) as problem:
-            received = f"{self.run} ({files.first_line(problem)})"
-            raise files.refused("run.json is what mnist-lab wrote", received) from None
+            fault = f"{self.run} is damaged ({files.first_line(problem)})"
+            raise files.refused(fault) from None
 
     def read_state(self) -> tuple[RunInfo, str | None]:
         """`run.json` as it stands, and who writes the run, in words; None if nobody does.
@@ -179,12 +181,11 @@ class RunDir:
         try:
             trials = fold(self.read_events())
         except ValueError as problem:
-            rule = "each event of the journal follows from those before it"
-            raise files.refused(rule, f"{self.journal}, where {problem}") from None
+            raise files.refused(f"{self.journal} is damaged: {problem}") from None
         sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
         if len(sizes) > 1:
-            rule = "all repeats of a test are scored on as many classes"
-            raise files.refused(rule, f"{' and '.join(map(str, sizes))} in {self.journal}")
+            kinds = " and ".join(map(str, sizes))
+            raise files.refused(f"{self.journal} mixes tests with {kinds} classes")
         return trials
 
     def write_curves(self, trials: list[Trial]) -> None:
@@ -213,14 +214,15 @@ class RunDir:
         files.write_bytes(self.token, text.encode(), mode=0o600)
 
     def read_token(self) -> str:
-        """What it takes to join the run; a RunDirError where nobody writes it now."""
+        """What it takes to join the run; a RunDirError where nobody trains it now."""
         try:
             return files.read_bytes(self.token).decode()
         except (OSError, UnicodeDecodeError) as problem:
-            rule = "a run can be joined while somebody writes it"
-            received = f"{self.token} ({getattr(problem, 'strerror', None) or problem})"
-            next_step = "start or continue the run first, as the same user"
-            raise files.refused(rule, received, next_step) from None
+            fault = f"cannot read {self.token} ({getattr(problem, 'strerror', None) or problem})"
+            if isinstance(problem, FileNotFoundError):
+                fault = f"nobody is training {self.path} now"
+            way = "start or continue that run first, as the same user"
+            raise files.refused(fault, way) from None
 
     def drop_token(self) -> None:
         """Remove what it takes to join the run: it is void."""
@@ -285,3 +287,12 @@ class RunDir:
     def _checkpoint(self, trial: Proposed) -> Path:
         files.refuse_link(self.checkpoints)
         return self.checkpoints / f"trial-{trial.trial:05}.checkpoint"
+
+
+def runs_below(folder: Path) -> Iterator[Path]:
+    """The runs in a folder, or in folders within it, by name; what cannot be read is skipped."""
+    for name, folders, _ in os.walk(folder):
+        folders.sort()
+        if RunDir(path := Path(name)).exists():
+            folders.clear()
+            yield path

@@ -79,14 +79,24 @@ class RunInfo(Frozen):
         return Identity(id=self.id, settings=self.settings, digests=self.data.digests)
 
 
+def differences(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> list[str]:
+    """In what `settings`, but for more `iters`, and data differ from a run's, in words."""
+    now = Identity(id=info.id, settings=settings, digests=digests)
+    return info.identity.differences(now, "there", "now")
+
+
 def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
     """Raise a SettingsError where other `settings`, but for more `iters`, or data would go on."""
-    now = Identity(id=info.id, settings=settings, digests=digests)
-    different = info.identity.differences(now, "there", "now")
-    if different:
-        rule = "a run continues with the settings it was started with"
-        next_step = "give --out for a new folder, or --fresh to set the old run aside"
-        raise SettingsError(rule, received="; ".join(different), next_step=next_step)
+    if not (different := differences(info, settings, digests)):
+        return
+    before, after = info.settings.iters, settings.iters
+    if before and len(different) == 1 and after != before:
+        problem = f"this run already has {before} iteration{'s' * (before > 1)}"
+        next_step = "--iters can only grow; --fresh or --out starts anew"
+    else:
+        problem = f"this run has other settings: {'; '.join(different)}"
+        next_step = "--out starts a run in another folder; --fresh sets this one aside"
+    raise SettingsError(problem, next_step=next_step)
 
 
 class Curves(Frozen):

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mnist_lab.errors import RunDirError
+from mnist_lab.config import in_our_words
+from mnist_lab.errors import RunDirError, WriteError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,19 +68,18 @@ def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
     """The content of a file of a run; a RunDirError where it is none, or has more than `most`."""
     with open(path, "rb", opener=regular) as file:
         if most is not None and os.fstat(file.fileno()).st_size > most:
-            rule = f"this file of a run has at most {most:,} bytes"
-            raise refused(rule, f"{path}, which has more", f"restore it, or {ANEW}")
+            raise refused(f"{path} has more than {most:,} bytes, so no run wrote it")
         return file.read()
 
 
-def refused(rule: str, received: object, next_step: str = RESTORE) -> RunDirError:
+def refused(problem: str, next_step: str = RESTORE) -> RunDirError:
     """The error for a file of a run that is not as it was written."""
-    return RunDirError(rule, received=received, next_step=next_step)
+    return RunDirError(problem, next_step=next_step)
 
 
 def _not_of_a_run(path: Path | str) -> RunDirError:
-    rule = "a run consists of files and folders of its own, without links, pipes or devices"
-    return refused(rule, path, "put the file or folder itself there, or delete it")
+    problem = f"{path} is a link, a pipe, a device or the like, which no run has"
+    return refused(problem, "put the file or folder itself there, or delete it")
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -133,8 +133,10 @@ def write_below(root: Path, name: str, content: bytes) -> Path:
     path = root / name
     try:
         root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise refused(f"{root} is, or lies below, a file", "give another folder") from None
     except OSError as problem:
-        raise unwritable(path, problem, what="the files") from None
+        raise unwritable(path, problem) from None
     for folder in reversed(path.relative_to(root).parents[:-1]):
         make_folder(root / folder)
     write_bytes(path, content)
@@ -172,10 +174,11 @@ def sync_folder(path: Path) -> None:
             raise
 
 
-def unwritable(path: Path, problem: OSError, *, what: str = "files of a run") -> RunDirError:
+def unwritable(path: Path, problem: OSError, *, what: str = "") -> WriteError:
     """The error for a file of a run that cannot be written."""
-    next_step = "make room or permit it, then give the same command to continue"
-    return refused(f"{what} can be written", f"{path} ({problem.strerror})", next_step)
+    next_step = "make room or permit it, then run the same command again to continue"
+    problem_text = f"cannot write {what and what + ' '}{path} ({problem.strerror})"
+    return WriteError(problem_text, next_step=next_step)
 
 
 def first_line(problem: Exception) -> str:
@@ -183,8 +186,5 @@ def first_line(problem: Exception) -> str:
     words = str(problem)
     if isinstance(problem, ValidationError):
         first = problem.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        words = f"{place}: {first['msg'].removeprefix('Value error, ')}"
-        if not isinstance(first["input"], dict | list):
-            words += f", got {first['input']!r}"
+        words = ": ".join(filter(None, (".".join(map(str, first["loc"])), in_our_words(first))))
     return " ".join(words.split())[:200]

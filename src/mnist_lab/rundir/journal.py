@@ -165,8 +165,8 @@ def _read(path: Path, identity: Identity | None) -> tuple[list[_Line], int, int]
     except FileNotFoundError:
         content = b""
     except OSError as problem:
-        received, next_step = f"{path} ({problem.strerror})", f"permit it, or {files.ANEW}"
-        raise files.refused("the journal can be read", received, next_step) from None
+        fault, next_step = f"cannot read {path} ({problem.strerror})", f"permit it, or {files.ANEW}"
+        raise files.refused(fault, next_step) from None
     is_chained = not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
     parse = _parse_chained if is_chained else _parse_old
@@ -174,9 +174,9 @@ def _read(path: Path, identity: Identity | None) -> tuple[list[_Line], int, int]
     n_sound = max((n for n, line in enumerate(parsed, start=1) if line), default=0)
     lines = [line for line in parsed[:n_sound] if line]
     if len(lines) < n_sound:
-        raise _refused(path, parsed.index(None) + 1, "which was changed or damaged")
+        raise _refused(path, parsed.index(None) + 1, "was changed or damaged")
     if len(parsed) > 1 and not lines:
-        raise _refused(path, 1, "which no journal begins with")
+        raise _refused(path, 1, "is not how a journal begins")
     if is_chained and lines:
         _check_chain(lines, identity, path)
     n_bytes = sum(len(text) + 1 for text in texts[:n_sound])
@@ -191,10 +191,9 @@ def _parse_chained(text: bytes, place: str) -> _Line | None:
     try:
         entry = _ENTRY.validate_json(b"{%s}" % match["entry"])
     except ValidationError as problem:
-        rule = "each line of the journal is an event that this mnist-lab knows"
-        received = f"{place} ({files.first_line(problem)})"
+        fault = f"{place} is unknown to this mnist-lab ({files.first_line(problem)})"
         next_step = f"use the mnist-lab that wrote it, or {files.ANEW}"
-        raise files.refused(rule, received, next_step) from None
+        raise files.refused(fault, next_step) from None
     return _Line(int(match["number"]), match["after"].decode(), match["crc32"].decode(), entry)
 
 
@@ -211,25 +210,23 @@ def _check_chain(lines: Sequence[_Line], identity: Identity | None, path: Path) 
     last = _NOTHING
     for number, line in enumerate(lines, start=1):
         if line.number != number:
-            raise _refused(path, number, f"where line {line.number} stands")
+            raise _refused(path, number, f"is missing: line {line.number} stands there")
         if line.after != last:
-            raise _refused(path, number, "which belongs to another journal than the line before it")
+            raise _refused(path, number, "belongs to another journal than the line before it")
         last = line.crc32
     begun = lines[0].entry
     if not isinstance(begun, Begun):
-        raise _refused(path, 1, "which no journal begins with")
+        raise _refused(path, 1, "is not how a journal begins")
     identity = identity or begun
     different = begun.differences(identity, "in the journal", "in run.json")
     if begun.id != identity.id or different:
-        received = f"{path} of another run ({'; '.join(different) or 'with the same settings'})"
-        raise files.refused("a journal belongs to the run in its folder", received)
+        how = "; ".join(different) or "with the same settings"
+        raise files.refused(f"{path} belongs to another run ({how})")
 
 
 def _refused(path: Path, number: int, why: str) -> RunDirError:
-    rule = "each line of the journal follows the one before it, unchanged"
-    kept = f"restore the file, or delete line {number} and all behind it: "
-    next_step = kept + "what they say is trained again"
-    return files.refused(rule, f"line {number} of {path}, {why}", next_step)
+    next_step = f"restore the file, or delete line {number} and all after it to train that again"
+    return files.refused(f"line {number} of {path} {why}", next_step)
 
 
 def _checksum(text: bytes) -> str:

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_lab.errors import RunDirError
-from mnist_lab.rundir.files import refuse_link, refused, regular, unwritable
+from mnist_lab.errors import RunDirError, WriteError
+from mnist_lab.rundir.files import refuse_link, regular, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +38,6 @@ SETTLE_S = 0.3
 # is by the clock of the machine that keeps the folder.
 SEEN_S = 60.0
 
-_RULE = "one process writes a run at a time"
 _NO_FLOCK = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -58,9 +57,9 @@ class Held:
         A RunDirError where another process took it over, or may soon: nothing is written any more.
         """
         if not self.is_mine():
-            taken = f"{self._file.parent}, which {_look(self._file)} took over while this one was "
-            next_step = "wait for that one, or stop it; then give the same command to continue"
-            raise refused(_RULE, f"{taken}suspended or cut off", next_step)
+            taken = f"{_look(self._file)} took over {self._file.parent} while this process was"
+            next_step = "wait for that one, or stop it; then run the same command again to continue"
+            raise WriteError(f"{taken} suspended or cut off", next_step=next_step)
         if (lost := self._lease.compromise) and isinstance(lost.error, OSError):
             raise unwritable(self._file, lost.error, what="the lock")
 
@@ -221,5 +220,5 @@ def _name(owner: OwnerRecord) -> str:
 
 
 def _refused(file: Path) -> Busy:
-    received = f"{file.parent}, which {_look(file)} is writing"
-    return Busy(_RULE, received=received, next_step="wait for it, stop it, or give another --out")
+    problem = f"{_look(file)} is writing {file.parent}"
+    return Busy(problem, next_step="wait for it, stop it, or give another --out")

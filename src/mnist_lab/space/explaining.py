@@ -77,7 +77,7 @@ def explain(
     for one in hyperparameters:
         text = " ".join(_choices(one) if one.choices else _range(one))
         if one.active < 1:
-            text += f" Active in {percent(one.active)} of the draws, of which these are the shares."
+            text += f" Active in {percent(one.active)} of the draws; only those count here."
         if one.forbids and one.draws:
             text += " Forbidden combinations move these shares."
         found[in_words(one.name)] = text

@@ -37,44 +37,42 @@ def current(one: dict[str, Any], source: str, *, is_old: bool) -> dict[str, Any]
             given = one.pop(old)
             one[new] = given if one.get(new) is None else one[new]
     one["type"] = _OLD_TYPES.get(str(one.get("type")), one.get("type"))
-    for rule, received, next_step in _faults(one, one.pop("q", None), is_old=is_old):
-        raise SettingsError(f"in {source}, {rule}", received=received, next_step=next_step)
+    for problem, next_step in _faults(one, one.pop("q", None), is_old=is_old):
+        raise SettingsError(f"{source}: {problem}", next_step=next_step)
     if one["type"].endswith("_int"):  # a whole number, also if it is written as 16.0
         whole = {key: one[key] for key in (*_RANGE, "default_value") if one.get(key) is not None}
         one |= {key: int(value) for key, value in whole.items()}
     return one
 
 
-def _faults(
-    one: dict[str, Any], step: Any, *, is_old: bool
-) -> Iterator[tuple[str, str | None, str]]:
-    """The rule that does not hold, what was received, the next step; each relies on the last."""
+def _faults(one: dict[str, Any], step: Any, *, is_old: bool) -> Iterator[tuple[str, str]]:
+    """What is wrong, and what to do; each relies on the last."""
     kind, name = one["type"], one["name"]
     if not isinstance(kind, str) or kind not in _KEYS:
         near = nearest(str(kind), _KEYS)
-        yield f"{name} has a type of ConfigSpace", json.dumps(kind)[:200], near
+        yield f"{name} has the unknown type {json.dumps(kind)[:200]}", near
     is_1 = kind.endswith("_int") and _is_number(step) and step <= 1  # as it is in any case
     if step is not None and not is_1:
-        rule = f"{name} has no step q, which ConfigSpace gave up with 1.0"
+        problem = f'{name} has "q": {json.dumps(step)}, a step, which ConfigSpace dropped with 1.0'
         way = "leave it out to draw from the whole range, or list the values, then equally likely: "
         way += json.dumps(_ordinal(one, step), ensure_ascii=False)
-        yield rule, f'"q": {json.dumps(step)}', way
+        yield problem, way
     required, optional = _KEYS[kind]
     for key in required:  # what it must say is there, and nothing that nobody would read
         if key not in one or (one[key] is None and key != "value"):
-            yield f"{name} has the key {key!r}", None, f"add {key!r}"
+            yield f"{name} has no {key!r}", f"add {key!r}"
     known = ("name", "type", "meta", *required, *optional)
     for key in one:
         if key not in known:
-            yield f"{name} has only keys of the type {kind}", repr(key), nearest(key, known)
+            yield f"{name} has {key!r}, which a {kind} does not have", nearest(key, known)
     if is_old and kind in {"normal_float", "normal_int"} and one.get("log"):
-        rule = f'{name} is no normal distribution with "log": true, whose mu and sigma were'
+        problem = f'{name} is normal with "log": true, where mu and sigma were logarithms before'
         way = 'give it the type "uniform_float" or "uniform_int", without mu and sigma'
-        yield f"{rule} logarithms before ConfigSpace 1.0 and are not now", None, way
+        yield f"{problem} ConfigSpace 1.0 and are not now", way
     for key, rule, holds in _rules(one):
         if not holds:
             received = json.dumps(one.get(key))[:200]
-            yield f"{key!r} of {name} is {rule}", received, f"correct {key!r}"
+            yield f"{key!r} of {name} is {received}, not {rule}", f"correct {key!r}"
 
 
 def _ordinal(one: dict[str, Any], step: Any) -> dict[str, Any]:
@@ -118,7 +116,7 @@ def _rules(one: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     is_inside = default is None or (_is_number(default, whole=whole) and lower <= default <= upper)
     yield "default_value", f"{number} from lower to upper", is_inside
     for key in ("alpha", "beta"):
-        yield key, "a number, at least 1", key not in one or _is_number(one[key], at_least=1)
+        yield key, "a number of 1 or more", key not in one or _is_number(one[key], at_least=1)
     for key in ("mu", "sigma"):
         yield key, "a finite number", key not in one or _is_number(one[key])
     yield "sigma", "above 0 in 13 decimals", round(one.get("sigma", 1), 13) > 0

@@ -77,8 +77,8 @@ def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
     try:
         values = _current(values, path)
     except RecursionError:
-        rule = "the clauses of a search space nest a few levels"
-        raise SettingsError(rule, received=path, next_step="nest fewer") from None
+        problem = f"{path}: its clauses are nested too deep"
+        raise SettingsError(problem, next_step="nest fewer") from None
     with _refusing(path, values):
         space = from_dict(values)
     for one in describe(space):
@@ -89,9 +89,8 @@ def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
     with _refusing(path, values):
         n_legal = len(list(sample(space, 1000, np.random.RandomState(0))))
     if n_legal < 10:  # noqa: PLR2004 - rarer ones are not worth waiting for
-        rule, way = "allows at least 1 % of its combinations", "forbid less, or narrow the ranges"
-        received = f"{n_legal} of 1,000 draws from {path}"
-        raise SettingsError(f"a search space {rule}", received=received, next_step=way)
+        problem = f"{path} forbids nearly everything: {n_legal} of 1,000 draws are legal"
+        raise SettingsError(problem, next_step="forbid less, or narrow the ranges")
     return space
 
 
@@ -103,14 +102,14 @@ def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
         with np.errstate(divide="raise", invalid="raise", over="raise"):
             yield
     except _NOT_A_SPACE as problem:
-        rule = "a search space is one that ConfigSpace can take"
+        what = "ConfigSpace refuses"
         way = "correct its keys and values; the value in a condition, for example, is one that its"
         way += " parent can have"
         if isinstance(problem, ForbiddenValueError):
-            rule = "the default values of a search space are not forbidden"
+            what = "the default values are forbidden by"
             way = "change a default_value, or forbid less"
-        received = f"{_first_refused(values)} in {path}"
-        raise SettingsError(rule, received=received, next_step=way) from None
+        problem_text = f"{path}: {what} {_first_refused(values)}"
+        raise SettingsError(problem_text, next_step=way) from None
 
 
 def _first_refused(values: dict[str, Any]) -> str:
@@ -129,16 +128,15 @@ def _first_refused(values: dict[str, Any]) -> str:
 def _parsed(text: str, path: Path) -> Any:
     """The value of a JSON text; ConfigSpace's other formats are named."""
     if other := _OTHER_FORMAT.match(text):
-        rule = "a search space is a JSON object"
-        received = f"{path}, which is in the format {'PCS' if other['pcs'] else 'YAML'}"
-        raise SettingsError(rule, received=received, next_step=_EXAMPLE)
+        problem = f"{path} is {'PCS' if other['pcs'] else 'YAML'}, not JSON"
+        raise SettingsError(problem, next_step=_EXAMPLE)
     values = json.loads(text)
     try:  # what is kept in the run is written again
         json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
     except ValueError:
-        rule, received = "holds finite numbers and whole characters", f"{path}, which has others"
+        problem = f"{path} holds infinite numbers or broken characters"
         way = "look for NaN, Infinity, 1e999 or \\ud800 in it"
-        raise SettingsError(f"a search space {rule}", received=received, next_step=way) from None
+        raise SettingsError(problem, next_step=way) from None
     return values
 
 
@@ -148,8 +146,8 @@ def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
     ConfigSpace would translate an old one, too, but drops what it no longer knows.
     """
     parts = {part: values.get(part) or [] for part in _PARTS}
-    for rule, received, next_step in _faults(values, parts):
-        raise SettingsError(rule, received=f"{received} in {path}", next_step=next_step)
+    for problem, next_step in _faults(values, parts):
+        raise SettingsError(f"{path}: {problem}", next_step=next_step)
     is_old, ours = "json_format_version" in values, parts.pop("hyperparameters")
     names = [one["name"] for one in ours]
     return {
@@ -158,49 +156,48 @@ def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
     } | {part: [_rule(one, part, names, path) for one in found] for part, found in parts.items()}
 
 
-def _faults(values: dict[str, Any], parts: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The rule that does not hold, what was received, the next step; each relies on the last."""
+def _faults(values: dict[str, Any], parts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong, and what to do; each relies on the last."""
     version = values.get("format_version", values.get("json_format_version", _FORMAT_VERSION))
     if not isinstance(version, (int, float)) or version > _FORMAT_VERSION:
-        rule = f"a search space has ConfigSpace's format version {_FORMAT_VERSION} or an older one"
-        yield rule, json.dumps(version), "write it with ConfigSpace 1.2"
+        problem = f"its format version is {json.dumps(version)}; the newest known is"
+        yield f"{problem} {_FORMAT_VERSION}", "write it with ConfigSpace 1.2"
     for part, found in parts.items():
         if not _are_objects(found):
-            rule = f"the {part} of a search space are a list of objects"
-            yield rule, json.dumps(found)[:200], _EXAMPLE
+            yield f"the {part} are {json.dumps(found)[:200]}, not a list of objects", _EXAMPLE
     names = [one.get("name") for one in parts["hyperparameters"]]
     if not names:
-        yield "a search space has hyperparameters", "none", _EXAMPLE
+        yield "there are no hyperparameters", _EXAMPLE
     for name in names:
         if name not in SEARCHABLE:
             way = nearest(str(name), SEARCHABLE)
             if name == "epochs":
-                way = "the epochs are the budget: give --epochs or --max-epochs"
-            received = repr(name) if isinstance(name, str) else "none"
-            yield f"a search space varies {', '.join(SEARCHABLE)}", received, way
+                way = "the epochs are the budget: use --epochs or --max-epochs"
+            known = isinstance(name, str)
+            yield f"a search cannot vary {name!r}" if known else "a hyperparameter has no name", way
         if (n_times := names.count(name)) > 1:
-            rule = "a search space names each hyperparameter once"
-            yield rule, f"{name!r} {n_times} times", "leave the others out"
+            yield f"{name!r} is there {n_times} times", "leave the others out"
 
 
 def _rule(one: dict[str, Any], part: str, names: Sequence[str], path: Path) -> dict[str, Any]:
     """A condition or a forbidden clause, with those that it joins, as ConfigSpace 1.2 writes it."""
-    kind, where = str(one.get("type")), f"in {path}, a {_singular(part)}"
+    kind, shown = str(one.get("type")), json.dumps(one)[:200]
+    where = f"{path}: the {_singular(part)}"
     if kind == "RELATION":
         kind = _RELATIONS.get(str(one.get("lambda")), kind)
         one = one | {"type": kind}
     if kind not in _DECODERS[part]:
-        rule, near = f"{where} has a type of ConfigSpace", nearest(kind, _DECODERS[part])
-        raise SettingsError(rule, received=json.dumps(one)[:200], next_step=near)
+        near = nearest(kind, _DECODERS[part])
+        raise SettingsError(f"{where} {shown} has an unknown type", next_step=near)
     for key in one.keys() & {"child", "parent", "name", "left", "right"}:
         if one[key] not in names:
-            rule = f"{where} names hyperparameters of the space"
-            received = f"{key!r}: {json.dumps(one[key])[:200]}"
-            raise SettingsError(rule, received=received, next_step=nearest(str(one[key]), names))
+            unknown = f"has the {key} {json.dumps(one[key])[:200]}, which is no hyperparameter"
+            way = nearest(str(one[key]), names)
+            raise SettingsError(f"{where} {unknown} of the space", next_step=way)
     for key in one.keys() & {"conditions", "clauses"}:
         if not _are_objects(one[key]):
-            rule, way = f"{where} joins a list of others", f"correct {key!r}"
-            raise SettingsError(rule, received=json.dumps(one)[:200], next_step=way)
+            problem = f"{where} {shown} has {key} that are not a list of others"
+            raise SettingsError(problem, next_step=f"correct {key!r}")
         one = one | {key: [_rule(inner, part, names, path) for inner in one[key]]}
     return one
 

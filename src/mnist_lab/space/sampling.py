@@ -33,8 +33,8 @@ def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
     for n_tries in (5, 50, 500, 5_000, 50_000):
         for drawn in sample(space, n_tries, random):
             return drawn
-    rule, received = "a search space allows some combination of its values", "none in 50,000 draws"
-    raise SettingsError(rule, received=received, next_step="forbid less")
+    problem = "the search space forbids everything: none of 50,000 draws is legal"
+    raise SettingsError(problem, next_step="forbid less")
 
 
 def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, list[Any]]:
@@ -91,7 +91,7 @@ def to_vector(space: ConfigurationSpace, values: Mapping[str, Any]) -> Vector:
     unknown = np.isnan(vector)
     for name, is_active, is_unknown in zip(space, _activity(space, vector), unknown, strict=True):
         if is_active and is_unknown:
-            raise ValueError(f"{name} has a value of the space: got {full[name]!r}")
+            raise ValueError(f"{name} {full[name]!r} is outside the space")
     return vector - _constants(space)
 
 

@@ -23,6 +23,7 @@ from mnist_lab.errors import Interrupted, SettingsError, nearest, no_gpu
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.session import Options, run_study
 from mnist_lab.study.workers import check_workers, parse_cluster
+from mnist_lab.words import budget_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -82,7 +83,7 @@ def filter_sweep(
 
 def random_search(
     *,
-    iters: int,
+    iters: int = _RANDOM["iters"],
     epochs: float = _RANDOM["epochs"],
     space: str | Path | None = _RANDOM["space"],
     **options: Unpack[Options],
@@ -195,14 +196,14 @@ def _sweep(
 ) -> Run:
     values = tuple(values)
     if not values or len(set(values)) < len(values):
+        twice = next((value for value in values if values.count(value) > 1), None)
         raise SettingsError(
-            "a sweep has values, and each once",
-            received=list(values),
+            "--values: there are none" if twice is None else f"--values: {twice} is there twice",
             next_step="name each once; --repeats trains each several times",
         )
+    config = check(TrainConfig, base, source="")
     for value in values:
-        check(TrainConfig, base | {VARIED[experiment]: value}, source="a sweep")
-    config = check(TrainConfig, base, source=experiment)
+        check(TrainConfig, base | {VARIED[experiment]: value}, source="--values")
     return _run(experiment, config, options, values=values, repeats=repeats)
 
 
@@ -214,12 +215,12 @@ def _halving(
     own: dict[str, Any],
 ) -> Run:
     # Before rungs are counted: from 0 there is no end of them.
-    check(StudySettings, own | {"experiment": experiment, "base": TrainConfig()}, source=experiment)
-    if own["min_epochs"] > max_epochs:
+    base = check(TrainConfig, {"epochs": max_epochs}, source="--max-epochs")
+    check(StudySettings, own | {"experiment": experiment, "base": base}, source="")
+    if (smallest := own["min_epochs"]) > max_epochs:
         raise SettingsError(
-            "--min-epochs is at most --max-epochs",
-            received=f"{own['min_epochs']} and {max_epochs}",
-            next_step="correct one of them",
+            f"--min-epochs {budget_text(smallest)} is above --max-epochs {budget_text(max_epochs)}",
+            next_step="lower the one or raise the other",
         )
     return _search(experiment, options, max_epochs, space, **own)
 
@@ -230,7 +231,7 @@ def _search(
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
     chosen = spaces.default_space() if space is None else spaces.read_space(Path(space))
-    config = check(TrainConfig, {"epochs": epochs}, source=experiment)
+    config = check(TrainConfig, {"epochs": epochs}, source="--epochs")
     return _run(experiment, config, options, space=spaces.to_dict(chosen), **own)
 
 
@@ -243,17 +244,13 @@ def _run(
             RunDir(Path(out)).check_is_ours()  # before anything takes long
         for key in options:
             if key not in Options.__annotations__:
-                raise SettingsError(
-                    "a study has only options that mnist-lab knows",
-                    received=repr(key),
-                    next_step=nearest(key, Options.__annotations__),
-                )
+                way = nearest(key, Options.__annotations__)
+                raise SettingsError(f"{experiment} has no option {key!r}", next_step=way)
         check_workers(options.get("workers"), 0)
         host = options.get("host")
         if host is not None and not machine.is_own_address(host):
             raise SettingsError(
-                "--host is an address of this machine",
-                received=host,
+                f"--host: {host} is not an address of this machine",
                 next_step="give one that the other machines reach, or leave it out",
             )
         device = options.get("device", "auto")
@@ -270,7 +267,7 @@ def _run(
             has_it = not n_gpus and machine.has_bfloat16()
             own["precision"] = "bfloat16" if has_it else "float32"
         own |= {"experiment": experiment, "base": base, "device": "gpu" if n_gpus else "cpu"}
-        settings = check(StudySettings, own, source=experiment)
+        settings = check(StudySettings, own, source="")
         return run_study(settings, n_gpus, options, origin=origin)
 
 

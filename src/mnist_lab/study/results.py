@@ -131,8 +131,7 @@ def proposed_values(space: dict[str, Any], trials: Iterable[Trial]) -> list[dict
         return [spaces.active(chosen, dict(trial.configuration)) for trial in trials]
     except ValueError as problem:
         raise RunDirError(
-            "each trial of a search is of the search space in run.json",
-            received=problem,
+            f"a trial is not from the search space in run.json: {problem}",
             next_step="restore the files, or train anew with --fresh, which sets the run aside",
         ) from None
 

@@ -171,7 +171,7 @@ def _telling_what_is_kept(run_dir: RunDir) -> Iterator[None]:
         except LabError:
             raise stop from None  # it had not begun
         if isinstance(stop, Terminated):
-            raise Terminated(halted(run, stop.rule)) from None
+            raise Terminated(halted(run, stop.problem)) from None
         raise Interrupted(halted(run)) from None
 
 
@@ -264,10 +264,10 @@ class _Session:
             files = results.write_records(self._run_dir, self._settings, trials)
             info = self._write_info(state)
         if state == "failed":
+            many = f"all {len(trials)} trials failed, the last because"
             raise StudyError(
-                "at least one trial succeeds",
-                received=f"{len(trials)} failed, the last because {trials[-1].reason}",
-                next_step="mend the cause, then give the same command with --retry-failed",
+                f"{many if len(trials) > 1 else 'the only trial failed:'} {trials[-1].reason}",
+                next_step="fix the cause, then run the same command with --retry-failed",
             )
         files = [self._run_dir.run, self._run_dir.journal, *files]
         # It is the first trial's, which may have ended in an earlier session.
@@ -421,7 +421,6 @@ def _check_batch_sizes(settings: StudySettings, data: DatasetInfo) -> None:
     largest = max(config.batch_size for config in plan(settings))
     if largest > n_train:
         raise SettingsError(
-            f"the batch size is at most the number of training images, {n_train:,}",
-            received=largest,
-            next_step="give a smaller batch size",
+            f"batch size {largest:,} is larger than the {n_train:,} training images",
+            next_step="use smaller batches",
         )

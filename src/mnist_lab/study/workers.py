@@ -80,8 +80,7 @@ def join(
         joined = Token.model_validate_json(text)
     except ValueError:
         raise SettingsError(
-            "a token is a copy of a run's .token.json",
-            received=token or run,
+            f"{token or run} is not a copy of a run's .token.json",
             next_step="copy it again",
         ) from None
     if at is not None:
@@ -124,21 +123,21 @@ def join(
 def _token_text(run: Path | None, token: Path | None) -> str:
     if (run is None) == (token is None):
         raise SettingsError(
-            "a run is named by its directory, or by --join and --token",
-            next_step="give one of the two",
+            "worker needs a run directory, or --join and --token",
+            next_step="such as results/hyperband",
         )
     if run is not None:
         run_dir = RunDir(run)
-        run_dir.read_info()
+        if run_dir.read_info().state == "complete":
+            raise SettingsError("this run is complete; there is nothing to join")
         return run_dir.read_token()
     assert token is not None  # noqa: S101 - checked above
     try:
         return as_text(token.read_bytes())
     except (OSError, UnicodeDecodeError) as problem:
         raise SettingsError(
-            "a token is a copy of a run's .token.json",
-            received=f"{token} ({getattr(problem, 'strerror', None) or problem})",
-            next_step="copy it from the run directory",
+            f"cannot read {token} ({getattr(problem, 'strerror', None) or problem})",
+            next_step="copy .token.json from the run directory",
         ) from None
 
 
@@ -146,9 +145,8 @@ def _address(at: str) -> tuple[str, int]:
     host, _, port = at.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise SettingsError(
-            "--join is an address and a port, such as 192.168.0.7:41234",
-            received=at,
-            next_step="take them from the line that the run began with",
+            f"--join: {at!r} is not HOST:PORT",
+            next_step="the run prints them when it starts, such as 192.168.0.7:41234",
         )
     return host.strip("[]"), int(port)
 
@@ -175,8 +173,10 @@ def check_workers(workers: int | None, least: int, here: str = "") -> None:
         SettingsError: it is none.
     """
     if workers is not None and not least <= workers <= MOST_WORKERS:
-        rule = f"auto or at least {least}{here}" if workers < least else f"at most {MOST_WORKERS:,}"
-        raise SettingsError(f"--workers is {rule}", received=workers, next_step="leave it out")
+        size, legal = "large", f"the limit is {MOST_WORKERS:,}"
+        if workers < least:
+            size, legal = "small", f"use auto, or {least} or more{here}"
+        raise SettingsError(f"--workers: {workers} is too {size}", next_step=legal)
 
 
 def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[Place, str]:
@@ -207,9 +207,8 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
         return places.Existing(f"{kind}:{where}"), remark
     if not workers:
         raise SettingsError(
-            f"--cluster {kind} needs a number of jobs",
-            received="none",
-            next_step="give one: --workers 20",
+            f"--cluster {kind} needs the number of jobs",
+            next_step="add it, such as --workers 20",
         )
     remark = f"{counted(workers, 'worker')} as jobs of {kind}: training begins when one runs"
     return places.Batch(kind, workers, host=host, options=details), remark
@@ -234,17 +233,14 @@ def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, di
     kind, _, where = place.partition(":")
     if kind not in _PLACES or not re.fullmatch(_PLACES[kind][0], where):
         raise SettingsError(
-            "--cluster is local, ssh:HOST,HOST, slurm, pbs, lsf, sge, htcondor, or the address of "
-            "a Dask scheduler (tcp://HOST:PORT or tls://HOST:PORT)",
-            received=repr(place),
+            f"--cluster: {place!r} is not a place",
             next_step=f"write it as {_PLACES[kind][1]}"
             if kind in _PLACES
             else nearest(kind.lower(), _PLACES),
         )
     if details and kind in {"local", *_ADDRESSES}:
         raise SettingsError(
-            f"[cluster] has nothing but a place where that is {kind}",
-            received=", ".join(details),
+            f"[cluster]: {', '.join(details)} means nothing for {kind}",
             next_step="leave it out, or name the place that it is for",
         )
     return kind, where, details

@@ -107,9 +107,9 @@ class Trainer:
         """
         if config.batch_size > self._n_train:
             raise SettingsError(
-                f"the batch size is at most the number of training images, {self._n_train}",
-                received=config.batch_size,
-                next_step="give a smaller batch size",
+                f"batch size {config.batch_size:,} is larger than the {self._n_train:,} training "
+                "images",
+                next_step="use smaller batches",
             )
         self._config, self._seed = config, seed
         weights = model.initial_weights(config, seed=seed)
