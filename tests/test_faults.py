@@ -273,7 +273,7 @@ def test_time_limit_before_the_first_trial_leaves_a_run_that_continues(
     limited = start("limited", "--time-limit", "1s")
     _, printed = limited.communicate(timeout=60)
     assert limited.returncode == 75
-    assert "0 of 12 trials finished, 0 epochs kept" in printed
+    assert "0 of 12 trials finished, 0 epochs saved" in printed
     monkeypatch.setenv("FORMULA_SECONDS", "0.03")
     again = start("limited")
     again.communicate(timeout=120)

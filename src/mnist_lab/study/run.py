@@ -147,10 +147,10 @@ def typed(experiment: str, *, without: Collection[str] = ()) -> str:
 
 
 def standing(run: Run) -> str:
-    """How far a run has come: `2 of 6 trials finished, 27 epochs kept`."""
+    """How far a run has come: `2 of 6 trials finished, 27 epochs saved`."""
     done, planned = n_ended(run.trials), n_planned(run.info.settings, run.trials)
     n_epochs = n_epochs_done(run.trials)
-    return f"{done} of {counted(planned, 'trial')} finished, {epochs_text(n_epochs)} kept"
+    return f"{done} of {counted(planned, 'trial')} finished, {epochs_text(n_epochs)} saved"
 
 
 def watch(path: str | Path) -> Run:
