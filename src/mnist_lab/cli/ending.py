@@ -204,7 +204,7 @@ def _of_search(run: Run) -> Answer:
         for place, (error, _, one) in enumerate(ranked[:_MOST_ROWS], start=1)
     ]
     table = Table(("rank", "error", *(_HEADS[name] for name in names)), rows)
-    verdict = "No other trial comes close enough to be as good."
+    verdict = "No other trial comes close."
     if n_close:
         are = "others are" if n_close > 1 else "other is"
         verdict = f"{n_close} {are} too close to the best to call: one run each is too few."

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rich.segment import Segment
 
     from mnist_lab.analysis.outcomes import Spread
-    from mnist_lab.config import TrainConfig
     from mnist_lab.progress import Watcher
     from mnist_lab.records import Trial
     from mnist_lab.study import Run
@@ -137,26 +136,9 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     else:
         asked = f"{counted(n_left, 'time')}, {epochs_text(n_more)} in all"
         text = f"{describe_brackets(brackets) if brackets else asked}, {on}, into {run.path}"
-    say(f"would train {text}{_rough(run, planned) if n_left else ''}")
+    say(f"would train {text}{_rough(run) if n_left else ''}")
     for note in run.info.data.notes:
         say(f"note: {note}")
-
-
-def _rough(run: Run, planned: Sequence[TrainConfig]) -> str:
-    """Roughly how long a study would take on this machine, in words."""
-    from mnist_lab.forecast import Forecast, rough_text
-    from mnist_lab.machine import usable_cores
-    from mnist_lab.search.planning import promotions
-    from mnist_lab.study.run import images_per_epoch
-
-    settings = run.info.settings
-    n_images = images_per_epoch(settings, run.info.data)
-    n_workers = max(len(usable_cores()) // settings.threads_per_worker, 1)
-    more = promotions(settings, planned)
-    forecast = Forecast(
-        planned, run.trials, promotions=more, n_images=n_images, n_workers=n_workers
-    )
-    return rough_text(settings, forecast)
 
 
 def status(path: Path, *, as_json: bool, no_color: bool) -> None:
@@ -290,6 +272,25 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
         say(f"{one.kind}: {one.text}", soft_wrap=True)
     prevented = any(one.prevents_training for one in problems)
     say("cannot train yet" if prevented else f"ready to train on {on_what()}", soft_wrap=True)
+
+
+def _rough(run: Run) -> str:
+    """Roughly how long a study would take on this machine, in words."""
+    from mnist_lab.forecast import Forecast, rough_text
+    from mnist_lab.machine import usable_cores
+    from mnist_lab.search.planning import plan as configurations
+    from mnist_lab.search.planning import promotions
+    from mnist_lab.study.run import images_per_epoch
+
+    settings = run.info.settings
+    planned = configurations(settings)
+    n_images = images_per_epoch(settings, run.info.data)
+    n_workers = max(len(usable_cores()) // settings.threads_per_worker, 1)
+    more = promotions(settings, planned)
+    forecast = Forecast(
+        planned, run.trials, promotions=more, n_images=n_images, n_workers=n_workers
+    )
+    return rough_text(settings, forecast)
 
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
