@@ -8,14 +8,24 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_events import epoch_done, failed, finished, promoted, proposed, started, whole_trial
+from made_events import (
+    TIME,
+    an_epoch,
+    epoch_done,
+    failed,
+    finished,
+    promoted,
+    proposed,
+    started,
+    whole_trial,
+)
 from rich.console import Console
 
 from mnist_lab import forecast, live, progress
 from mnist_lab.config import Bracket
 from mnist_lab.forecast import Deadline, Forecast
 from mnist_lab.progress import Lines, LiveTable, Silent
-from mnist_lab.records import fold
+from mnist_lab.records import EpochDone, fold
 from mnist_lab.words import duration
 
 if TYPE_CHECKING:
@@ -134,6 +144,11 @@ def test_a_line_a_minute(lines: Screen) -> None:
     assert lines.shows() == ""
 
 
+def part_done(trial: int, valid_error: float) -> EpochDone:
+    """Half an epoch of the trial."""
+    return EpochDone(time=TIME, trial=trial, epoch=an_epoch(0.5, valid_error))
+
+
 def test_lines_of_short_trials(screen: Callable[[Any], Screen]) -> None:
     """Of trials of a part of an epoch: a line for ten, for a rung, and for who goes to the last."""
     lines = screen(Lines)
@@ -141,7 +156,7 @@ def test_lines_of_short_trials(screen: Callable[[Any], Screen]) -> None:
     shown = ""
     for trial in range(1, 13):
         first = proposed(trial, epochs=0.5).model_copy(update={"id": (0, 0, trial)})
-        shown += lines.shows(first, started(trial), epoch_done(trial, 0.5, 0.1 + trial / 100))
+        shown += lines.shows(first, started(trial), part_done(trial, 0.1 + trial / 100))
         shown += lines.shows(finished(trial, budget=0.5))
     told = [line.partition(", about")[0] for line in shown.splitlines()[1:]]
     done = "bracket 1: 12 trials done after 1/2 epoch, the best with an error of 11.0 %"

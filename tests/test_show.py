@@ -112,7 +112,7 @@ def test_dry_run(
     run = Run(Path("r"), run_info(settings=settings, state=state), fold(events))
     show.plan(run, as_json=False, no_color=True)
     line = f"would train {re.escape(words)}" + (
-        r"; roughly \d+ (s|min).* with \d+ workers?" * bool(left[0])
+        r"; roughly \d+ (s|min) to .* with \d+ workers?" * bool(left[0])
     )
     assert re.fullmatch(line, capsys.readouterr().out.splitlines()[-1])
     show.plan(run, as_json=True, no_color=True)

@@ -293,8 +293,12 @@ def in_prospect(settings: StudySettings, forecast: Forecast) -> str:
 
 
 def rough_text(settings: StudySettings, forecast: Forecast) -> str:
-    """`; roughly 3 min with 2 workers`; nothing on a GPU, of which nobody can tell beforehand."""
+    """`; roughly 3 min to 6 min with 2 workers`; nothing on a GPU: nobody can tell beforehand.
+
+    The reference runs, on a machine whose cores share their units, took up to twice the guess.
+    """
     if settings.device != "cpu" or not (seconds := forecast.rough_s()):
         return ""
     left = " left" * any(trial.epochs for trial in forecast.trials)
-    return f"; roughly {roughly(seconds)}{left} with {counted(forecast.n_workers, 'worker')}"
+    guess = f"{roughly(seconds)} to {roughly(2 * seconds)}{left}"
+    return f"; roughly {guess} with {counted(forecast.n_workers, 'worker')}"

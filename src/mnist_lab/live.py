@@ -22,7 +22,7 @@ from mnist_lab.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -101,11 +101,12 @@ def _bar(share: float, width: int) -> Text:
 
 
 class Screen:
-    """Draws a study; `fields` are the hyperparameters that tell its trials apart."""
+    """Draws a study, whose trials are told apart by the hyperparameter that varies, or by all."""
 
     def __init__(self, forecast: Forecast) -> None:
         self._forecast = forecast
-        self._fields = varied(forecast.planned)
+        fields = varied(forecast.planned)
+        self._fields = fields if len(fields) == 1 else []
         distinct = len(set(forecast.planned))
         self._repeats = 1 <= distinct < len(forecast.planned)
         self.rungs: list[RungRow] = []
@@ -138,7 +139,7 @@ class Screen:
             bottom.append(Text(f"! {counted(n, 'trial')} failed", style="yellow"))
         n_top = 1 + (1 + len(self.rungs)) * bool(self._forecast.brackets)
         screen = Table.grid()
-        for one in (*top, self._trials(width, height - n_top - len(bottom)), *bottom):
+        for one in (*top, *self._trials(width, height - n_top - len(bottom)), *bottom):
             screen.add_row(one)
         return screen
 
@@ -157,7 +158,7 @@ class Screen:
         n_free = width - sum(map(len, (done, share_text, left))) - 3
         bar = _bar(share, max(4, min(n_free, 40)))
         whole = Table.grid(padding=(0, 1, 0, 0))
-        whole.add_row(done, bar, share_text, left)
+        whole.add_row(done, bar, share_text, *[left] * bool(left))
         return whole
 
     def _rungs(self) -> Table:
@@ -175,7 +176,7 @@ class Screen:
             )
         return table
 
-    def _trials(self, width: int, n_lines: int) -> Table:
+    def _trials(self, width: int, n_lines: int) -> Iterator[Table]:
         """A row for each trial that a worker trains, with its bar, errors and time left."""
         from rich.table import Table
 
@@ -227,7 +228,8 @@ class Screen:
             table.add_row(*cells)
         if n_more := len(trials) - n_shown:
             table.add_row("", f"… and {n_more} more")
-        return table
+        if trials:
+            yield table
 
 
 def finalist(trial: Trial, brackets: Sequence[Bracket]) -> str:

@@ -35,7 +35,7 @@ from mnist_lab.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.findings import Finding
@@ -73,25 +73,31 @@ class Answer(NamedTuple):
     below: Sequence[Line] = ()
 
 
-def ending(run: Run, found: Sequence[Finding]) -> list[Line]:
+def ending(run: Run, found: Sequence[Finding], width: int = WIDTH) -> list[Line]:
     """The lines about a run that has just ended, at most a screen of 24 of 80 columns.
 
     Args:
         run: as it ended.
         found: its findings; of three the claims are shown.
+        width: of the terminal; only the table and what is to be copied may be wider.
     """
+
+    def wrapped(lines: Iterable[Line]) -> list[Line]:
+        return [part for line in lines for part in _wrapped(line, min(width, WIDTH))]
+
     answer = _answer(run)
-    top = [*_head(run), Line(""), *answer.lines]
-    bottom = [*answer.below, Line(""), *_links(run), *_warnings(run, found)]
-    n_free = MOST_LINES - sum(map(_height, [*top, *bottom]))
+    top = wrapped([*_head(run), Line(""), *answer.lines])
+    below = wrapped(answer.below)
+    bottom = wrapped([Line(""), *_links(run), *_warnings(run, found)])
+    n_free = MOST_LINES - sum(map(_height, [*top, *below, *bottom]))
     meant: list[Line] = []
     for claim in [_claim(one) for one in found if _topic(one) not in _SAID | _WARNINGS][:_N_CLAIMS]:
-        more = [Line("")] * (not meant) + _wrapped(f"- {claim}", hanging="  ")
+        more = wrapped([*[Line("")] * (not meant), Line(f"- {claim}")])
         if len(meant) + len(more) + answer.least > n_free:
             break
         meant += more
     shown = answer.table[: max(n_free - len(meant), answer.least)]
-    return [*top, *map(Line, shown), *answer.below, *meant, *bottom[len(answer.below) :]]
+    return [*top, *map(Line, shown), *below, *meant, *bottom]
 
 
 def _topic(one: Finding) -> str:
@@ -107,11 +113,13 @@ def _height(line: Line) -> int:
     return max(1, math.ceil(len(line.text) / WIDTH))
 
 
-def _wrapped(text: str, style: str = "", indent: str = "", hanging: str = "") -> list[Line]:
-    lines = textwrap.wrap(
-        text, WIDTH - 1, initial_indent=indent, subsequent_indent=indent + hanging
-    )
-    return [Line(one, style) for one in lines]
+def _wrapped(line: Line, width: int) -> list[Line]:
+    """The line in as many as it takes; each begins as far in as its text does."""
+    if line.whole or not line.text:
+        return [line]
+    indent = " " * (len(line.text) - len(line.text.lstrip(" -!")))
+    lines = textwrap.wrap(line.text, width, subsequent_indent=indent)
+    return [Line(one, line.style) for one in lines]
 
 
 def _head(run: Run) -> Iterator[Line]:
@@ -128,7 +136,7 @@ def _head(run: Run) -> Iterator[Line]:
     took = f"{duration(run.info.spent_s)} (wall clock)"
     state = [] if run.info.state == "complete" else [run.info.state]
     parts = [settings.experiment, run.info.data.name, *state, what, took]
-    yield from _wrapped(" · ".join(parts), "dim")
+    yield Line(" · ".join(parts), "dim")
     if run.n_before:
         yield Line(f"{run.n_before} of {planned} trials were done before", "dim")
 
@@ -150,11 +158,11 @@ def _answer(run: Run) -> Answer:
 def _of_test(info: RunInfo, trials: Sequence[Trial], best: views.Best) -> Answer:
     """The test error, and how it varies over the repeats."""
     lines = [Line(f"  Test error {_likely(best)}", "bold")]
-    lines += _wrapped(f"{describe(best.configuration)}, {_fitted(info)}", indent="  ")
+    lines.append(Line(f"  {describe(best.configuration)}, {_fitted(info)}"))
     errors = sorted(trial.test.test_error for trial in trials if trial.test)
     if len(errors) > 1:
         each = ", ".join(percent(error).removesuffix(" %") for error in errors)
-        lines += _wrapped(f"{len(errors)} repeats: {each} %", indent="  ")
+        lines.append(Line(f"  {len(errors)} repeats: {each} %"))
     return Answer(lines)
 
 
@@ -188,7 +196,7 @@ def _of_search(run: Run) -> Answer:
     n_close = sum(error_interval([error], n_valid).low <= high for error in others)
     after = f"(trial {winner.trial}, after {epochs_text(budget)})"
     lines = [Line(f"  Best validation error {percent(lowest)}  {after}", "bold")]
-    lines += _wrapped(describe(winner.configuration, without="epochs"), indent="  ")
+    lines.append(Line(f"  {describe(winner.configuration, without='epochs')}"))
     if not others:
         return Answer(lines)
     shown = [configuration for _, _, configuration in ranked[:_MOST_ROWS]]
@@ -234,7 +242,7 @@ def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> An
     if varied is None:
         (row, *_) = rows
         lines = [Line(f"  Validation error {_likely(best)}", "bold")]
-        lines += _wrapped(describe(best.configuration), indent="  ")
+        lines.append(Line(f"  {describe(best.configuration)}"))
         took = f", {row.seconds_per_epoch:.2g} s per epoch" if row.seconds_per_epoch else ""
         return Answer([*lines, Line(f"  Training error {percent(row.train_error)}{took}")])
     value = value_text(varied, getattr(best.configuration, varied))
@@ -267,7 +275,7 @@ def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> An
     text = ["", *views.aligned(Table(heads, cells))]
     shared = describe(settings.base, without=varied).removesuffix(", ")
     seeds = f", from {settings.repeats} seeds each" if settings.repeats > 1 else ""
-    below = _wrapped(f"All with {shared}{seeds}.", indent="  ")
+    below = [Line(f"  All with {shared}{seeds}.")]
     return Answer(lines, text, min(len(text), _LONGEST_TABLE), below)
 
 
@@ -295,9 +303,9 @@ def _warnings(run: Run, found: Sequence[Finding]) -> Iterator[Line]:
     """What the reader of the results must know."""
     for one in found:
         if _topic(one) in _WARNINGS:
-            yield from _wrapped(f"! {_claim(one)}", "yellow", hanging="  ")
+            yield Line(f"! {_claim(one)}", "yellow")
     for note in run.info.data.notes:
-        yield from _wrapped(f"! {note}", "yellow", hanging="  ")
+        yield Line(f"! {note}", "yellow")
     if not found:
         for text in tally_of(run.trials).but_complete():
             yield Line(f"! {text}", "yellow")

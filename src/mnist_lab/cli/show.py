@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mnist_lab import views
 from mnist_lab.analysis import outcomes
-from mnist_lab.cli.ending import ending
+from mnist_lab.cli.ending import WIDTH, ending
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import SettingsError, TimeLimit, nearest, printable_lines
@@ -81,7 +81,8 @@ def _outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
         _print_json(_summary(run.path, run.info, run.trials) | more)
         return
     say = _sayer(no_color=no_color)
-    for line in ending(run, found):
+    width = Console().width if sys.stdout.isatty() else WIDTH
+    for line in ending(run, found, width):
         say(line.text, style=line.style, soft_wrap=line.whole)
 
 
