@@ -68,7 +68,7 @@ def _runs() -> None:
 
 
 TABLES = "export test --to csv"
-LONG, SHORT = ("test --config long/best.json", "test --config short/best.json")
+LONG, SHORT = (f"test --config {one}/best.json --repeats 10" for one in ("long", "short"))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ LONG, SHORT = ("test --config long/best.json", "test --config short/best.json")
         ("long short", SHORT, None),  # at 6 epochs, whatever the long one came to later
         ("short long lr", SHORT, None),
         ("long 'other budget'", LONG, None),
-        ("'other budget'", "test --config 'other budget/best.json'", None),
+        ("'other budget'", "test --config 'other budget/best.json' --repeats 10", None),
         ("known", "report known test", None),
         ("short known", "report short known test", None),
         ("known test", "report known test", TABLES),
@@ -121,6 +121,6 @@ def test_data_that_are_not_found_by_themselves_are_named(monkeypatch: pytest.Mon
         "/none.npz": "",
     }.items():
         assert on_data("lr", source) == f"mnist-lab filter-sweep{words}"
-        assert on_data("long", source) == f"mnist-lab test --config long/best.json{words}"
+        assert on_data("long", source) == f"mnist-lab {LONG}{words}"
     monkeypatch.setenv("MNIST_LAB_DATA", "sample")
     assert on_data("lr", "sample") == "mnist-lab filter-sweep"

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import io
+import re
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_events import epoch_done, failed, finished, promoted, proposed, started, whole_trial
+from made_events import (
+    TIME,
+    an_epoch,
+    epoch_done,
+    failed,
+    finished,
+    promoted,
+    proposed,
+    started,
+    whole_trial,
+)
 from rich.console import Console
 
-from mnist_lab import forecast, progress
+from mnist_lab import forecast, live, progress
+from mnist_lab.config import Bracket
 from mnist_lab.forecast import Deadline, Forecast
 from mnist_lab.progress import Lines, LiveTable, Silent
-from mnist_lab.records import fold
+from mnist_lab.records import EpochDone, fold
 from mnist_lab.words import duration
 
 if TYPE_CHECKING:
@@ -21,7 +33,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.records import Event
 
-BASE = "learning rate 0.1, batch size 128, 16 filters of 3×3, 3 epochs"
+BASE = "lr 0.1 · batch 128 · 16 filters 3×3"
 
 
 class Screen:
@@ -31,7 +43,7 @@ class Screen:
         self._file, self.now = io.StringIO(), now
         is_table = kind is LiveTable
         console = Console(
-            file=self._file, force_terminal=is_table, width=200, color_system=None, _environ={}
+            file=self._file, force_terminal=is_table, width=120, color_system=None, _environ={}
         )
         self.watcher = kind(console)
 
@@ -103,45 +115,69 @@ def test_duration() -> None:
 
 
 def test_lines_of_a_trial(lines: Screen) -> None:
-    """A trial is a line when it starts, one for each epoch and one at its end."""
-    assert lines.shows(proposed(1)) == ""
-    assert lines.shows(started(1)) == f"trial 1 starts: {BASE}\n"
-    shown = lines.shows(epoch_done(1, 1, 0.0816))
-    assert shown.startswith("trial 1 epoch 1/3: validation error 8.16 %, 2.0 s\n")
-    assert lines.shows(finished(1)).startswith("trial 1 done; 1 of 2 trials, about ")
+    """A trial is a line at its end; after the first epoch of all there is one of the time left."""
+    assert lines.shows(proposed(1), started(1)) == ""
+    assert lines.shows(epoch_done(1, 1, 0.0816)).startswith("about ")
+    assert lines.shows(epoch_done(1, 2), epoch_done(1, 3)) == ""
+    shown = f"trial 1 ({BASE}): validation error 4.00 % after 3 epochs; 1 of 2 trials done, about "
+    assert lines.shows(finished(1)).startswith(shown)
 
 
 def test_lines_of_a_failure(lines: Screen) -> None:
     """A failed trial gives its reason, as it is, and counts as one that needs no more time."""
     lines.shows(proposed(1), started(1))
     reason = "MemoryError: [bold]1 GiB[/nothing]"
-    assert lines.shows(failed(1, reason)) == f"trial 1 failed ({reason}); 1 of 2 trials\n"
+    assert lines.shows(failed(1, reason)) == f"trial 1 failed: {reason}; 1 of 2 trials done\n"
+    assert lines.shows(started(1, attempt=2)) == "trial 1 starts again, attempt 2\n"
 
 
-def test_lines_of_another_attempt(lines: Screen) -> None:
-    """A trial that is tried again says so, and counts its epochs anew."""
-    lines.shows(proposed(1), started(1), epoch_done(1, 1), epoch_done(1, 2))
-    assert lines.shows(started(1, attempt=2)) == f"trial 1 starts, attempt 2: {BASE}\n"
-    assert "epoch 1/3" in lines.shows(epoch_done(1, 1))
+def test_a_line_a_minute(lines: Screen) -> None:
+    """While nothing ends, a line a minute says how far it is, and what is best."""
+    lines.shows(*whole_trial(1, 0.02), proposed(2), started(2))
+    lines.now.s += 59
+    assert lines.shows() == ""
+    lines.now.s += 1
+    assert re.fullmatch(
+        rf"1 of 2 trials done, \d+ % of the work, best 2.00 % \({BASE}\)\n",
+        lines.shows(),
+    )
+    assert lines.shows() == ""
+
+
+def part_done(trial: int, valid_error: float) -> EpochDone:
+    """Half an epoch of the trial."""
+    return EpochDone(time=TIME, trial=trial, epoch=an_epoch(0.5, valid_error))
+
+
+def test_lines_of_short_trials(screen: Callable[[Any], Screen]) -> None:
+    """Of trials of a part of an epoch: a line for ten, for a rung, and for who goes to the last."""
+    lines = screen(Lines)
+    lines.begin(16, brackets=[Bracket((12, 2, 1), (0.5, 1, 3))])
+    shown = ""
+    for trial in range(1, 13):
+        first = proposed(trial, epochs=0.5).model_copy(update={"id": (0, 0, trial)})
+        shown += lines.shows(first, started(trial), part_done(trial, 0.1 + trial / 100))
+        shown += lines.shows(finished(trial, budget=0.5))
+    told = [line.partition(", about")[0] for line in shown.splitlines()[1:]]
+    done = "bracket 1: 12 trials done after 1/2 epoch, the best with an error of 11.0 %"
+    assert told == ["10 of 16 trials done", done]
+    assert lines.shows(promoted(1, 1)) == ""
+    lines.shows(started(1, from_epoch=0.5), epoch_done(1, 1, 0.05), finished(1, budget=1))
+    assert lines.shows(promoted(1, 3)) == (
+        "bracket 1: learning rate 0.1, batch size 128, 16 filters of 3×3 goes to the full 3 "
+        "epochs; error 5.00 % after 1 epoch\n"
+    )
 
 
 def test_without_validation(lines: Screen, table: Screen) -> None:
     """Where nothing validates, the training error has its own name, and nothing is the best."""
     began = (proposed(1), started(1), epoch_done(1, 1, None))
-    assert "\ntrial 1 epoch 1/3: training error 6.00 %, 2.0 s\n" in lines.shows(*began)
+    lines.shows(*began)
     ended = finished(1, reason="no validation")
-    assert "trial 1 done (no validation); " in lines.shows(ended)
-    assert "training error 6.00 %" in table.shows(*began)
+    assert "training error 6.00 % after 1 epoch (no validation); " in lines.shows(ended)
+    shown = table.shows(*began)
+    assert re.search("train  .*\n.* 6.00 % ", shown)
     assert "best" not in table.shows(ended)
-
-
-def test_lines_of_continuing_trials(screen: Callable[[Any], Screen]) -> None:
-    """A study that goes on counts what was done, and starts again trials that it knows."""
-    lines = screen(Lines)
-    lines.begin(3, *whole_trial(1), proposed(2), started(2), epoch_done(2))
-    assert lines.shows(started(2)) == f"trial 2 starts: {BASE}\n"
-    lines.shows(epoch_done(2))
-    assert "trial 2 done; 2 of 3 trials, about " in lines.shows(finished(2))
 
 
 @pytest.mark.parametrize("kind", [Lines, LiveTable])
@@ -159,29 +195,57 @@ def test_lines_are_never_wrapped(screen: Callable[[Any], Screen]) -> None:
     """A line stays one line, however narrow the console of a log file is thought to be."""
     lines = screen(lambda console: Lines(Console(file=console.file, width=20, _environ={})))
     lines.begin(1)
-    assert len(lines.shows(*whole_trial()).splitlines()) == 1 + 3 + 1 + 1  # the outlook, once
+    assert len(lines.shows(*whole_trial()).splitlines()) == 1 + 1  # the time left, once
 
 
 # --- the table
 
 
 def test_table(table: Screen) -> None:
-    """Each running trial has a row with its epoch, error and speed; the caption tells the whole."""
-    assert "0 of 2 trials done · workers are starting" in table.shows(proposed(1), proposed(2))
+    """Each trial has a row with its error, epoch and time left; a line tells the whole."""
+    shown = table.shows(proposed(1), proposed(2))
+    assert re.search("0 of 2 trials done ─+ 0 % workers are starting", shown)
     shown = table.shows(started(1), started(2))
-    assert f"│     1 │ {BASE} │   0/3 │" in shown
-    assert f"│     2 │ {BASE} │   0/3 │" in shown
+    assert len(re.findall(f"● {BASE} .* –      0/3", shown)) == 2
     assert "workers are starting" not in shown
-    shown = table.shows(epoch_done(2, 1, 0.0816))
-    assert "│   1/3 │ validation error 8.16 % │    2.00 │" in shown
-    assert table.shows(failed(1)).count("│     1 │") == 0
+    assert re.search(f"● {BASE} .* 8.16 %      1/3 ", table.shows(epoch_done(2, 1, 0.0816)))
+    shown = table.shows(failed(1))
+    assert f"✗ {BASE}" in shown
+    assert "! 1 trial failed" in shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_screen_fits(width: int, screen: Callable[[Any], Screen]) -> None:
+    """However many workers train, no line is wider than the terminal, and 20 are the most."""
+    table = screen(LiveTable)
+    table.begin(99, n_workers=40, brackets=[Bracket((81, 27, 9), (0.5, 3, 9))])
+    begun = [event for n in range(2, 42) for event in (proposed(n), started(n))]
+    table.shows(*whole_trial(1, 0.02), *begun, epoch_done(2), promoted(1, 9))
+    state = table.watcher._screen
+    drawn = state.draw(200.0, width, live.MOST_LINES, " and some words more")
+    console = Console(file=io.StringIO(), width=width, color_system=None, _environ={})
+    console.print(drawn)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined] # a StringIO
+    assert len(lines) == 20
+    assert "promoted" in lines[1]
+    assert " ".join(lines[3].split()) == "3 epochs 1 of 27 1 2.00 %"
+    assert "… and 29 more" in "".join(lines)
+    assert max(map(len, lines)) <= width
+
+
+def test_sparks() -> None:
+    """Errors are blocks between their own lowest and highest; of many, some."""
+    assert live.spark([0.4, 0.04, 0.2], 5) == "█▁▆"
+    assert live.spark([n / 100 for n in range(50, 0, -1)], 5)[::4] == "█▁"
+    assert (live.spark([], 5), live.spark([0.1], 5)) == ("", "▁")
 
 
 def test_table_of_results(table: Screen) -> None:
-    """The caption counts what is done and what failed, and names the best so far."""
+    """What is done and what failed is counted, and the best so far is named."""
     shown = table.shows(*whole_trial(1, 0.02), proposed(2), started(2), failed(2))
-    caption = " ".join(shown.split())  # as wide as the table, which has no row now
-    assert f"2 of 2 trials done · 1 failed · best 2.00 % ({BASE})" in caption
+    for text in ("2 of 2 trials done", "! 1 trial failed"):
+        assert text in shown
+    assert f"best 2.00 % · {BASE} · trial 1, after 3 epochs" in shown
 
 
 def test_best_of_several_budgets(screen: Callable[[Any], Screen]) -> None:
@@ -205,9 +269,10 @@ def test_table_of_continuing_trials(screen: Callable[[Any], Screen]) -> None:
     begun: list[Event] = [proposed(3), started(3), epoch_done(3, 1, 0.3), epoch_done(3, 2, 0.3)]
     table.begin(5, *whole_trial(1, 0.03), *whole_trial(4, 0.05), *lost, *begun)
     shown = table.shows(started(3, from_epoch=2))
-    assert "3 of 5 trials done · 1 failed · best 3.00 %" in shown
-    assert f"│     3 │ {BASE} │   2/3 │" in shown
-    assert "3/3 │" in table.shows(epoch_done(3, 3))
+    for text in ("3 of 5 trials done", "! 1 trial failed", "best 3.00 %"):
+        assert text in shown
+    assert re.search(f"● {BASE} .* 2/3 ", shown)
+    assert re.search("● .* 3/3 ", table.shows(epoch_done(3, 3)))
 
 
 def test_table_is_drawn_four_times_a_second(table: Screen) -> None:
@@ -225,19 +290,19 @@ def test_table_is_drawn_four_times_a_second(table: Screen) -> None:
 def test_no_time_left_is_guessed(lines: Screen, table: Screen) -> None:
     """Before the first epoch nothing is known, so nothing is said."""
     assert "left" not in lines.shows(proposed(1), started(1), failed(1), after_s=5)
-    shown = table.shows(proposed(1), started(1), after_s=5)
-    assert "│ –       │ –         │" in shown
-    assert "about" not in shown
+    assert "about" not in table.shows(proposed(1), started(1), after_s=5)
 
 
 def test_time_left_of_the_study(lines: Screen) -> None:
     """It is told as soon as it is known, and with each result; how long workers start is not."""
     lines.shows(proposed(1), proposed(2), after_s=60)
-    assert lines.shows(started(1), epoch_done(1, 1)).splitlines()[2] == "about 11 s left"
+    assert lines.shows(started(1), epoch_done(1, 1)) == "about 11 s left\n"
     assert "left" not in lines.shows(epoch_done(1, 2))
     shown = lines.shows(epoch_done(1, 3), finished(1))
-    assert "1 of 2 trials, about 7 s left" in shown  # three epochs of 2 s and 0.6 s of compiling
-    assert lines.shows(*whole_trial(2)[1:], after_s=1).endswith("trial 2 done; 2 of 2 trials\n")
+    assert (
+        "1 of 2 trials done, about 7 s left" in shown
+    )  # three epochs of 2 s and 0.6 s of compiling
+    assert lines.shows(*whole_trial(2)[1:], after_s=1).endswith("; 2 of 2 trials done\n")
 
 
 @pytest.mark.parametrize("kind", [Lines, LiveTable])
@@ -252,14 +317,11 @@ def test_deadline(kind: Any, screen: Callable[[Any], Screen]) -> None:
 
 
 def test_time_left_of_trials(table: Screen) -> None:
-    """A row's time is its own: the first epoch, which compiles, counts only while it is alone."""
-    slow = epoch_done(1, 1).epoch.model_copy(update={"duration_s": 20.0})
-    compiling = epoch_done(1, 1).model_copy(update={"epoch": slow})
+    """A row's time is told by what epochs of its shape take; it passes while the trial trains."""
     table.shows(proposed(1), started(1))
-    assert "│   20.00 │      40 s │" in table.shows(compiling, after_s=20)
-    assert "│    2.00 │       2 s │" in table.shows(epoch_done(1, 2), after_s=2)
-    table.now.s += 100
-    assert "│    2.00 │       0 s │" in table.shows()
+    assert re.search(r"1/3 +4 s\n", table.shows(epoch_done(1, 1), after_s=20))
+    table.now.s += 1
+    assert re.search(r"1/3 +2 s\n", table.shows())
 
 
 def test_two_workers_halve_the_time_left(screen: Callable[[Any], Screen]) -> None:

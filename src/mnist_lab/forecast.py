@@ -17,14 +17,15 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.config import whole
+from mnist_lab.config import describe_brackets, whole
 from mnist_lab.errors import SettingsError
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Started, Trials
+from mnist_lab.words import counted, epochs_text, roughly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mnist_lab.config import TrainConfig
+    from mnist_lab.config import Bracket, StudySettings, TrainConfig
     from mnist_lab.records import Trial
 
 # Seconds of 10^9 multiplications in each convolution, 10^9 activations, 10^5 images and 10^3 steps:
@@ -134,6 +135,17 @@ def _shape(config: TrainConfig) -> tuple[int, int, int]:
     return config.batch_size, config.num_filters, config.filter_size
 
 
+class Running(NamedTuple):
+    """A trial that a worker trains, where it is by now in epochs, and its seconds left.
+
+    None before the first epoch of any trial.
+    """
+
+    trial: Trial
+    position: float
+    left_s: float | None
+
+
 class Forecast:
     """Follows a study's events and tells how long the rest takes; safe to use from several threads.
 
@@ -151,15 +163,16 @@ class Forecast:
         n_images: int,
         n_workers: int,
         deadline: Deadline | None = None,
+        brackets: Sequence[Bracket] = (),
     ) -> None:
         self.n_trainings = len(planned) + len(promotions)
         self.noun = "trainings" if promotions else "trials"
-        self.deadline = deadline
+        self.deadline, self.brackets = deadline, brackets
         self.trials = Trials(known=trials)
         self.since: dict[int, float] = {}
         self._lock = threading.Lock()
         self._costs = CostModel(n_images)
-        self._n_workers, self._planned, self._promotions = n_workers, planned, promotions
+        self.planned, self.n_workers, self._promotions = planned, n_workers, promotions
         for trial in self.trials:
             for epoch, part in zip(trial.epochs, trial.parts, strict=True):
                 self._costs.learn(trial.configuration, part, epoch.duration_s)
@@ -187,6 +200,43 @@ class Forecast:
         with self._lock:
             return max(self._ends(now), default=now) - now if self._costs.seconds else None
 
+    def rough_s(self) -> float:
+        """Until everything is trained, by a guess where no epoch was measured yet."""
+        now = time.monotonic()
+        with self._lock:
+            return max(self._ends(now), default=now) - now
+
+    def running(self) -> list[Running]:
+        """What is trained at this moment, by number."""
+        with self._lock:
+            numbers = sorted(self.since)
+            return [self._running(self.trials.numbered(number)) for number in numbers]
+
+    def _running(self, trial: Trial) -> Running:
+        n_left, left_s = trial.configuration.epochs - trial.n_epochs, None
+        position = trial.n_epochs
+        if self._costs.seconds:
+            cost_s = self._costs.epoch_s(trial.configuration)
+            silent_s = time.monotonic() - self.since[trial.trial]
+            # It is there when it says so.
+            position += min(silent_s / cost_s, 0.95 * min(n_left, 1))
+            left_s = (trial.configuration.epochs - position) * cost_s
+        return Running(trial, position, left_s)
+
+    def share_done(self) -> float:
+        """How much of the work is done, from 0 to 1; each epoch weighs what it costs."""
+        done_s = left_s = 0.0
+        with self._lock:
+            positions = {n: self._running(self.trials.numbered(n)).position for n in self.since}
+            for trial in self.trials:
+                cost_s = self._costs.epoch_s(trial.configuration)
+                position = positions.get(trial.trial, trial.n_epochs)
+                done_s += cost_s * position
+                if trial.trial in positions:
+                    left_s += cost_s * (trial.configuration.epochs - position)
+            left_s += sum(n_left * self._costs.epoch_s(one) for one, n_left in self._waiting())
+        return done_s / (done_s + left_s) if done_s else 0.0
+
     def words(self) -> str:
         """How much will be done by the deadline; empty without one, or before the first epoch."""
         if self.deadline is None or not self._costs.seconds:
@@ -205,7 +255,7 @@ class Forecast:
             trial = self.trials.numbered(number)
             n_left = trial.configuration.epochs - trial.n_epochs
             ends.append(max(since + n_left * self._costs.epoch_s(trial.configuration), now))
-        free = [*ends, *[now] * (self._n_workers - len(ends))]
+        free = [*ends, *[now] * (self.n_workers - len(ends))]
         heapq.heapify(free)
         for config, n_left in self._waiting():
             seconds = n_left * self._costs.epoch_s(config)
@@ -222,10 +272,30 @@ class Forecast:
                 yield config, config.epochs - trial.n_epochs
             budgets = dict.fromkeys([*(rung.budget for rung in trial.rungs), config.epochs])
             promoted.update(whole(after - before) for before, after in pairwise(budgets))
-        for config in self._planned[len(self.trials) :]:
+        for config in self.planned[len(self.trials) :]:
             yield config, config.epochs
         for config in self._promotions:
             # A stand-in holds the place of one that is not known yet.
             promoted[config.epochs] -= 1
             if promoted[config.epochs] < 0:
                 yield config, config.epochs
+
+
+def in_prospect(settings: StudySettings, forecast: Forecast) -> str:
+    """What a study trains, and roughly how long that takes."""
+    what = f"{counted(settings.n_trials, 'trial')} of {epochs_text(settings.base.epochs)}"
+    if settings.brackets:
+        what = describe_brackets(settings.brackets)
+    return what + rough_text(settings, forecast)
+
+
+def rough_text(settings: StudySettings, forecast: Forecast) -> str:
+    """`; roughly 3 min to 6 min with 2 workers`; nothing on a GPU: nobody can tell beforehand.
+
+    The reference runs, on a machine whose cores share their units, took up to twice the guess.
+    """
+    if settings.device != "cpu" or not (seconds := forecast.rough_s()):
+        return ""
+    left = " left" * any(trial.epochs for trial in forecast.trials)
+    guess = f"{roughly(seconds)} to {roughly(2 * seconds)}{left}"
+    return f"; roughly {guess} with {counted(forecast.n_workers, 'worker')}"

@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.outcomes import best_trial
+from mnist_lab.live import MOST_LINES, Screen, finalist, rung_done, rung_rows
 from mnist_lab.notebook import Cell
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
-from mnist_lab.views import drawn, last_error, running_table
-from mnist_lab.words import describe, duration, epochs_text, percent, reached_text
+from mnist_lab.views import last_error
+from mnist_lab.words import epochs_text, percent, roughly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,66 +57,99 @@ class _View(Watcher):
         self._best: tuple[int, Trial | None] = (0, None)
 
     def begin(self, title: str, forecast: Forecast) -> None:
-        """Show what starts."""
-        self._title, self._forecast, self._start = title, forecast, time.monotonic()
+        """Say what starts."""
+        self._forecast, self._start = forecast, time.monotonic()
+        self.note(title)
+
+    def update(self, event: Event) -> None:
+        """Say who reaches the last rung of a bracket: among these is the best."""
+        if isinstance(event, Promoted):
+            trial = self._forecast.trials.numbered(event.trial)
+            if text := finalist(trial, self._forecast.brackets):
+                self.note(text)
 
     def note(self, text: str) -> None:
         """Say it on a line of its own."""
         with _silent_when_lost(self._console):
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _of_all(self) -> str:
-        forecast = self._forecast
-        return f"{forecast.trials.n_trained} of {forecast.n_trainings} {forecast.noun}"
-
-    def _outlook(self) -> list[str]:
-        """The time left, and what fits before the deadline, in words, as far as they are known."""
-        if not (left := self._forecast.seconds_left()):
-            return []
-        return list(filter(None, [f"about {duration(left)} left", self._forecast.words()]))
+    def _best_so_far(self) -> Trial | None:
+        trials = self._forecast.trials
+        if trials.n_trained != self._best[0]:
+            self._best = trials.n_trained, best_trial(trials)
+        return self._best[1]
 
 
 # Of trainings for a part of an epoch there may be hundreds: one line for so many of them.
 _MANY = 10
+# A line at least so often, while nothing ends.
+_QUIET_S = 60.0
 
 
 class Lines(_View):
-    """Plain lines, one for each epoch and each result: for log files and pipes."""
+    """Plain lines, for log files and pipes: one for each result, and one a minute.
+
+    Of trials that train for a part of an epoch: one for ten of them, and one for each rung.
+    """
 
     _has_outlook = False
 
     def begin(self, title: str, forecast: Forecast) -> None:
         """Say what starts."""
         super().begin(title, forecast)
-        self.note(title)
+        self._screen = Screen(forecast)
+
+    def note(self, text: str) -> None:
+        """Say it on a line of its own."""
+        super().note(text)
+        self._last = time.monotonic()
 
     def update(self, event: Event) -> None:
-        """Say what happened."""
+        """Say what ended."""
+        super().update(event)
         trial, name = self._forecast.trials.numbered(event.trial), f"trial {event.trial}"
-        if isinstance(event, Promoted):
-            self.note(f"{name} is promoted to {epochs_text(event.budget)}")
-        elif trial.configuration.epochs < 1 and not isinstance(event, Failed):
-            if isinstance(event, Finished) and self._forecast.trials.n_trained % _MANY == 0:
-                self.note(", ".join([self._of_all(), *self._outlook()]))
-        elif isinstance(event, Started):
-            again = f", attempt {event.attempt}" if event.attempt > 1 else ""
-            self.note(f"{name} starts{again}: {describe(trial.configuration)}")
-        elif isinstance(event, EpochDone):
-            self.note(
-                f"{name} epoch {reached_text(event.epoch.epoch, trial.configuration.epochs)}: "
-                f"{last_error([event.epoch])}, {event.epoch.duration_s:.1f} s"
-            )
-            if not self._has_outlook and (outlook := self._outlook()):
-                self._has_outlook = True
-                self.note(", ".join(outlook))
-        elif isinstance(event, Finished | Failed):
-            state = "failed" if isinstance(event, Failed) else "done"
-            why = f" ({event.reason})" if event.reason else ""
-            self.note(", ".join([f"{name} {state}{why}; {self._of_all()}", *self._outlook()]))
+        if isinstance(event, Started) and event.attempt > 1:
+            self.note(f"{name} starts again, attempt {event.attempt}")
+        elif isinstance(event, EpochDone) and not self._has_outlook and (left := self._outlook()):
+            self._has_outlook = True
+            self.note(", ".join(left))
+        elif isinstance(event, Failed):
+            self.note(f"{name} failed: {event.reason}; {self._standing()}")
+        elif isinstance(event, Finished):
+            if event.budget >= 1:
+                result = "diverged" if event.diverged else last_error(trial.epochs)
+                why = f" ({event.reason})" if event.reason else ""
+                after = epochs_text(trial.n_epochs)
+                what = self._screen.name(trial)
+                self.note(f"{name} ({what}): {result} after {after}{why}; {self._standing()}")
+            elif self._forecast.trials.n_trained % _MANY == 0:
+                self.note(self._standing())
+            if text := rung_done(self._forecast, trial, event.budget):
+                self.note(text)
+
+    def tick(self) -> None:
+        """Say where it stands, if nothing was said for a minute."""
+        if time.monotonic() - self._last >= _QUIET_S:
+            self.note(self._standing(with_best=True))
+
+    def _standing(self, *, with_best: bool = False) -> str:
+        forecast, best = self._forecast, self._best_so_far()
+        done = [f"{forecast.trials.n_trained} of {forecast.n_trainings} {forecast.noun} done"]
+        if with_best:
+            done.append(f"{100 * forecast.share_done():.0f} % of the work")
+        if with_best and best is not None and best.valid_error is not None:
+            done.append(f"best {percent(best.valid_error)} ({self._screen.name(best)})")
+        return ", ".join(done + self._outlook())
+
+    def _outlook(self) -> list[str]:
+        """The time left, and what fits before the deadline, in words, as far as they are known."""
+        if not (left_s := self._forecast.seconds_left()):
+            return []
+        return list(filter(None, [f"about {roughly(left_s)} left", self._forecast.words()]))
 
 
 class LiveTable(_View):
-    """A table on the terminal, or in a notebook's cell, of the running trials; a line for all."""
+    """The whole study on the terminal, or in a notebook's cell, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live  # only a terminal needs it
@@ -129,9 +163,15 @@ class LiveTable(_View):
     def begin(self, title: str, forecast: Forecast) -> None:
         """Open the table."""
         super().begin(title, forecast)
+        self._screen, self._rungs_are_old = Screen(forecast), True
         with _silent_when_lost(self._console):
             self._live.start()
         self.tick()
+
+    def update(self, event: Event) -> None:
+        """Note that the rungs have changed."""
+        super().update(event)
+        self._rungs_are_old |= isinstance(event, Finished | Failed | Promoted)
 
     def tick(self) -> None:
         """Redraw, four times a second at most."""
@@ -150,26 +190,14 @@ class LiveTable(_View):
             self._live.stop()
 
     def _draw(self, now: float) -> Table:
-        running = sorted(self._forecast.since.copy().items())
-        numbered = self._forecast.trials.numbered
-        table = running_table((numbered(number), now - since) for number, since in running)
-        caption = self._caption(now, n_running=len(running))
-        return drawn(table._replace(title=self._title, caption=caption))
-
-    def _caption(self, now: float, *, n_running: int) -> str:
-        trials = self._forecast.trials
-        parts = [f"{self._of_all()} done"]
-        if trials.n_failed:
-            parts.append(f"{trials.n_failed} failed")
-        if not n_running and trials.n_trained < self._forecast.n_trainings:
-            parts.append("workers are starting")
-        if trials.n_trained != self._best[0]:
-            self._best = trials.n_trained, best_trial(trials)
-        best = self._best[1]
-        if best is not None and best.valid_error is not None:
-            parts.append(f"best {percent(best.valid_error)} ({describe(best.configuration)})")
-        parts.append(f"{duration(now - self._start)} so far")
-        return " · ".join(parts + self._outlook())
+        screen, forecast = self._screen, self._forecast
+        if self._rungs_are_old and forecast.brackets:
+            self._rungs_are_old = False
+            screen.rungs = rung_rows(forecast.brackets, forecast.trials)
+        screen.best = self._best_so_far()
+        width, height = self._console.size
+        footer = "" if self._console.is_jupyter else " · Ctrl-C stops; the same command continues"
+        return screen.draw(now - self._start, width, min(MOST_LINES, height - 1), footer)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 NOTHING = "–"
 # A search is shown by its best; all of it is in curves.json.
 MOST_ROWS = 10
+_WIDTH = 80
 # What is told of a trial while it is trained.
 RUNNING = ("trial", "configuration", "epoch", "error", "s/epoch", "time left")
 
@@ -149,12 +150,6 @@ def unfinished_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
     return trial_table(info, unfinished(info, trials), heads)._replace(title="not finished")
 
 
-def running_table(trials: Iterable[tuple[Trial, float]]) -> Table:
-    """The trials that are trained now, each with the seconds since its last epoch."""
-    cells = [_cells(trial, "running", silent_s) for trial, silent_s in trials]
-    return Table(RUNNING, [[one[head] for head in RUNNING] for one in cells])
-
-
 def trial_table(info: RunInfo, trials: Sequence[Trial], heads: Sequence[str]) -> Table:
     """A row for each trial, with these of its cells."""
     cells = [_cells(trial, state(info, trial)) for trial in trials]
@@ -162,6 +157,25 @@ def trial_table(info: RunInfo, trials: Sequence[Trial], heads: Sequence[str]) ->
     best = {trial.trial for trial in row.completed} if row else ()
     rows = [[one[head] for head in heads] for one in cells]
     return Table(heads, rows, trials=[trial.trial for trial in trials], best=best)
+
+
+def aligned(shown: Table) -> list[str]:
+    """A table as lines of text without frames: numbers are on the right, gaps small if need be."""
+    texts = [list(shown.heads), *([cell.text for cell in row] for row in shown.rows)]
+    columns = list(zip(*texts, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    is_number = [any(row[n].value is not None for row in shown.rows) for n in range(len(columns))]
+    gap = 3 if sum(widths) + 3 * len(widths) <= _WIDTH else 2
+    return [
+        "  "
+        + (" " * gap)
+        .join(
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, number in zip(row, widths, is_number, strict=True)
+        )
+        .rstrip()
+        for row in texts
+    ]
 
 
 def drawn(shown: Table) -> rich.table.Table:
@@ -179,12 +193,12 @@ def drawn(shown: Table) -> rich.table.Table:
     return table
 
 
-def _cells(trial: Trial, state: str, silent_s: float = 0.0) -> dict[str, Cell]:
+def _cells(trial: Trial, state: str) -> dict[str, Cell]:
     """Everything that a table can say of a trial, by the heads of the columns."""
     n_epochs, budget = trial.n_epochs, trial.configuration.epochs
     result, left_s = (
         confusion([trial.test] if trial.test else []),
-        seconds_left(trial, state, silent_s),
+        seconds_left(trial, state),
     )
     varied = {
         in_words(name): Cell(value_text(name, round(value, 6)), value)
@@ -264,19 +278,17 @@ def state(info: RunInfo, trial: Trial) -> str:
     return trial.state if info.state == "running" else "stopped"
 
 
-def seconds_left(trial: Trial, state: str, silent_s: float = 0.0) -> float | None:
+def seconds_left(trial: Trial, state: str) -> float | None:
     """About how long a running trial still takes, by its own epochs; None before the first.
 
     Args:
         trial: the trial.
         state: as :func:`state` has it.
-        silent_s: seconds since its last epoch.
     """
     speed = seconds_per_epoch(trial)
     if speed is None or state != "running":
         return None
-    left_s = speed * (trial.configuration.epochs - trial.n_epochs) - silent_s
-    return round(max(left_s, 0), 3)
+    return round(speed * (trial.configuration.epochs - trial.n_epochs), 3)
 
 
 def last_error(epochs: Sequence[Epoch]) -> str:

@@ -14,7 +14,7 @@ from mnist_lab.config import OPTIONAL, StudySettings, whole
 from mnist_lab.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from mnist_lab.config import TrainConfig
@@ -50,6 +50,30 @@ def describe(configuration: TrainConfig, *, without: str | None = None) -> str:
         "epochs": f", {epochs_text(configuration.epochs)}",
     } | {name: f", {name.replace('_', ' ')} {value:.4g}" for name, value in others if value}
     return "".join(text for name, text in words.items() if name != without)
+
+
+def short(configuration: TrainConfig, fields: Collection[str] = ()) -> str:
+    """A configuration in few characters, without epochs: `lr 0.037 · batch 24 · 54 filters 5×5`.
+
+    Args:
+        configuration: the configuration.
+        fields: those that are shown; without any, all that :func:`describe` shows.
+    """
+    one = configuration
+    words = {
+        "learning_rate": f"lr {one.learning_rate:.3g}",
+        "batch_size": f"batch {one.batch_size}",
+        "num_filters": counted(one.num_filters, "filter"),
+        "filter_size": f"{one.filter_size}×{one.filter_size}",
+        "momentum": f"momentum {one.momentum:.3g}",
+        "dropout": f"dropout {one.dropout:.3g}",
+        "weight_decay": f"decay {one.weight_decay:.3g}",
+    }
+    shown = fields or [name for name in words if name not in OPTIONAL or getattr(one, name)]
+    if {"num_filters", "filter_size"}.issubset(shown):
+        words["num_filters"] += f" {words.pop('filter_size')}"
+    texts = [text for name, text in words.items() if name in shown]
+    return " · ".join(texts)
 
 
 def in_words(field: str) -> str:
@@ -126,6 +150,15 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def roughly(seconds: float) -> str:
+    """Seconds that are only guessed, without a false precision: `48 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 90:  # noqa: PLR2004 - a minute and a half
+        return f"{max(round(seconds), 1)} s"
+    if seconds < 5400:  # noqa: PLR2004 - an hour and a half
+        return f"{round(seconds / 60)} min"
+    return duration(300 * round(seconds / 300))
 
 
 def capital(text: str) -> str:

@@ -32,7 +32,8 @@ def next_command(runs: Sequence[Run], *, reported: bool = False) -> str:
     if (winner := _winner(runs)) is not None and not any(_tests(run.info, winner) for run in runs):
         if test := _test_beside(winner):
             return _command("report", *paths, str(test))
-        return _command("test", "--config", str(RunDir(winner.path).best), *_data(winner))
+        best = str(RunDir(winner.path).best)
+        return _command("test", "--config", best, "--repeats", "10", *_data(winner))
     tests = [run for run in runs if run.info.settings.experiment == "test"]
     if last := tests or [run for run in runs if run.info.settings.space is not None]:
         tables = ("export", str(last[0].path), "--to", "csv")

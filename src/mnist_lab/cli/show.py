@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mnist_lab import views
 from mnist_lab.analysis import outcomes
+from mnist_lab.cli.ending import WIDTH, ending
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import VARIED, describe_brackets
 from mnist_lab.errors import LabError, SettingsError, TimeLimit, nearest, printable_lines
@@ -23,13 +24,13 @@ from mnist_lab.words import (
     budget_text,
     command,
     counted,
-    describe,
     duration,
     epochs_text,
     in_words,
     percent,
     quoted,
     rounded,
+    short,
 )
 
 if TYPE_CHECKING:
@@ -94,19 +95,9 @@ def _outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
         _print_json(_summary(run.path, run.info, run.trials) | more)
         return
     say = _sayer(no_color=no_color)
-    if run.n_before:
-        planned = outcomes.n_planned(run.info.settings, run.trials)
-        say(f"{run.n_before} of {planned} trials were done before")
-    _say_tables(say, run.info, run.trials)
-    for note in data.notes:
-        say(f"note: {note}")
-    for one in found:
-        say(f"{one.topic}: {one.text}")
-    say(f"{duration(run.info.spent_s)} in all; wrote")
-    for path in run.files:
-        say(f"  {path}")
-    if run.info.state == "complete":
-        say(f"next: {next_command([run])}")
+    width = Console().width if sys.stdout.isatty() else WIDTH
+    for line in ending(run, found, width):
+        say(line.text, style=line.style, soft_wrap=line.whole)
 
 
 def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
@@ -142,7 +133,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     else:
         table = Table("configuration", "trainings")
         for config in dict.fromkeys(planned):
-            table.add_row(describe(config), str(planned.count(config)))
+            table.add_row(short(config), str(planned.count(config)))
     say(table)
     on, n_all, n_epochs = f"on {run.info.data.name}", settings.n_trainings, settings.n_epochs
     if not n_left:
@@ -160,7 +151,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     else:
         asked = f"{counted(n_left, 'time')}, {epochs_text(n_more)} in all"
         text = f"{describe_brackets(brackets) if brackets else asked}, {on}, into {run.path}"
-    say(f"would train {text}")
+    say(f"would train {text}{_rough(run) if n_left else ''}")
     for note in run.info.data.notes:
         say(f"note: {note}")
 
@@ -356,6 +347,25 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
         table.add_row(name.replace("_", " "), escape(words.get(str(value), str(value))))
     say()
     say(table)
+
+
+def _rough(run: Run) -> str:
+    """Roughly how long a study would take on this machine, in words."""
+    from mnist_lab.forecast import Forecast, rough_text
+    from mnist_lab.machine import usable_cores
+    from mnist_lab.search.planning import plan as configurations
+    from mnist_lab.search.planning import promotions
+    from mnist_lab.study.run import images_per_epoch
+
+    settings = run.info.settings
+    planned = configurations(settings)
+    n_images = images_per_epoch(settings, run.info.data)
+    n_workers = max(len(usable_cores()) // settings.threads_per_worker, 1)
+    more = promotions(settings, planned)
+    forecast = Forecast(
+        planned, run.trials, promotions=more, n_images=n_images, n_workers=n_workers
+    )
+    return rough_text(settings, forecast)
 
 
 def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:

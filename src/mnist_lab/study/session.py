@@ -16,9 +16,8 @@ from rich.console import Console
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.analysis.outcomes import n_ended, n_epochs_done
-from mnist_lab.config import describe_brackets
 from mnist_lab.errors import Interrupted, LabError, SettingsError, StudyError, Terminated, TimeLimit
-from mnist_lab.forecast import Deadline, Forecast, deadline_of
+from mnist_lab.forecast import Deadline, Forecast, deadline_of, in_prospect
 from mnist_lab.progress import LiveTable, Silent, Watcher
 from mnist_lab.records import EpochDone, fold, now, timestamp
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
@@ -300,6 +299,7 @@ class _Session:
             n_images=images_per_epoch(self._settings, self._data),
             n_workers=max(most, 1),
             deadline=deadline,
+            brackets=self._settings.brackets,
         )
         # Once the first result is there, what draws at the end is loaded while workers train.
         loading = threading.Thread(target=import_module, args=(DRAWING,), daemon=True)
@@ -330,9 +330,8 @@ class _Session:
                 )
             return cluster
 
-        if self._settings.brackets:
-            watch.note(describe_brackets(self._settings.brackets))
-        watch.begin(self._title(trials), forecast)
+        title = f"{self._title(trials)}\n{in_prospect(self._settings, forecast)}"
+        watch.begin(title, forecast)
         try:
             run_trials(
                 proposals=proposals_of(self._settings, trials),
