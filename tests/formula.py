@@ -53,7 +53,7 @@ def open_formula(*, final: bool = False, **_: Any) -> Callable[..., Step]:
     if os.environ.get("FORMULA_ASLEEP"):
         time.sleep(1000)
     if os.environ.get("FORMULA_UNUSABLE"):
-        raise DataError("the formula has data", received="none", next_step="give it some")
+        raise DataError("the formula has no data", next_step="give it some")
     return partial(_train, final=final)
 
 

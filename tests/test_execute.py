@@ -165,7 +165,7 @@ def test_worker_that_cannot_start_ends_the_run_with_its_own_words(
     """The worker's error is the run's, at once and not after a minute of silence."""
     monkeypatch.setenv("FORMULA_UNUSABLE", "1")
     start = time.monotonic()
-    with pytest.raises(StudyError, match="the formula has data: got none; give it some"):
+    with pytest.raises(StudyError, match="the formula has no data; give it some"):
         run(grid(16))
     assert time.monotonic() - start < 20
     assert children() == []

@@ -704,7 +704,7 @@ def test_shown_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     show.space(CONFIGS / "wide-space.json", tmp_path, as_json=False, no_color=True)
     shown = capsys.readouterr().out
     dropout = next(line for line in shown.splitlines() if "dropout" in line)
-    assert re.search(r"linear .* 0 to 0\.5 .* in 6\d % of draws", dropout)
+    assert re.search(r"0 to 0\.5 .* linear .* 6\d\.\d %", dropout)
     assert shown.count("always") == 6
     assert "\ndropout only if num_filters > 16\n" in shown
     assert "\nnever (learning_rate > 0.1 and momentum > 0.9)\n" in shown
@@ -787,7 +787,7 @@ EXPLAINED: list[tuple[Any, ...]] = [
     (
         CHOICE._replace(probabilities=(0.7, 0.3), active=0.25),
         "2 choices: 3 with 70.0 % (drawn 75.0 %) and 5 with 30.0 % (drawn 25.0 %).",
-        "Active in 25.0 % of the draws, of which these are the shares.",
+        "Active in 25.0 % of the draws; only those count here.",
     ),
 ]
 

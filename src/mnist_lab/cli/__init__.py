@@ -152,7 +152,9 @@ def _in_our_words(error: click.ClickException, arguments: Sequence[str]) -> Sett
         return SettingsError(f"{name} has no {option}", next_step=way)
     if isinstance(error, click.BadParameter) and error.param is not None:
         param = error.param
-        typed = param.opts[0] if isinstance(param, click.Option) else param.make_metavar(context)
+        typed = param.opts[0]
+        if isinstance(param, click.Argument) and context is not None:
+            typed = param.make_metavar(context)
         if isinstance(error, click.MissingParameter):
             text = (getattr(param, "help", None) or see).rstrip(".")
             text = f"{text[:1].lower()}{text[1:]}"

@@ -216,7 +216,7 @@ def _overview(folder: Path, *, as_json: bool, no_color: bool) -> None:
             unreadable[path] = problem.problem
             continue
         since, best = info.ended or info.continued or info.started, views.best(info, trials)
-        row = (
+        row: tuple[str, ...] = (
             str(path.relative_to(folder)),
             info.settings.experiment,
             info.state,
@@ -313,8 +313,8 @@ def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool)
         scale = one.scale if one.distribution == "uniform" else f"{one.scale}, {one.distribution}"
         quantiles = list(map(rounded, explaining.quantiles(one).values())) or ["–"] * 3
         active = percent(one.active) if one.active < 1 else "always"
-        name = Text(in_words(one.name), no_wrap=True)
-        table.add_row(name, bounds, scale, *quantiles, *[active] * conditional)
+        words = Text(in_words(one.name), no_wrap=True)
+        table.add_row(words, bounds, scale, *quantiles, *[active] * conditional)
     say = _sayer(no_color=no_color)
     say(table)
     for line in (*rules, *(f"{topic}: {text}" for topic, text in sentences.items())):
