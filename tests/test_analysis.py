@@ -441,7 +441,8 @@ class TestBracketPanels:
             assert len(climbs) == bracket.n_configs[0] * n_planned
         ends = [steps[-1] for panel in panels for _, steps in panel.climbs]
         (best,) = [one.error for one in ends if one.look == "best"]
-        assert best == min(one.error for one in ends if one.look in {"winner", "best"})
+        errors = [one.error for one in ends if one.look in {"winner", "best"}]
+        assert best == min(error for error in errors if error is not None)
 
     @given(st.integers(0, 20))
     def test_interrupted(self, n_endings: int) -> None:

@@ -586,7 +586,7 @@ class TestTested:
         text = told(findings(TEST, trials, N_VALID), "seeds")
         assert text.startswith("Another seed changes the test error by about 5.16 points.")
         low, high = map(
-            points, intervals.deviation_interval(np.std([0, 4, 8, 12], ddof=1) / 100, 4)
+            points, intervals.deviation_interval(float(np.std([0, 4, 8, 12], ddof=1)) / 100, 4)
         )
         assert f"over 4 seeds (95 % interval {low} to {high})" in text
         assert f"together, by about {points(intervals.binomial_sd(0.06, 1000))} points" in text
