@@ -303,11 +303,14 @@ def share_text(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "never"
 
 
-def curve(one: dict[str, Any], place: int) -> list[tuple[float, float | None]]:
-    """The lowest error over the seconds (place 0) or epochs (1), to the search's end."""
-    steps = [(step[place], step[2]) for step in one["improvements"]]
-    end = one[("seconds", "epochs")[place]]
-    return [*steps, (max(end, steps[-1][0]), final(one))] if steps else []
+def curves(own: Sequence[dict[str, Any]], place: int) -> list[list[tuple[float, float | None]]]:
+    """The lowest errors over the seconds (place 0) or epochs (1), to the end of the longest search.
+
+    A search that is over keeps what it found.
+    """
+    end = max(one[("seconds", "epochs")[place]] for one in own)
+    found = [[(step[place], step[2]) for step in one["improvements"]] for one in own]
+    return [[*steps, (max(end, steps[-1][0]), steps[-1][1])] for steps in found if steps]
 
 
 @page.styled()
@@ -324,7 +327,7 @@ def draw(searches: Sequence[dict[str, Any]], caption: plots.Caption) -> Any:
     for place, xlabel in enumerate(panels):
         axes = page.add_axes(figure, page.LEFT, page.BOTTOM + 3.6 * (1 - place), 4.9, 2.8)
         methods = [
-            (method, len(own), median_progress([curve(one, place) for one in own]))
+            (method, len(own), median_progress(curves(own, place)))
             for method, own in searched.items()
         ]
         points = [row for *_, own in methods for row in own]

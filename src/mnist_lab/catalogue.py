@@ -31,7 +31,7 @@ class Experiment(NamedTuple):
     defaults: dict[str, Any]  # its own options in the order of the help, with underscores
     varies: str | None = None  # the hyperparameter of a sweep; its values are in the defaults
     words: dict[str, str] = {}  # noqa: RUF012 - of options that mean something else elsewhere
-    next: str = "random-search"  # what follows where no search was made yet
+    next: str = "hyperband"  # what follows where no search was made yet
 
     @property
     def is_search(self) -> bool:

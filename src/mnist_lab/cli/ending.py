@@ -48,8 +48,9 @@ _N_CLAIMS = 3
 _FEWEST_ROWS, _MOST_ROWS = 3, 6  # of a search
 _LONGEST_TABLE = 14  # of a sweep, in lines
 # What the answer and its table say already, and what is said as a warning.
-_SAID = {"best", "test error", "best against others", "90 % accuracy", "cost"}
-_WARNINGS = {"diverged", "failed", "diverges"}
+_COMPARED = "best against others"
+_SAID = {"best", "test error", _COMPARED, "90 % accuracy", "cost"}
+_WARNINGS = {"learned nothing", "failed", "diverges"}
 _GOAL = 0.1
 
 
@@ -87,26 +88,18 @@ def ending(run: Run, found: Sequence[Finding], width: int = WIDTH) -> list[Line]
 
     answer = _answer(run)
     top = wrapped([*_head(run), Line(""), *answer.lines])
-    below = wrapped(answer.below)
+    compared = [Line(f"  {one.claim}") for one in found if one.topic == _COMPARED]
+    below = wrapped([*answer.below, *compared])
     bottom = wrapped([Line(""), *_links(run), *_warnings(run, found)])
     n_free = MOST_LINES - sum(map(_height, [*top, *below, *bottom]))
     meant: list[Line] = []
-    for claim in [_claim(one) for one in found if _topic(one) not in _SAID | _WARNINGS][:_N_CLAIMS]:
+    for claim in [one.claim for one in found if one.topic not in _SAID | _WARNINGS][:_N_CLAIMS]:
         more = wrapped([*[Line("")] * (not meant), Line(f"- {claim}")])
         if len(meant) + len(more) + answer.least > n_free:
             break
         meant += more
     shown = answer.table[: max(n_free - len(meant), answer.least)]
     return [*top, *map(Line, shown), *below, *meant, *bottom]
-
-
-def _topic(one: Finding) -> str:
-    return one.topic.removesuffix(" so far")
-
-
-def _claim(one: Finding) -> str:
-    claim: str = getattr(one, "claim", one.text)
-    return claim
 
 
 def _height(line: Line) -> int:
@@ -181,19 +174,15 @@ def _fitted(info: RunInfo) -> str:
 
 def _of_search(run: Run) -> Answer:
     """The best configuration, and those that cannot be told from it."""
-    from mnist_lab.analysis.intervals import error_interval  # the findings have loaded it
-
     winner = run.best
     assert winner is not None  # noqa: S101 - whoever calls has looked
-    budget, n_valid = winner.configuration.epochs, run.info.data.n_valid
+    budget = winner.configuration.epochs
     ranked = sorted(
         (error, one.trial, one.configuration)
         for one in endings(run.trials)
         if one.configuration.epochs == budget and (error := final_error(one)) is not None
     )
-    lowest, *others = (error for error, _, _ in ranked)
-    high = error_interval([lowest], n_valid).high
-    n_close = sum(error_interval([error], n_valid).low <= high for error in others)
+    (lowest, *_), *others = ranked
     after = f"(trial {winner.trial}, after {epochs_text(budget)})"
     lines = [Line(f"  Best validation error {percent(lowest)}  {after}", "bold")]
     lines.append(Line(f"  {describe(winner.configuration, without='epochs')}"))
@@ -212,12 +201,8 @@ def _of_search(run: Run) -> Answer:
         for place, (error, _, one) in enumerate(ranked[:_MOST_ROWS], start=1)
     ]
     table = Table(("rank", "error", *(_HEADS[name] for name in names)), rows)
-    verdict = "No other trial comes close."
-    if n_close:
-        are = "others are" if n_close > 1 else "other is"
-        verdict = f"{n_close} {are} too close to the best to call: one run each is too few."
     text = ["", *views.aligned(table)]
-    return Answer(lines, text, min(len(text), 2 + _FEWEST_ROWS), [Line(f"  {verdict}")])
+    return Answer(lines, text, min(len(text), 2 + _FEWEST_ROWS))
 
 
 _HEADS = {
@@ -302,8 +287,8 @@ def _links(run: Run) -> Iterator[Line]:
 def _warnings(run: Run, found: Sequence[Finding]) -> Iterator[Line]:
     """What the reader of the results must know."""
     for one in found:
-        if _topic(one) in _WARNINGS:
-            yield Line(f"! {_claim(one)}", "yellow")
+        if one.topic in _WARNINGS:
+            yield Line(f"! {one.claim}", "yellow")
     for note in run.info.data.notes:
         yield Line(f"! {note}", "yellow")
     if not found:
