@@ -441,8 +441,7 @@ class TestBracketPanels:
             assert len(climbs) == bracket.n_configs[0] * n_planned
         ends = [steps[-1] for panel in panels for _, steps in panel.climbs]
         (best,) = [one.error for one in ends if one.look == "best"]
-        errors = [one.error for one in ends if one.look in {"winner", "best"}]
-        assert best == min(error for error in errors if error is not None)
+        assert best == min(one.error or 1.0 for one in ends if one.look in {"winner", "best"})
 
     @given(st.integers(0, 20))
     def test_interrupted(self, n_endings: int) -> None:

@@ -95,7 +95,9 @@ def mistakes(
     n_repeats = len(numbers.errors)
     key = f"Below each: true → predicted {noun}, and the probability of that prediction."
     if n_repeats > 1:
-        key = f"Below each: true → predicted {noun}, and how many of {n_repeats} networks erred."
+        least = "at least " * _is_cut(wrong, numbers)
+        erred = f"{least}how many of {n_repeats} networks erred"
+        key = f"Below each: true → predicted {noun}, and {erred}."
         if len(shown) < len(wrong):
             key += f" Shown: the worst {len(shown)}."
     title = _title_of_mistakes(wrong, numbers, noun)
@@ -135,17 +137,27 @@ def _plural(noun: str) -> str:
 def _title_of_mistakes(wrong: Sequence[tuple[Mistake, int]], numbers: Confusion, noun: str) -> str:
     """How many images are misclassified, and of several repeats by how many."""
     what, n_repeats, n_shown = _plural(noun), len(numbers.errors), min(len(wrong), _MOST_SHOWN)
-    n_wrong = sum(sum(row) - row[at] for at, row in enumerate(numbers.matrix))
+    n_wrong = _n_wrong(numbers)
     if not wrong:
         return f"Misclassified test {what}"
     if n_repeats == 1:
         which = "" if n_shown == n_wrong else f"; the {n_shown} most confident"
         return f"{n_wrong:,} test {what if n_wrong > 1 else what[:-1]} misclassified{which}"
-    if sum(n for _, n in wrong) < n_wrong:  # a record holds the most confident ones
+    if _is_cut(wrong, numbers):
         return f"The {n_shown} test {what} that most of {n_repeats} networks get wrong"
     n_all = sum(n == n_repeats for _, n in wrong)
     of = f"{len(wrong):,} test {what} misclassified by some of {n_repeats} networks"
     return f"{of}, {n_all or 'none'} by all"
+
+
+def _n_wrong(numbers: Confusion) -> int:
+    """The mistakes of all repeats."""
+    return sum(sum(row) - row[at] for at, row in enumerate(numbers.matrix))
+
+
+def _is_cut(wrong: Sequence[tuple[Mistake, int]], numbers: Confusion) -> bool:
+    """Whether there are more mistakes than the records list, which hold the most confident ones."""
+    return sum(n for _, n in wrong) < _n_wrong(numbers)
 
 
 def _are_words(names: Sequence[str]) -> bool:

@@ -117,9 +117,8 @@ def incumbent(
         axes.set_xlim(-0.02 * end, 1.02 * end)
     for outcome in lost:
         at_edge = [one.at for one in points if outcome_of(one.trial) == outcome]
-        style: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "label": outcome}
-        style |= LOST[outcome]
-        axes.plot(at_edge, [0.96] * len(at_edge), linestyle="", **style)
+        edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "label": outcome}
+        axes.plot(at_edge, [0.96] * len(at_edge), linestyle="", **edge | LOST[outcome])
     if best and found:
         place = f"after {epochs_text(found)}" if by_epochs else f"iteration {found}"
         _mark_best(axes, found, place, best)
@@ -286,9 +285,8 @@ def _draw_panel(axes: Axes, panel: BracketPanel) -> set[str]:
             axes.plot(*zip(*line, strict=True), color=color, linewidth=width, zorder=1 + width / 2)
     for name, style in _LOOKS.items():
         if name in dots:
-            look: dict[str, Any] = {"markersize": _DOT, "markeredgewidth": 0.0, "label": name}
-            look |= style
-            axes.plot(*zip(*dots[name], strict=True), linestyle="", **look)
+            dot: dict[str, Any] = {"markersize": _DOT, "markeredgewidth": 0.0, "label": name}
+            axes.plot(*zip(*dots[name], strict=True), linestyle="", **dot | style)
         lost = [at for *_, at, step in steps if step.look == name and step.error is None]
         for place in sorted(set(lost)):
             _draw_lost(axes, name, place, lost.count(place))
