@@ -314,7 +314,7 @@ def table(record: dict[str, Any]) -> str:
             f"{seen['groups']} configurations)."
         ),
         "",
-        f"{record['runs']:,} made searches of each kind without an effect, a fifth of that with one.",
+        f"{record['runs']:,} made searches of each kind without an effect, a fifth with one.",
         "",
         "| nothing is there, and yet it says | share | at most |",
         "| --- | ---: | ---: |",
