@@ -405,7 +405,9 @@ class TestSearch:
         failed = [eval(fails, {"rate": rate, "size": size}) for rate, size in drawn]  # noqa: S307
         errors = [0.9 if one else 0.02 for one in failed]
         text = of_search("learned nothing", errors, **lists)
-        assert text.startswith(f"{sum(failed)} of 50 trials learned nothing: " if said else "")
+        assert text.startswith(
+            f"{sum(failed)} of 50 trials learned next to nothing in 1 epoch: " if said else ""
+        )
         assert said in text
         assert advice in text
         assert ("The rule misses none and takes none" in text) == bool(said)

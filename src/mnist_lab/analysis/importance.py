@@ -122,10 +122,12 @@ def has_failed(trial: Trial) -> bool:
     """
     if outcome_of(trial) == "diverged":
         return True
-    if trial.n_epochs < 1 or not _guesses(trial):
-        return False
-    errors = [error for one in trial.epochs if (error := one.valid_error) is not None]
-    return errors[0] - errors[-1] < _FALL
+    errors = _errors(trial)
+    return trial.n_epochs >= 1 and _guesses(trial) and errors[0] - errors[-1] < _FALL
+
+
+def _errors(trial: Trial) -> list[float]:
+    return [error for one in trial.epochs if (error := one.valid_error) is not None]
 
 
 def _guesses(trial: Trial) -> bool:
@@ -152,13 +154,19 @@ def judged(trials: Iterable[Trial]) -> list[Trial]:
 def standings(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
     """Each trial that did not fail, and its standing among those from 0, the best, to 1.
 
+    After a single validation it cannot be told who is stuck and who is slow: those are in.
+
     Trials are compared with those that began with the same budget, as Hyperband's brackets differ
     in it. Who was trained longer stands before who was dropped, as the search itself judged, and
     after equal budgets who has the lower error.
     """
     from scipy.stats import rankdata  # type: ignore[import-untyped]
 
-    known = [one for one in last_endings(trials) if not has_failed(one)]
+    known = [
+        one
+        for one in last_endings(trials)
+        if outcome_of(one) == "complete" and not (has_failed(one) and len(_errors(one)) > 1)
+    ]
     found = []
     for group in grouped(known, lambda one: one.rungs[0].budget if one.rungs else 0).values():
         keys = [(-one.configuration.epochs, one.valid_error or 0.0) for one in group]
@@ -309,37 +317,26 @@ def separating(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
         return None
     # Of equally good cuts the first is taken: that with the widest gap.
     splits.sort(key=lambda one: -one.width)
-    holds = np.array([one.holds for one in splits], dtype=np.float32)
-    both = holds @ holds.T
+    # With itself, a condition is alone.
+    first, second = np.triu_indices(len(splits))
+    words = _packed([one.holds for one in splits])
+    both = words[first] & words[second]
+    sizes, price = _counts(both), first != second
 
     def mistakes(failing: Any) -> Any:
-        """(splits, splits): if all fail where two conditions hold, of which one may be the other.
+        """(2, pairs): if trials fail where both hold, and if they fail everywhere else."""
+        wrong = sizes + n_failed - 2 * _counts(both & _packed([failing]))
+        return np.stack([wrong, n - wrong]) + price
 
-        If all fail but where they hold, it is n less that.
-        """
-        held = holds[:, failing]
-        hits = held @ held.T
-        hits *= -2
-        hits += both
-        hits += n_failed
-        return hits
-
-    def fewest(found: Any) -> float:
-        alone = found.diagonal()
-        return float(min(found.min() + 1, n - found.max() + 1, alone.min(), n - alone.max()))
-
-    found = mistakes(np.flatnonzero(failed))
-    best = fewest(found)
+    found = mistakes(failed)
     random = np.random.default_rng(0)
     as_good = 1
     for _ in range(_N_PERMUTATIONS):
-        as_good += fewest(mistakes(random.permutation(n)[:n_failed])) <= best
+        as_good += int(mistakes(random.permutation(failed)).min() <= found.min())
         if as_good > SIGNIFICANT * (1 + _N_PERMUTATIONS):
             return None
-    # With itself a condition is alone.
-    price = 1 - np.eye(len(splits))
-    costs = np.stack([found + price, n - found + price])
-    of_learned, *pair = map(int, np.unravel_index(int(costs.argmin()), costs.shape))
+    of_learned, place = divmod(int(found.argmin()), len(price))
+    pair = (int(first[place]), int(second[place]))
     chosen = [splits[place] for place in dict.fromkeys(pair)]
     masks = np.array([one.holds for one in chosen]) ^ bool(of_learned)
     told = masks.any(axis=0) if of_learned else masks.all(axis=0)
@@ -352,6 +349,24 @@ def separating(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
         p=as_good / (1 + _N_PERMUTATIONS),
         lost=tuple(int((mask & learned).sum()) for mask in masks),
     )
+
+
+def _packed(masks: Sequence[Any]) -> Any:
+    """Rows of bits, (n, 64-bit words): to count those is faster than a product of matrices.
+
+    Which, besides, would wake threads of its own on a machine whose cores are all busy.
+    """
+    import numpy as np
+
+    packed = np.packbits(np.asarray(masks, dtype=bool), axis=1)
+    return np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
+
+
+def _counts(words: Any) -> Any:
+    """How many bits of each row are set."""
+    import numpy as np
+
+    return np.bitwise_count(words).sum(axis=1, dtype=np.int32)
 
 
 def _splits(dimensions: Sequence[Hyperparameter], drawn: Sequence[TrainConfig]) -> Iterator[_Split]:

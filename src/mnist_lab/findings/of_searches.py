@@ -106,7 +106,7 @@ def _source(noise: SeedNoise) -> str:
     if noise.n:
         return f"from {noise.n} repeats in this run"
     times = f"{noise.factor:.2f} times the sampling error"
-    return f"assumed: {times}, as in 40 repeats of the reference runs"
+    return f"assumed: {times}, as 40 repeats with errors of 1 to 3 % have it on MNIST"
 
 
 def _luck(
@@ -183,9 +183,9 @@ def _matters(
         return
     seen = [one for one in matters if one.matters]
     unseen = [in_words(one.name) for one in matters if not one.matters]
-    n, n_failed = len(standings(trials)), sum(map(has_failed, last_endings(trials)))
+    n = len(standings(trials))
     how = f"n = {n}"
-    among = f"Among the {n} that learned, low" if n_failed else "Low"
+    among = f"Among the {n} that learned, low" if n < len(last_endings(trials)) else "Low"
     how += "" if drawn else "; BOHB does not draw all at random, so shares are of what it tried"
     if not seen:
         which = "No hyperparameter is" if len(unseen) > 1 else f"{capital(unseen[0])} is not"
@@ -281,7 +281,10 @@ def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> 
     how = [f"{n_diverged} diverged"] * bool(n_diverged)
     how += [f"{n_stuck} stayed above {100 * CHANCE:.0f} % error"] * bool(n_stuck)
     numbers = capital(listed(how))
-    claim = f"{len(failed)} of {counted(len(last_endings(trials)), 'trial')} learned nothing"
+    budgets = {one.configuration.epochs for one in failed}
+    how_long = f" in {epochs_text(budgets.pop())}" if len(budgets) == 1 else ""
+    of = counted(len(last_endings(trials)), "trial")
+    claim = f"{len(failed)} of {of} learned next to nothing{how_long}"
     rule = separating(dimensions, trials)
     if rule is None:
         rates = " to ".join(f"{rate:.3g}" for rate in sorted({*_range_of(failed, "learning_rate")}))
