@@ -37,7 +37,6 @@ SCRIPTS = {
     "htcondor": ("Executable = /bin/sh", "MY.DaskWorkerMemory = 1000000000", "= {logs}\n"),
 }
 SIZES = (16, 32, 64, 128, 48, 96, 24, 80)
-PLACES = "--cluster is local, ssh:HOST,HOST, slurm, pbs, lsf, sge, htcondor, or the address of a "
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +130,7 @@ def test_place_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     """One line says which there are, and what was probably meant."""
     for place, words in REFUSED.items():
         line = refused(["--cluster", place], capsys)
-        assert line.startswith(PLACES)
+        assert line.startswith("--cluster: ")
         assert words in line
     needs = "--cluster slurm needs the number of jobs; add it, such as --workers 20"
     for workers in ([], ["--workers", "auto"], ["--workers", "0"]):

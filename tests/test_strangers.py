@@ -49,7 +49,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """What the command says that refuses a run, in one line."""
     assert cli.main(list(map(str, words))) in {1, 2}
     line = capsys.readouterr().err
-    assert line.count("\n") == 1
+    assert [word.partition(":")[0] for word in line.splitlines()] == ["error", "hint"]
     return line
 
 
@@ -323,8 +323,8 @@ def test_a_reused_process_id_holds_nothing(change: str, tmp_path: Path) -> None:
         ("run.json", "settings.repeats", 10**15, "settings.repeats"),
         ("run.json", "settings.base.epochs", 10**18, "settings.base.epochs"),
         ("run.json", "settings.base.batch_size", 10**400, "settings.base.batch_size"),
-        ("run.json", "settings.values", [-1.0], "learning_rate"),
-        ("run.json", "settings.values", [0.1] * 60_000, "at most 100,000 trials, not 120,000"),
+        ("run.json", "settings.values", [-1.0], "-1 is too small; learning rates"),
+        ("run.json", "settings.values", [0.1] * 60_000, "120,000 trials are too many"),
         ("run.json", "started", "tomorrow", "started: a time is RFC 3339 in UTC"),
         ("run.json", "ended", "0000-00-00", "ended: a time is"),
         ("run.json", "continued", "2026-01-02T03:04:05", "continued: a time is"),
