@@ -46,15 +46,13 @@ LAYERS = [
     "export",
     "notebook",
     "forecast",
-    "live",
     "progress",
     "study",
     "cli",
 ]
 # What trains, and what shows what was trained: neither imports the other.
 TRAINING = {"data", "model", "training", "space", "search", "execute"}
-SHOWING = {"analysis", "findings", "plots", "report", "views", "export", "notebook"}
-SHOWING |= {"live", "progress"}
+SHOWING = {"analysis", "findings", "plots", "report", "views", "export", "notebook", "progress"}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {

@@ -21,10 +21,10 @@ from made_events import (
 )
 from rich.console import Console
 
-from mnist_lab import forecast, live, progress
+from mnist_lab import forecast, progress
 from mnist_lab.config import Bracket
 from mnist_lab.forecast import Deadline, Forecast
-from mnist_lab.progress import Lines, LiveTable, Silent
+from mnist_lab.progress import Lines, LiveTable, Silent, live
 from mnist_lab.records import EpochDone, fold
 from mnist_lab.words import duration
 

@@ -275,11 +275,12 @@ def _links(run: Run) -> Iterator[Line]:
     run_dir, files = RunDir(run.path), run.files
     if run_dir.findings in files or run_dir.findings.exists():
         yield Line(f"Details  {run_dir.findings}", whole=True)
-    for name, suffix in (("Model", ".keras"), ("Figure", ".png")):
-        named = [path for path in files if path.suffix == suffix]
-        if named:
-            more = f"  and {len(named) - 1} more" if named[1:] else ""
-            yield Line(f"{name:7}  {named[0]}{more}", whole=True)
+    if run_dir.model in files:
+        yield Line(f"Model    {run_dir.model}", whole=True)
+    figures = [path for path in files if path.suffix[1:] == "png"]
+    if figures:
+        more = f"  and {len(figures) - 1} more" if figures[1:] else ""
+        yield Line(f"Figure   {figures[0]}{more}", whole=True)
     if run.info.state == "complete":
         yield Line(f"Next     {next_command([run])}", "bold", whole=True)
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.outcomes import best_trial
-from mnist_lab.live import MOST_LINES, Screen, finalist, rung_done, rung_rows
 from mnist_lab.notebook import Cell
+from mnist_lab.progress.live import MOST_LINES, Screen, finalist, rung_done, rung_rows
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
 from mnist_lab.views import last_error
 from mnist_lab.words import epochs_text, percent, roughly
