@@ -16,8 +16,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-import click
 import pytest
+from click.testing import CliRunner
 
 from mnist_lab.cli.commands import mnist_lab
 from mnist_lab.config import TrainConfig, forward_multiplications
@@ -43,10 +43,10 @@ def commands_page() -> str:
         + ", ".join(f"[{name}](../{name})" for name in SETTINGS)
         + ". An option on the command line beats the file.",
     ]
-    for name, command in mnist_lab.commands.items():
-        context = click.Context(command, info_name=f"mnist-lab {name}", terminal_width=80)
-        shown = command.get_help(context).replace("\t", " ")
-        parts.append(f"## mnist-lab {name}\n\n```text\n{shown}\n```")
+    for name in mnist_lab.commands:
+        words = [name, "--help"]
+        shown = CliRunner().invoke(mnist_lab, words, prog_name="mnist-lab", terminal_width=80)
+        parts.append(f"## mnist-lab {name}\n\n```text\n{shown.output.rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
 
 

@@ -75,8 +75,8 @@ LONG, SHORT = (f"test --config {one}/best.json --repeats 10" for one in ("long",
     ("paths", "ended", "reported"),
     [
         ("lr", "filter-sweep", None),
-        ("filters", "random-search", None),
-        ("lr filters", "random-search", None),
+        ("filters", "hyperband", None),
+        ("lr filters", "hyperband", None),
         ("long", LONG, None),
         ("long short", SHORT, None),  # at 6 epochs, whatever the long one came to later
         ("short long lr", SHORT, None),

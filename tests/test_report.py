@@ -70,7 +70,7 @@ def test_a_sweep_has_everything(tmp_path: Path) -> None:
     for words in (
         "Which learning rate?",
         "4 of 4 trials complete",
-        "best: Learning rate 0.01",
+        "The best learning rate is 0.01, with a validation error of",
         "mnist-lab lr-sweep --values=0.1,0.01 --epochs=3 --repeats=2 --device=cpu",
         "3.11.0",
         "50,000 training, 10,000 validation, 10,000 test",

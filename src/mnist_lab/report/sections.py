@@ -60,7 +60,7 @@ def run(one: Reported, number: int) -> Markup:
     label = "" if one.label == settings.experiment else f"{one.label}: "
     planned = counted(n_planned(settings, one.trials), "trial")
     found = findings(settings, list(one.trials), info.data.n_valid, info.data)
-    items = joined(Markup("<li><b>{}</b>: {}</li>").format(one.topic, one.text) for one in found)
+    items = joined(Markup("<li><b>{}</b> {}</li>").format(one.claim, one.numbers) for one in found)
     nouns = {"class": "classes"}.get(info.data.noun, f"{info.data.noun}s")
     same = "this command gives the same curves, however many workers there are"
     if settings.experiment == "bohb":
