@@ -172,7 +172,7 @@ class Forecast:
         self.since: dict[int, float] = {}
         self._lock = threading.Lock()
         self._costs = CostModel(n_images)
-        self.planned, self.n_workers, self._promotions = planned, n_workers, promotions
+        self._n_workers, self._planned, self._promotions = n_workers, planned, promotions
         for trial in self.trials:
             for epoch, part in zip(trial.epochs, trial.parts, strict=True):
                 self._costs.learn(trial.configuration, part, epoch.duration_s)
@@ -199,6 +199,16 @@ class Forecast:
         now = time.monotonic()
         with self._lock:
             return max(self._ends(now), default=now) - now if self._costs.seconds else None
+
+    @property
+    def planned(self) -> Sequence[TrainConfig]:
+        """The configurations of all trials, in the order they are handed out."""
+        return self._planned
+
+    @property
+    def n_workers(self) -> int:
+        """How many trials are trained at the same time."""
+        return self._n_workers
 
     def rough_s(self) -> float:
         """Until everything is trained, by a guess where no epoch was measured yet."""
@@ -255,7 +265,7 @@ class Forecast:
             trial = self.trials.numbered(number)
             n_left = trial.configuration.epochs - trial.n_epochs
             ends.append(max(since + n_left * self._costs.epoch_s(trial.configuration), now))
-        free = [*ends, *[now] * (self.n_workers - len(ends))]
+        free = [*ends, *[now] * (self._n_workers - len(ends))]
         heapq.heapify(free)
         for config, n_left in self._waiting():
             seconds = n_left * self._costs.epoch_s(config)
@@ -272,7 +282,7 @@ class Forecast:
                 yield config, config.epochs - trial.n_epochs
             budgets = dict.fromkeys([*(rung.budget for rung in trial.rungs), config.epochs])
             promoted.update(whole(after - before) for before, after in pairwise(budgets))
-        for config in self.planned[len(self.trials) :]:
+        for config in self._planned[len(self.trials) :]:
             yield config, config.epochs
         for config in self._promotions:
             # A stand-in holds the place of one that is not known yet.

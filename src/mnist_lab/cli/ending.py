@@ -31,6 +31,7 @@ from mnist_lab.words import (
     in_words,
     percent,
     rounded,
+    short,
     value_text,
 )
 
@@ -224,30 +225,44 @@ def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> An
     """The best value; then each with its error, and what the exercise sheet asks of it."""
     settings = info.settings
     varied = VARIED.get(settings.experiment)
-    if varied is None:
-        (row, *_) = rows
+    if varied is None and len(rows) == 1:
+        (row,) = rows
         lines = [Line(f"  Validation error {_likely(best)}", "bold")]
         lines.append(Line(f"  {describe(best.configuration)}"))
         took = f", {row.seconds_per_epoch:.2g} s per epoch" if row.seconds_per_epoch else ""
         return Answer([*lines, Line(f"  Training error {percent(row.train_error)}{took}")])
-    value = value_text(varied, getattr(best.configuration, varied))
-    error = f"validation error of {percent(best.error.mean)}"
-    lines = [Line(f"  Best {in_words(varied)}: {value}, with a {error}", "bold")]
-    is_of_rates = settings.experiment == "lr-sweep"
+    error = percent(best.error.mean)
+    if varied is None:  # several configurations
+        lines = [Line(f"  Best validation error {error}", "bold")]
+        lines.append(Line(f"  {describe(best.configuration)}"))
+        first, last, below = "configuration", "runs", []
+    else:
+        value = value_text(varied, getattr(best.configuration, varied))
+        answer = f"Best {in_words(varied)}: {value}, with a validation error of {error}"
+        lines = [Line(f"  {answer}", "bold")]
+        first, last = in_words(varied), "time"
+        shared = describe(settings.base, without=varied).removesuffix(", ")
+        seeds = f", from {settings.repeats} seeds each" if settings.repeats > 1 else ""
+        below = [Line(f"  All with {shared}{seeds}.")]
     fastest = min((row.seconds_per_epoch or math.inf for row in rows), default=math.inf)
-    ranked = sorted(rows, key=lambda row: row.mean if row.errors else 1.0)
+    # The best first: of a race it is not the lowest of all.
+    known = sorted(rows, key=lambda row: row.mean if row.errors else 1.0)
+    ranked = sorted(known, key=lambda row: row.configuration != best.configuration)
     cells = []
     for row in ranked:
         interval = row.interval(info.data.n_valid) if row.errors else None
-        seconds, passed = row.seconds_per_epoch, _passed(row)
-        asked = Cell(f"epoch {passed}" if passed else "never")
-        if not is_of_rates:
-            asked = number_cell(seconds / fastest if seconds and fastest else None, "{:.1f}×")
+        seconds = row.seconds_per_epoch
+        asked = number_cell(seconds / fastest if seconds and fastest else None, "{:.1f}×")
+        if varied is None:
+            asked = number_cell(len(row.errors))
+        elif varied == "learning_rate":
+            last, passed = "below 10 %", _passed(row)
+            asked = Cell(f"epoch {passed}" if passed else "never")
         is_best = row.configuration == best.configuration
         notes = ["best"] * is_best + row.tally.but_complete()
         cells.append(
             [
-                Cell(row.name, row.value),
+                Cell(row.name, row.value) if varied else Cell(short(row.configuration)),
                 error_cell(row.mean if row.errors else None),
                 Cell(between(interval) if interval else views.NOTHING),
                 asked,
@@ -255,12 +270,8 @@ def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> An
                 Cell(", ".join(notes)),
             ]
         )
-    last = "below 10 %" if is_of_rates else "time"
-    heads = (in_words(varied), "error", "95 % interval", last, "s/epoch", "")
+    heads = (first, "error", "95 % interval", last, "s/epoch", "")
     text = ["", *views.aligned(Table(heads, cells))]
-    shared = describe(settings.base, without=varied).removesuffix(", ")
-    seeds = f", from {settings.repeats} seeds each" if settings.repeats > 1 else ""
-    below = [Line(f"  All with {shared}{seeds}.")]
     return Answer(lines, text, min(len(text), _LONGEST_TABLE), below)
 
 
