@@ -172,7 +172,8 @@ def expected_of_lowest(errors: Sequence[float], n_images: int, noise: SeedNoise)
         given /= given.sum(axis=1, keepdims=True)
         weights = given.mean(axis=0)
     expected = float((chances[0] * weights * truth).sum() / (chances[0] * weights).sum())
-    half = 1.96 * noise.sd(expected, n_images)
+    # The fewer errors, the less is known of how the true ones are distributed: as simulated.
+    half = 1.96 * noise.sd(expected, n_images) * math.sqrt(1 + 2 / len(errors))
     interval = Interval(max(0.0, expected - half), min(1.0, expected + half))
     return Estimate(expected, interval, len(errors))
 
