@@ -95,6 +95,9 @@ PATH: Any = click.Path(path_type=Path)
 # Of the experiments' own options: the type and the help.
 _OWN: dict[str, tuple[Any, str]] = {
     "values": (None, "Values."),
+    "runs": (PATH, ""),
+    "top": (int, "How many of the best of each run take part."),
+    "max_repeats": (int, "Trainings of each configuration at most; a later call may raise it."),
     "iters": (int, "Configurations; a later call may raise it."),
     "min_epochs": (Epochs(), "Epochs before the first selection, such as 2 or 1/16."),
     "max_epochs": (Epochs(), "Epochs of the trials that reach the last rung."),
@@ -246,7 +249,12 @@ def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
     for name, default in one.defaults.items():
         kind, words = _OWN[name]
         settings: dict[str, Any] = {"type": kind, "help": one.words.get(name, words)}
-        if default is REQUIRED:
+        if name == "runs":
+            made.append(click.argument(name, metavar="[RUN_DIR]...", nargs=-1, type=kind))
+            continue
+        if default == ():
+            settings |= {"multiple": True}
+        elif default is REQUIRED:
             settings |= {"required": True}
         elif name == "values":
             kind, shown = _numbers(type(default[0])), ",".join(map(str, default))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.outcomes import n_planned, tally_of
 from mnist_lab.findings.common import Finding, left_out
+from mnist_lab.findings.of_races import of_race
 from mnist_lab.findings.of_searches import of_search
 from mnist_lab.findings.of_sweeps import of_sweep
 from mnist_lab.findings.of_tests import of_test
@@ -40,6 +41,8 @@ def findings(
         return list(of_test(settings, trials, data))
     if n_valid < 1:
         return list(left_out(trials))
+    if settings.configurations:
+        return list(of_race(settings, trials, n_valid))
     so_far = " so far" * bool(tally_of(trials).unfinished)
     found = (of_sweep if settings.space is None else of_search)(settings, trials, n_valid)
     return [one._replace(topic=one.topic + so_far) for one in found]
@@ -49,7 +52,7 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     """The findings of a run as a page of Markdown: what was run on which data, then a list."""
     settings, data = info.settings, info.data
     found = findings(settings, trials, data.n_valid, data)
-    items = [("note", note) for note in data.notes] + list(found)
+    items = [("note", note) for note in data.notes] + [(one.topic, one.text) for one in found]
     about = (
         f"# Findings: {settings.experiment} on {data.name}\n\n"
         f"{data.n_train:,} training, {data.n_valid:,} validation and {data.n_test:,} test "

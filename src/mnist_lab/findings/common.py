@@ -23,10 +23,19 @@ _N_RISES = 3
 
 
 class Finding(NamedTuple):
-    """A conclusion: a `topic` of a word or three, and a `text` that stands for itself."""
+    """A conclusion: a `topic` of a word or three, a `claim` of one sentence, and its evidence.
+
+    `numbers` may be empty.
+    """
 
     topic: str
-    text: str
+    claim: str
+    numbers: str = ""
+
+    @property
+    def text(self) -> str:
+        """Both."""
+        return f"{self.claim} {self.numbers}".rstrip()
 
 
 def measured(row: SummaryRow, n_valid: int) -> str:
