@@ -22,10 +22,10 @@ import json
 import random
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import stdtr  # type: ignore[import-untyped]
 
 from mnist_lab.racing import ALPHA, FEWEST, LOOKS, MOST_ROUNDS, judge
 
@@ -76,9 +76,8 @@ def simulated(gaps: list[float], draw: random.Random, most: int = MOST) -> Outco
 
     means = [fmean(errors[k, number] for number in range(1, most + 1)) for k in places]
     best = race.contenders[gaps.index(lowest)]
-    assert race.leader is not None
     return Outcome(
-        wrong=is_wrong(race.leader.place),
+        wrong=is_wrong(race.left[0].place),
         wrong_repeated=is_wrong(means.index(min(means))),
         wrong_once=is_wrong(min(places, key=lambda k: errors[k, 1])),
         lost_best=best.dropped is not None,
@@ -119,23 +118,18 @@ def measured(n_races: int) -> dict[str, dict[str, float]]:
     return table
 
 
-def page(record: dict[str, object]) -> str:
+def page(record: dict[str, Any]) -> str:
     """The record as a page of Markdown."""
     table, looks = record["races"], record["divisors"]
-    assert isinstance(table, dict)
-    assert isinstance(looks, dict)
     heads = "| configurations | a race | all repeated | trained once | best dropped | decided | "
-    lines = [
-        "# Races, simulated",
-        "",
+    about = (
         f"`benchmarks/race.py`: {record['n']:,} races of each kind, up to {MOST} repeats, seeds "
         f"that vary by {DEVIATIONS[0]} to {DEVIATIONS[1]} points. Wrong is who is more than {NEAR} "
         "points worse than the best: named by a race, by the lowest mean of all repeated, by the "
-        "lowest of one training each. Trainings: of those that repeating all takes.",
-        "",
-        heads + "left at the end | trainings |",
-        "| --- " * 8 + "|",
-    ]
+        "lowest of one training each. Trainings: of those that repeating all takes."
+    )
+    lines = ["# Races, simulated", "", about, "", heads + "left at the end | trainings |"]
+    lines += ["| --- " * 8 + "|"]
     for kind, row in table.items():
         shares = [
             row[name] for name in ("wrong", "wrong_repeated", "wrong_once", "lost_best", "decided")
@@ -144,13 +138,11 @@ def page(record: dict[str, object]) -> str:
         cells += [f"{row['n_left']:.1f}", f"{100 * row['share']:.0f} %"]
         lines.append(f"| {' | '.join(cells)} |")
     told = "; ".join(f"{name}: {value}" for name, value in looks.items())
-    lines += [
-        "",
-        f"A test after each round instead of one makes one of two equals lose more often, as if "
-        f"its level were so many times as large: {told}. The race divides by {LOOKS}.",
-        "",
-    ]
-    return "\n".join(lines)
+    looking = (
+        "A test after each round instead of one makes one of two equals lose more often, as if its "
+        f"level were so many times as large: {told}. The race divides by {LOOKS}."
+    )
+    return "\n".join([*lines, "", looking, ""])
 
 
 if __name__ == "__main__":

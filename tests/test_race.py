@@ -34,7 +34,7 @@ SIMULATED = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "race.
 
 def test_the_interval_is_that_of_the_paired_t_test() -> None:
     """Somebody is worse where the one-sided p of SciPy's paired test is below the level."""
-    draw = random.Random(0)
+    draw = random.Random(0)  # noqa: S311 - the same numbers each time
     for n in (FEWEST, 8, 20):
         one, other = ([draw.gauss(mean, 0.1) for _ in range(n)] for mean in (0.15, 0))
         p = ttest_rel(one, other, alternative="greater").pvalue
@@ -68,7 +68,7 @@ def test_who_is_dropped_when() -> None:
 def test_simulated_races_keep_what_they_promise() -> None:
     """The best is dropped in at most 5 % of races, and a clear one wins soon."""
     for kind, most_lost, share in (("2, equal", 0.08, 1.0), ("5, one better by 0.2", 0.05, 0.6)):
-        draw = random.Random(1)
+        draw = random.Random(1)  # noqa: S311 - the same numbers each time
         outcomes = [
             SIMULATED["simulated"](SIMULATED["KINDS"][kind](draw), draw) for _ in range(100)
         ]
