@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lab import run, start, wait_for_epochs
 from made_events import study_settings, whole_trial
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_rel  # type: ignore[import-untyped]
 
 from mnist_lab.config import TrainConfig
 from mnist_lab.findings import findings

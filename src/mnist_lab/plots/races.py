@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def race(race: Race, configurations: Sequence[TrainConfig], caption: Caption) -> Figure:
     """Mean differences to the leader on equal seeds; who was dropped is grey and ends there."""
     key = (
-        "Mean difference to the leader on equal seeds, above 0 is worse; bands: intervals that "
-        f"count for the decisions, from repeat {FEWEST} on; grey: dropped (×)."
+        "Mean difference to the leader on equal seeds, above 0 is worse; band: down to the lower "
+        f"end of the interval, from repeat {FEWEST} on; grey, ×: dropped, as worse beyond doubt."
     )
     figure = page.new_page(_claim(race), key, caption, height=4.6)
     axes = page.add_axes(figure, LEFT, BOTTOM, 4.9, 3.6)
@@ -88,13 +88,13 @@ def _draw(
         axes.fill_between(
             [n for n, _ in sure],
             [gap.mean - gap.half for _, gap in sure],
-            [gap.mean + gap.half for _, gap in sure],
+            [gap.mean for _, gap in sure],
             color=color,
             alpha=0.12,
             linewidth=0,
         )
         n, gap = sure[-1]
-        axes.errorbar(n, gap.mean, gap.half, color=color, capsize=4, linewidth=1)
+        axes.errorbar(n, gap.mean, [[gap.half], [0]], color=color, capsize=4, linewidth=1)
     if one.dropped:
         axes.plot(rounds[-1], means[-1], "x", color=INK, markersize=8)
     ended = f"dropped after repeat {one.dropped}" if one.dropped else "still in the race"
