@@ -94,7 +94,8 @@ def _draw(
             linewidth=0,
         )
         n, gap = sure[-1]
-        axes.errorbar(n, gap.mean, [[gap.half], [0]], color=color, capsize=4, linewidth=1)
+        lower = gap.mean - gap.half
+        axes.plot((n, n), (gap.mean, lower), "-_", color=color, linewidth=1, markevery=[1])
     if one.dropped:
         axes.plot(rounds[-1], means[-1], "x", color=INK, markersize=8)
     ended = f"dropped after repeat {one.dropped}" if one.dropped else "still in the race"
