@@ -29,6 +29,7 @@ LAYERS = [
     "config",
     "words",
     "records",
+    "racing",
     "data",
     "rundir",
     "processes",

@@ -130,6 +130,25 @@ EXPERIMENTS = {
         _HALVING,
         words=_BRACKETS,
     ),
+    "race": Experiment(
+        "Which of the best configurations is really the best?",
+        """Repeat the best until one wins.
+
+        \b
+        mnist-lab race results/random-search
+        mnist-lab race results/hyperband results/bohb --top 3
+        mnist-lab race --config one.json --config other.json
+
+        Trains the best configurations of searches and sweeps, and those of files, from the same
+        seeds, seed after seed. From the fifth on, whoever is worse than another beyond doubt is
+        dropped. The race ends when one is left, or after --max-repeats.
+        """,
+        {"runs": (), "config": (), "top": 5, "epochs": None, "max_repeats": 20},
+        words={
+            "config": "A configuration that takes part; may be given several times.",
+            "epochs": "Epochs of each training. [default: each configuration's own]",
+        },
+    ),
     "test": Experiment(
         "How good is this configuration on images that no decision has seen?",
         """Retrain a configuration and score it on the test images.

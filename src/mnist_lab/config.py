@@ -254,9 +254,12 @@ class StudySettings(Frozen):
     base: TrainConfig
     # Sweeps: the values of the one hyperparameter that varies.
     values: tuple[int | float, ...] | None = None
+    # Of a race: the most that there may be.
     repeats: Annotated[
         int, Field(ge=1, le=MOST_TRIALS, description=f"repeats go from 1 to {MOST_TRIALS:,}")
     ] = 1
+    # A race: who takes part. Left out of files where there is none.
+    configurations: tuple[TrainConfig, ...] | None = None
     # Searches: how many configurations, or brackets where there are budgets, and the ConfigSpace
     # search space as its own JSON.
     iters: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = Field(
@@ -289,9 +292,17 @@ class StudySettings(Frozen):
                     TrainConfig.model_validate({varied: value})
                 except ValidationError as problem:
                     raise ValueError(_fault(problem.errors()[0], TrainConfig)) from None
+        configurations = self.configurations or ()
+        if (self.experiment == "race") != (len(set(configurations)) > 1):
+            raise ValueError("a race, and nothing else, has two or more configurations")
         if self.n_trials > MOST_TRIALS:
             raise ValueError(f"{self.n_trials:,} trials are too many: the limit is {MOST_TRIALS:,}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return {key: one for key, one in values.items() if one or key != "configurations"}
 
     @property
     def brackets(self) -> list[Bracket]:
@@ -305,10 +316,10 @@ class StudySettings(Frozen):
 
     @property
     def n_trials(self) -> int:
-        """How many trials the study has."""
+        """How many trials the study has; of a race, if nobody were dropped."""
         if brackets := self.brackets:
             return sum(one.n_configs[0] for one in brackets)
-        return self.iters or len(self.values or (None,)) * self.repeats
+        return self.iters or len(self.configurations or self.values or (None,)) * self.repeats
 
     @property
     def n_trainings(self) -> int:
@@ -318,6 +329,8 @@ class StudySettings(Frozen):
     @property
     def n_epochs(self) -> float:
         """The epochs of all trainings."""
+        if self.configurations:
+            return whole(sum(one.epochs for one in self.configurations) * self.repeats)
         of_brackets = sum(one.n_epochs for one in self.brackets)
         return whole(of_brackets or self.n_trials * self.base.epochs)
 
@@ -348,7 +361,23 @@ _BEST = "use the best.json of a search"
 
 def read_train_config(path: Path) -> TrainConfig:
     """The configuration in a file such as `best.json`; a SettingsError where it is unusable."""
-    values = read_json(path, "a configuration", _BEST)
+    return _as_config(_read_config(path), path)
+
+
+def read_train_configs(path: Path) -> tuple[TrainConfig, ...]:
+    """The same, or several in a file as a list of its `configurations`."""
+    values = _read_config(path)
+    several = values.get("configurations")
+    if not isinstance(several, list) or not all(isinstance(one, dict) for one in several):
+        return (_as_config(values, path),)
+    return tuple(_as_config(one, path) for one in several)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    return read_json(path, "a configuration", _BEST)
+
+
+def _as_config(values: dict[str, Any], path: Path) -> TrainConfig:
     required = [key for key in TrainConfig.model_fields if key not in OPTIONAL]
     if key := next((key for key in required if key not in values), None):
         if isinstance(settings := values.get("settings"), dict):

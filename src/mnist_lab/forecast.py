@@ -189,6 +189,12 @@ class Forecast:
             elif isinstance(event, Finished | Failed):
                 self.since.pop(event.trial, None)
 
+    def replan(self, planned: Sequence[TrainConfig]) -> None:
+        """Less is to be trained than was planned: a race drops some."""
+        with self._lock:
+            self._planned = planned
+            self.n_trainings = len(planned) + len(self._promotions)
+
     def patience_s(self, config: TrainConfig) -> float:
         """How long a worker may be silent before it counts as stuck: seconds, at least 300."""
         with self._lock:

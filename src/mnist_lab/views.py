@@ -17,10 +17,12 @@ from mnist_lab.analysis.outcomes import (
     best_row,
     completed_error,
     outcome_of,
+    race_rows,
     seconds_per_epoch,
     summary,
 )
 from mnist_lab.config import VARIED, TrainConfig
+from mnist_lab.racing import race_of
 from mnist_lab.records import Epoch
 from mnist_lab.words import (
     between,
@@ -126,6 +128,8 @@ def summary_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
         heads = ("repeat", "seed", "test error", "95 % interval", "s/epoch", "state")
         return trial_table(info, trials, heads)
     rows = summary(trials, VARIED.get(info.settings.experiment))
+    if info.settings.configurations:
+        rows = race_rows(info.settings, trials)
     shown, caption = rows, ""
     if info.settings.space is not None:
         shown = sorted(rows, key=_place)[:MOST_ROWS]
@@ -141,6 +145,10 @@ def summary_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
         ]
         for row in shown
     ]
+    if info.settings.configurations:
+        for one, line in zip(race_of(info.settings, trials).contenders, cells, strict=False):
+            dropped = f"dropped after repeat {one.dropped}" if one.dropped else ""
+            line[-1] = Cell(", ".join(filter(None, (dropped, line[-1].text))))
     return Table(("configuration", "n", "validation error", "s/epoch", "notes"), cells, caption)
 
 

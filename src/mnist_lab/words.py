@@ -193,8 +193,13 @@ def command(
     if settings.experiment == "test":
         del known["epochs"]
         known["config"], piped = "/dev/stdin", settings.base.model_dump(mode="json")
+    if settings.configurations:
+        del known["epochs"]
+        known |= {"config": "/dev/stdin", "max_repeats": settings.repeats}
+        piped = {"configurations": settings.model_dump(mode="json")["configurations"]}
     options = {n: known[n] for n in EXPERIMENTS[settings.experiment].defaults if n in known}
-    for name in ("repeats", "seed", "precision", "threads_per_worker"):
+    repeats = () if settings.configurations else ("repeats",)
+    for name in (*repeats, "seed", "precision", "threads_per_worker"):
         if (value := getattr(settings, name)) != fields[name].default:
             options[name] = value
     options["device"] = settings.device  # `auto` would take a GPU

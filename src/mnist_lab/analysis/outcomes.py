@@ -6,9 +6,10 @@ from operator import attrgetter
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
+from mnist_lab import racing
 from mnist_lab.analysis.intervals import error_interval
 from mnist_lab.config import VARIED, whole
-from mnist_lab.words import in_words, value_text
+from mnist_lab.words import describe, in_words, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -161,8 +162,11 @@ def n_ended(trials: Iterable[Trial]) -> int:
 def n_planned(settings: StudySettings, trials: Collection[Trial]) -> int:
     """How many trials a study comes to, as far as is known.
 
-    HpBandSter proposes more than it was asked for where too few of a rung could be trained.
+    A race goes on with those that are left alone. HpBandSter proposes more than it was asked for
+    where too few of a rung could be trained.
     """
+    if settings.configurations:
+        return len(racing.planned(settings, trials))
     return max(settings.n_trials, len(trials))
 
 
@@ -171,12 +175,19 @@ def n_epochs_done(trials: Iterable[Trial]) -> float:
     return whole(sum(trial.n_epochs for trial in trials))
 
 
-def n_epochs_left(settings: StudySettings, trials: Iterable[Trial]) -> float:
+def n_epochs_planned(settings: StudySettings, trials: Collection[Trial]) -> float:
+    """How many epochs a study comes to, as :func:`n_planned` counts trials."""
+    if settings.configurations:
+        return whole(sum(one.epochs for one in racing.planned(settings, trials)))
+    return settings.n_epochs
+
+
+def n_epochs_left(settings: StudySettings, trials: Collection[Trial]) -> float:
     """How many epochs are still to be trained; those that a failed trial lacks are not."""
     spent = sum(
         trial.n_epochs if trial.ended is None else trial.configuration.epochs for trial in trials
     )
-    return whole(max(settings.n_epochs - spent, 0))
+    return whole(max(n_epochs_planned(settings, trials) - spent, 0))
 
 
 def final_error(trial: Trial) -> float | None:
@@ -264,7 +275,14 @@ def summary(trials: Iterable[Trial], varied: str | None = None) -> list[SummaryR
 
 
 def best_row(settings: StudySettings, trials: Iterable[Trial]) -> SummaryRow | None:
-    """The best of a study: of a sweep the lowest mean, of a search the incumbent; None before."""
+    """The best of a study: of a sweep the lowest mean, of a search the incumbent; None before.
+
+    Of a race it is the lowest mean of those left.
+    """
+    if settings.configurations:
+        leader = racing.race_of(settings, trials).leader
+        rows = race_rows(settings, trials)
+        return None if leader is None else rows[leader.place]
     if settings.space is not None:
         winner = best_trial(trials)
         if winner is None:
@@ -272,6 +290,17 @@ def best_row(settings: StudySettings, trials: Iterable[Trial]) -> SummaryRow | N
         return SummaryRow(None, "the best", "the best", (winner,), (winner,))
     rows = summary(trials, VARIED.get(settings.experiment))
     return min((row for row in rows if row.errors), key=lambda row: row.mean, default=None)
+
+
+def race_rows(settings: StudySettings, trials: Iterable[Trial]) -> list[SummaryRow]:
+    """The rows of a race's table, in the order in which the configurations were given."""
+    rows, found = [], grouped(trials, attrgetter("id"))
+    for place, configuration in enumerate(settings.configurations or ()):
+        group = tuple(one for id_, trials in found.items() if id_[2] == place for one in trials)
+        name = f"configuration {place + 1}"
+        completed = tuple(one for one in group if final_error(one) is not None)
+        rows.append(SummaryRow(None, name, describe(configuration), group, completed))
+    return [row for row in rows if row.trials]
 
 
 def completed_error(trial: Trial) -> float | None:

@@ -61,6 +61,8 @@ def _winner(runs: Sequence[Run]) -> Run | None:
     Without one each counts with its own largest. Other data than the first one's do not compare.
     """
     searches = [run for run in runs if run.best is not None and RunDir(run.path).best.exists()]
+    # A race has asked which of them is the best.
+    searches = [run for run in searches if run.info.settings.configurations] or searches
     searches = [run for run in searches if run.info.data.digests == searches[0].info.data.digests]
     if not searches:
         return None

@@ -96,6 +96,9 @@ PATH: Any = click.Path(path_type=Path)
 # Of the experiments' own options: the type, how its value is written, and the help.
 _OWN: dict[str, tuple[Any, str, str]] = {
     "values": (None, "A,B,...", "Values to compare."),
+    "runs": (PATH, "", ""),
+    "top": (int, "N", "How many of the best of each run take part."),
+    "max_repeats": (int, "N", "Most trainings of each configuration; a later call may raise it."),
     "iters": (int, "N", "Configurations to train; a later call may raise it."),
     "min_epochs": (Epochs(), "EPOCHS", "Epochs before the first selection, such as 2 or 1/16."),
     "max_epochs": (Epochs(), "EPOCHS", "Epochs of the trials that survive all selections."),
@@ -249,10 +252,14 @@ def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
 
 def _own(one: Experiment, name: str, default: Any) -> Callable[[AnyCommand], AnyCommand]:
     kind, form, words = _OWN[name]
+    if name == "runs":
+        return cloup.argument(name, metavar="[RUN_DIR]...", nargs=-1, type=kind)
     settings: dict[str, Any] = {"type": kind, "help": one.words.get(name, words)}
     if form:
         settings |= {"metavar": form}
-    if default is REQUIRED:
+    if default == ():
+        settings |= {"multiple": True}
+    elif default is REQUIRED:
         settings |= {"required": True}
     elif name == "values":
         kind, shown = _numbers(type(default[0])), ",".join(map(str, default))

@@ -109,7 +109,10 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     n_ended, n_left, n_more = len(outcomes.endings(trials)), 0, 0.0
     # A search that ran out of trials is over, however many were planned.
     if run.info.state != "complete":
-        n_left = max(settings.n_trainings - n_ended, sum(trial.ended is None for trial in trials))
+        n_all = settings.n_trainings
+        if settings.configurations:
+            n_all = outcomes.n_planned(settings, trials)
+        n_left = max(n_all - n_ended, sum(trial.ended is None for trial in trials))
         n_more = outcomes.n_epochs_left(settings, trials)
     if as_json:
         _print_json(
@@ -151,7 +154,8 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     else:
         asked = f"{counted(n_left, 'time')}, {epochs_text(n_more)} in all"
         text = f"{describe_brackets(brackets) if brackets else asked}, {on}, into {run.path}"
-    say(f"would train {text}{_rough(run) if n_left else ''}")
+    most = " at most" if settings.configurations and n_left else ""
+    say(f"would train{most} {text}{_rough(run) if n_left else ''}")
     for note in run.info.data.notes:
         say(f"note: {note}")
 
@@ -381,6 +385,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "left": n_all - n_complete - n_running - n_failed,
     }
     n_epochs = outcomes.n_epochs_done(trials)
+    n_in_all = max(outcomes.n_epochs_planned(info.settings, trials), n_epochs)
     best, is_test = views.best(info, trials), info.settings.experiment == "test"
     told: dict[str, Any] = {"best": None, "test": None}
     if best is not None and is_test:
@@ -396,7 +401,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
         "state": info.state,
         "data": info.data.name,
         "trials": counts,
-        "epochs": {"planned": max(info.settings.n_epochs, n_epochs), "done": n_epochs},
+        "epochs": {"planned": n_in_all, "done": n_epochs},
         "unfinished": [
             {
                 "trial": trial.trial,

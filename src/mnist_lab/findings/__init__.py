@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.outcomes import n_planned, tally_of
 from mnist_lab.findings.common import Finding, left_out
+from mnist_lab.findings.of_races import of_race
 from mnist_lab.findings.of_searches import of_search
 from mnist_lab.findings.of_sweeps import of_sweep
 from mnist_lab.findings.of_tests import of_test
@@ -39,6 +40,8 @@ _METHODS = {
     "of the ranks in a regression with squares, given the others (partial F test, Holm's "
     "correction; the interval is a bootstrap's). A rule for what failed is tested against shuffled "
     "outcomes.",
+    "race": "Differences are taken on equal seeds, by Student's paired test. Their intervals are "
+    "wide enough for every look and every configuration (racing.py, docs/performance/race.md).",
     "test": f"{_ERRORS} The interval of a standard deviation is the chi-square one. Classes are "
     "compared by a chi-square test with the mean counts of the repeats.",
 }
@@ -59,6 +62,8 @@ def findings(
         return list(of_test(settings, trials, data))
     if n_valid < 1:
         return list(left_out(trials))
+    if settings.configurations:
+        return list(of_race(settings, trials, n_valid))
     return list((of_sweep if settings.space is None else of_search)(settings, trials, n_valid))
 
 
@@ -83,7 +88,7 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
         parts.append(about)
     parts += [f"Note: {note}." for note in data.notes]
     if found:
-        kind = settings.experiment if settings.experiment == "test" else None
-        kind = kind or ("sweep" if settings.space is None else "search")
+        kind = "sweep" if settings.space is None else "search"
+        kind = settings.experiment if settings.experiment in _METHODS else kind
         parts += ["## How the intervals were computed", _METHODS[kind]]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ").replace("\n- ", "\n\n- ", 1) + "\n"

@@ -8,6 +8,7 @@ that failed or diverged is in it too. The same numbers give the same bytes.
 from mnist_lab.plots.mistakes import confusion, mistakes
 from mnist_lab.plots.page import PNG_DPI, Caption, content, save
 from mnist_lab.plots.parallel import parallel_coordinates
+from mnist_lab.plots.races import race
 from mnist_lab.plots.search import brackets, incumbent, spending
 from mnist_lab.plots.spaces import search_space
 from mnist_lab.plots.sweeps import filter_cost, learning_curves
@@ -25,6 +26,7 @@ __all__ = [
     "learning_curves",
     "mistakes",
     "parallel_coordinates",
+    "race",
     "ranked_curves",
     "save",
     "search_space",

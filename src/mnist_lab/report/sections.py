@@ -33,6 +33,7 @@ _ALTERNATIVES = {
     "hyperparameters": "The error of each trial against each hyperparameter",
     "parallel_coordinates": "A line for each trial through its hyperparameters and its error",
     "mistakes": "The misclassified test images, the most confident mistakes first",
+    "race": "The difference to the leader, round after round, with its interval",
     "confusion": "Which {nouns} were taken for which",
     "spending": "The lowest error so far against the epochs spent, for each run",
 }
@@ -159,6 +160,9 @@ def _asked(one: Reported) -> str:
     if varied is not None:
         values = ", ".join(value_text(varied, value) for value in settings.values or ())
         return f"{in_words(varied)} {values}{repeats}, {each}; seed {settings.seed}."
+    if settings.configurations:
+        n = len(settings.configurations)
+        return f"{n} configurations, up to {settings.repeats} repeats; seed {settings.seed}."
     if settings.brackets:
         return f"{describe_brackets(settings.brackets)}; seed {settings.seed}."
     if settings.iters is not None:

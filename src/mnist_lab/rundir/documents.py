@@ -27,15 +27,20 @@ class Identity(Frozen):
     digests: dict[Text, Text]
 
     def differences(self, later: Identity, there: str, now: str) -> list[str]:
-        """What differs, but for `iters` that grew, in words; `there` and `now` name the two."""
+        """What differs, in words; `there` and `now` name the two.
+
+        `iters`, and the `repeats` of a race, may have grown.
+        """
         before, after = self.settings.model_dump(), later.settings.model_dump()
         # A search space is longer than a line, so is a whole configuration.
         spaces = before.pop("space"), after.pop("space")
         before |= before.pop("base")
         after |= after.pop("base")
-        iters = before["iters"], after["iters"]
-        if None not in iters and iters[0] < iters[1]:
-            before["iters"] = after["iters"]
+        races = before.pop("configurations", None), after.pop("configurations", None)
+        for key in ("repeats",) if races[0] else ("iters",):
+            grown = before[key], after[key]
+            if None not in grown and grown[0] < grown[1]:
+                before[key] = after[key]
         different = [
             f"{key} {before.get(key)} {there}, {after.get(key)} {now}"
             for key in before | after
@@ -43,6 +48,8 @@ class Identity(Frozen):
         ]
         if spaces[0] != spaces[1]:
             different.append("another search space")
+        if races[0] != races[1]:
+            different.append("other configurations")
         if self.digests != later.digests:
             different.append("another data set")
         return different

@@ -31,7 +31,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         schema = TypeAdapter(model).json_schema()
         for part in (schema, *schema.get("$defs", {}).values()):
             if "properties" in part:  # who reads may rely on what has a default for the writer
-                left_out = (*OPTIONAL, "n_valid")  # where it is 0, or null
+                left_out = (*OPTIONAL, "n_valid", "configurations")  # where it is 0, or null
                 part["required"] = [name for name in part["properties"] if name not in left_out]
                 if path == run.journal and "event" in part["properties"]:
                     part["properties"] |= CHAIN

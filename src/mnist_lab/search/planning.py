@@ -6,10 +6,11 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab import racing
 from mnist_lab.config import VARIED, Bracket, TrainConfig, forward_multiplications, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from mnist_lab.config import StudySettings
     from mnist_lab.records import Trial
@@ -21,6 +22,9 @@ def proposals_of(settings: StudySettings, trials: Iterable[Trial] = ()) -> Propo
     from mnist_lab.search import proposals  # HpBandSter, only to train
 
     seed = settings.seed
+    if settings.configurations:
+        configurations = [dict(config) for config in settings.configurations]
+        return proposals.Race(configurations, most=settings.repeats, seed=seed)
     if settings.space is None:
         varied = [dict(config) for config in _distinct(settings)]
         bracket = Bracket((settings.n_trials,), (settings.base.epochs,))
@@ -36,11 +40,14 @@ def _brackets_of(settings: StudySettings) -> list[Bracket]:
     return settings.brackets or [Bracket((1,), (settings.base.epochs,))] * (settings.iters or 0)
 
 
-def plan(settings: StudySettings) -> list[TrainConfig]:
+def plan(settings: StudySettings, trials: Collection[Trial] = ()) -> list[TrainConfig]:
     """The configurations that will be proposed, in the order they are handed out.
 
-    BOHB's depend on results; in their places stand random ones.
+    BOHB's depend on results; in their places stand random ones. So do a race's, which goes on with
+    those alone that its `trials` left.
     """
+    if settings.configurations:
+        return racing.planned(settings, trials)
     if settings.space is None:
         return [config for config in _distinct(settings) for _ in range(settings.repeats)]
     from mnist_lab.search.proposals import derive_seed  # HpBandSter
@@ -60,7 +67,7 @@ def guessed_plan(settings: StudySettings, trials: Sequence[Trial]) -> list[Train
     It takes no time, and is enough to guess what the rest costs. There must be a trial.
     """
     if settings.space is None:
-        return plan(settings)
+        return plan(settings, trials)
     drawn = cycle(trial.configuration for trial in trials)
     return [
         next(drawn).model_copy(update={"epochs": bracket.epochs[0]})

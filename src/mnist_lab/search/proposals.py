@@ -13,6 +13,7 @@ import numpy as np
 from hpbandster.core.base_iteration import BaseIteration
 from hpbandster.core.dispatcher import Job
 
+from mnist_lab import racing
 from mnist_lab.config import whole
 
 if TYPE_CHECKING:
@@ -164,6 +165,57 @@ class Grid(Proposals):
     def repeat_of(self, id_: HpBandSterId) -> int:
         """Which repeat it is, from 1."""
         return 1 + id_[2] % self._repeats
+
+
+class Race(Proposals):
+    """Given configurations round after round, each from the round's seed, but those dropped.
+
+    Who is dropped depends on complete rounds alone, and nothing of a round is proposed before that
+    is known: so the order of the results changes nothing, and more of them no proposal.
+
+    Args:
+        configurations: the hyperparameters and the epochs of each.
+        most: rounds.
+        seed: of the study.
+    """
+
+    def __init__(self, configurations: Sequence[dict[str, Any]], *, most: int, seed: int) -> None:
+        super().__init__(lambda place: configurations[place], brackets=[], seed=seed)
+        self._configurations = configurations
+        self._results: dict[tuple[int, int], float | None] = {}
+        self._most = most
+        self._round = 0  # of those who are due
+        self._due: list[int] = []
+
+    def next(self) -> Proposal | None:
+        """The next of the round; None while it is not known who is left, and at the end."""
+        if not self._due:
+            n, most = len(self._configurations), self._most
+            race = racing.judge(n, self._results, most)
+            is_known = race.n_rounds == self._round or self._round < racing.FEWEST
+            if self._round == most or race.is_over or not is_known:
+                return None
+            self._round += 1
+            self._due = sorted(one.place for one in race.left)
+        id_ = (self._round - 1, 0, self._due.pop(0))
+        values = self._configurations[id_[2]]
+        return Proposal(id_, values, self.seed_of(id_), self.repeat_of(id_), (values["epochs"],))
+
+    def tell(self, proposal: Proposal, trained: Trained | None) -> float | None:
+        """The error; of a training that failed or diverged there is none."""
+        is_sound = trained is not None and trained.loss is not None
+        number, _, place = proposal.id
+        self._results[place, number + 1] = trained.error if trained and is_sound else None
+        self.over.append(proposal.id)
+        return None if trained is None else trained.error
+
+    def seed_of(self, id_: HpBandSterId) -> int:
+        """The seed of its round: that of a sweep's repeat."""
+        return derive_seed(self._seed, self.repeat_of(id_))
+
+    def repeat_of(self, id_: HpBandSterId) -> int:
+        """The round, from 1."""
+        return id_[0] + 1
 
 
 class Bohb(Proposals):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mnist_lab import machine
+from mnist_lab.analysis.outcomes import summary
 from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.config import (
     VARIED,
@@ -18,9 +19,12 @@ from mnist_lab.config import (
     TrainConfig,
     check,
     read_train_config,
+    read_train_configs,
 )
 from mnist_lab.errors import Interrupted, SettingsError, nearest, no_gpu
+from mnist_lab.racing import MOST_ROUNDS
 from mnist_lab.rundir import RunDir
+from mnist_lab.study.run import load_run
 from mnist_lab.study.session import Options, run_study
 from mnist_lab.study.workers import check_workers, parse_cluster
 from mnist_lab.words import budget_text
@@ -39,7 +43,18 @@ _LR, _FILTER, _RANDOM, _HYPERBAND, _BOHB, _TEST = (
     for name in ("lr-sweep", "filter-sweep", "random-search", "hyperband", "bohb", "test")
 )
 
-__all__ = ["bohb", "filter_sweep", "hyperband", "lr_sweep", "random_search", "test", "train"]
+_RACE = EXPERIMENTS["race"].defaults
+
+__all__ = [
+    "bohb",
+    "filter_sweep",
+    "hyperband",
+    "lr_sweep",
+    "race",
+    "random_search",
+    "test",
+    "train",
+]
 
 
 def lr_sweep(
@@ -152,6 +167,64 @@ def bohb(
     """
     own = {"min_epochs": min_epochs, "eta": eta, "survivors": survivors, "iters": iters}
     return _halving("bohb", options, max_epochs, space, own)
+
+
+def race(
+    runs: str | Path | Sequence[str | Path] = _RACE["runs"],
+    *,
+    config: TrainConfig | str | Path | Sequence[TrainConfig | str | Path] = _RACE["config"],
+    top: int = _RACE["top"],
+    epochs: float | None = _RACE["epochs"],
+    max_repeats: int = _RACE["max_repeats"],
+    **options: Unpack[Options],
+) -> Run:
+    """Repeat the best configurations from common seeds, and drop who is worse, until one wins.
+
+    Args:
+        runs: run directories of searches and sweeps, none, one or several.
+        config: configurations that take part besides, or files of them.
+        top: how many of the best of each run take part, at least 1.
+        epochs: of each training; None: each configuration's own, which of a search is the largest
+            budget.
+        max_repeats: trainings of each configuration at most, up to 40; a later call may raise it.
+        **options: see :class:`Options`.
+    """
+    several = [runs] if isinstance(runs, str | Path) else list(runs)
+    given = [config] if isinstance(config, TrainConfig | str | Path) else list(config)
+    if top < 1:
+        raise SettingsError(f"--top: {top} is too small", next_step="give 1 or more")
+    if not 1 <= max_repeats <= MOST_ROUNDS:
+        problem = f"--max-repeats: {max_repeats} is not from 1 to {MOST_ROUNDS}"
+        raise SettingsError(problem, next_step=f"give at most {MOST_ROUNDS}")
+    taking_part = [one for run in several for one in _best_of(Path(run), top)]
+    for one in given:
+        taking_part += [one] if isinstance(one, TrainConfig) else read_train_configs(Path(one))
+    if epochs is not None:
+        checked = check(TrainConfig, {"epochs": epochs}, source="--epochs")
+        taking_part = [one.model_copy(update={"epochs": checked.epochs}) for one in taking_part]
+    distinct = tuple(dict.fromkeys(taking_part))
+    if len(distinct) < 2:  # noqa: PLR2004 - nobody to beat
+        raise SettingsError(
+            f"a race needs two different configurations, not {len(distinct)}",
+            next_step="name the run directory of a search, or give --config several times",
+        )
+    return _run("race", distinct[0], options, configurations=distinct, repeats=max_repeats)
+
+
+def _best_of(path: Path, top: int) -> list[TrainConfig]:
+    """The configurations of a run with the lowest errors, those trained longest first."""
+    run = load_run(path)
+    rows = [row for row in summary(run.trials) if row.errors]
+    rows.sort(key=lambda row: (-row.configuration.epochs, row.mean))
+    if not rows:
+        raise SettingsError(
+            f"{path} has no trial with a validation error",
+            next_step="name a search or a sweep that has trained something",
+        )
+    settings = run.info.settings
+    whole = {} if settings.min_epochs is None else {"epochs": settings.base.epochs}
+    found = (row.configuration.model_copy(update=whole) for row in rows)
+    return list(dict.fromkeys(found))[:top]
 
 
 def test(

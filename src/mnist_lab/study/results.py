@@ -9,10 +9,11 @@ from mnist_lab import __version__, findings
 from mnist_lab import data as datasets
 from mnist_lab.analysis.confusion import confusion, wrong_images
 from mnist_lab.analysis.history import bracket_panels, progress, rank
-from mnist_lab.analysis.outcomes import best_trial, endings, summary, tally_of
+from mnist_lab.analysis.outcomes import best_row, best_trial, endings, summary, tally_of
 from mnist_lab.config import VARIED
 from mnist_lab.errors import DataError, RunDirError
 from mnist_lab.progress import Silent
+from mnist_lab.racing import race_of
 from mnist_lab.records import now
 from mnist_lab.rundir import RunDir, RunInfo, TestRepeat, TestResult
 from mnist_lab.words import describe
@@ -53,6 +54,9 @@ def write_results(
     best = best_trial(trials)
     if info.settings.space is not None and best is not None:
         run_dir.write_best(best.configuration)
+        written.append(run_dir.best)
+    if info.settings.configurations and (row := best_row(info.settings, trials)) is not None:
+        run_dir.write_best(row.configuration)
         written.append(run_dir.best)
     if info.settings.experiment == "test":
         run_dir.write_test(test_result(trials))
@@ -165,6 +169,8 @@ def figures(
         drawn["search_space"] = plots.search_space(
             space, caption._replace(n=f"{spaces.explaining.N_DRAWS:,} draws")
         )
+    elif settings.configurations:
+        drawn["race"] = plots.race(race_of(settings, trials), settings.configurations, caption)
     elif settings.experiment == "test":
         scores = [trial.test for trial in trials if trial.test is not None]
         numbers, wrong = confusion(scores), wrong_images(scores)
@@ -208,7 +214,8 @@ def _caption(info: RunInfo, trials: list[Trial]) -> Caption:
     from mnist_lab import plots  # matplotlib, only to draw
 
     settings = info.settings
-    counted = f"{len(endings(trials))} trainings" if settings.space else f"n = {settings.repeats}"
+    is_one = settings.space is None and settings.configurations is None
+    counted = f"{len(endings(trials))} trainings" if not is_one else f"n = {settings.repeats}"
     return plots.Caption(
         data_name=info.data.name,
         notice=info.data.notice,
@@ -219,6 +226,6 @@ def _caption(info: RunInfo, trials: list[Trial]) -> Caption:
         classes=info.data.class_names,
         n_valid=info.data.n_valid,
         common=""
-        if settings.space
+        if not is_one
         else describe(settings.base, without=VARIED.get(settings.experiment)),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lab import notebook, views
-from mnist_lab.analysis.outcomes import best_trial, n_ended, n_epochs_done, n_planned
+from mnist_lab.analysis.outcomes import best_row, best_trial, n_ended, n_epochs_done, n_planned
 from mnist_lab.errors import printable
 from mnist_lab.forecast import Forecast
 from mnist_lab.rundir import RunDir, RunInfo, write_bytes
@@ -46,7 +46,13 @@ class Run(NamedTuple):
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the lowest validation error at the largest budget; None before any."""
+        """The trial with the lowest validation error at the largest budget; None before any.
+
+        Of a race, the best of those of the configuration that leads.
+        """
+        if self.info.settings.configurations:
+            row = best_row(self.info.settings, self.trials)
+            return best_trial(row.completed) if row else None
         return best_trial(self.trials)
 
     def figures(self, note: Callable[[str], None] | None = None) -> dict[str, Figure]:

@@ -19,7 +19,7 @@ from mnist_lab.analysis.outcomes import n_ended, n_epochs_done
 from mnist_lab.errors import Interrupted, LabError, SettingsError, StudyError, Terminated, TimeLimit
 from mnist_lab.forecast import Deadline, Forecast, deadline_of, in_prospect
 from mnist_lab.progress import LiveTable, Silent, Watcher
-from mnist_lab.records import EpochDone, fold, now, timestamp
+from mnist_lab.records import EpochDone, Failed, Finished, fold, now, timestamp
 from mnist_lab.rundir import Journal, RunDir, RunInfo, RunState, check_agreement
 from mnist_lab.rundir.choosing import Folder
 from mnist_lab.search.planning import plan, promotions, proposals_of
@@ -291,7 +291,7 @@ class _Session:
         trials = fold(journal.events)
         left = max(self._settings.n_trials - n_ended(trials), 1)
         most = place.n_workers if self._settings.brackets else min(place.n_workers, left)
-        planned = plan(self._settings)
+        planned = plan(self._settings, trials)
         forecast = Forecast(
             planned,
             trials,
@@ -308,6 +308,7 @@ class _Session:
             self._held.check()
             journal.append(event)
             forecast.update(event)
+            self._replan(forecast, event)
             watch.update(event)
             if isinstance(event, EpochDone) and loading.ident is None:
                 loading.start()
@@ -347,6 +348,11 @@ class _Session:
         finally:
             watch.end()
             self._run_dir.drop_token()
+
+    def _replan(self, forecast: Forecast, event: Event) -> None:
+        """A race may drop somebody when a training ends."""
+        if self._settings.configurations and isinstance(event, Finished | Failed):
+            forecast.replan(plan(self._settings, list(forecast.trials)))
 
     def _trainer(self) -> Trainer:
         from mnist_lab.execute.worker import Trainer
