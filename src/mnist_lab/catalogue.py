@@ -35,8 +35,8 @@ class Experiment(NamedTuple):
 
     @property
     def is_search(self) -> bool:
-        """Whether its trials come from a search space."""
-        return "space" in self.defaults
+        """Whether it is about a search space: draws from it, or repeats the best of those."""
+        return bool({"space", "runs"} & set(self.defaults))
 
 
 # As good as fifty trials of six epochs with a tenth of their epochs, replayed on recorded curves

@@ -30,11 +30,11 @@ _ERRORS = (
     "drawn; of three or more it is Student's for their mean, for the seeds that happened to be."
 )
 _METHODS = {
-    "sweep": f"{_ERRORS} Values are compared by Student's paired test over equal seeds. With fewer "
-    "than three seeds the noise of a seed is assumed, as in the reference runs: 1.12 times the "
-    "sampling error of the images up to an error of 3 %, 3.2 times up to 30 %, 12 times above. p "
-    "says how often chance alone makes a difference as large; of several questions it is corrected "
-    "by Holm's method.",
+    "sweep": f"{_ERRORS} The best is chosen for its low mean: where others are as good, its "
+    "interval lies a little too low. Values are compared by Student's paired test over equal "
+    "seeds. p says how often chance alone makes a difference as large; it is corrected by Holm's "
+    "method for every pair of values, as the lowest is chosen from all. Overfitting is a trend by "
+    "Kendall's test over the second half of the epochs.",
     "search": f"{_ERRORS} What the best is expected to have on average over seeds is an empirical "
     "Bayes estimate (Efron 2011). How much a hyperparameter matters is its share of the variance "
     "of the ranks in a regression with squares, given the others (partial F test, Holm's "
@@ -45,6 +45,11 @@ _METHODS = {
     "test": f"{_ERRORS} The interval of a standard deviation is the chi-square one. Classes are "
     "compared by a chi-square test with the mean counts of the repeats.",
 }
+
+_ASSUMED = (
+    " With fewer than three seeds their noise is assumed, as in the reference runs: 1.12 times the "
+    "sampling error of the images up to an error of 3 %, 3.2 times up to 30 %, 12 times above."
+)
 
 
 def findings(
@@ -90,5 +95,6 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     if found:
         kind = "sweep" if settings.space is None else "search"
         kind = settings.experiment if settings.experiment in _METHODS else kind
-        parts += ["## How the intervals were computed", _METHODS[kind]]
+        assumed = _ASSUMED * any("(assumed: see below)" in one.numbers for one in found)
+        parts += ["## How the intervals were computed", _METHODS[kind] + assumed]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ").replace("\n- ", "\n\n- ", 1) + "\n"

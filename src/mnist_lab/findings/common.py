@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab.analysis.intervals import binomial_sd, mean
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
     from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.records import Trial
 
-# So many epochs in a row must the validation loss have risen: of a curve that only jitters, one in
-# 24 ends with three rises.
-_N_RISES = 3
+# Of fewer epochs no trend can be shown: four in order are one chance in 24.
+_FEWEST_OF_TREND = 4
+_ALPHA = 0.05
 # Trainings that make an interval: Student's of two is 12.7 standard errors wide, and says nothing.
 FEWEST_FOR_INTERVAL = 3
 # Standard errors beyond which training and validation differ; a hundred rows have one by chance.
@@ -137,29 +136,27 @@ def _gap(row: SummaryRow, n_valid: int) -> float | None:
 def overfitting(row: SummaryRow, of: str) -> Iterator[Finding]:
     """Where the validation loss was lowest, and whether it rose while the training loss fell.
 
-    The rule for one training: in each of its last :data:`_N_RISES` epochs the validation loss rose
-    and the training loss fell; or, where a dip ends such a row, the mean validation loss of the
-    last quarter of the epochs lies above that of the quarter before by more than twice the noise,
-    which is the standard deviation within the quarters, while the mean training loss fell. Of a
-    shorter training than eight epochs only the first is asked. The error need not rise with the
-    loss: a network may become surer of the same mistakes.
+    The rule: over the second half of the epochs, four or more, the validation loss rises and the
+    training loss falls, by Kendall's test for a trend, on the mean over the trainings: that is one
+    question, however many there are. The error need not rise with the loss: a network may become
+    surer of the same mistakes.
 
     Args:
         row: whose trainings are looked at.
         of: what they are called: `the best`, `learning rate 0.1`.
     """
     lowest: list[int] = []
-    n_rising = 0
+    curves: list[tuple[list[float], list[float]]] = []
     losses = ""
     for trial in row.completed:
         epochs = [one for one in trial.epochs if one.epoch == int(one.epoch)]
         valid = [loss for epoch in epochs if (loss := epoch.valid_loss) is not None]
         train = [loss for epoch in epochs if (loss := epoch.train_loss) is not None]
-        if not len(valid) == len(train) == len(epochs) > _N_RISES:
+        if not len(valid) == len(train) == len(epochs) >= _FEWEST_OF_TREND:
             return
         place = valid.index(min(valid))
         lowest.append(place + 1)
-        n_rising += _overfits(valid, train)
+        curves.append((valid, train))
         losses = f" ({valid[place]:.3g})"
         if place < len(valid) - 1:
             losses += (
@@ -173,36 +170,26 @@ def overfitting(row: SummaryRow, of: str) -> Iterator[Finding]:
     where = f"after epoch {first}" if first == last else f"between epochs {first} and {last}"
     numbers = f"With {of} the validation loss was lowest {where} of {n_epochs}"
     numbers += f"{losses}." if n == 1 else f" ({n} trainings)."
-    if n_rising:
-        of_all = f" in {n_rising} of {n} trainings" if n > 1 else ""
-        yield Finding(
-            "overfitting",
-            f"It overfits: the validation loss rose at the end while the training loss fell"
-            f"{of_all}.",
-            numbers,
-        )
-    else:
-        yield Finding("overfitting", "There is no sign of overfitting.", numbers)
-
-
-def _overfits(valid: Sequence[float], train: Sequence[float]) -> bool:
-    """The rule of :func:`overfitting`."""
-    if _rises(valid) and _rises([-loss for loss in train]):
-        return True
-    n = len(valid) // 4
-    if n < 2:  # noqa: PLR2004 - a single epoch does not show its noise
-        return False
-    # Losses may be huge: scaled, their squares and sums are not.
-    scales = [max(map(abs, losses)) or 1.0 for losses in (valid, train)]
-    (before, after), (train_before, train_after) = (
-        ([loss / scale for loss in losses[-2 * n : -n]], [loss / scale for loss in losses[-n:]])
-        for losses, scale in zip((valid, train), scales, strict=True)
+    shortest = min(len(valid) for valid, _ in curves)
+    n_last = max(_FEWEST_OF_TREND, shortest // 2)
+    valid, train = (
+        [fmean(at) for at in zip(*(one[-n_last:] for one in all_of), strict=True)]
+        for all_of in zip(*curves, strict=True)
     )
-    rise = fmean(after) - fmean(before)
-    noise = 2 * math.hypot(stdev(before), stdev(after)) / math.sqrt(n)
-    return rise > noise and fmean(train_after) < fmean(train_before)
+    rise, fall = _trend(valid), _trend([-loss for loss in train])
+    if max(rise, fall) >= _ALPHA:
+        yield Finding("overfitting", "There is no sign of overfitting.", numbers)
+        return
+    yield Finding(
+        "overfitting",
+        "It overfits: the validation loss rose at the end while the training loss fell.",
+        f"{numbers} The rise over the last {n_last} epochs is more than chance, p = {rise:.2g}.",
+    )
 
 
-def _rises(losses: Sequence[float]) -> bool:
-    """Whether each of the last epochs is above the one before."""
-    return all(before < after for before, after in pairwise(losses[-_N_RISES - 1 :]))
+def _trend(losses: Sequence[float]) -> float:
+    """Kendall's p that they rise by chance alone; 1 if they are all equal."""
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]
+
+    p = float(kendalltau(range(len(losses)), losses, alternative="greater").pvalue)
+    return 1.0 if math.isnan(p) else p

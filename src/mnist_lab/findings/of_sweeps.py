@@ -9,6 +9,7 @@ questions of one kind, p is corrected by Holm's method.
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -141,8 +142,9 @@ def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> _Difference:
     from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
 
     seeds = {one.seed: error for one, error in zip(low.completed, low.errors, strict=True)}
+    # Rounded, as the last binary digits would make equal differences unequal, and p tiny.
     pairs = [
-        error - seeds[one.seed]
+        round(error - seeds[one.seed], 9)
         for one, error in zip(high.completed, high.errors, strict=True)
         if one.seed in seeds
     ]
@@ -173,11 +175,19 @@ def _p(value: float) -> str:
 
 
 def _against_others(known: Sequence[SummaryRow], n_valid: int) -> Finding:
-    """Which values are worse than the best beyond chance."""
+    """Which values are worse than the best beyond chance.
+
+    Which one is the lowest is known only afterwards, so that every pair was asked about: p is
+    corrected for all of them. Those with the lowest come first.
+    """
     lowest, *others = known
-    found = [_difference(lowest, other, n_valid) for other in others]
-    chances = holm([one.p for one in found])
-    equals = [other.name for other, p in zip(others, chances, strict=True) if p >= _ALPHA]
+    pairs = [_difference(low, high, n_valid) for low, high in combinations(known, 2)]
+    found, chances = pairs[: len(others)], holm([one.p for one in pairs])[: len(others)]
+    equals = [
+        other.name
+        for other, one, p in zip(others, found, chances, strict=True)
+        if p >= _ALPHA or one.value <= 0  # seeds that only one of them has can make it the lowest
+    ]
     if not equals:
         which = "every other value" if len(others) > 1 else others[0].name
         claim = f"{lowest.name} is better than {which}."
@@ -332,7 +342,7 @@ def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
     complete = {len(curve) for curve in sound} == {row.budget} and not row.tally.unfinished
     if not complete or len(sound[0]) < 2:  # noqa: PLR2004 - one epoch does not fall
         return None
-    falls = [fmean(curve[-2 * n : -n]) - fmean(curve[-n:]) for curve in sound]
+    falls = [round(fmean(curve[-2 * n : -n]) - fmean(curve[-n:]), 9) for curve in sound]
     by = fmean(falls)
     known = mean(falls) if len(falls) >= FEWEST_FOR_INTERVAL else None
     if known is not None:
