@@ -118,7 +118,16 @@ _OWN: dict[str, tuple[Any, str, str]] = {
     "weight_decay": (float, "X", "Decoupled weight decay, 0 or more."),
 }
 # Those of them that say how long a study takes.
-_LENGTH = ("iters", "min_epochs", "max_epochs", "eta", "epochs", "repeats")
+_LENGTH = (
+    "iters",
+    "min_epochs",
+    "max_epochs",
+    "eta",
+    "survivors",
+    "epochs",
+    "repeats",
+    "max_repeats",
+)
 
 
 def _flag(name: str, text: str, **how: Any) -> Callable[[AnyCommand], AnyCommand]:
@@ -239,6 +248,7 @@ def worker_options(command: AnyCommand) -> AnyCommand:
 def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
     """Add the options of a command that trains: its own, with the defaults of the table; groups."""
     made = {name: _own(one, name, default) for name, default in one.defaults.items()}
+    arguments = [made.pop("runs")] if "runs" in made else []
     length = [made.pop(name) for name in _LENGTH if name in made]
     groups = {
         "What to train": (*made.values(), _DATA, _SEED),
@@ -247,7 +257,7 @@ def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
         "The run and its output": _RUN,
     }
     parts = [cloup.option_group(title, *options) for title, options in groups.items()]
-    return _add(tuple(parts), command)
+    return _add((*arguments, *parts), command)
 
 
 def _own(one: Experiment, name: str, default: Any) -> Callable[[AnyCommand], AnyCommand]:
