@@ -38,8 +38,8 @@ _METHODS = {
     "search": f"{_ERRORS} What the best is expected to have on average over seeds is an empirical "
     "Bayes estimate (Efron 2011). How much a hyperparameter matters is its share of the variance "
     "of the ranks in a regression with squares, given the others (partial F test, Holm's "
-    "correction; the interval is a bootstrap's). A rule for what failed is tested against shuffled "
-    "outcomes.",
+    "correction, interval of the noncentral F distribution). A rule for what failed is tested "
+    "against shuffled outcomes.",
     "race": "Differences are taken on equal seeds, by Student's paired test. Their intervals are "
     "wide enough for every look and every configuration (racing.py, docs/performance/race.md).",
     "test": f"{_ERRORS} The interval of a standard deviation is the chi-square one. Classes are "
