@@ -251,7 +251,7 @@ def test_time_limit_ends_the_run_cleanly(monkeypatch: pytest.MonkeyPatch) -> Non
     _, printed = limited.communicate(timeout=60)
     assert limited.returncode == 75
     wait_until_gone(workers)
-    assert re.search(r"\d+ of 12 trials will fit before \d\d:\d\d:\d\d\n", printed)
+    assert re.search(r"(?:all|\d+ of) 12 trials will fit before \d\d:\d\d:\d\d\n", printed)
     n_done = sum(trial.state == "complete" for trial in RunDir(Path("limited")).read_trials())
     assert 0 < n_done < 12
     said = f"Stopped (the time limit is reached): {n_done} of 12 trials finished, "

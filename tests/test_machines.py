@@ -620,4 +620,4 @@ def test_worker_that_would_measure_something_else_is_refused(tmp_path: Path) -> 
     assert process.returncode == 143
     code, line = refusal(str(out))
     assert code == 2
-    assert line.startswith("a run can be joined while somebody writes it")
+    assert line.startswith("nobody is training ")

@@ -149,7 +149,7 @@ def test_one_race_whatever_happens(tmp_path: Path, configurations: list[str]) ->
     whole, killed, grown = (tmp_path / name for name in ("whole", "killed", "grown"))
     words = ["race", *configurations, "--data", "sample", "--quiet", "--out"]
     ended = run(*words, str(whole), "--workers", "2").stdout
-    assert re.search(r"next: mnist-lab test --config \S*whole/best.json", ended)
+    assert re.search(r"Next     mnist-lab test --config \S*whole/best.json", ended)
     process = start(*words, str(killed), "--workers", "2", FORMULA_SECONDS="0.05")
     wait_for_epochs(RunDir(killed).journal, 21, process)
     process.send_signal(signal.SIGKILL)
@@ -178,5 +178,5 @@ def test_takes_the_best_of_runs(tmp_path: Path) -> None:
     rates = {one["learning_rate"] for one in json.loads(shown)["configurations"]}
     assert rates == {0.1, 0.05}
     refused = run("race", sweep, "--top", "1", *same, "--out", out, code=2).stderr
-    assert "a race has at least two different configurations" in refused
+    assert "a race needs two different configurations, not 1" in refused
     assert level_of(5) == pytest.approx(0.00125)

@@ -32,12 +32,15 @@ LOOPBACK = "127.0.0.1"  # this machine's address for itself: nobody else reaches
 
 # What a worker with TensorFlow takes: over 50 trials of the search space it peaked at 1,042 MB.
 WORKER_GIB = 1.2
-# The addresses that it reserves: 2.3 GiB in the base configuration, 3 in the largest; with less it
-# is killed, raises what says nothing, or hangs.
-_ADDRESSES_GIB = 3.0
 _NO_MEMORY = "MemoryError|Cannot allocate memory|failed to map segment|bad_alloc|ResourceExhausted"
 _NO_THREAD = "can't start new thread|Resource temporarily unavailable"
 _MEMORY = {"v": resource.RLIMIT_AS, "d": resource.RLIMIT_DATA}
+# The addresses that a worker reserves: 2.3 GiB in the base configuration, 3 in the largest; and its
+# data, 0.55 GiB for the sample. With less it is killed, raises what says nothing, or hangs.
+_NEEDED = {
+    "v": (3.0, "reserves up to 3 GiB of addresses"),
+    "d": (0.55, "needs 0.55 GiB for its data"),
+}
 # What is scarce where an error says one of these; the limits that may be why, by option of ulimit.
 _SHORTAGES: tuple[tuple[str, str, dict[str, int]], ...] = (
     ("No usable temporary directory|writable cache directory", "no folder for temporary files", {}),
@@ -65,11 +68,11 @@ def available_memory_gib() -> float:
 
 def obstacles(n_workers: int) -> Iterator[StudyError]:
     """What keeps so many workers from training here, though everything is installed."""
-    addresses_gib = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30  # below 0 without a limit
-    if n_workers and 0 <= addresses_gib < _ADDRESSES_GIB:
-        problem = f"a worker reserves up to {_ADDRESSES_GIB:.0f} GiB of addresses, and the limit is"
-        way = "raise it: ulimit -v unlimited"
-        yield StudyError(f"{problem} {addresses_gib:.1f} GiB", next_step=way)
+    for option, (least_gib, needs) in _NEEDED.items():
+        limit_gib = resource.getrlimit(_MEMORY[option])[0] / 2**30  # below 0 without a limit
+        if n_workers and 0 <= limit_gib < least_gib:
+            problem = f"a worker {needs}, and the limit is {limit_gib:.1f} GiB"
+            yield StudyError(problem, next_step=f"raise it: ulimit -{option} unlimited")
     n_allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     # The process that coordinates has 21 at the most, a hundred of strangers, and 6 for a worker.
     n_files = 125 + 6 * n_workers

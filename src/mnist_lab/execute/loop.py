@@ -173,10 +173,13 @@ class Loop:
 
     def _next_task(self, worker: _Worker) -> _Task | None:
         """What the worker does after what it has."""
-        # A proposal that depends on results waits for one more of them.
-        if worker.steps and not self._proposals.independent:
+        # A proposal that depends on results waits for one more of them. What killed a worker is
+        # trained alone: a worker that goes on at once may die before its last result is known.
+        if worker.steps and (worker.steps[-1][0].n_blamed or not self._proposals.independent):
             return None
         if not self._propose() and (worker.steps or not self._take_back()):
+            return None
+        if worker.steps and self._waiting[0].n_blamed:
             return None
         task = self._waiting.popleft()
         task.start = self._ledger.checkpoint(task.trial, task.proposal.stops)
