@@ -347,6 +347,6 @@ def test_failed_trials_are_tried_again_and_the_rest_is_kept(
         process = start("all")
         _, said = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert said.splitlines()[-1].endswith("then give the same command with --retry-failed")
+    assert said.splitlines()[-1].endswith("then run the same command with --retry-failed")
     finish("all", "--retry-failed")
     assert measured("all") == measured("whole")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from contextlib import closing
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import SettingsError, StudyError
@@ -79,13 +79,15 @@ def work(
     """
     line: Client | None = client
     while line is not None:
-        with closing(line):
-            pool = Pool(slots, trainer, files, name)
-            try:
-                pool.join(Line(token.scheduler, token.credentials, host))
-                _watch_over(pool, line)
-            finally:
-                pool.stop()
+        pool = Pool(slots, trainer, files, name)
+        try:
+            pool.join(Line(token.scheduler, token.credentials, host))
+            _watch_over(pool, line)
+        finally:
+            pool.stop()
+            # Of a line that tries to connect again it raises whatever went wrong with that.
+            with suppress(Exception):
+                line.close()
         line = _connect_again(token, note)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.errors import RunDirError, SettingsError
+from mnist_lab.errors import RunDirError, SettingsError, WriteError
 from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
 from mnist_lab.rundir import checkpoints, files, hpbandster, lock
 from mnist_lab.rundir.documents import Curves, RunInfo
@@ -74,6 +74,8 @@ class RunDir:
             probe.unlink(missing_ok=True)  # a run that begins cleans up
         except OSError as problem:
             fault = f"cannot write the folder {self.path} ({problem.strerror})"
+            if problem.errno in files.DISK_FAILS:
+                raise WriteError(fault, next_step="make room, or give another --out") from None
             if isinstance(problem, FileExistsError | NotADirectoryError):
                 fault = f"{self.path} is, or lies below, a file"
             raise SettingsError(fault, next_step="give another --out") from None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ANEW = "train anew with --fresh, which sets the run aside"
 RESTORE = f"restore the file, or {ANEW}"
 # What a folder's fsync reports when the disk failed; anything else is a file system that has none.
-_DISK_FAILS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+DISK_FAILS = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 # How the file begins that tries whether a folder can be written.
 PROBE = ".writable-"
 # What :func:`write_bytes` writes first, with the number of its process; and those others.
@@ -170,7 +170,7 @@ def sync_folder(path: Path) -> None:
         finally:
             os.close(number)
     except OSError as problem:
-        if problem.errno in _DISK_FAILS:
+        if problem.errno in DISK_FAILS:
             raise
 
 
