@@ -382,7 +382,7 @@ class _Session:
             if done or n_epochs
             else ""
         )
-        notice = f" ({self._data.notice})" if self._data.notice else ""
+        notice = f", {self._data.notice}" if self._data.notice else ""
         return f"{self._settings.experiment} on {self._data.name}{notice}{found}"
 
     def _write_info(self, state: RunState) -> RunInfo:
