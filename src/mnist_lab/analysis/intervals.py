@@ -40,11 +40,6 @@ class Estimate(NamedTuple):
         return self.interval.low > 0 or self.interval.high < 0
 
 
-def interval_kind(n: int) -> str:
-    """The name of the interval that :func:`error_interval` gives for `n` trainings."""
-    return "Wilson" if n == 1 else "Student"
-
-
 def error_interval(errors: Sequence[float], n_images: int) -> Interval:
     """The interval of the error of one configuration, within [0, 1].
 
