@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnist_lab.config import StudySettings
+    from mnist_lab.pages import Shown
     from mnist_lab.records import DatasetInfo, Trial
 
 # How often whoever watches a run reads its journal.
@@ -66,6 +67,18 @@ class Run(NamedTuple):
     def draw(self, note: Callable[[str], None] | None = None) -> list[Path]:
         """Write the :meth:`figures` into the run directory, and name the files."""
         return results.draw(RunDir(self.path), self.info, self.trials, note)
+
+    def shown(self, label: str, note: Callable[[str], None] | None = None) -> Shown:
+        """The run for a page of the report or the dashboard, with the images of its mistakes.
+
+        Args:
+            label: tells it from the others on the page.
+            note: is told why there are no images, where they are not on this machine.
+        """
+        from mnist_lab.pages import Shown
+
+        images = results.images_of_mistakes(RunDir(self.path), self.info, self.trials, note)
+        return Shown(printable(label), self.info, self.trials, images, {})
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` of :func:`~mnist_lab.views.trial_sheet`.
@@ -206,17 +219,7 @@ def report(
     runs = [load_run(path) for path in paths]
     names = [Path(os.path.abspath(path)).name for path in paths]  # noqa: PTH100 - `.` has a name
     labels = names if len(set(names)) == len(names) else [str(path) for path in paths]
-    page = reports.page(
-        [
-            reports.Reported(
-                printable(label),
-                run.info,
-                run.trials,
-                _figures(run, note),
-            )
-            for label, run in zip(labels, runs, strict=True)
-        ]
-    )
+    page = reports.page([run.shown(label, note) for run, label in zip(runs, labels, strict=True)])
     if out is not None:
         out = out.resolve()  # what somebody names may be a link, and is written where it leads
     else:
@@ -227,17 +230,6 @@ def report(
     # A folder's name may be no text.
     write_bytes(out, page.encode("utf-8", "backslashreplace"))
     return out
-
-
-def _figures(run: Run, note: Callable[[str], None] | None) -> dict[str, bytes]:
-    """The figures of a run as SVG; the one that the records alone do not make may be the run's."""
-    from mnist_lab import plots  # matplotlib, only to draw
-
-    drawn = {name: plots.content(one, "svg") for name, one in run.figures(note).items()}
-    if run.info.settings.experiment == "test" and results.MISTAKES not in drawn:
-        kept = RunDir(run.path).read_figure(results.MISTAKES, "svg")
-        drawn |= {} if kept is None else {results.MISTAKES: kept}
-    return drawn
 
 
 def images_per_epoch(settings: StudySettings, data: DatasetInfo) -> int:
