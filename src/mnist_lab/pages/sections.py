@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-from base64 import b64encode
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lab.analysis.confusion import confusion, wrong_images
 from mnist_lab.analysis.history import rank
 from mnist_lab.analysis.outcomes import n_epochs_done, n_planned, summary, tally_of
 from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, describe_brackets
 from mnist_lab.errors import printable
 from mnist_lab.findings import findings, method
+from mnist_lab.pages import mistakes
 from mnist_lab.views import (
     Cell,
     Table,
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnist_lab.analysis.history import RankedTrial
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
 
@@ -129,8 +128,8 @@ def run(one: Shown, key: str) -> dict[str, Any]:
         "method": method(settings, found) if found else "",
         "tables": list(_tables(one)),
         "trials": _trials(one),
-        "confusion": _confusion(one),
-        "mistakes": _mistakes(one),
+        "confusion": mistakes.matrix(one.trials, info.data),
+        "mistakes": mistakes.gallery(one.trials, info.data, one.images),
         "same": same,
         "command": command(settings, out, data=None if info.data.is_mnist else info.data.source),
         "details": {
@@ -226,86 +225,9 @@ def _trials(one: Shown) -> Table | None:
     )
 
 
-def ranked(one: Shown) -> Any:
+def ranked(one: Shown) -> list[RankedTrial]:
     """The trials by rank, then those without an error."""
     return rank(one.trials, [{}] * len(one.trials))
-
-
-def _confusion(one: Shown) -> dict[str, Any] | None:
-    """The confusion matrix of a test: for each true class its counts, shades and error."""
-    scores = [trial.test for trial in one.trials if trial.test is not None]
-    numbers = confusion(scores)
-    if not scores or numbers.error is None:
-        return None
-    data = one.info.data
-    wrong = [count for t, row in enumerate(numbers.matrix) for p, count in enumerate(row) if p != t]
-    most = max(wrong, default=0) or 1
-    rows = []
-    for true, counts in enumerate(numbers.matrix):
-        error = numbers.class_errors[true]
-        cells = [
-            {
-                "count": count,
-                "pair": f"{true}-{predicted}",
-                "share": 0 if true == predicted else round(count / most, 3),
-                "right": true == predicted,
-            }
-            for predicted, count in enumerate(counts)
-        ]
-        name = _name(data.class_names, true)
-        rows.append({"name": name, "cells": cells, "error": error_cell(error)})
-    return {
-        "noun": data.noun,
-        "names": [_name(data.class_names, n) for n in range(len(numbers.matrix))],
-        "rows": rows,
-        "n": len(scores),
-        "n_images": numbers.n_images,
-    }
-
-
-def _mistakes(one: Shown) -> dict[str, Any] | None:
-    """The misclassified test images, those that most repeats agree on first."""
-    scores = [trial.test for trial in one.trials if trial.test is not None]
-    wrong = wrong_images(scores)
-    if not wrong:
-        return None
-    names, n = one.info.data.class_names, len(scores)
-    images = []
-    for mistake, times in wrong:
-        image = one.images.get(mistake.image)
-        sure = percent(min(mistake.confidence, 0.999))
-        images.append(
-            {
-                "pair": f"{mistake.true}-{mistake.predicted}",
-                "source": "" if image is None else _png(image),
-                "image": mistake.image,
-                "true": _name(names, mistake.true),
-                "predicted": _name(names, mistake.predicted),
-                "note": f"{times} of {n}" if n > 1 else sure,
-            }
-        )
-    everywhere = sum(times == n for _, times in wrong)
-    about = f"{counted(len(wrong), 'image')}, the network's confidence below each."
-    if n > 1:
-        about = (
-            f"{counted(len(wrong), 'image')} that one of {n} networks got wrong, {everywhere} that "
-            "all did. Below each: how many networks erred."
-        )
-    return {"about": about, "images": images, "has_images": bool(one.images)}
-
-
-def _png(image: NDArray[np.uint8]) -> str:
-    """An image, as dark strokes on white, in the address of an `img` element."""
-    from PIL import Image  # only a test has images
-
-    file = io.BytesIO()
-    Image.fromarray(255 - image).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
-
-
-def _name(names: Sequence[str], place: int) -> str:
-    """The name of a class; a file may have more classes than names."""
-    return names[place] if place < len(names) else str(place)
 
 
 def _warnings(runs: Sequence[Shown]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from mnist_lab import notebook, views
 from mnist_lab.analysis.outcomes import best_row, best_trial, n_ended, n_epochs_done, n_planned
@@ -68,17 +69,20 @@ class Run(NamedTuple):
         """Write the :meth:`figures` into the run directory, and name the files."""
         return results.draw(RunDir(self.path), self.info, self.trials, note)
 
-    def shown(self, label: str, note: Callable[[str], None] | None = None) -> Shown:
+    def shown(self, label: str, link: str, note: Callable[[str], None] | None = None) -> Shown:
         """The run for a page of the report or the dashboard, with the images of its mistakes.
 
         Args:
             label: tells it from the others on the page.
+            link: the address of its folder, to which a file's name is added.
             note: is told why there are no images, where they are not on this machine.
         """
         from mnist_lab.pages import Shown
 
-        images = results.images_of_mistakes(RunDir(self.path), self.info, self.trials, note)
-        return Shown(printable(label), self.info, self.trials, images, {})
+        run_dir = RunDir(self.path)
+        images = results.images_of_mistakes(run_dir, self.info, self.trials, note)
+        links = {printable(one): f"{link}/{quote(os.fsencode(one))}" for one in run_dir.names()}
+        return Shown(printable(label), self.info, self.trials, images, links)
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` of :func:`~mnist_lab.views.trial_sheet`.
@@ -219,13 +223,16 @@ def report(
     runs = [load_run(path) for path in paths]
     names = [Path(os.path.abspath(path)).name for path in paths]  # noqa: PTH100 - `.` has a name
     labels = names if len(set(names)) == len(names) else [str(path) for path in paths]
-    page = reports.page([run.shown(label, note) for run, label in zip(runs, labels, strict=True)])
     if out is not None:
         out = out.resolve()  # what somebody names may be a link, and is written where it leads
     else:
         # Not `parent`: that of `.` would be itself.
         folder = paths[0] if len(paths) == 1 else Path(os.path.normpath(paths[0] / os.pardir))
         out = RunDir(folder).report
+    links = [quote(os.fsencode(os.path.relpath(path, out.parent))) for path in paths]
+    page = reports.page(
+        [run.shown(label, link, note) for run, label, link in zip(runs, labels, links, strict=True)]
+    )
     RunDir(out.parent).create()
     # A folder's name may be no text.
     write_bytes(out, page.encode("utf-8", "backslashreplace"))

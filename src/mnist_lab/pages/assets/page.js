@@ -25,7 +25,7 @@ const MnistLab = (() => {
 
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;")
     .replace(/>/g, "&gt;").replace(/\n/g, "<br>");
-  const TEXTS = new Set(["name", "text", "ticktext", "categoryarray"]);
+  const TEXTS = new Set(["name", "text", "ticktext"]);
 
   function translated(value, key = "") {
     if (Array.isArray(value)) {
@@ -53,15 +53,13 @@ const MnistLab = (() => {
     const own = translated(choice.layout);
     const yaxis = { ...axis, ...own.yaxis };
     if (figure.isLinear && yaxis.type === "log") Object.assign(yaxis, { type: "linear", rangemode: "tozero" });
-    const legend = {
-      orientation: "h", x: 0, y: -0.18, yanchor: "top", ...own.legend,
-    };
+    const legend = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", ...own.legend };
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, 'DejaVu Sans', sans-serif", size: 12, color: color("--ink") },
-      margin: { l: 10, r: 10, t: 30, b: 10 },
+      margin: { l: 10, r: 10, t: 10, b: 10 },
       hovermode: "closest", hoverlabel: { align: "left" },
-      dragmode: figure.kind === "parallel" ? "select" : isCoarse ? false : "zoom",
+      dragmode: figure.name === "parallel" ? "select" : isCoarse ? false : "zoom",
       // Zoom and legend stay until another choice, or another scale, is shown.
       uirevision: `${figure.chosen} ${figure.isLinear} ${figure.nResets}`,
       selections: figure.plot.layout?.selections,
@@ -124,7 +122,7 @@ const MnistLab = (() => {
       const trial = points[0]?.customdata;
       if (trial) toggle(shown, trial);
     });
-    if (figure.kind === "parallel") {
+    if (figure.name === "parallel") {
       figure.plot.on("plotly_selected", () => choose(shown, boxed(shown, figure)));
       figure.plot.on("plotly_deselect", () => choose(shown, []));
     }
@@ -148,18 +146,18 @@ const MnistLab = (() => {
     return [...first].filter((trial) => others.every((one) => one.has(trial)));
   }
 
-  function makeFigure(shown, name, { title, about, kind }) {
+  function makeFigure(shown, name, { title, about }) {
     const id = `${shown.section.id}-${name}`;
     const plot = make("div", { className: "plot" });
     const buttons = make("div", { className: "buttons" });
-    const element = make("figure", { className: `chart ${kind} ${name}` },
+    const element = make("figure", { className: `chart ${name}` },
       make("figcaption", {}, make("h3", { id, textContent: title }),
         make("p", { className: "hint", textContent: about }), buttons),
       make("div", { className: "frame" }, plot));
     element.setAttribute("aria-labelledby", id);
     plot.setAttribute("role", "img");
     plot.setAttribute("aria-label", `${title}. ${about}`);
-    const figure = { name, kind, plot, buttons, element, isLinear: false, nResets: 0, isDrawn: false };
+    const figure = { name, plot, buttons, element, isLinear: false, nResets: 0, isDrawn: false };
     plot.of = { shown, figure };
     shown.section.querySelector(".charts").append(element);
     watcher.observe(plot);
@@ -187,7 +185,7 @@ const MnistLab = (() => {
       made.push(button("linear scale", figure.isLinear,
         again(() => { figure.isLinear = !figure.isLinear; })));
     }
-    if (figure.kind !== "parallel" && figure.kind !== "short") {
+    if (figure.name !== "parallel") {
       made.push(button("reset zoom", null, again(() => { figure.nResets += 1; })));
     }
     figure.buttons.replaceChildren(...made);
@@ -377,7 +375,10 @@ const MnistLab = (() => {
 
   // --- all of a section, first and again
 
+  const sources = new WeakMap(); // of each live part, the HTML that it was made from
+
   function show(section) {
+    for (const part of section.querySelectorAll("[data-live]")) sources.set(part, part.outerHTML);
     const shown = draw(section, JSON.parse(section.querySelector("script.data").textContent));
     for (const part of section.querySelectorAll(".table")) adorn(shown, part);
     openMatrix(section);
@@ -386,16 +387,6 @@ const MnistLab = (() => {
       if (parallel?.plot.layout?.selections?.length) Plotly.relayout(parallel.plot, { selections: [] });
       choose(shown, []);
     });
-    remember(section);
-  }
-
-  const sources = new WeakMap(); // of each live part, the HTML that it was made from
-
-  function remember(section, from = section) {
-    for (const part of section.querySelectorAll("[data-live]")) {
-      const given = from.querySelector(`[data-live="${part.dataset.live}"]`);
-      if (given && from !== section) sources.set(part, given.outerHTML);
-    }
   }
 
   function update(html) {
@@ -443,11 +434,19 @@ const MnistLab = (() => {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
   addEventListener("beforeprint", () => {
     root.dataset.print = "";
+    for (const one of document.querySelectorAll("details:not([open])")) {
+      one.open = true;
+      one.dataset.opened = "";
+    }
     for (const shown of sections.values()) {
       for (const figure of shown.figures.values()) begin(shown, figure);
     }
     redrawAll();
   });
-  addEventListener("afterprint", () => { delete root.dataset.print; redrawAll(); });
+  addEventListener("afterprint", () => {
+    delete root.dataset.print;
+    for (const one of document.querySelectorAll("details[data-opened]")) one.open = false;
+    redrawAll();
+  });
   return { draw, update };
 })();
