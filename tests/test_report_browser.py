@@ -117,6 +117,8 @@ class Reader:
 
     def strong(self, figure: str) -> set[int]:
         """The trials that stand out in a figure; all, where none is chosen."""
+        plot = self.draw(figure)
+        self.until(lambda: not self.run("arguments[0].of.figure.isStale", plot))
         script = """document.querySelector(arguments[0] + ' .plot').data
           .filter((one) => one.customdata && (one.opacity ?? 1) > 0.3)
           .flatMap((one) => one.customdata)"""

@@ -59,11 +59,13 @@ const MnistLab = (() => {
       font: { family: "system-ui, 'DejaVu Sans', sans-serif", size: 12, color: color("--ink") },
       margin: { l: 10, r: 10, t: 10, b: 10 },
       hovermode: "closest", hoverlabel: { align: "left" },
-      dragmode: figure.name === "parallel" ? "select" : isCoarse ? false : "zoom",
+      dragmode: isCoarse ? false : "zoom",
       // Zoom and legend stay until another choice, or another scale, is shown.
       uirevision: `${figure.chosen} ${figure.isLinear} ${figure.nResets}`,
-      selections: figure.plot.layout?.selections,
-      newselection: { line: { color: color("--link"), width: 2 } },
+      ...(figure.name === "parallel" && {
+        dragmode: "select", selections: figure.plot.layout?.selections,
+        newselection: { line: { color: color("--link"), width: 2 } },
+      }),
       width: isPrinted() ? PRINT_WIDTH : undefined, autosize: !isPrinted(),
       ...own,
       legend, yaxis, xaxis: { ...axis, ...own.xaxis },
@@ -100,36 +102,36 @@ const MnistLab = (() => {
 
   function react(shown, figure) {
     const choice = figure.choices[figure.chosen];
-    figure.isDrawn = true;
-    return Plotly.react(figure.plot, tracesOf(shown, figure, choice), layoutOf(figure, choice), CONFIG);
-  }
-
-  // A figure is drawn when it comes near the window, or is printed.
-  const watcher = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      watcher.unobserve(target);
-      const { shown, figure } = target.of;
-      begin(shown, figure);
-    }
-  }, { rootMargin: "600px" });
-
-  function begin(shown, figure) {
+    figure.isStale = false;
+    Plotly.react(figure.plot, tracesOf(shown, figure, choice), layoutOf(figure, choice), CONFIG);
     if (figure.isDrawn) return;
-    watcher.unobserve(figure.plot);
-    react(shown, figure);
+    figure.isDrawn = true;
     figure.plot.on("plotly_click", ({ points }) => {
       const trial = points[0]?.customdata;
       if (trial) toggle(shown, trial);
     });
     if (figure.name === "parallel") {
-      figure.plot.on("plotly_selected", () => choose(shown, boxed(shown, figure)));
+      figure.plot.on("plotly_selected", () => choose(shown, boxed(figure)));
       figure.plot.on("plotly_deselect", () => choose(shown, []));
     }
   }
 
+  // A figure is drawn while it is near the window, or when it comes there, or is printed.
+  function refresh(shown, figure) {
+    figure.isStale = true;
+    if (figure.isNear || isPrinted()) react(shown, figure);
+  }
+
+  const watcher = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      const { shown, figure } = target.of;
+      figure.isNear = isIntersecting;
+      if (isIntersecting && figure.isStale) react(shown, figure);
+    }
+  }, { rootMargin: "300px" });
+
   // On one axis either box may hold a trial; on several axes each must.
-  function boxed(shown, figure) {
+  function boxed(figure) {
     const axes = new Map();
     for (const box of figure.plot.layout.selections ?? []) {
       const [left, right] = [Number(box.x0), Number(box.x1)].sort((a, b) => a - b);
@@ -157,9 +159,8 @@ const MnistLab = (() => {
     element.setAttribute("aria-labelledby", id);
     plot.setAttribute("role", "img");
     plot.setAttribute("aria-label", `${title}. ${about}`);
-    const figure = { name, plot, buttons, element, isLinear: false, nResets: 0, isDrawn: false };
+    const figure = { name, plot, buttons, element, isLinear: false, nResets: 0 };
     plot.of = { shown, figure };
-    shown.section.querySelector(".charts").append(element);
     watcher.observe(plot);
     return figure;
   }
@@ -171,24 +172,29 @@ const MnistLab = (() => {
     return made;
   }
 
-  function fillButtons(shown, figure) {
+  // What can be chosen of a figure; they stay the same elements, so that none loses the focus.
+  function addButtons(shown, figure) {
     const names = Object.keys(figure.choices);
-    const again = (change) => () => {
-      change();
-      fillButtons(shown, figure);
-      react(shown, figure);
-      figure.buttons.querySelector(":focus") ?? figure.buttons.querySelector("button")?.focus();
+    const given = JSON.stringify(names);
+    if (figure.given === given) return;
+    figure.given = given;
+    const made = [];
+    const add = (text, isPressed, change) => {
+      const press = () => {
+        change();
+        for (const [one, state] of made) if (state) one.setAttribute("aria-pressed", state());
+        react(shown, figure);
+      };
+      made.push([button(text, isPressed?.() ?? null, press), isPressed]);
     };
-    const made = names.length < 2 ? [] : names.map((name) =>
-      button(name, figure.chosen === name, again(() => { figure.chosen = name; })));
-    if (figure.choices[figure.chosen].layout.yaxis?.type === "log") {
-      made.push(button("linear scale", figure.isLinear,
-        again(() => { figure.isLinear = !figure.isLinear; })));
+    for (const name of names.length > 1 ? names : []) {
+      add(name, () => figure.chosen === name, () => { figure.chosen = name; });
     }
-    if (figure.name !== "parallel") {
-      made.push(button("reset zoom", null, again(() => { figure.nResets += 1; })));
+    if (figure.choices[names[0]].layout.yaxis?.type === "log") {
+      add("linear scale", () => figure.isLinear, () => { figure.isLinear = !figure.isLinear; });
     }
-    figure.buttons.replaceChildren(...made);
+    if (figure.name !== "parallel") add("reset zoom", null, () => { figure.nResets += 1; });
+    figure.buttons.replaceChildren(...made.map(([one]) => one));
   }
 
   // --- a section: the figures and tables of one run, or of several
@@ -200,19 +206,24 @@ const MnistLab = (() => {
     const shown = sections.get(section.id);
     shown.data = data;
     shown.words = new Map(Object.entries(data.labels).map(([trial, text]) => [Number(trial), plain(text)]));
-    for (const [name, given] of Object.entries(data.figures)) {
+    const names = Object.keys(data.figures), n = shown.figures.size;
+    for (const name of names) {
+      const given = data.figures[name];
       if (!shown.figures.has(name)) shown.figures.set(name, makeFigure(shown, name, given));
       const figure = shown.figures.get(name);
       figure.choices = given.choices;
       if (!(figure.chosen in given.choices)) figure.chosen = Object.keys(given.choices)[0];
-      fillButtons(shown, figure);
-      if (figure.isDrawn) react(shown, figure);
+      addButtons(shown, figure);
     }
+    if (shown.figures.size > n) {
+      section.querySelector(".charts").append(...names.map((name) => shown.figures.get(name).element));
+    }
+    redraw(shown);
     return shown;
   }
 
   function redraw(shown) {
-    for (const figure of shown.figures.values()) if (figure.isDrawn) react(shown, figure);
+    for (const figure of shown.figures.values()) refresh(shown, figure);
   }
 
   function choose(shown, trials) {
@@ -241,7 +252,6 @@ const MnistLab = (() => {
     const bar = section.querySelector(".choice");
     if (!bar) return;
     bar.hidden = chosen.size === 0;
-    bar.querySelector(".clear").hidden = chosen.size === 0;
     bar.querySelector("output").textContent =
       chosen.size ? `${chosen.size} of ${rows.length} trials chosen` : "";
   }
@@ -438,14 +448,14 @@ const MnistLab = (() => {
       one.open = true;
       one.dataset.opened = "";
     }
-    for (const shown of sections.values()) {
-      for (const figure of shown.figures.values()) begin(shown, figure);
-    }
     redrawAll();
   });
   addEventListener("afterprint", () => {
     delete root.dataset.print;
-    for (const one of document.querySelectorAll("details[data-opened]")) one.open = false;
+    for (const one of document.querySelectorAll("details[data-opened]")) {
+      one.open = false;
+      delete one.dataset.opened;
+    }
     redrawAll();
   });
   return { draw, update };
