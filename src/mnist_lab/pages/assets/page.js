@@ -260,7 +260,7 @@ const MnistLab = (() => {
 
   function adorn(shown, part) {
     const table = part.querySelector("table");
-    const key = part.dataset.live;
+    const { key } = part.dataset;
     if (!shown.tables.has(key)) shown.tables.set(key, { sorted: null, filter: "" });
     const state = shown.tables.get(key);
     const hasTrials = table.querySelector("tr[data-trial]") !== null;
@@ -359,23 +359,27 @@ const MnistLab = (() => {
 
   // --- a test: a cell of its matrix opens the images
 
-  function openMatrix(section) {
+  function openMatrix(shown) {
+    const { section } = shown;
     const gallery = section.querySelector(".mistakes");
     if (!gallery) return;
     const bar = gallery.querySelector(".pair"), items = [...gallery.querySelectorAll("li")];
-    const show = (pair, words) => {
+    const pairs = new Map(items.map((item) => [item.dataset.pair, item.querySelector("span").textContent]));
+    const show = (pair) => {
+      shown.pair = pair;
       for (const item of items) item.hidden = pair !== null && item.dataset.pair !== pair;
       bar.hidden = pair === null;
       const n = items.filter((item) => !item.hidden).length;
-      bar.querySelector("output").textContent = pair === null ? "" : `${words}: ${n} of ${items.length} images.`;
+      bar.querySelector("output").textContent =
+        pair === null ? "" : `${pairs.get(pair)}: ${n} of ${items.length} images.`;
     };
     bar.querySelector("button").onclick = () => show(null);
-    const pairs = new Map(items.map((item) => [item.dataset.pair, item.querySelector("span").textContent]));
+    if (pairs.has(shown.pair)) show(shown.pair);
     for (const cell of section.querySelectorAll(".confusion td[data-pair]")) {
       const words = pairs.get(cell.dataset.pair);
       if (!words || cell.querySelector("button")) continue;
       const opener = button(cell.textContent, null, () => {
-        show(cell.dataset.pair, words);
+        show(cell.dataset.pair);
         gallery.scrollIntoView({ block: "nearest" });
       });
       opener.setAttribute("aria-label", `${cell.textContent}: ${words}`);
@@ -391,7 +395,7 @@ const MnistLab = (() => {
     for (const part of section.querySelectorAll("[data-live]")) sources.set(part, part.outerHTML);
     const shown = draw(section, JSON.parse(section.querySelector("script.data").textContent));
     for (const part of section.querySelectorAll(".table")) adorn(shown, part);
-    openMatrix(section);
+    openMatrix(shown);
     section.querySelector(".clear")?.addEventListener("click", () => {
       const parallel = shown.figures.get("parallel");
       if (parallel?.plot.layout?.selections?.length) Plotly.relayout(parallel.plot, { selections: [] });
@@ -403,29 +407,22 @@ const MnistLab = (() => {
     const given = new DOMParser().parseFromString(html, "text/html").querySelector("section");
     const section = document.getElementById(given.id);
     const shown = sections.get(section.id);
-    let before = null;
     for (const fresh of given.querySelectorAll("[data-live]")) {
-      const source = fresh.outerHTML;
       const old = section.querySelector(`[data-live="${fresh.dataset.live}"]`);
-      if (old && sources.get(old) === source) {
-        before = old;
-        continue;
-      }
+      const source = fresh.outerHTML;
+      if (sources.get(old) === source) continue;
       const part = document.importNode(fresh, true);
       sources.set(part, source);
-      const focused = old?.contains(document.activeElement) ? document.activeElement : null;
-      const places = old ? [...old.querySelectorAll(".scroll")].map((one) => [one.scrollLeft, one.scrollTop]) : [];
-      const open = old ? [...old.querySelectorAll("details")].map((one) => one.open) : [];
-      if (old) old.replaceWith(part);
-      else if (before) before.after(part);
-      else section.prepend(part);
-      before = part;
-      if (part.classList.contains("table")) adorn(shown, part);
+      const focused = old.contains(document.activeElement) ? document.activeElement : null;
+      const open = [...old.querySelectorAll("details")].map((one) => one.open);
+      const places = [...old.querySelectorAll(".scroll")].map((one) => [one.scrollLeft, one.scrollTop]);
+      old.replaceWith(part);
+      for (const table of part.querySelectorAll(".table")) adorn(shown, table);
       part.querySelectorAll("details").forEach((one, at) => { one.open = open[at] ?? false; });
-      part.querySelectorAll(".scroll").forEach((one, at) => { one.scrollTo(...(places[at] ?? [0, 0])); });
+      part.querySelectorAll(".scroll").forEach((one, at) => one.scrollTo(...(places[at] ?? [0, 0])));
       if (focused) refocus(part, focused);
     }
-    openMatrix(section);
+    openMatrix(shown);
     mark(shown);
     draw(section, JSON.parse(given.querySelector("script.data").textContent));
   }
