@@ -102,7 +102,7 @@ def _of_value(one: Shown, row: SummaryRow, index: int, *, is_alone: bool) -> lis
                 "line": {
                     "color": color(index),
                     "width": 2 if is_main else 1,
-                    "dash": "dash" if kind == "training" else "solid",
+                    "dash": "solid" if is_main else "dash",
                 },
                 "marker": {"color": color(index), "size": 5, "symbol": marker(index)},
                 "hovertemplate": f"{kind}, {AT_EPOCH}",
