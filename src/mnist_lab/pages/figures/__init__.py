@@ -45,7 +45,7 @@ def of_run(one: Shown) -> dict[str, Any]:
 
 
 def of_comparison(runs: Sequence[Shown]) -> dict[str, Any]:
-    """The lowest error so far of the runs that validate, if there are several, as :func:`of_run`."""
+    """The lowest error so far of each run that validates, if several do, as :func:`of_run`."""
     traces: list[dict[str, Any]] = []
     for index, one in enumerate(runs):
         points = [each for each in progress(one.trials) if each.best_so_far is not None]
