@@ -492,7 +492,14 @@ def test_no_width_scrolls_sideways(reader: Reader, pages: dict[str, Path]) -> No
 
 
 def test_the_dark(reader: Reader, pages: dict[str, Path]) -> None:
-    """Light words on a dark page, in the charts too; and again when the evening comes."""
+    """Light words on a dark page, in the charts too; and the other way round in the morning.
+
+    The best has the style's colour of the best in either.
+    """
+
+    def best() -> str:
+        lines = reader.all(".curves .scatterlayer path.js-line")
+        return str(lines[-1].value_of_css_property("stroke"))
 
     def brightness(selector: str, style: str) -> float:
         channels = re.findall(r"[\d.]+", reader.one(selector).value_of_css_property(style))
@@ -508,12 +515,14 @@ def test_the_dark(reader: Reader, pages: dict[str, Path]) -> None:
     reader.open(pages["search"], dark=True)
     reader.draw(".curves")
     page, words, ticks = look()
+    assert best() == "rgb(255, 138, 61)"
     assert page < 60
     assert min(words, ticks) > 180
     light = [{"name": "prefers-color-scheme", "value": "light"}]
     reader.cdp("Emulation.setEmulatedMedia", features=light)
     reader.until(lambda: look()[2] < 80)
     page, words, _ = look()
+    assert best() == "rgb(213, 94, 0)"
     assert page > 200
     assert words < 80
 
