@@ -10,6 +10,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from made_events import begun_as, forge, journal_lines, study_settings
@@ -241,6 +242,19 @@ def test_what_is_no_run_of_ours_is_refused(tmp_path: Path) -> None:
         study.report([search(tmp_path / "s", 3, space_file=space_file)])
     with pytest.raises(LabError, match="is not a run"):
         study.report([tmp_path])
+
+
+def test_links_lead_to_the_files(tmp_path: Path) -> None:
+    """Each to a file of the run, whatever its name; not to hidden ones, nor where a link leads."""
+    run, odd = sweep(tmp_path / "a b%"), "javascript:x?#'\"<b>"
+    (run / odd).write_text("")
+    (run / ".token.json").write_text("")
+    (run / "secret").symlink_to("/etc/passwd")
+    page = Page(study.report([run], tmp_path / "pages" / "page.html"))
+    links = {str(one["href"]) for one in page.all("a")} - {"#main"}
+    assert all(link.startswith("../a%20b%25/") for link in links)
+    found = {(tmp_path / "pages" / unquote(link)).resolve() for link in links}
+    assert found == {(run / name).resolve() for name in ("run.json", "journal.jsonl", odd)}
 
 
 def test_the_policy_forbids_the_network_and_foreign_scripts(tmp_path: Path) -> None:
