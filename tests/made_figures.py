@@ -205,11 +205,6 @@ def brackets(n: int, first: float = 2, last: float = 18, eta: int = 3) -> list[B
     return [bracket(number, first, last, eta) for number in range(n)]
 
 
-def spent(trials: Sequence[Trial]) -> list[tuple[float, float | None]]:
-    """The epochs that a search spent, and the lowest error by then."""
-    return [(at, best) for at, _, best in progress(trials)]
-
-
 def promotions(trials: list[Trial], planned: Sequence[Bracket]) -> Figure:
     """The figure of the brackets of these trials."""
     return plots.brackets(bracket_panels(trials, planned), tally_of(trials), CAPTION)
@@ -296,7 +291,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "search_space": lambda: plots.search_space(SPACE, CAPTION),
     "incumbent of budgets": lambda: best_so_far(hyperband(brackets(1)), by_epochs=True),
     "brackets": lambda: promotions(hyperband(brackets(3)), brackets(3)),
-    "spending": lambda: plots.spending({"hyperband": [spent(hyperband(brackets(3)))]}, CAPTION),
 }
 
 

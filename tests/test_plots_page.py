@@ -30,7 +30,6 @@ from made_figures import (
     promotions,
     ranked,
     search,
-    spent,
     texts,
     words_of,
 )
@@ -71,8 +70,6 @@ def poor() -> Iterator[tuple[Figure, str]]:
     yield plots.mistakes([], IMAGES, CONFUSION, CAPTION), "no test digit is misclassified"
     yield plots.confusion(confusion([]), CAPTION), "no test result"
     yield plots.search_space([SPACE[0]._replace(draws=[])], CAPTION), "no draw"
-    yield plots.spending({}, CAPTION), "no search yet"
-    yield plots.spending({"bohb": [spent(failed)]}, CAPTION), "no trial is complete"
 
 
 def crowded() -> Iterator[Figure]:

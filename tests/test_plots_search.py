@@ -1,4 +1,4 @@
-"""The figures of searches: the incumbent, the promotions in each bracket, the epochs spent."""
+"""The figures of searches: the incumbent, the promotions in each bracket, ways to search."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from made_figures import (
     lines_of,
     promotions,
     search,
-    spent,
     texts,
     ticks,
 )
 from matplotlib.colors import to_hex, to_rgb
 
 from mnist_lab import plots, space
+from mnist_lab.analysis.history import median_progress
 from mnist_lab.config import TrainConfig
+from mnist_lab.plots.search import draw_medians
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import load_run
 
@@ -303,57 +304,23 @@ class TestBrackets:
         assert {y for _, y in dots(axes, "beaten")} == {axes.get_ylim()[0]}
 
 
-class TestSpending:
-    """The figure that compares ways to search."""
+def test_ways_to_search() -> None:
+    """The line is the median of the seeds, the band reaches from the best to the worst.
 
-    def test_lines(self) -> None:
-        """The line is the median of the seeds, the band reaches from the best to the worst."""
-        runs = {"bohb": [[(2, start), (4, start / 4)] for start in (0.25, 0.5, 0.125)]}
-        figure = plots.spending(runs, CAPTION)
-        (line,) = lines_of(figure, "-")
-        assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.0625]]
-        assert line.get_drawstyle() == "steps-post"
-        (band,) = axes_of(figure)[0].collections
-        heights = {float(y) for _, y in band.get_paths()[0].vertices}
-        assert heights == {0.5, 0.125, 0.03125}
-        assert {"bohb (n = 3)", "6.25 %", "3.12 % to 12.5 %"} <= {*texts(figure)}
-
-    def test_one_seed(self) -> None:
-        """A single seed has no extremes."""
-        shown = texts(plots.spending({"bohb": [[(2, 0.25)]]}, CAPTION))
-        assert "bohb (n = 1)" in shown
-        assert not any(" to " in text for text in shown if "band" not in text)
-
-    def test_methods(self) -> None:
-        """Each way to search has a colour of its own; one without a result is named too."""
-        runs: dict[str, list[list[tuple[float, float | None]]]] = {
-            "random search": [spent(hyperband(brackets(20, 18, 18)))],
-            "hyperband": [spent(hyperband(brackets(7)))] * 2,
-            "bohb": [[(2, None)]],
-        }
-        figure = plots.spending(runs, CAPTION)
-        assert len({line.get_color() for line in lines_of(figure, "-")}) == 2
-        assert {"random search (n = 1)", "hyperband (n = 2)", "no result"} < {*texts(figure)}
-        low, high = axes_of(figure)[0].get_xlim()
-        assert (low, high) == (0, 20 * 18)
-
-    @pytest.mark.parametrize(
-        ("bohb", "title"),
-        [
-            ((0.02, 0.022), "Lowest error: 2.10 %, found by bohb"),
-            ((0.02, 0.032), "Too close to call: bohb and hyperband"),
-        ],
-    )
-    def test_title(self, bohb: tuple[float, ...], title: str) -> None:
-        """The best is named only where no seed of another came as low as its worst."""
-        runs = {"hyperband": [[(2, 0.03)], [(2, 0.04)]], "bohb": [[(2, end)] for end in bohb]}
-        assert title in texts(plots.spending(runs, CAPTION))
-
-    def test_no_result_in_one(self) -> None:
-        """A seed without a result reaches the top edge, and does not set the scale."""
-        figure = plots.spending({"bohb": [[(2, 0.02)], [(2, 0.03)], []]}, CAPTION)
-        assert axes_of(figure)[0].get_ylim()[1] < 0.1
-        assert "2.00 % to 100.0 %" in texts(figure)
+    Each way has a colour of its own; one without a result is named too.
+    """
+    seeds = [[(2, start), (4, start / 4)] for start in (0.25, 0.5, 0.125)]
+    figure = plots.page.new_page("", "", CAPTION, height=4.6)
+    axes: Any = plots.page.add_axes(figure, 1, 1, 4, 3)
+    ways: list[Any] = [("bohb", 3, median_progress(seeds)), ("random search", 1, [])]
+    draw_medians(axes, ways)
+    (line,) = lines_of(figure, "-")
+    assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.0625]]
+    assert line.get_drawstyle() == "steps-post"
+    (band,) = axes.collections
+    assert {float(y) for _, y in band.get_paths()[0].vertices} == {0.5, 0.125, 0.03125}
+    named = {"bohb (n = 3)", "6.25 %", "3.12 % to 12.5 %", "random search (n = 1)", "no result"}
+    assert named <= {*texts(figure)}
 
 
 @pytest.mark.parametrize("experiment", ["hyperband", "bohb"])

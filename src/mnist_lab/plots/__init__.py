@@ -9,7 +9,7 @@ from mnist_lab.plots.mistakes import confusion, mistakes
 from mnist_lab.plots.page import PNG_DPI, Caption, content, save
 from mnist_lab.plots.parallel import parallel_coordinates
 from mnist_lab.plots.races import race
-from mnist_lab.plots.search import brackets, incumbent, spending
+from mnist_lab.plots.search import brackets, incumbent
 from mnist_lab.plots.spaces import search_space
 from mnist_lab.plots.sweeps import filter_cost, learning_curves
 from mnist_lab.plots.trials import hyperparameters, ranked_curves
@@ -30,5 +30,4 @@ __all__ = [
     "ranked_curves",
     "save",
     "search_space",
-    "spending",
 ]

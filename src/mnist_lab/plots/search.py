@@ -1,4 +1,4 @@
-"""The figures of searches: the best so far, who was promoted, what the epochs were spent for."""
+"""The figures of searches: the best so far, who was promoted; ways to search compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.colors import LinearSegmentedColormap
 
-from mnist_lab.analysis.history import median_progress
 from mnist_lab.analysis.outcomes import final_error, grouped, outcome_of
 from mnist_lab.plots import page
 from mnist_lab.plots.labels import (
@@ -36,7 +35,7 @@ from mnist_lab.plots.page import (
     SKY,
     styled,
 )
-from mnist_lab.words import budget_text, counted, describe, epochs_text, listed, percent
+from mnist_lab.words import budget_text, counted, describe, epochs_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -305,49 +304,6 @@ def _draw_lost(axes: Axes, look: str, place: int, n: int) -> None:
     if crowded:
         beside_it: dict[str, Any] = {"xycoords": edge, "textcoords": "offset points"}
         axes.annotate(str(n), (place, y), (5, 0), va="center", fontsize=7, **beside_it)
-
-
-@styled()
-def spending(
-    named_runs: Mapping[str, Sequence[Sequence[tuple[float, float | None]]]], caption: Caption
-) -> Figure:
-    """The best error against the epochs spent, a colour for each way to search.
-
-    `named_runs` has for each name its searches, from different seeds: of each the epochs spent,
-    rising, and the lowest error by then.
-    """
-    key = (
-        "Lowest validation error so far, at any budget; "
-        "line: median of n seeds; band: from best to worst."
-    )
-    methods = [(name, len(runs), median_progress(runs)) for name, runs in named_runs.items()]
-    figure = page.new_page(_best_of(methods), key, caption, height=4.6)
-    axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
-    rows = [row for *_, own in methods for row in own]
-    # A worst seed without a result is drawn up to the top edge, wherever that is.
-    page.percent_axis(axes, [error for _, *errors in rows for error in errors if error < 1])
-    last = max((epochs for epochs, *_ in rows), default=1)
-    page.integer_axis(axes, last)
-    axes.set_xlim(0, last)
-    axes.set(xlabel="epochs trained, all trials together", ylabel="validation error")
-    if not rows:
-        page.say(axes, "no trial is complete" if named_runs else "no search yet")
-    draw_medians(axes, methods)
-    return figure
-
-
-def _best_of(
-    methods: Iterable[tuple[str, int, Sequence[tuple[float, float, float, float]]]],
-) -> str:
-    """Which way to search found the lowest errors, unless seeds of others came as low."""
-    ends = sorted((own[-1][1:], name) for name, _, own in methods if own)
-    if not ends:
-        return "No error so far"
-    ((middle, _, worst), name), *others = ends
-    rivals = [other for (_, low, _), other in others if low <= worst]
-    if rivals:
-        return f"Too close to call: {listed([name, *rivals])}"
-    return f"Lowest error: {percent(middle)}, found by {name}"
 
 
 def draw_medians(
