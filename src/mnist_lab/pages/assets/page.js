@@ -45,6 +45,17 @@ const MnistLab = (() => {
 
   const CONFIG = { responsive: true, displayModeBar: false };
 
+  // How many powers of ten the heights of these traces span.
+  function decades(traces) {
+    let low = Infinity, high = 0;
+    for (const { y } of traces) {
+      for (const value of y) {
+        if (value > 0) [low, high] = [Math.min(low, value), Math.max(high, value)];
+      }
+    }
+    return Math.log10(high / low);
+  }
+
   function layoutOf(figure, choice) {
     const axis = {
       gridcolor: color("--line"), zeroline: false, linecolor: color("--line"), automargin: true,
@@ -53,6 +64,7 @@ const MnistLab = (() => {
     const own = translated(choice.layout);
     const yaxis = { ...axis, ...own.yaxis };
     if (figure.isLinear && yaxis.type === "log") Object.assign(yaxis, { type: "linear", rangemode: "tozero" });
+    if (yaxis.type === "log" && decades(choice.traces) < 1.3) yaxis.nticks = 3; // others would touch
     const legend = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", ...own.legend };
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
