@@ -11,7 +11,7 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mnist_lab.analysis.intervals import Interval
+from mnist_lab.analysis.intervals import ALPHA, Interval, holm
 from mnist_lab.analysis.outcomes import endings, final_error, grouped, outcome_of
 from mnist_lab.config import Hyperparameter, place_between
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # that are stuck in results/reference/wide-space differ by 0.013 at most; slow learners' fall.
 CHANCE = 0.8
 _FALL = 0.02
-SIGNIFICANT = 0.05
 _FEWEST_FREE = 10  # trials beyond the regression's weights
 _FEWEST_FAILED = 3
 _N_PERMUTATIONS = 199
@@ -51,7 +50,7 @@ class Importance(NamedTuple):
     @property
     def matters(self) -> bool:
         """Whether chance does not explain it."""
-        return self.p < SIGNIFICANT
+        return self.p < ALPHA
 
 
 class Condition(NamedTuple):
@@ -222,16 +221,13 @@ def importance(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
         if bends:
             straight = [*blocks[:place], block[:, :1], *blocks[place + 1 :]]
             gain_of_bend = (_fit(straight, y)[0] - unexplained) / noise
-            bends = float(f_distribution.sf(gain_of_bend, 1, n_free)) < SIGNIFICANT
+            bends = float(f_distribution.sf(gain_of_bend, 1, n_free)) < ALPHA
         effects = weights[start : start + q]
         better = _better(one, values[one.name], block, effects, bends=bends)
         rows.append(Importance(one.name, share, Interval(low, high), p, better))
         start += q
-    rows.sort(key=lambda row: (row.p, -row.share))
-    largest = 0.0
-    for place, row in enumerate(rows):
-        largest = max(largest, min(1.0, row.p * (len(rows) - place)))
-        rows[place] = row._replace(p=largest)
+    corrected = holm([row.p for row in rows])
+    rows = [row._replace(p=p) for row, p in zip(rows, corrected, strict=True)]
     return sorted(rows, key=lambda row: (not row.matters, -row.share, row.name))
 
 
@@ -333,7 +329,7 @@ def separating(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
     as_good = 1
     for _ in range(_N_PERMUTATIONS):
         as_good += int(mistakes(random.permutation(failed)).min() <= found.min())
-        if as_good > SIGNIFICANT * (1 + _N_PERMUTATIONS):
+        if as_good > ALPHA * (1 + _N_PERMUTATIONS):
             return None
     of_learned, place = divmod(int(found.argmin()), len(price))
     pair = (int(first[place]), int(second[place]))

@@ -46,11 +46,6 @@ _METHODS = {
     "compared by a chi-square test with the mean counts of the repeats.",
 }
 
-_ASSUMED = (
-    " With fewer than three seeds their noise is assumed, as in the reference runs: 1.12 times the "
-    "sampling error of the images up to an error of 3 %, 3.2 times up to 30 %, 12 times above."
-)
-
 
 def findings(
     settings: StudySettings, trials: Sequence[Trial], n_valid: int, data: DatasetInfo | None = None
@@ -95,6 +90,5 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     if found:
         kind = "sweep" if settings.space is None else "search"
         kind = settings.experiment if settings.experiment in _METHODS else kind
-        assumed = _ASSUMED * any("(assumed: see below)" in one.numbers for one in found)
-        parts += ["## How the intervals were computed", _METHODS[kind] + assumed]
+        parts += ["## How the intervals were computed", _METHODS[kind]]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ").replace("\n- ", "\n\n- ", 1) + "\n"

@@ -7,7 +7,6 @@ began alike (``analysis.importance``).
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from mnist_lab.analysis import intervals
@@ -30,7 +29,7 @@ from mnist_lab.analysis.outcomes import (
     tally_of,
 )
 from mnist_lab.config import place_between
-from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting
+from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting, source
 from mnist_lab.words import (
     between,
     capital,
@@ -54,8 +53,6 @@ if TYPE_CHECKING:
 
 _N_GOOD = 5  # trials of which is told what they have in common
 _EDGE = 0.05
-# Two errors of one seed each differ if by more standard deviations: 5 % by chance.
-_DIFFERENT = 1.96
 
 
 def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
@@ -66,7 +63,7 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
         (winner,) = row.trials
         ended = [one for one in endings(trials) if final_error(one) is not None]
         rivals = [one for one in ended if one.configuration.epochs == row.budget]
-        noise = _seed_noise(ended, n_valid)
+        noise = _seed_noise(ended, n_valid) or intervals.assumed_noise(row.mean)
         matters = importance(dimensions, trials)
         claim = f"The best configuration has a validation error of {percent(row.mean)}."
         described = f"{describe(row.configuration)} (trial {winner.trial} of {len(trials)})"
@@ -94,19 +91,11 @@ def _errors(ended: Iterable[Trial]) -> list[float]:
     return [error for one in ended if (error := one.valid_error) is not None]
 
 
-def _seed_noise(ended: Iterable[Trial], n_valid: int) -> SeedNoise:
+def _seed_noise(ended: Iterable[Trial], n_valid: int) -> SeedNoise | None:
     """From configurations that the search happened to train with several seeds, if any."""
     groups = grouped(ended, lambda one: one.configuration).values()
     by_seed = ({one.seed: one.valid_error or 0.0 for one in group} for group in groups)
     return intervals.seed_noise([list(errors.values()) for errors in by_seed], n_valid)
-
-
-def _source(noise: SeedNoise) -> str:
-    """Where the seeds' noise is known from."""
-    if noise.n:
-        return f"from {noise.n} repeats in this run"
-    times = f"{noise.factor:.2f} times the sampling error"
-    return f"assumed: {times}, as 40 repeats with errors of 1 to 3 % have it on MNIST"
 
 
 def _luck(
@@ -121,7 +110,7 @@ def _luck(
         f"The winner probably looks better than it is, by about {points(luck)} points.",
         f"Expect about {percent(expected.value)} ({between(expected.interval)}) on average over "
         f"other seeds. It is the lowest of {len(errors)} errors, and another seed alone changes an "
-        f"error by {points(sd)} points (standard deviation, {_source(noise)}). "
+        f"error by {points(sd)} points (standard deviation, {source(noise)}). "
         "`mnist-lab race RUN_DIR` trains the best ones again with several seeds.",
     )
 
@@ -141,12 +130,8 @@ def _equals(
     seeds do. Each is compared as a pair of trainings; that the best was chosen for being the lowest
     makes it lucky, so each is compared with what is expected of it, too.
     """
-
-    def by_chance(other: float) -> float:
-        return _DIFFERENT * math.hypot(*(noise.sd(one, n_valid) for one in (lowest, other)))
-
     n_close, n_lucky = (
-        sum(error - reference <= by_chance(error) for error in others)
+        sum(error - reference <= noise.apart(lowest, error, n_valid) for error in others)
         for reference in (lowest, max(lowest, expected))
     )
     of = (f"the {len(others)} others" if len(others) > 1 else "the other one") + which
@@ -160,12 +145,13 @@ def _equals(
             more = f"{n_lucky}" if len(others) > 1 else "it may be,"
             claim = f"{who} may be as good as the best, {more} if its seed was lucky."
     second = min(others)
+    apart = points(noise.apart(lowest, second, n_valid))
     yield Finding(
         "best against others",
         claim,
         f"The second best has {percent(second)}. Two trainings on the same images, with one seed "
-        f"each, differ by up to {points(by_chance(second))} points by chance in 19 of 20 pairs "
-        f"(seeds' noise {_source(noise)}).",
+        f"each, differ by up to {apart} points by chance in 19 of 20 pairs (seeds' "
+        f"noise {source(noise)}).",
     )
 
 

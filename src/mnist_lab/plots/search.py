@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.colors import LinearSegmentedColormap
 
 from mnist_lab.analysis.history import median_progress
+from mnist_lab.analysis.intervals import assumed_noise
 from mnist_lab.analysis.outcomes import final_error, grouped, outcome_of
 from mnist_lab.plots import page
 from mnist_lab.plots.labels import (
@@ -321,7 +322,7 @@ def spending(
         "line: median of n seeds; band: from best to worst."
     )
     methods = [(name, len(runs), median_progress(runs)) for name, runs in named_runs.items()]
-    figure = page.new_page(_best_of(methods), key, caption, height=4.6)
+    figure = page.new_page(_best_of(methods, caption.n_valid), key, caption, height=4.6)
     axes = page.add_axes(figure, LEFT, BOTTOM, 5.1, 3.6)
     rows = [row for *_, own in methods for row in own]
     # A worst seed without a result is drawn up to the top edge, wherever that is.
@@ -337,14 +338,18 @@ def spending(
 
 
 def _best_of(
-    methods: Iterable[tuple[str, int, Sequence[tuple[float, float, float, float]]]],
+    methods: Iterable[tuple[str, int, Sequence[tuple[float, float, float, float]]]], n_valid: int
 ) -> str:
-    """Which way to search found the lowest errors, unless seeds of others came as low."""
+    """Which way to search found the lowest errors, unless others may have come as low."""
     ends = sorted((own[-1][1:], name) for name, _, own in methods if own)
     if not ends:
         return "No error so far"
     ((middle, _, worst), name), *others = ends
-    rivals = [other for (_, low, _), other in others if low <= worst]
+
+    def by_chance(low: float) -> float:
+        return assumed_noise(worst).apart(low, worst, n_valid) if n_valid else 0.0
+
+    rivals = [other for (_, low, _), other in others if low - worst <= by_chance(low)]
     if rivals:
         return f"Too close to call: {listed([name, *rivals])}"
     return f"Lowest error: {percent(middle)}, found by {name}"
