@@ -20,11 +20,10 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from mnist_lab.analysis import intervals
 from mnist_lab.analysis.importance import importance, standings
-from mnist_lab.analysis.intervals import Interval
+from mnist_lab.analysis.intervals import Interval, assumed_noise, holm
 from mnist_lab.analysis.outcomes import best_trial, endings, final_error
 from mnist_lab.config import VARIED, Hyperparameter, StudySettings
 from mnist_lab.findings import findings, page
-from mnist_lab.findings.of_sweeps import holm
 from mnist_lab.records import Rung, TestScore, Trial
 from mnist_lab.words import between, listed, percent, points, signed
 
@@ -103,7 +102,7 @@ class TestBest:
             text = of_sweep({0.1: [[0.0127]], 0.01: [[second]]}, "best against others")
             assert text.startswith(expected)
             noise = 1.96 * 1.12 * math.sqrt(2 * 0.0127 * 0.9873 / N_VALID)
-            assert f"by up to {points(noise)} points (assumed: see below)" in text
+            assert f"by up to {points(noise)} points (assumed: 1.12 times the sampling" in text
         # What has hardly learned varies far more from seed to seed.
         text = of_sweep({1e-4: [[0.75]], 1e-3: [[0.78]]}, "best against others")
         assert "0.001 is not shown to be worse" in text
@@ -505,9 +504,12 @@ class TestEstimates:
         repeats = [[0.01, 0.012, 0.014], [0.02, 0.021, 0.02, 0.023], [0.5, 0.9]]
         ratios = [np.var(one, ddof=1) / (np.mean(one) * (1 - np.mean(one))) for one in repeats[:2]]
         found = intervals.seed_noise(repeats, N_VALID)
+        assert found is not None
         assert found.n == 7
         assert found.factor == pytest.approx(math.sqrt((2 * ratios[0] + 3 * ratios[1]) * 2000))
-        assert intervals.seed_noise([[0.01, 0.02]], N_VALID) == intervals.ASSUMED_SEEDS
+        assert intervals.seed_noise([[0.01, 0.02]], N_VALID) is None
+        assumed = [assumed_noise(error).factor for error in (0, 0.03, 0.04, 1)]
+        assert assumed == [1.12, 1.12, 3.2, 12]
 
     def test_expected_of_lowest(self) -> None:
         """The lowest of equal ones is expected near their mean; who is far ahead, where it is."""

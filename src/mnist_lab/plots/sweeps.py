@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mnist_lab.analysis.comparing import compare, gains
+from mnist_lab.analysis.comparing import compare, gains, timed
 from mnist_lab.analysis.outcomes import GOAL
 from mnist_lab.plots import page
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
@@ -122,14 +122,13 @@ def _bargain(rows: Sequence[SummaryRow], caption: Caption) -> str:
     """Which filter size is worth its time, and what the lowest error costs."""
     compared = compare(rows, caption.n_valid)
     found = gains(compared) if compared else []
-    if not found:
+    if compared is None or not found:
         return "What a filter size achieves, and what it costs"
 
     def seconds(row: SummaryRow) -> float:
         return row.seconds_per_epoch or 0.0
 
-    fastest = found[0].over
-    best = min([fastest, *(one.row for one in found)], key=lambda row: row.mean)
+    fastest, (_, best) = found[0].over, timed(compared.rows)[0]
     worthy = next((one.row for one in reversed(found) if one.is_shown), fastest)
     if worthy is not best:
         share = seconds(worthy) / seconds(best)
