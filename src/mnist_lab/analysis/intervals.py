@@ -17,7 +17,7 @@ FEWEST = 3
 # A conclusion is drawn where chance would lead to it this rarely.
 ALPHA = 0.05
 # Of true errors: how far they may lie from measured ones in standard deviations, and how many are
-# considered. Simulated searches (benchmarks/false_alarms_searches.py) chose how often they are
+# considered. Simulated searches (benchmarks/false_alarms.py) chose how often they are
 # weighed anew: more often makes them too sure, less often leaves luck in.
 _FAR = 4.0
 _N_TRUTHS = 400
@@ -129,7 +129,7 @@ class SeedNoise(NamedTuple):
 # Over the seeds of 6 configurations with 0.8 to 3 % error, 40 trainings, in results/reference
 # (lr-sweep, filter-sweep, test-hyperband-6-train and test-random-search-6-train) the standard
 # deviation is 1.12 times the sampling error, 95 % interval 0.90 to 1.46;
-# benchmarks/false_alarms_searches.py computes it. Where networks have learned less it is more: the
+# benchmarks/false_alarms.py computes it. Where networks have learned less it is more: the
 # largest up to an error of 30 % is 3.22 times, and 11.6 times above (filter-sweep and
 # filter-sweep-0.001, n = 3 to 10 each).
 _ASSUMED = ((0.03, 1.12), (0.3, 3.2), (1.0, 12.0))
