@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -25,10 +24,8 @@ from made_figures import brackets, error_of, hyperband
 
 from mnist_lab.analysis.confusion import Confusion, confusion, wrong_images
 from mnist_lab.analysis.history import (
-    RankedTrial,
     bracket_panels,
     median_progress,
-    narrowest,
     progress,
     rank,
 )
@@ -53,7 +50,7 @@ from mnist_lab.words import describe, percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnist_lab.analysis.history import Point, Range
+    from mnist_lab.analysis.history import Point
     from mnist_lab.records import Event
 
 
@@ -619,28 +616,3 @@ class TestRanking:
         for one in found:
             if one.error is not None:
                 assert one.error == dict(one.curve)[one.budget]
-
-
-def narrow_range(rng: random.Random, *, slope: float) -> Range | None:
-    """What 50 trials show, whose errors depend on `a` with this slope, and never on the others."""
-    trials = []
-    for number in range(50):
-        values = {name: rng.random() for name in "abcd"}
-        error = 0.01 + 0.1 * slope * abs(values["a"] - 0.5) + 0.05 * rng.random()
-        trials.append(RankedTrial(number, "complete", 6, error, number + 1, values, ()))
-    return narrowest("abcd", trials)
-
-
-def test_narrowest() -> None:
-    """A valley is found, in whose middle the best lie, which no rank correlation sees.
-
-    Where nothing has an effect, one of 20 searches at most seems to have one; few trials tell
-    nothing.
-    """
-    rng = random.Random(0)  # noqa: S311 - no secret
-    found = [narrow_range(rng, slope=10) for _ in range(100)]
-    assert sum(one is not None and one.name == "a" for one in found) > 95
-    assert all(one.low > 0.3 and one.high < 0.7 for one in found if one and one.name == "a")
-    assert sum(narrow_range(rng, slope=0) is not None for _ in range(400)) <= 0.05 * 400
-    few = [RankedTrial(n, "complete", 6, n / 100, n, {"a": n / 100}, ()) for n in range(1, 20)]
-    assert narrowest("a", few) is None

@@ -15,13 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_events import configs, epochs, made_trial, run_info, study_settings
-from made_figures import brackets, hyperband
+from made_figures import CAPTION, brackets, hyperband, texts
+from made_figures import SPACE as DIMENSIONS
 from scipy import stats  # type: ignore[import-untyped]
 
+from mnist_lab import plots
 from mnist_lab.analysis import intervals
-from mnist_lab.analysis.importance import importance, standings
+from mnist_lab.analysis.importance import dimensions_of, importance, in_common, standings
 from mnist_lab.analysis.intervals import Interval, assumed_noise, holm
-from mnist_lab.analysis.outcomes import best_trial, endings, final_error
+from mnist_lab.analysis.outcomes import Tally, best_trial, endings, final_error
 from mnist_lab.config import VARIED, Hyperparameter, StudySettings
 from mnist_lab.findings import findings, page
 from mnist_lab.records import Rung, TestScore, Trial
@@ -438,6 +440,17 @@ class TestSearch:
         errors = [0.01 + n / 1000 for n in range(20)]
         text = of_search("edge", errors, batch_size=list(range(16, 36)))
         assert "The others, too, are better with a lower batch size: widen" in text
+
+    def test_in_common(self) -> None:
+        """What the good ones have in common is the title of the figure, too."""
+        lists = {"batch_size": list(range(16, 36))}
+        errors = [0.01 + n / 1000 for n in range(20)]
+        assert "have a batch size of 16 to 20. None of" in of_search("in common", errors, **lists)
+        dimensions, trials = list(dimensions_of(SPACE)), search_trials(errors, **lists)
+        shared = in_common(dimensions, importance(dimensions, trials), trials)
+        drawn = plots.hyperparameters(DIMENSIONS, [], Tally(), CAPTION, shared)
+        assert "The best 5 of 20 after 1 epoch: batch size 16 to 20" in texts(drawn)
+        assert in_common(dimensions, [], trials) is None
 
     def test_order_of_endings(self) -> None:
         """Which training ended first, which depends on the workers, changes no number."""

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from mnist_lab.analysis import intervals
 from mnist_lab.analysis.importance import (
     CHANCE,
+    N_GOOD,
     dimensions_of,
     has_failed,
     importance,
+    in_common,
     judged,
     last_endings,
     separating,
@@ -46,12 +48,11 @@ from mnist_lab.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mnist_lab.analysis.importance import Condition, Importance
+    from mnist_lab.analysis.importance import Common, Condition, Importance
     from mnist_lab.analysis.intervals import Estimate, SeedNoise
     from mnist_lab.config import Hyperparameter, StudySettings
     from mnist_lab.records import Trial
 
-_N_GOOD = 5  # trials of which is told what they have in common
 _EDGE = 0.05
 
 
@@ -76,7 +77,8 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
             which = f" trained for {epochs_text(row.budget)}" * (len(ended) > len(rivals))
             yield from _equals(others, min(errors), expected.value, n_valid, noise, which=which)
         yield from _matters(matters, trials, drawn=settings.experiment != "bohb")
-        yield from _common(dimensions, matters, trials, rivals, winner)
+        if shared := in_common(dimensions, matters, trials):
+            yield _common(shared, winner)
     yield from _failures(dimensions, trials)
     if row is not None:
         yield from _edges(dimensions, matters, winner)
@@ -209,45 +211,19 @@ def _share(one: Importance) -> str:
     return f"{100 * one.share:.{digits}f} %, {100 * low:.{digits}f} to {100 * high:.{digits}f}"
 
 
-def _common(
-    dimensions: Sequence[Hyperparameter],
-    matters: Sequence[Importance],
-    trials: Sequence[Trial],
-    rivals: Sequence[Trial],
-    winner: Trial,
-) -> Iterator[Finding]:
-    """Which values of what matters most the good ones have.
-
-    Good are the best of those trained as long as the winner; where these are few, those that stand
-    best among all.
-    """
-    numeric = {one.name for one in dimensions if not one.choices and one.scale != "choice"}
-    name = next((one.name for one in matters if one.matters and one.name in numeric), None)
-    if name is None:
-        return
-    if len(rivals) >= 2 * _N_GOOD:
-        good = sorted(rivals, key=lambda one: (one.valid_error or 0.0, one.trial))[:_N_GOOD]
-        of = f"the {len(rivals)} trained for {epochs_text(winner.configuration.epochs)}"
-        everyone = list(rivals)
-    else:
-        standing = sorted(standings(trials), key=lambda one: (one[1], one[0].trial))
-        everyone = [trial for trial, _ in standing]
-        if len(standing) < 4 * _N_GOOD:
-            return
-        good = everyone[:_N_GOOD]
-        of = f"{len(standing)}, by their rank among those that began with as many epochs,"
-    low, high = _range_of(good, name)
-    own = getattr(winner.configuration, name)
+def _common(shared: Common, winner: Trial) -> Finding:
+    """Which values of what matters most the good ones have."""
+    name, low, high, n, budget, others = shared
+    of = f"{n}, by their rank among those that began with as many epochs,"
+    if budget is not None:
+        of = f"the {n} trained for {epochs_text(budget)}"
+    own, n_within = getattr(winner.configuration, name), shared.n_within
     outside = "" if low <= own <= high else f" The best itself has {own:.3g}."
-    values = sorted(getattr(one.configuration, name) for one in everyone if one not in good)
-    n_within = sum(low <= value <= high for value in values)
-    if n_within > len(values) / 2:
-        return
-    yield Finding(
+    return Finding(
         "in common",
-        f"The best {_N_GOOD} of {of} have a {in_words(name)} of {low:.3g} to {high:.3g}.{outside}",
-        f"{n_within or 'None'} of the {len(values)} others {'lie' if n_within > 1 else 'lies'} "
-        f"there, too; they go from {values[0]:.3g} to {values[-1]:.3g}.",
+        f"The best {N_GOOD} of {of} have a {in_words(name)} of {low:.3g} to {high:.3g}.{outside}",
+        f"{n_within or 'None'} of the {len(others)} others {'lie' if n_within > 1 else 'lies'} "
+        f"there, too; they go from {others[0]:.3g} to {others[-1]:.3g}.",
     )
 
 
