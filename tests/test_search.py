@@ -379,14 +379,15 @@ def test_hyperband_continues(name: str, share: float) -> None:
     assert len(promoted) == len(set(promoted)) == n_promoted
 
 
-@pytest.mark.parametrize("fails", ["", "32"])
+@pytest.mark.parametrize("fails", ["", "16"])
 def test_race_continues_after_every_event(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever its journal breaks off, one worker or two end the same race, and wait for nobody."""
     monkeypatch.setenv("FORMULA_RAISES", fails)
 
     def race() -> Race:
-        configurations = [{"batch_size": size, "epochs": 2} for size in (16, 32, 33)]
-        return Race(configurations, most=7, seed=5)
+        # By the formula the latter two are equal.
+        sizes = [{"batch_size": 16}, {"batch_size": 32}, {"batch_size": 31, "filter_size": 4}]
+        return Race([size | {"epochs": 2} for size in sizes], most=7, seed=5)
 
     def ticks(most: int = 1000) -> Callable[[], None]:
         n_ticks = count()
