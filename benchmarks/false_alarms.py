@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -23,15 +24,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from made_events import made_trial
+
 from mnist_lab import space as spaces
 from mnist_lab.analysis import intervals
 from mnist_lab.analysis.intervals import binomial_sd
 from mnist_lab.analysis.outcomes import grouped
 from mnist_lab.config import StudySettings, TrainConfig
 from mnist_lab.findings import Finding, findings
-from mnist_lab.records import Epoch, Rung, TestScore, Trial, now
+from mnist_lab.records import TestScore, Trial, now
 from mnist_lab.rundir import RunDir
 from mnist_lab.space.sampling import sample
+from mnist_lab.words import counted
 
 N_IMAGES = 10_000
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,64 +95,6 @@ def seeds() -> tuple[float, tuple[float, float], int, int]:
     return found.factor, tuple(bounds), found.n, len(groups)  # type: ignore[return-value]
 
 
-def training(
-    number: int,
-    seed: int,
-    errors: Sequence[float],
-    *,
-    at: Sequence[int] = (),
-    train: Sequence[float] = (),
-    losses: Sequence[tuple[float, float]] = (),
-    seconds: float = 1.0,
-    test: TestScore | None = None,
-    **configuration: Any,
-) -> Trial:
-    """A trial with these validation errors: one an epoch, or one after each of the budgets `at`.
-
-    `train` are its training errors, else the same; `losses` those of validation and training.
-    """
-    reached = at or range(1, len(errors) + 1)
-    epochs = tuple(
-        Epoch(
-            epoch=epoch,
-            train_loss=losses[place][1] if losses else 0.1,
-            train_error=train[place] if train else error,
-            valid_loss=losses[place][0] if losses else 0.1,
-            valid_error=error,
-            duration_s=seconds,
-        )
-        for place, (epoch, error) in enumerate(zip(reached, errors, strict=True))
-    )
-    budget = max(reached, default=1)
-    rungs = tuple(
-        Rung(
-            budget=rung,
-            valid_error=next((one.valid_error for one in epochs if one.epoch == rung), None),
-            valid_loss=None,
-            diverged=False,
-            started=None,
-            ended="",
-        )
-        for rung in at or (budget,)
-    )
-    return Trial(
-        trial=number,
-        id=(number, 0, 0),
-        configuration=TrainConfig(**configuration | {"epochs": budget}),
-        seed=seed,
-        repeat=None,
-        state="complete",
-        diverged=False,
-        reason=None,
-        started=None,
-        ended="",
-        worker=None,
-        epochs=epochs,
-        rungs=rungs,
-        test=test,
-    )
-
-
 def settings(experiment: str, **more: Any) -> StudySettings:
     """Those of a study; its values and repeats are in the trials."""
     return StudySettings(experiment=experiment, base=TrainConfig(epochs=1), **more)
@@ -187,7 +135,7 @@ def sweep(
                 place = n_seeds * value + seed + 1
                 named = 2 * value + 1 if of is FILTER_SWEEP else 10.0**-value
                 varied: Any = {hyperparameter: named}
-                trials.append(training(place, seed, [error], seconds=1.0 + value, **varied))
+                trials.append(made_trial(place, [error], seed=seed, seconds=1.0 + value, **varied))
         return of, trials
 
     return make
@@ -208,7 +156,7 @@ def curves(n_seeds: int, n_epochs: int = 12, kept: float = 0.0) -> Make:
                 off = kept * off + (1 - kept**2) ** 0.5 * random.standard_normal()
                 fallen = effect * 4 * (n_epochs - 1 - epoch) / n_epochs
                 errors.append(round(max(true + fallen + sd * off, 0.0) * N_IMAGES) / N_IMAGES)
-            trials.append(training(seed + 1, seed, errors))
+            trials.append(made_trial(seed + 1, errors, seed=seed))
         return TRAIN, trials
 
     return make
@@ -223,7 +171,8 @@ def fits(n_seeds: int) -> Make:
         trials = []
         for seed in range(n_seeds):
             train = measured(0.012 - effect, random, 0.5)
-            trials.append(training(seed + 1, seed, [measured(images, random, 0.5)], train=[train]))
+            error = measured(images, random, 0.5)
+            trials.append(made_trial(seed + 1, [error], seed=seed, train=train))
         return TRAIN, trials
 
     return make
@@ -248,7 +197,7 @@ def losses(n_seeds: int, n_epochs: int) -> Make:
                 )
                 for epoch in range(n_epochs)
             ]
-            trials.append(training(seed + 1, seed, [0.015] * n_epochs, losses=both))
+            trials.append(made_trial(seed + 1, [0.015] * n_epochs, seed=seed, losses=both))
         return TRAIN, trials
 
     return make
@@ -278,7 +227,7 @@ def tested(n_seeds: int) -> Make:
             score = TestScore(
                 test_error=n_wrong / N_IMAGES, test_loss=0.1, confusion=tuple(rows), mistakes=()
             )
-            trials.append(training(seed + 1, seed, [], test=score))
+            trials.append(made_trial(seed + 1, [], seed=seed, test=score))
         return TEST, trials
 
     return make
@@ -327,10 +276,11 @@ def search(
                     errors[one].append(measured(min(0.9, float(truth[one]) * slow), random, FACTOR))
                 alive.sort(key=lambda one: errors[one][-1])
         budgets = [epochs for _, epochs in plan]
-        return of, [
-            training(place, place, own, at=budgets[: len(own)], **dict(one))
-            for place, (own, one) in enumerate(zip(errors, drawn, strict=True), start=1)
-        ]
+        trials = []
+        for place, (own, config) in enumerate(zip(errors, drawn, strict=True), start=1):
+            chosen = config.model_dump(exclude={"epochs"})
+            trials.append(made_trial(place, own, seed=place, at=budgets[: len(own)], **chosen))
+        return of, trials
 
     return make
 
@@ -411,7 +361,7 @@ GAP = says("training and validation")
 SWEEPS_AND_TESTS = (
     *(
         Instrument(
-            f"one of {n_values} values is better, {n_seeds} seed{'s' * (n_seeds > 1)}, "
+            f"one of {n_values} values is better, {counted(n_seeds, 'seed')}, "
             f"{100 * true:.3g} % error",
             sweep(n_values, n_seeds, true),
             BETTER,
@@ -431,7 +381,7 @@ SWEEPS_AND_TESTS = (
     ),
     *(
         Instrument(
-            f"a larger filter is worth its time, {n_seeds} seed{'s' * (n_seeds > 1)}",
+            f"a larger filter is worth its time, {counted(n_seeds, 'seed')}",
             sweep(4, n_seeds, of=FILTER_SWEEP),
             says("worth its time", "A gain in error is shown"),
             0.006,
@@ -452,7 +402,7 @@ SWEEPS_AND_TESTS = (
     Instrument("training beats validation, 5 seeds", fits(5), GAP, 0.003, "0.3 points"),
     *(
         Instrument(
-            f"overfitting, {n_seeds} seed{'s' * (n_seeds > 1)}, {n_epochs} epochs",
+            f"overfitting, {counted(n_seeds, 'seed')}, {n_epochs} epochs",
             losses(n_seeds, n_epochs),
             says("overfitting", "It overfits"),
             0.004,
@@ -462,7 +412,7 @@ SWEEPS_AND_TESTS = (
     ),
     *(
         Instrument(
-            f"a digit is harder, {n_seeds} network{'s' * (n_seeds > 1)}",
+            f"a digit is harder, {counted(n_seeds, 'network')}",
             tested(n_seeds),
             says("digits", "is the hardest"),
             0.02,

@@ -293,7 +293,7 @@ def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> An
             ]
         )
     last = f"below {100 * GOAL:.0f} %" if is_of_rates else "time"
-    heads = (in_words(varied), "error", "95 % interval", last, "s/epoch", "")
+    heads = [in_words(varied), "error", "95 % interval", last, "s/epoch", ""]
     if all(row[2] == Cell() for row in cells):  # two trainings of each have none
         heads, cells = heads[:2] + heads[3:], [row[:2] + row[3:] for row in cells]
     text = ["", *views.aligned(Table(heads, cells))]

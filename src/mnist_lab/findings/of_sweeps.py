@@ -253,7 +253,7 @@ def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
     fall, and the last epoch must be the lowest, so that what fell before and is flat now does not
     count.
     """
-    from scipy.stats import norm, ttest_1samp
+    from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
 
     curves = [[one.valid_error for one in trial.epochs] for trial in row.completed]
     sound = [[error for error in curve if error is not None] for curve in curves]
