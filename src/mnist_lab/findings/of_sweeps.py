@@ -103,7 +103,11 @@ def _more(difference: Difference) -> str:
 
 
 def _p(value: float) -> str:
-    return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"  # noqa: PLR2004 - as usual
+    if value < 0.001:  # noqa: PLR2004 - as usual
+        return "p < 0.001"
+    text = f"{value:.2g}"
+    # Rounded, it stays on its side of what decides.
+    return f"p = {text if (float(text) < ALPHA) == (value < ALPHA) else f'{value:.3g}'}"
 
 
 def _how_compared(rows: Sequence[SummaryRow], n_valid: int) -> str:
