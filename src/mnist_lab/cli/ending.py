@@ -16,12 +16,13 @@ from mnist_lab.analysis.outcomes import (
     final_error,
     n_ended,
     n_planned,
-    race_rows,
+    spread_of,
     summary,
     tally_of,
 )
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import OPTIONAL, VARIED
+from mnist_lab.progress.live import varied
 from mnist_lab.racing import race_of
 from mnist_lab.rundir import RunDir
 from mnist_lab.views import Cell, Table, error_cell, interval_cell, number_cell
@@ -125,7 +126,7 @@ def _head(run: Run) -> Iterator[Line]:
     planned, done = n_planned(settings, trials), n_ended(trials)
     many = f"{planned:,}" if done >= planned else f"{done:,} of {planned:,}"
     what = f"{many} trial{'s' * (planned != 1)}"
-    if settings.brackets:
+    if settings.brackets or settings.configurations:
         n_epochs = budget_text(round(sum(trial.n_epochs for trial in trials), 1))
         what += f", {n_epochs} epochs in all"
     else:
@@ -160,19 +161,25 @@ def _of_race(info: RunInfo, trials: Sequence[Trial], standing: list[Line]) -> An
     Only differences on equal seeds compare them: the longer somebody stays, the more seeds its mean
     is of.
     """
-    race, rows = race_of(info.settings, trials), race_rows(info.settings, trials)
+    race, configurations = race_of(info.settings, trials), info.settings.configurations or ()
+    fields, n_epochs = varied(configurations), {one.epochs for one in configurations}
     dropped = [one for one in race.contenders if one.dropped is not None]
     dropped.sort(key=lambda one: (-(one.dropped or 0), one.place))
     cells = []
-    for one in [*race.left, *dropped] if race.n_rounds else ():
+    for one in [*race.left, *dropped]:
         gap = race.gap(one, race.leader) if race.leader else None
         behind = None if gap is None or one is race.leader else 100 * gap.mean
-        note = f"dropped after repeat {one.dropped}" if one.dropped else ""
+        configuration = configurations[one.place]
+        name = short(configuration, fields)
+        name += f" · {epochs_text(configuration.epochs)}" * (len(n_epochs) > 1)
+        note = "dropped" * (one.dropped is not None)
+        if one.dropped is not None and one.by is None:
+            note += ", failed or diverged"
         cells.append(
             [
                 number_cell(one.place + 1),
-                Cell(short(rows[one.place].configuration)),
-                error_cell(rows[one.place].error),
+                Cell(name),
+                error_cell(spread_of(one.known)),
                 number_cell(behind, "{:+.2f}"),
                 number_cell(len(one.known)),
                 Cell(note),
@@ -258,22 +265,21 @@ def _value_cell(name: str, value: float) -> Cell:
 def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> Answer:
     """The best value; then each with its error, and what the exercise sheet asks of it."""
     settings = info.settings
-    varied = VARIED.get(settings.experiment)
-    if varied is None and len(rows) == 1:
+    name = VARIED.get(settings.experiment)
+    if name is None:
         (row,) = rows
         lines = [Line(f"  Validation error {_likely(best)}", "bold")]
         lines.append(Line(f"  {describe(best.configuration)}"))
         took = f", {row.seconds_per_epoch:.2g} s per epoch" if row.seconds_per_epoch else ""
         return Answer([*lines, Line(f"  Training error {percent(row.train_error)}{took}")])
-    assert varied is not None  # noqa: S101 - what varies nothing has one configuration
-    value = value_text(varied, getattr(best.configuration, varied))
+    value = value_text(name, getattr(best.configuration, name))
     error = percent(best.error.mean)
-    answer = f"Best {in_words(varied)}: {value}, with a validation error of {error}"
-    shared = describe(settings.base, without=varied).removesuffix(", ")
+    answer = f"Best {in_words(name)}: {value}, with a validation error of {error}"
+    shared = describe(settings.base, without=name).removesuffix(", ")
     seeds = f", from {settings.repeats} seeds each" if settings.repeats > 1 else ""
     below = [Line(f"  All with {shared}{seeds}.")]
     fastest = min((row.seconds_per_epoch or math.inf for row in rows), default=math.inf)
-    is_of_rates = varied == "learning_rate"
+    is_of_rates = name == "learning_rate"
     cells = []
     for row in sorted(rows, key=lambda row: row.mean if row.errors else 1.0):
         seconds = row.seconds_per_epoch
@@ -293,7 +299,7 @@ def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> An
             ]
         )
     last = f"below {100 * GOAL:.0f} %" if is_of_rates else "time"
-    heads = [in_words(varied), "error", "95 % interval", last, "s/epoch", ""]
+    heads = [in_words(name), "error", "95 % interval", last, "s/epoch", ""]
     if all(row[2] == Cell() for row in cells):  # two trainings of each have none
         heads, cells = heads[:2] + heads[3:], [row[:2] + row[3:] for row in cells]
     text = ["", *views.aligned(Table(heads, cells))]
