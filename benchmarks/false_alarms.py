@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,10 +89,14 @@ def seeds() -> tuple[float, tuple[float, float], int, int]:
             errors = [one.valid_error for one in trials if one.valid_error is not None]
             if 0 < fmean(errors) < LEARNED:
                 groups[configuration] = errors
-    found = intervals.seed_noise(groups.values(), N_IMAGES)
-    assert found is not None  # noqa: S101 - these runs have enough
-    bounds = intervals.deviation_interval(found.factor, found.n - len(groups) + 1)
-    return found.factor, tuple(bounds), found.n, len(groups)  # type: ignore[return-value]
+    ratios = [
+        (len(errors) - 1, stdev(errors) / binomial_sd(fmean(errors), N_IMAGES))
+        for errors in groups.values()
+    ]
+    n_free = sum(n for n, _ in ratios)
+    factor = math.sqrt(math.fsum(n * ratio**2 for n, ratio in ratios) / n_free)
+    low, high = intervals.deviation_interval(factor, n_free + 1)
+    return factor, (low, high), n_free + len(groups), len(groups)
 
 
 def settings(experiment: str, **more: Any) -> StudySettings:

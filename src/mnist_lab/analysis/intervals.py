@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 # Trainings that make an interval over seeds.
 FEWEST = 3
@@ -32,16 +32,10 @@ class Interval(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval, from `n` observations."""
+    """A number with its 95 % interval."""
 
     value: float
     interval: Interval
-    n: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside the interval."""
-        return self.interval.low > 0 or self.interval.high < 0
 
 
 def error_interval(errors: Sequence[float], n_images: int) -> Interval | None:
@@ -81,7 +75,7 @@ def mean(values: Sequence[float]) -> Estimate | None:
         return None
     half = float(t.ppf(0.975, n - 1)) * stdev(values) / math.sqrt(n)
     middle = fmean(values)
-    return Estimate(middle, Interval(middle - half, middle + half), n)
+    return Estimate(middle, Interval(middle - half, middle + half))
 
 
 def holm(chances: Sequence[float]) -> list[float]:
@@ -109,12 +103,10 @@ def binomial_sd(error: float, n_images: int) -> float:
 class SeedNoise(NamedTuple):
     """How much another seed changes an error on the same images.
 
-    Its standard deviation is `factor` times the sampling error of so many images, as far as `n`
-    repeats tell; with n = 0 that is assumed.
+    Its standard deviation is `factor` times the sampling error of so many images.
     """
 
     factor: float
-    n: int
 
     def sd(self, error: float, n_images: int) -> float:
         """The standard deviation over seeds; a perfect score is taken for about one mistake."""
@@ -129,36 +121,15 @@ class SeedNoise(NamedTuple):
 # Over the seeds of 6 configurations with 0.8 to 3 % error, 40 trainings, in results/reference
 # (lr-sweep, filter-sweep, test-hyperband-6-train and test-random-search-6-train) the standard
 # deviation is 1.12 times the sampling error, 95 % interval 0.90 to 1.46;
-# benchmarks/false_alarms.py computes it. Where networks have learned less it is more: the
-# largest up to an error of 30 % is 3.22 times, and 11.6 times above (filter-sweep and
-# filter-sweep-0.001, n = 3 to 10 each).
+# benchmarks/false_alarms.py computes it. Where networks have learned less it is more: the largest
+# up to an error of 30 % is 3.22 times, and 11.6 times above (filter-sweep and filter-sweep-0.001,
+# n = 3 to 10 each).
 _ASSUMED = ((0.03, 1.12), (0.3, 3.2), (1.0, 12.0))
-_FEWEST_FREE = 5
-_LEARNED = 0.1
 
 
 def assumed_noise(error: float) -> SeedNoise:
     """What is assumed of the seeds at such an error, where too few were trained."""
-    return SeedNoise(next(factor for most, factor in _ASSUMED if error <= most), 0)
-
-
-def seed_noise(repeats: Iterable[Sequence[float]], n_images: int) -> SeedNoise | None:
-    """What repeats of the same configurations tell of the seeds' noise.
-
-    Args:
-        repeats: the errors of each configuration; those above 10 % on average are left out.
-        n_images: how many images each is measured on.
-
-    Returns:
-        None where there are too few, or all are equal.
-    """
-    known = [errors for errors in repeats if len(errors) > 1 and 0 < fmean(errors) < _LEARNED]
-    n_free = sum(len(errors) - 1 for errors in known)
-    if n_free < _FEWEST_FREE:
-        return None
-    ratios = [stdev(errors) ** 2 / binomial_sd(fmean(errors), n_images) ** 2 for errors in known]
-    pooled = math.fsum(r * (len(e) - 1) for r, e in zip(ratios, known, strict=True)) / n_free
-    return SeedNoise(math.sqrt(pooled), sum(map(len, known))) if pooled else None
+    return SeedNoise(next(factor for most, factor in _ASSUMED if error <= most))
 
 
 def expected_of_lowest(errors: Sequence[float], n_images: int, noise: SeedNoise) -> Estimate:
@@ -191,7 +162,7 @@ def expected_of_lowest(errors: Sequence[float], n_images: int, noise: SeedNoise)
     # The fewer errors, the less is known of how the true ones are distributed: as simulated.
     half = 1.96 * noise.sd(expected, n_images) * math.sqrt(1 + 2 / len(errors))
     interval = Interval(max(0.0, expected - half), min(1.0, expected + half))
-    return Estimate(expected, interval, len(errors))
+    return Estimate(expected, interval)
 
 
 def best_of(errors: Sequence[float], n_drawn: int) -> float:

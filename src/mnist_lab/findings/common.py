@@ -79,9 +79,7 @@ def best(row: SummaryRow, n_valid: int, claim: str, more: str) -> Finding:
 
 
 def source(noise: SeedNoise) -> str:
-    """Where the seeds' noise is known from."""
-    if noise.n:
-        return f"from {noise.n} repeats in this run"
+    """What is assumed of the seeds, and where from."""
     known = "as 40 repeats with errors of 1 to 3 % have it on MNIST"
     if noise != assumed_noise(0):
         known = "the most that the reference runs on MNIST have at such errors"
@@ -149,7 +147,7 @@ def _gap(row: SummaryRow, n_valid: int) -> float | None:
     gap = fmean(differences)
     if len(differences) >= FEWEST:
         found = mean(differences)
-        return gap if found is None or found.excludes_zero else 0.0
+        return 0.0 if found and found.interval.low <= 0 <= found.interval.high else gap
     error = _CLEARLY * binomial_sd(min(max(row.mean, 1 / n_valid), 1 - 1 / n_valid), n_valid)
     return gap if abs(gap) > error / math.sqrt(len(differences)) else 0.0
 

@@ -26,7 +26,6 @@ from mnist_lab.analysis.outcomes import (
     best_row,
     endings,
     final_error,
-    grouped,
     outcome_of,
     tally_of,
 )
@@ -64,7 +63,7 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
         (winner,) = row.trials
         ended = [one for one in endings(trials) if final_error(one) is not None]
         rivals = [one for one in ended if one.configuration.epochs == row.budget]
-        noise = _seed_noise(ended, n_valid) or intervals.assumed_noise(row.mean)
+        noise = intervals.assumed_noise(row.mean)
         matters = importance(dimensions, trials)
         claim = f"The best configuration has a validation error of {percent(row.mean)}."
         described = f"{describe(row.configuration)} (trial {winner.trial} of {len(trials)})"
@@ -91,13 +90,6 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
 
 def _errors(ended: Iterable[Trial]) -> list[float]:
     return [error for one in ended if (error := one.valid_error) is not None]
-
-
-def _seed_noise(ended: Iterable[Trial], n_valid: int) -> SeedNoise | None:
-    """From configurations that the search happened to train with several seeds, if any."""
-    groups = grouped(ended, lambda one: one.configuration).values()
-    by_seed = ({one.seed: one.valid_error or 0.0 for one in group} for group in groups)
-    return intervals.seed_noise([list(errors.values()) for errors in by_seed], n_valid)
 
 
 def _luck(
