@@ -192,10 +192,6 @@ class TestSummary:
         assert (best and best.trials[0].trial, best and best.errors) == (2, [0.2])
         assert best_row(search, []) is best_row(study_settings(), []) is None
 
-    def test_empty(self) -> None:
-        """No trial, no row."""
-        assert summary([]) == []
-
 
 def told(points: Sequence[Point]) -> list[tuple[Any, ...]]:
     """Place, budget, outcome, error and the best so far of each point."""
@@ -280,11 +276,6 @@ class TestProgress:
         place = [row for row, point in enumerate(points) if point[2] == "failed"][1]
         at, *_, best = points[place - 1]
         assert points[place] == (at + 1, 6, "failed", None, best)
-
-    def test_random_search(self) -> None:
-        """With a single budget, a trial adds all of its epochs."""
-        trials = [made_trial(1, [0.5] * 3), made_trial(2, [0.25] * 3)]
-        assert [(p.at, p.best_so_far) for p in progress(trials)] == [(3, 0.5), (6, 0.25)]
 
 
 def climbing(*ends: Event, n_epochs: int = 2) -> Trial:
