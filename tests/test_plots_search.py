@@ -315,10 +315,12 @@ class TestSpending:
         assert {"bohb (n = 3)", "6.25 %", "3.12 % to 12.5 %"} <= {*texts(figure)}
 
     def test_one_seed(self) -> None:
-        """A single seed has no extremes."""
+        """A single seed has no extremes; what another could change is too close to call."""
         shown = texts(plots.spending({"bohb": [[(2, 0.25)]]}, CAPTION))
         assert "bohb (n = 1)" in shown
         assert not any(" to " in text for text in shown if "band" not in text)
+        near = {"bohb": [[(2, 0.0096)]], "hyperband": [[(2, 0.0105)]]}
+        assert "Too close to call: bohb and hyperband" in texts(plots.spending(near, CAPTION))
 
     def test_methods(self) -> None:
         """Each way to search has a colour of its own; one without a result is named too."""
