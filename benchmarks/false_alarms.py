@@ -50,7 +50,7 @@ SEED = 1
 MOST = 0.05
 # The seeds' standard deviation in sampling errors, at 1 % and at 15 % error.
 SEEDS = {error: intervals.assumed_noise(error).factor for error in (0.012, 0.15)}
-FACTOR = SEEDS[0.012]
+FACTOR = intervals.USUAL.factor
 # The repeats that it is known from; filter size 3x3 is the learning rate 0.1.
 REPEATED = ("lr-sweep", "filter-sweep", "test-hyperband-6-train", "test-random-search-6-train")
 LEARNED = 0.03
@@ -518,8 +518,7 @@ def expects_rightly(truth: Truth, n: int, random: Random) -> bool:
     """Whether the winner's true error lies in the interval of what is expected."""
     true = [float(one) for one in truth([TrainConfig(epochs=1)] * n, random)]
     errors = [measured(one, random, FACTOR) for one in true]
-    noise = intervals.assumed_noise(min(errors))
-    low, high = intervals.expected_of_lowest(errors, N_IMAGES, noise).interval
+    low, high = intervals.expected_of_lowest(errors, N_IMAGES, intervals.USUAL).interval
     return low <= true[errors.index(min(errors))] <= high
 
 

@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import false_alarms
 
-from mnist_lab.analysis.intervals import assumed_noise
+from mnist_lab.analysis.intervals import USUAL
 
 # Of searches, which take longer: those that fewest made records can show.
 SEARCHES = ("a hyperparameter matters", "a rule for 10", "the best is better, of 2", "the winner")
@@ -44,4 +44,4 @@ def test_coverage() -> None:
 def test_assumed_seeds() -> None:
     """What is assumed of the seeds' noise is what the reference runs have."""
     factor, _, trainings, groups = false_alarms.seeds()
-    assert (round(factor, 2), trainings, groups) == (assumed_noise(0.01).factor, 40, 6)
+    assert (round(factor, 2), trainings, groups) == (USUAL.factor, 40, 6)

@@ -130,14 +130,15 @@ class SeedNoise(NamedTuple):
 # Over the seeds of 6 configurations with 0.8 to 3 % error, 40 trainings, in results/reference
 # (lr-sweep, filter-sweep, test-hyperband-6-train and test-random-search-6-train) the standard
 # deviation is 1.12 times the sampling error, 95 % interval 0.90 to 1.46;
-# benchmarks/false_alarms.py computes it. Where networks have learned less it is more: the largest
-# up to an error of 30 % is 3.22 times, and 11.6 times above (filter-sweep and filter-sweep-0.001,
-# n = 3 to 10 each).
-_ASSUMED = ((0.03, 1.12), (0.3, 3.2), (1.0, 12.0))
+# benchmarks/false_alarms.py computes it.
+USUAL = SeedNoise(1.12)
+# Where networks have learned less it may be more: the largest up to an error of 30 % is 3.22 times,
+# and 11.6 times above (filter-sweep and filter-sweep-0.001, n = 3 to 10 each).
+_ASSUMED = ((0.03, USUAL.factor), (0.3, 3.2), (1.0, 12.0))
 
 
 def assumed_noise(error: float) -> SeedNoise:
-    """What is assumed of the seeds at such an error, where too few were trained."""
+    """What is assumed of the seeds at such an error, to be careful, where too few were trained."""
     return SeedNoise(next(factor for most, factor in _ASSUMED if error <= most))
 
 

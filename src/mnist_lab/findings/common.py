@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mnist_lab.analysis.intervals import (
     ALPHA,
     FEWEST,
-    assumed_noise,
+    USUAL,
     binomial_sd,
     error_interval,
     mean,
@@ -81,7 +81,7 @@ def best(row: SummaryRow, n_valid: int, claim: str, more: str) -> Finding:
 def source(noise: SeedNoise) -> str:
     """What is assumed of the seeds, and where from."""
     known = "as 40 repeats with errors of 1 to 3 % have it on MNIST"
-    if noise != assumed_noise(0):
+    if noise != USUAL:
         known = "the most that the reference runs on MNIST have at such errors"
     return f"assumed: {noise.factor:.3g} times the sampling error, {known}"
 

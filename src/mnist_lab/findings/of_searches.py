@@ -63,7 +63,8 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
         (winner,) = row.trials
         ended = [one for one in endings(trials) if final_error(one) is not None]
         rivals = [one for one in ended if one.configuration.epochs == row.budget]
-        noise = intervals.assumed_noise(row.mean)
+        # The most there can be, with which sweeps are careful, would exaggerate the winner's luck.
+        noise = intervals.USUAL
         matters = importance(dimensions, trials)
         claim = f"The best configuration has a validation error of {percent(row.mean)}."
         described = f"{describe(row.configuration)} (trial {winner.trial} of {len(trials)})"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.colors import LinearSegmentedColormap
 
 from mnist_lab.analysis.history import median_progress
-from mnist_lab.analysis.intervals import assumed_noise
+from mnist_lab.analysis.intervals import USUAL
 from mnist_lab.analysis.outcomes import final_error, grouped, outcome_of
 from mnist_lab.plots import page
 from mnist_lab.plots.labels import (
@@ -347,7 +347,7 @@ def _best_of(
     ((middle, _, worst), name), *others = ends
 
     def by_chance(low: float) -> float:
-        return assumed_noise(worst).apart(low, worst, n_valid) if n_valid else 0.0
+        return USUAL.apart(low, worst, n_valid) if n_valid else 0.0
 
     rivals = [other for (_, low, _), other in others if low - worst <= by_chance(low)]
     if rivals:

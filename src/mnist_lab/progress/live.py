@@ -172,7 +172,7 @@ class Screen:
         left = f"about {roughly(left_s)} left" if left_s else ""
         if not forecast.since and n_done < forecast.n_trainings:
             left = "workers are starting"
-        share_text = f"{100 * share:.0f} %"
+        share_text = f"{math.floor(100 * share)} %"  # 100 only where all is done
         n_free = width - sum(map(len, (done, share_text, left))) - 3
         bar = _bar(share, max(4, min(n_free, 40)))
         whole = Table.grid(padding=(0, 1, 0, 0))
