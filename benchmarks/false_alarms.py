@@ -1,6 +1,6 @@
 """Do findings cry wolf? Made records with nothing in them, and with something.
 
-    python benchmarks/false_alarms.py                # 1,000 records of each kind: TIME
+    python benchmarks/false_alarms.py                # 1,000 of each kind: four minutes of a core
     python benchmarks/false_alarms.py --runs 100     # a look
 
 Trains nothing: errors and losses come from a formula, and what another seed changes is drawn as the
