@@ -94,6 +94,7 @@ def made_trial(
     errors: Sequence[float | None],
     *,
     seed: int = 7,
+    at: Sequence[int] = (),
     train: float | Sequence[float] | None = None,
     losses: Sequence[tuple[float, float]] = (),
     seconds: float | Sequence[float] = 1.0,
@@ -104,33 +105,38 @@ def made_trial(
 ) -> Trial:
     """A trial with these validation errors; its training errors are `train`, else the same.
 
-    `losses` are those of validation and training, by epoch. It has as many epochs as it asked for.
+    `losses` are those of validation and training, by epoch. It has as many epochs as it asked for;
+    or it was trained for the budgets `at`, one after the other, each with an error.
     """
-    n = len(errors)
+    n, reached = len(errors), at or range(1, len(errors) + 1)
     trained = [train] * n if isinstance(train, float) else train or [e or 0.25 for e in errors]
     took = [seconds] * n if isinstance(seconds, float) else seconds
     epochs = tuple(
         Epoch(
-            epoch=row,
+            epoch=epoch,
             train_loss=of_train,
             train_error=train_error,
             valid_loss=of_valid,
             valid_error=error,
             duration_s=duration,
         )
-        for row, (error, train_error, duration, (of_valid, of_train)) in enumerate(
-            zip(errors, trained, took, losses or [(0.1, 0.1)] * n, strict=True), start=1
+        for epoch, error, train_error, duration, (of_valid, of_train) in zip(
+            reached, errors, trained, took, losses or [(0.1, 0.1)] * n, strict=True
         )
     )
-    config = TrainConfig(**{"epochs": max(1, n), **configuration})
-    last = errors[-1] if errors else None
-    rung = Rung(
-        budget=config.epochs,
-        valid_error=last,
-        valid_loss=None,
-        diverged=diverged,
-        started=None,
-        ended="",
+    config = TrainConfig(**{"epochs": max(reached, default=1), **configuration})
+    ends: list[tuple[float, float | None]] = list(zip(at, errors, strict=False))
+    ends = ends or [(config.epochs, errors[-1] if errors else None)]
+    rungs = tuple(
+        Rung(
+            budget=budget,
+            valid_error=error,
+            valid_loss=None,
+            diverged=diverged,
+            started=None,
+            ended="",
+        )
+        for budget, error in ends
     )
     return Trial(
         trial=number,
@@ -145,7 +151,7 @@ def made_trial(
         ended="" if state in {"complete", "failed"} else None,
         worker=None,
         epochs=epochs,
-        rungs=(rung,) if state == "complete" else (),
+        rungs=rungs if state == "complete" else (),
         test=test,
     )
 

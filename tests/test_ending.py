@@ -52,7 +52,7 @@ def test_answers() -> None:
     expected = {
         "lr": "  Best learning rate: 0.01, with a validation error of 3.40 %",
         "search": "  Best validation error 2.17 %  (trial 1, after 3 epochs)",
-        "test": "  Test error 0.20 %  (95 % interval 0.20 to 0.20 %)",
+        "test": "  Test error 0.20 %",
         "nothing": "  No result yet.",
     }
     ends = {name: ended(Path(name)) for name in expected}

@@ -15,16 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_events import configs, epochs, made_trial, run_info, study_settings
-from made_figures import brackets, hyperband
+from made_figures import CAPTION, brackets, hyperband, texts
+from made_figures import SPACE as DIMENSIONS
 from scipy import stats  # type: ignore[import-untyped]
 
+from mnist_lab import plots
 from mnist_lab.analysis import intervals
-from mnist_lab.analysis.importance import importance, standings
-from mnist_lab.analysis.intervals import Interval
-from mnist_lab.analysis.outcomes import best_trial, endings, final_error
+from mnist_lab.analysis.importance import dimensions_of, importance, in_common, standings
+from mnist_lab.analysis.intervals import Interval, holm
+from mnist_lab.analysis.outcomes import Tally, best_trial, endings, final_error
 from mnist_lab.config import VARIED, Hyperparameter, StudySettings
 from mnist_lab.findings import findings, page
-from mnist_lab.findings.of_sweeps import holm
 from mnist_lab.records import Rung, TestScore, Trial
 from mnist_lab.words import between, listed, percent, points, signed
 
@@ -103,10 +104,12 @@ class TestBest:
             text = of_sweep({0.1: [[0.0127]], 0.01: [[second]]}, "best against others")
             assert text.startswith(expected)
             noise = 1.96 * 1.12 * math.sqrt(2 * 0.0127 * 0.9873 / N_VALID)
-            assert f"by up to {points(noise)} points (assumed: see below)" in text
-        # What has hardly learned varies far more from seed to seed.
-        text = of_sweep({1e-4: [[0.75]], 1e-3: [[0.78]]}, "best against others")
-        assert "0.001 is not shown to be worse" in text
+            assert f"by up to {points(noise)} points (assumed: 1.12 times the sampling" in text
+        # What has learned less varies far more from seed to seed.
+        for factor, errors in (("3.2", (0.1, 0.11)), ("12", (0.75, 0.78))):
+            text = of_sweep({1e-4: [errors[:1]], 1e-3: [errors[1:]]}, "best against others")
+            assert "0.001 is not shown to be worse" in text
+            assert f"(assumed: {factor} times the sampling error, the most that" in text
 
     @pytest.mark.parametrize("second", [[0.013, 0.014, 0.0155], [0.011, 0.019, 0.0125]])
     def test_paired(self, second: list[float]) -> None:
@@ -440,6 +443,17 @@ class TestSearch:
         text = of_search("edge", errors, batch_size=list(range(16, 36)))
         assert "The others, too, are better with a lower batch size: widen" in text
 
+    def test_in_common(self) -> None:
+        """What the good ones have in common is the title of the figure, too."""
+        lists = {"batch_size": list(range(16, 36))}
+        errors = [0.01 + n / 1000 for n in range(20)]
+        assert "have a batch size of 16 to 20. None of" in of_search("in common", errors, **lists)
+        dimensions, trials = list(dimensions_of(SPACE)), search_trials(errors, **lists)
+        shared = in_common(dimensions, importance(dimensions, trials), trials)
+        drawn = plots.hyperparameters(DIMENSIONS, [], Tally(), CAPTION, shared)
+        assert "The best 5 of 20 after 1 epoch: batch size 16 to 20" in texts(drawn)
+        assert in_common(dimensions, [], trials) is None
+
     def test_order_of_endings(self) -> None:
         """Which training ended first, which depends on the workers, changes no number."""
         trials = search_trials(
@@ -466,15 +480,6 @@ class TestSearch:
             assert of_search("best against others", [0.0096, second]).startswith(words)
         assert of_search("best against others", [0.0096]) == ""
 
-    def test_repeats_on_record(self) -> None:
-        """Configurations that were drawn more than once tell how much seeds change."""
-        errors = [0.01, 0.014, 0.018] * 3
-        trials = search_trials(errors)
-        trials = [one.model_copy(update={"seed": one.trial}) for one in trials]
-        text = told(findings(SEARCH, trials, N_VALID), "best against others")
-        assert "from 9 repeats in this run" in text
-        assert text.startswith("The 8 others may be as good")
-
     def test_more_iterations(self) -> None:
         """1/(n + 1), n more for an even chance, and what a random half would have found."""
         errors = [0.010, 0.012, 0.020, 0.030]
@@ -500,18 +505,9 @@ class TestSearch:
 class TestEstimates:
     """The statistics, against scipy or by counting."""
 
-    def test_seed_noise(self) -> None:
-        """The deviation over seeds, pooled, in units of the sampling error; assumed if few."""
-        repeats = [[0.01, 0.012, 0.014], [0.02, 0.021, 0.02, 0.023], [0.5, 0.9]]
-        ratios = [np.var(one, ddof=1) / (np.mean(one) * (1 - np.mean(one))) for one in repeats[:2]]
-        found = intervals.seed_noise(repeats, N_VALID)
-        assert found.n == 7
-        assert found.factor == pytest.approx(math.sqrt((2 * ratios[0] + 3 * ratios[1]) * 2000))
-        assert intervals.seed_noise([[0.01, 0.02]], N_VALID) == intervals.ASSUMED_SEEDS
-
     def test_expected_of_lowest(self) -> None:
         """The lowest of equal ones is expected near their mean; who is far ahead, where it is."""
-        noise = intervals.SeedNoise(1.0, 0)
+        noise = intervals.SeedNoise(1.0)
         equal = 0.02 + np.random.default_rng(0).normal(0, noise.sd(0.02, N_VALID), 50)
         found = intervals.expected_of_lowest(equal.tolist(), N_VALID, noise)
         assert min(equal) < 0.0175

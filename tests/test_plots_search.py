@@ -128,10 +128,6 @@ class TestIncumbentOfBudgets:
         assert any(text.endswith("18 epochs") and "learning rate" in text for text in found)
         assert any(text.endswith("at the largest budget; of 9: 1 failed.") for text in found)
 
-    def test_one_epoch(self) -> None:
-        """A budget of one epoch is a singular."""
-        assert "1 epoch" in texts(best_so_far(hyperband(brackets(1, 1, 3)), by_epochs=True))
-
     def test_legend_fits(self) -> None:
         """However many budgets there are, the legend stays on the page and off the other words."""
         outcomes = {(1, 2): "failed", (2, 2): "diverged"}

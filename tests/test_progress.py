@@ -248,6 +248,15 @@ def test_table_of_results(table: Screen) -> None:
     assert f"best 2.00 % · {BASE} · trial 1, after 3 epochs" in shown
 
 
+def test_best_of_repeats(table: Screen) -> None:
+    """Of configurations that are repeated the lowest mean is the best, not the luckiest seed."""
+    events: list[Event] = []
+    for number, error in ((1, 0.02), (2, 0.04)):
+        first, *others = whole_trial(number, error)
+        events += [first.model_copy(update={"repeat": number}), *others]
+    assert f"best 3.00 % · {BASE} · mean of 2 repeats" in table.shows(*events)
+
+
 def test_best_of_several_budgets(screen: Callable[[Any], Screen]) -> None:
     """What trained longer is the best, whatever shorter trainings say; what diverged never is."""
     table = screen(LiveTable)

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab import run, start, wait_for_epochs
-from made_events import study_settings, whole_trial
+from lab import run as lab
+from lab import start, wait_for_epochs
+from made_events import run_info, study_settings, whole_trial
 from scipy.stats import ttest_rel  # type: ignore[import-untyped]
 
+from mnist_lab.cli.ending import ending
 from mnist_lab.config import TrainConfig
 from mnist_lab.findings import findings
 from mnist_lab.plots import Caption, content
@@ -23,6 +25,7 @@ from mnist_lab.plots import race as drawn
 from mnist_lab.racing import FEWEST, gap, judge, level_of, planned, race_of
 from mnist_lab.records import fold
 from mnist_lab.rundir import RunDir
+from mnist_lab.study import Run
 
 if TYPE_CHECKING:
     from mnist_lab.config import StudySettings
@@ -109,6 +112,12 @@ def test_the_end_is_told_in_words() -> None:
     )
     assert "10 trainings, where to repeat all 20 times takes 40" in told["certainty"]
     assert planned(settings, trials) == [trial.configuration for trial in trials]
+    run = Run(Path(), run_info(settings=settings, state="stopped"), trials, 0, ())
+    end = [line.text for line in ending(run, findings(settings, trials, 10_000))]
+    assert end[2].startswith("  Configuration 1 wins after 5 repeats: learning rate 0.1, batch")
+    rows = [line.split() for line in end if line.strip()[:1].isdigit()]
+    assert rows[0][:5] == ["1", "batch", "16", "1.05", "±"]
+    assert rows[1][-3:] == ["+1.02", "5", "dropped"]
     svg = content(
         drawn(
             race_of(settings, trials), settings.configurations or (), Caption("d", "", "", "", "")
@@ -148,15 +157,15 @@ def test_one_race_whatever_happens(tmp_path: Path, configurations: list[str]) ->
     """With two workers, killed and continued, or with more repeats later: the same numbers."""
     whole, killed, grown = (tmp_path / name for name in ("whole", "killed", "grown"))
     words = ["race", *configurations, "--data", "sample", "--quiet", "--out"]
-    ended = run(*words, str(whole), "--workers", "2").stdout
+    ended = lab(*words, str(whole), "--workers", "2").stdout
     assert re.search(r"Next     mnist-lab test --config \S*whole/best.json", ended)
     process = start(*words, str(killed), "--workers", "2", FORMULA_SECONDS="0.05")
     wait_for_epochs(RunDir(killed).journal, 21, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert run(*words, str(killed), "--workers", "1").returncode == 0
-    run(*words, str(grown), "--workers", "1", "--max-repeats", "3")
-    run(*words, str(grown), "--workers", "1")
+    assert lab(*words, str(killed), "--workers", "1").returncode == 0
+    lab(*words, str(grown), "--workers", "1", "--max-repeats", "3")
+    lab(*words, str(grown), "--workers", "1")
     assert _numbers(whole) == _numbers(killed) == _numbers(grown)
     best = json.loads(RunDir(whole).best.read_text(encoding="utf-8"))
     assert best["batch_size"] == 33
@@ -173,10 +182,10 @@ def test_takes_the_best_of_runs(tmp_path: Path) -> None:
     """Of each run the lowest errors; one alone is no race, nor is a folder without errors."""
     sweep, out = str(tmp_path / "sweep"), str(tmp_path / "race")
     same = ("--data", "sample", "--quiet")
-    run("lr-sweep", "--values", "0.1,0.01,0.05", "--epochs", "1", *same, "--out", sweep)
-    shown = run("race", sweep, "--top", "2", "--dry-run", "--json", *same, "--out", out).stdout
+    lab("lr-sweep", "--values", "0.1,0.01,0.05", "--epochs", "1", *same, "--out", sweep)
+    shown = lab("race", sweep, "--top", "2", "--dry-run", "--json", *same, "--out", out).stdout
     rates = {one["learning_rate"] for one in json.loads(shown)["configurations"]}
     assert rates == {0.1, 0.05}
-    refused = run("race", sweep, "--top", "1", *same, "--out", out, code=2).stderr
+    refused = lab("race", sweep, "--top", "1", *same, "--out", out, code=2).stderr
     assert "a race needs two different configurations, not 1" in refused
     assert level_of(5) == pytest.approx(0.00125)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from functools import cache
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any
 
 import formula
@@ -29,7 +29,7 @@ from mnist_lab.records import (
     fold,
 )
 from mnist_lab.search.density import Cube, DensityModel
-from mnist_lab.search.proposals import Bohb, Grid, Proposals, derive_seed
+from mnist_lab.search.proposals import Bohb, Grid, Proposals, Race, derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -377,6 +377,34 @@ def test_hyperband_continues(name: str, share: float) -> None:
     promoted = [(e.trial, e.budget) for e in [*history, *rest] if isinstance(e, Promoted)]
     n_promoted = sum(sum(one.n_configs[1:]) for one in BRACKETS[name])
     assert len(promoted) == len(set(promoted)) == n_promoted
+
+
+@pytest.mark.parametrize("fails", ["", "16"])
+def test_race_continues_after_every_event(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever its journal breaks off, one worker or two end the same race, and wait for nobody."""
+    monkeypatch.setenv("FORMULA_RAISES", fails)
+
+    def race() -> Race:
+        # By the formula the latter two are equal.
+        sizes = [{"batch_size": 16}, {"batch_size": 32}, {"batch_size": 31, "filter_size": 4}]
+        return Race([size | {"epochs": 2} for size in sizes], most=7, seed=5)
+
+    def ticks(most: int = 1000) -> Callable[[], None]:
+        n_ticks = count()
+
+        def tick() -> None:
+            assert next(n_ticks) < most, "the race does nothing"
+
+        return tick
+
+    undisturbed = decide(race(), tick=ticks())
+    n_rounds = [sum(id_[2] == place for id_ in results(undisturbed)) for place in range(3)]
+    assert (min(n_rounds), max(n_rounds)) == (5, 7)  # somebody is dropped on the way
+    for n_kept in range(len(undisturbed) + 1):
+        history = undisturbed[:n_kept]
+        for n_workers in (1, 2):
+            rest = decide(race(), history=history, n_workers=n_workers, lot=n_kept, tick=ticks())
+            assert results([*history, *rest]) == results(undisturbed), (n_kept, n_workers)
 
 
 def test_rung_without_a_success_is_filled_with_new_configurations(

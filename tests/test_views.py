@@ -22,7 +22,7 @@ def test_states() -> None:
 
 
 def test_best() -> None:
-    """The lowest mean of a sweep, with its spread; of equal repeats without an interval."""
+    """The lowest mean of a sweep, with its spread; of two repeats without an interval."""
     info = run_info(settings=study_settings(repeats=2))
     assert views.best(info, []) is None
     assert not views.best_in_words(info, [])
@@ -31,7 +31,7 @@ def test_best() -> None:
         trials = fold([*made, *whole_trial(3, 0.2, learning_rate=0.01)])
         found = views.best(info, trials)
         assert found is not None
-        assert (found.interval() is None) == (second == 0.02)
+        assert found.interval() is None
         assert found.configuration.learning_rate == trials[0].configuration.learning_rate
         assert views.trial_table(info, trials, ("trial",)).best == {1, 2}
         (line,) = views.best_in_words(info, trials)

@@ -302,6 +302,8 @@ def in_prospect(settings: StudySettings, forecast: Forecast) -> str:
     what = f"{counted(settings.n_trials, 'trial')} of {epochs_text(settings.base.epochs)}"
     if settings.brackets:
         what = describe_brackets(settings.brackets)
+    elif settings.configurations:
+        what = f"up to {counted(settings.n_trials, 'trial')}"  # of as many epochs as each has
     return what + rough_text(settings, forecast)
 
 

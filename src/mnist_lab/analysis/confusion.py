@@ -40,7 +40,7 @@ def confusion(scores: Sequence[TestScore]) -> Confusion:
     class_errors = tuple(
         (sum(row) - row[digit]) / sum(row) if sum(row) else None for digit, row in enumerate(matrix)
     )
-    interval = error_interval(errors, n_images) if errors else None
+    interval = error_interval(errors, n_images)
     return Confusion(matrix, class_errors, n_images, errors, spread_of(errors), interval)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -219,48 +218,3 @@ def rank(trials: Iterable[Trial], values: Sequence[Mapping[str, Any]]) -> list[R
         one if one.error is None else one._replace(rank=rank)
         for rank, one in enumerate(found, start=1)
     ]
-
-
-class Range(NamedTuple):
-    """A hyperparameter's values, from `low` to `high`, in the `n` trials of the lowest errors."""
-
-    name: str
-    low: float
-    high: float
-    n: int
-
-
-# So many of the lowest errors are looked at, or a tenth of them, and at most a quarter.
-_N_LOWEST = 5
-
-
-def narrowest(names: Iterable[str], trials: Iterable[RankedTrial]) -> Range | None:
-    """The hyperparameter of which the lowest errors have nearly the same value, if chance has not.
-
-    Of those `names` are the numeric ones. If the errors had nothing to do with it, the values of
-    the best would lie anywhere among those of all trials: so narrow in one of 20 searches at most,
-    with a correction for how many hyperparameters were looked at (Bonferroni).
-    """
-    known = sorted(
-        (one for one in trials if one.error is not None), key=lambda one: one.error or 0.0
-    )
-    n, n_lowest = len(known), max(_N_LOWEST, len(known) // 10)
-    found: list[tuple[float, Range]] = []
-    looked_at = list(names)
-    for name in looked_at if n >= 4 * n_lowest else ():
-        lowest = [one.values[name] for one in known[:n_lowest] if name in one.values]
-        every = [one.values[name] for one in known if name in one.values]
-        if len(lowest) == n_lowest:
-            within = sum(min(lowest) <= value <= max(lowest) for value in every)
-            chance = _chance_of_span(len(every), n_lowest, within)
-            found.append((chance, Range(name, min(lowest), max(lowest), n_lowest)))
-    chance, narrow = min(found, default=(1.0, None), key=lambda one: one[0])
-    return narrow if chance * len(looked_at) < 0.05 else None  # noqa: PLR2004 - as documented
-
-
-def _chance_of_span(n: int, n_drawn: int, within: int) -> float:
-    """How likely `n_drawn` of `n` places in a row, drawn at random, span at most `within`."""
-    ways = sum(
-        (n - span + 1) * math.comb(span - 2, n_drawn - 2) for span in range(n_drawn, within + 1)
-    )
-    return ways / math.comb(n, n_drawn)

@@ -11,8 +11,8 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from mnist_lab.analysis.intervals import Interval
-from mnist_lab.analysis.outcomes import endings, final_error, grouped, outcome_of
+from mnist_lab.analysis.intervals import ALPHA, Interval, holm
+from mnist_lab.analysis.outcomes import best_trial, endings, final_error, grouped, outcome_of
 from mnist_lab.config import Hyperparameter, place_between
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # that are stuck in results/reference/wide-space differ by 0.013 at most; slow learners' fall.
 CHANCE = 0.8
 _FALL = 0.02
-SIGNIFICANT = 0.05
+N_GOOD = 5  # trials of which is told what they have in common
 _FEWEST_FREE = 10  # trials beyond the regression's weights
 _FEWEST_FAILED = 3
 _N_PERMUTATIONS = 199
@@ -51,7 +51,27 @@ class Importance(NamedTuple):
     @property
     def matters(self) -> bool:
         """Whether chance does not explain it."""
-        return self.p < SIGNIFICANT
+        return self.p < ALPHA
+
+
+class Common(NamedTuple):
+    """The :data:`N_GOOD` best of `n` trials have values of `name` from `low` to `high`.
+
+    All were trained for `budget`, by which they are compared; None: it is their standing that is
+    compared, as :func:`standings` has it. `others` are the values of the others, in order.
+    """
+
+    name: str
+    low: float
+    high: float
+    n: int
+    budget: float | None
+    others: list[float]
+
+    @property
+    def n_within(self) -> int:
+        """How many of the others lie there, too."""
+        return sum(self.low <= value <= self.high for value in self.others)
 
 
 class Condition(NamedTuple):
@@ -222,17 +242,49 @@ def importance(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
         if bends:
             straight = [*blocks[:place], block[:, :1], *blocks[place + 1 :]]
             gain_of_bend = (_fit(straight, y)[0] - unexplained) / noise
-            bends = float(f_distribution.sf(gain_of_bend, 1, n_free)) < SIGNIFICANT
+            bends = float(f_distribution.sf(gain_of_bend, 1, n_free)) < ALPHA
         effects = weights[start : start + q]
         better = _better(one, values[one.name], block, effects, bends=bends)
         rows.append(Importance(one.name, share, Interval(low, high), p, better))
         start += q
-    rows.sort(key=lambda row: (row.p, -row.share))
-    largest = 0.0
-    for place, row in enumerate(rows):
-        largest = max(largest, min(1.0, row.p * (len(rows) - place)))
-        rows[place] = row._replace(p=largest)
+    corrected = holm([row.p for row in rows])
+    rows = [row._replace(p=p) for row, p in zip(rows, corrected, strict=True)]
     return sorted(rows, key=lambda row: (not row.matters, -row.share, row.name))
+
+
+def in_common(
+    dimensions: Sequence[Hyperparameter], matters: Sequence[Importance], trials: Sequence[Trial]
+) -> Common | None:
+    """Which values of what matters most the good ones have, if most others have not.
+
+    Good are the best of those trained as long as the winner; where these are few, those that stand
+    best among all.
+
+    Args:
+        dimensions: of the space.
+        matters: as :func:`importance` has it.
+        trials: of the search.
+    """
+    numeric = {one.name for one in dimensions if not one.choices and one.scale != "choice"}
+    name = next((one.name for one in matters if one.matters and one.name in numeric), None)
+    winner = best_trial(trials)
+    if name is None or winner is None:
+        return None
+    budget: float | None = winner.configuration.epochs
+    ranked = [
+        (final_error(one) or 0.0, one.trial, one)
+        for one in endings(trials)
+        if one.configuration.epochs == budget and final_error(one) is not None
+    ]
+    if len(ranked) < 2 * N_GOOD:
+        budget, ranked = None, [(place, one.trial, one) for one, place in standings(trials)]
+        if len(ranked) < 4 * N_GOOD:
+            return None
+    ranked.sort(key=lambda one: one[:2])
+    values = [getattr(one.configuration, name) for *_, one in ranked]
+    good, others = values[:N_GOOD], sorted(values[N_GOOD:])
+    found = Common(name, min(good), max(good), len(values), budget, others)
+    return found if found.n_within <= len(others) / 2 else None
 
 
 def _met(one: Hyperparameter, values: Sequence[Any]) -> list[Any]:
@@ -333,7 +385,7 @@ def separating(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
     as_good = 1
     for _ in range(_N_PERMUTATIONS):
         as_good += int(mistakes(random.permutation(failed)).min() <= found.min())
-        if as_good > SIGNIFICANT * (1 + _N_PERMUTATIONS):
+        if as_good > ALPHA * (1 + _N_PERMUTATIONS):
             return None
     of_learned, place = divmod(int(found.argmin()), len(price))
     pair = (int(first[place]), int(second[place]))

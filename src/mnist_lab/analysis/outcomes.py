@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mnist_lab.records import Rung, Trial
 
 T = TypeVar("T")
+# What the exercise sheet asks for: 90 % of the validation images recognised.
+GOAL = 0.1
 Outcome = Literal["complete", "diverged", "failed", "unfinished"]
 
 
@@ -103,13 +105,14 @@ class SummaryRow(NamedTuple):
         return max(trial.configuration.epochs for trial in self.trials)
 
     def interval(self, n_images: int) -> Interval | None:
-        """The 95 % interval of the error on so many images, None if the repeats are all equal.
+        """The 95 % interval of the error on so many images, where there is one."""
+        return error_interval(self.errors, n_images)
 
-        On few images that happens, and an interval of no width would claim to know everything.
-        """
-        errors = self.errors
-        tells = len(errors) == 1 or len(set(errors)) > 1
-        return error_interval(errors, n_images) if tells and n_images else None
+    @property
+    def passed(self) -> int | None:
+        """The first record after which the mean error was below :data:`GOAL`."""
+        points = enumerate(self.curve("valid_error"), start=1)
+        return next((place for place, point in points if point and point.mean < GOAL), None)
 
     @property
     def positions(self) -> list[float]:

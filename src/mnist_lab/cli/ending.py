@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab import views
 from mnist_lab.analysis.outcomes import (
+    GOAL,
     endings,
     final_error,
     n_ended,
     n_planned,
+    spread_of,
     summary,
     tally_of,
 )
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import OPTIONAL, VARIED
+from mnist_lab.progress.live import varied
+from mnist_lab.racing import race_of
 from mnist_lab.rundir import RunDir
-from mnist_lab.views import Cell, Table, error_cell, number_cell
+from mnist_lab.views import Cell, Table, error_cell, interval_cell, number_cell
 from mnist_lab.words import (
     between,
     budget_text,
@@ -50,9 +54,9 @@ _FEWEST_ROWS, _MOST_ROWS = 3, 6  # of a search
 _LONGEST_TABLE = 14  # of a sweep, in lines
 # What the answer and its table say already, and what is said as a warning.
 _COMPARED = "best against others"
-_SAID = {"best", "test error", _COMPARED, "90 % accuracy", "cost"}
+_STANDING = {"winner", "leader"}  # of a race
+_SAID = {"best", "test error", _COMPARED, "90 % accuracy", "cost", "dropped"} | _STANDING
 _WARNINGS = {"learned nothing", "failed", "diverges"}
-_GOAL = 0.1
 
 
 class Line(NamedTuple):
@@ -87,7 +91,7 @@ def ending(run: Run, found: Sequence[Finding], width: int = WIDTH) -> list[Line]
     def wrapped(lines: Iterable[Line]) -> list[Line]:
         return [part for line in lines for part in _wrapped(line, min(width, WIDTH))]
 
-    answer = _answer(run)
+    answer = _answer(run, found)
     top = wrapped([*_head(run), Line(""), *answer.lines])
     compared = [Line(f"  {one.claim}") for one in found if one.topic == _COMPARED]
     below = wrapped([*answer.below, *compared])
@@ -122,7 +126,7 @@ def _head(run: Run) -> Iterator[Line]:
     planned, done = n_planned(settings, trials), n_ended(trials)
     many = f"{planned:,}" if done >= planned else f"{done:,} of {planned:,}"
     what = f"{many} trial{'s' * (planned != 1)}"
-    if settings.brackets:
+    if settings.brackets or settings.configurations:
         n_epochs = budget_text(round(sum(trial.n_epochs for trial in trials), 1))
         what += f", {n_epochs} epochs in all"
     else:
@@ -135,8 +139,10 @@ def _head(run: Run) -> Iterator[Line]:
         yield Line(f"{run.n_before} of {planned} trials were done before", "dim")
 
 
-def _answer(run: Run) -> Answer:
+def _answer(run: Run, found: Sequence[Finding]) -> Answer:
     info, trials = run.info, run.trials
+    if standing := [Line(f"  {one.claim}", "bold") for one in found if one.topic in _STANDING]:
+        return _of_race(info, trials, standing)
     best = views.best(info, trials)
     if best is None:
         validates = info.data.n_valid or info.settings.experiment == "test"
@@ -147,6 +153,41 @@ def _answer(run: Run) -> Answer:
     if info.settings.space is not None:
         return _of_search(run)
     return _of_sweep(info, summary(trials, VARIED.get(info.settings.experiment)), best)
+
+
+def _of_race(info: RunInfo, trials: Sequence[Trial], standing: list[Line]) -> Answer:
+    """Who wins or leads, as the findings say; then each configuration, who is left first.
+
+    Only differences on equal seeds compare them: the longer somebody stays, the more seeds its mean
+    is of.
+    """
+    race, configurations = race_of(info.settings, trials), info.settings.configurations or ()
+    fields, n_epochs = varied(configurations), {one.epochs for one in configurations}
+    dropped = [one for one in race.contenders if one.dropped is not None]
+    dropped.sort(key=lambda one: (-(one.dropped or 0), one.place))
+    cells = []
+    for one in [*race.left, *dropped]:
+        gap = race.gap(one, race.leader) if race.leader else None
+        behind = None if gap is None or one is race.leader else 100 * gap.mean
+        configuration = configurations[one.place]
+        name = short(configuration, fields)
+        name += f" · {epochs_text(configuration.epochs)}" * (len(n_epochs) > 1)
+        note = "dropped" * (one.dropped is not None)
+        if one.dropped is not None and one.by is None:
+            note += ", failed or diverged"
+        cells.append(
+            [
+                number_cell(one.place + 1),
+                Cell(name),
+                error_cell(spread_of(one.known)),
+                number_cell(behind, "{:+.2f}"),
+                number_cell(len(one.known)),
+                Cell(note),
+            ]
+        )
+    heads = ("", "configuration", "error", "points behind", "repeats", "")
+    text = ["", *views.aligned(Table(heads, cells))]
+    return Answer(standing, text, min(len(text), 2 + len(race.left)))
 
 
 def _of_test(info: RunInfo, trials: Sequence[Trial], best: views.Best) -> Answer:
@@ -174,7 +215,7 @@ def _fitted(info: RunInfo) -> str:
 
 
 def _of_search(run: Run) -> Answer:
-    """The best configuration, and those that cannot be told from it."""
+    """The best configuration, and those with the next lowest errors."""
     winner = run.best
     assert winner is not None  # noqa: S101 - whoever calls has looked
     budget = winner.configuration.epochs
@@ -224,61 +265,45 @@ def _value_cell(name: str, value: float) -> Cell:
 def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> Answer:
     """The best value; then each with its error, and what the exercise sheet asks of it."""
     settings = info.settings
-    varied = VARIED.get(settings.experiment)
-    if varied is None and len(rows) == 1:
+    name = VARIED.get(settings.experiment)
+    if name is None:
         (row,) = rows
         lines = [Line(f"  Validation error {_likely(best)}", "bold")]
         lines.append(Line(f"  {describe(best.configuration)}"))
         took = f", {row.seconds_per_epoch:.2g} s per epoch" if row.seconds_per_epoch else ""
         return Answer([*lines, Line(f"  Training error {percent(row.train_error)}{took}")])
+    value = value_text(name, getattr(best.configuration, name))
     error = percent(best.error.mean)
-    if varied is None:  # several configurations
-        lines = [Line(f"  Best validation error {error}", "bold")]
-        lines.append(Line(f"  {describe(best.configuration)}"))
-        first, last, below = "configuration", "runs", []
-    else:
-        value = value_text(varied, getattr(best.configuration, varied))
-        answer = f"Best {in_words(varied)}: {value}, with a validation error of {error}"
-        lines = [Line(f"  {answer}", "bold")]
-        first, last = in_words(varied), "time"
-        shared = describe(settings.base, without=varied).removesuffix(", ")
-        seeds = f", from {settings.repeats} seeds each" if settings.repeats > 1 else ""
-        below = [Line(f"  All with {shared}{seeds}.")]
+    answer = f"Best {in_words(name)}: {value}, with a validation error of {error}"
+    shared = describe(settings.base, without=name).removesuffix(", ")
+    seeds = f", from {settings.repeats} seeds each" if settings.repeats > 1 else ""
+    below = [Line(f"  All with {shared}{seeds}.")]
     fastest = min((row.seconds_per_epoch or math.inf for row in rows), default=math.inf)
-    # The best first: of a race it is not the lowest of all.
-    known = sorted(rows, key=lambda row: row.mean if row.errors else 1.0)
-    ranked = sorted(known, key=lambda row: row.configuration != best.configuration)
+    is_of_rates = name == "learning_rate"
     cells = []
-    for row in ranked:
-        interval = row.interval(info.data.n_valid) if row.errors else None
+    for row in sorted(rows, key=lambda row: row.mean if row.errors else 1.0):
         seconds = row.seconds_per_epoch
         asked = number_cell(seconds / fastest if seconds and fastest else None, "{:.1f}×")
-        if varied is None:
-            asked = number_cell(len(row.errors))
-        elif varied == "learning_rate":
-            last, passed = "below 10 %", _passed(row)
-            asked = Cell(f"epoch {passed}" if passed else "never")
+        if is_of_rates:
+            asked = Cell(f"epoch {row.passed}" if row.passed else "never")
         is_best = row.configuration == best.configuration
         notes = ["best"] * is_best + row.tally.but_complete()
         cells.append(
             [
-                Cell(row.name, row.value) if varied else Cell(short(row.configuration)),
+                Cell(row.name, row.value),
                 error_cell(row.mean if row.errors else None),
-                Cell(between(interval) if interval else views.NOTHING),
+                interval_cell(row.interval(info.data.n_valid)),
                 asked,
                 number_cell(seconds, "{:.2f}"),
                 Cell(", ".join(notes)),
             ]
         )
-    heads = (first, "error", "95 % interval", last, "s/epoch", "")
+    last = f"below {100 * GOAL:.0f} %" if is_of_rates else "time"
+    heads = [in_words(name), "error", "95 % interval", last, "s/epoch", ""]
+    if all(row[2] == Cell() for row in cells):  # two trainings of each have none
+        heads, cells = heads[:2] + heads[3:], [row[:2] + row[3:] for row in cells]
     text = ["", *views.aligned(Table(heads, cells))]
-    return Answer(lines, text, min(len(text), _LONGEST_TABLE), below)
-
-
-def _passed(row: SummaryRow) -> int | None:
-    """The first epoch after which the mean error is below what the exercise sheet asks for."""
-    points = enumerate(row.curve("valid_error"), start=1)
-    return next((n for n, point in points if point and point.mean < _GOAL), None)
+    return Answer([Line(f"  {answer}", "bold")], text, min(len(text), _LONGEST_TABLE), below)
 
 
 def _links(run: Run) -> Iterator[Line]:

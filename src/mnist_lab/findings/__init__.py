@@ -46,11 +46,6 @@ _METHODS = {
     "compared by a chi-square test with the mean counts of the repeats.",
 }
 
-_ASSUMED = (
-    " With fewer than three seeds their noise is assumed, as in the reference runs: 1.12 times the "
-    "sampling error of the images up to an error of 3 %, 3.2 times up to 30 %, 12 times above."
-)
-
 
 def findings(
     settings: StudySettings, trials: Sequence[Trial], n_valid: int, data: DatasetInfo | None = None
@@ -72,11 +67,10 @@ def findings(
     return list((of_sweep if settings.space is None else of_search)(settings, trials, n_valid))
 
 
-def method(settings: StudySettings, found: Sequence[Finding]) -> str:
-    """How the intervals in these findings of a study were computed."""
+def method(settings: StudySettings) -> str:
+    """How the intervals in the findings of a study were computed."""
     kind = "sweep" if settings.space is None else "search"
-    kind = settings.experiment if settings.experiment in _METHODS else kind
-    return _METHODS[kind] + _ASSUMED * any("(assumed: see below)" in one.numbers for one in found)
+    return _METHODS[settings.experiment if settings.experiment in _METHODS else kind]
 
 
 def page(info: RunInfo, trials: Sequence[Trial]) -> str:
@@ -100,5 +94,5 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
         parts.append(about)
     parts += [f"Note: {note}." for note in data.notes]
     if found:
-        parts += ["## How the intervals were computed", method(settings, found)]
+        parts += ["## How the intervals were computed", method(settings)]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ").replace("\n- ", "\n\n- ", 1) + "\n"

@@ -6,21 +6,26 @@ import math
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.analysis.intervals import binomial_sd, mean
+from mnist_lab.analysis.intervals import (
+    ALPHA,
+    FEWEST,
+    USUAL,
+    binomial_sd,
+    error_interval,
+    mean,
+)
 from mnist_lab.analysis.outcomes import tally_of
 from mnist_lab.words import between, counted, listed, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mnist_lab.analysis.intervals import SeedNoise
     from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.records import Trial
 
 # Of fewer epochs no trend can be shown: four in order are one chance in 24.
 _FEWEST_OF_TREND = 4
-_ALPHA = 0.05
-# Trainings that make an interval: Student's of two is 12.7 standard errors wide, and says nothing.
-FEWEST_FOR_INTERVAL = 3
 # Standard errors beyond which training and validation differ; a hundred rows have one by chance.
 _CLEARLY = 2.6
 
@@ -41,33 +46,44 @@ class Finding(NamedTuple):
         return f"{self.claim} {self.numbers}".rstrip()
 
 
-def bounds(row: SummaryRow, n_valid: int) -> str:
+def bounds(errors: Sequence[float], n_images: int) -> str:
     """What is known of a mean error: its interval, or the two errors that it is the mean of."""
-    errors = sorted(row.errors)
-    if 1 < len(errors) < FEWEST_FOR_INTERVAL:
-        low, high = map(percent, (errors[0], errors[-1]))
+    if len(errors) == 2:  # noqa: PLR2004 - too few for an interval
+        low, high = map(percent, sorted(errors))
         return f"{low.removesuffix(' %')} and {high}"
-    interval = row.interval(n_valid)
+    interval = error_interval(errors, n_images)
     return between(interval) if interval else ""
 
 
 def measured(row: SummaryRow, n_valid: int) -> str:
-    """An error with its interval: `1.27 % (1.07 to 1.51 %)`."""
-    known = bounds(row, n_valid)
+    """An error with what is known of it: `1.27 % (1.07 to 1.51 %)`."""
+    known = bounds(row.errors, n_valid)
     return percent(row.mean) + (f" ({known})" if known else "")
+
+
+def trainings(errors: Sequence[float], n_images: int) -> str:
+    """What an error rests on: `The mean of 5 trainings from different seeds, 95 % interval ...`."""
+    n, known = len(errors), bounds(errors, n_images)
+    if n < FEWEST:
+        return f"One training, 95 % interval {known}" if n == 1 else f"Two trainings: {known}"
+    known = f"95 % interval {known}" if known else "which are all equal"
+    return f"The mean of {n} trainings from different seeds, {known}"
 
 
 def best(row: SummaryRow, n_valid: int, claim: str, more: str) -> Finding:
     """The lowest error: a `claim` that names it, what is known of it, and `more`."""
-    n, known, error = len(row.errors), bounds(row, n_valid), row.error
-    if n < FEWEST_FOR_INTERVAL:
-        how = f"One training, 95 % interval {known}" if n == 1 else f"Two trainings: {known}"
-    else:
-        how = f"The mean of {n} trainings from different seeds"
-        how += f", 95 % interval {known}" if known else ", which are all equal"
-        if error is not None and error.sd:
-            how += f"; standard deviation {points(error.sd)} points"
+    how, error = trainings(row.errors, n_valid), row.error
+    if error is not None and error.sd and error.n >= FEWEST:
+        how += f"; standard deviation {points(error.sd)} points"
     return Finding("best", claim, f"{how}. {more}")
+
+
+def source(noise: SeedNoise) -> str:
+    """What is assumed of the seeds, and where from."""
+    known = "as 40 repeats with errors of 1 to 3 % have it on MNIST"
+    if noise != USUAL:
+        known = "the most that the reference runs on MNIST have at such errors"
+    return f"assumed: {noise.factor:.3g} times the sampling error, {known}"
 
 
 def left_out(trials: Sequence[Trial]) -> Iterator[Finding]:
@@ -129,9 +145,9 @@ def _gap(row: SummaryRow, n_valid: int) -> float | None:
     if not differences:
         return None
     gap = fmean(differences)
-    if len(differences) >= FEWEST_FOR_INTERVAL:
+    if len(differences) >= FEWEST:
         found = mean(differences)
-        return gap if found is None or found.excludes_zero else 0.0
+        return 0.0 if found and found.interval.low <= 0 <= found.interval.high else gap
     error = _CLEARLY * binomial_sd(min(max(row.mean, 1 / n_valid), 1 - 1 / n_valid), n_valid)
     return gap if abs(gap) > error / math.sqrt(len(differences)) else 0.0
 
@@ -180,7 +196,7 @@ def overfitting(row: SummaryRow, of: str) -> Iterator[Finding]:
         for all_of in zip(*curves, strict=True)
     )
     rise, fall = _trend(valid), _trend([-loss for loss in train])
-    if max(rise, fall) >= _ALPHA:
+    if max(rise, fall) >= ALPHA:
         yield Finding("overfitting", "There is no sign of overfitting.", numbers)
         return
     yield Finding(

@@ -7,15 +7,16 @@ began alike (``analysis.importance``).
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from mnist_lab.analysis import intervals
 from mnist_lab.analysis.importance import (
     CHANCE,
+    N_GOOD,
     dimensions_of,
     has_failed,
     importance,
+    in_common,
     judged,
     last_endings,
     separating,
@@ -25,12 +26,11 @@ from mnist_lab.analysis.outcomes import (
     best_row,
     endings,
     final_error,
-    grouped,
     outcome_of,
     tally_of,
 )
 from mnist_lab.config import place_between
-from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting
+from mnist_lab.findings.common import Finding, best, gaps, left_out, overfitting, source
 from mnist_lab.words import (
     between,
     capital,
@@ -47,15 +47,12 @@ from mnist_lab.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mnist_lab.analysis.importance import Condition, Importance
+    from mnist_lab.analysis.importance import Common, Condition, Importance
     from mnist_lab.analysis.intervals import Estimate, SeedNoise
     from mnist_lab.config import Hyperparameter, StudySettings
     from mnist_lab.records import Trial
 
-_N_GOOD = 5  # trials of which is told what they have in common
 _EDGE = 0.05
-# Two errors of one seed each differ if by more standard deviations: 5 % by chance.
-_DIFFERENT = 1.96
 
 
 def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
@@ -66,7 +63,8 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
         (winner,) = row.trials
         ended = [one for one in endings(trials) if final_error(one) is not None]
         rivals = [one for one in ended if one.configuration.epochs == row.budget]
-        noise = _seed_noise(ended, n_valid)
+        # The most there can be, with which sweeps are careful, would exaggerate the winner's luck.
+        noise = intervals.USUAL
         matters = importance(dimensions, trials)
         claim = f"The best configuration has a validation error of {percent(row.mean)}."
         described = f"{describe(row.configuration)} (trial {winner.trial} of {len(trials)})"
@@ -79,7 +77,8 @@ def of_search(settings: StudySettings, trials: Sequence[Trial], n_valid: int) ->
             which = f" trained for {epochs_text(row.budget)}" * (len(ended) > len(rivals))
             yield from _equals(others, min(errors), expected.value, n_valid, noise, which=which)
         yield from _matters(matters, trials, drawn=settings.experiment != "bohb")
-        yield from _common(dimensions, matters, trials, rivals, winner)
+        if shared := in_common(dimensions, matters, trials):
+            yield _common(shared, winner)
     yield from _failures(dimensions, trials)
     if row is not None:
         yield from _edges(dimensions, matters, winner)
@@ -94,21 +93,6 @@ def _errors(ended: Iterable[Trial]) -> list[float]:
     return [error for one in ended if (error := one.valid_error) is not None]
 
 
-def _seed_noise(ended: Iterable[Trial], n_valid: int) -> SeedNoise:
-    """From configurations that the search happened to train with several seeds, if any."""
-    groups = grouped(ended, lambda one: one.configuration).values()
-    by_seed = ({one.seed: one.valid_error or 0.0 for one in group} for group in groups)
-    return intervals.seed_noise([list(errors.values()) for errors in by_seed], n_valid)
-
-
-def _source(noise: SeedNoise) -> str:
-    """Where the seeds' noise is known from."""
-    if noise.n:
-        return f"from {noise.n} repeats in this run"
-    times = f"{noise.factor:.2f} times the sampling error"
-    return f"assumed: {times}, as 40 repeats with errors of 1 to 3 % have it on MNIST"
-
-
 def _luck(
     errors: Sequence[float], expected: Estimate, n_valid: int, noise: SeedNoise
 ) -> Iterator[Finding]:
@@ -121,7 +105,7 @@ def _luck(
         f"The winner probably looks better than it is, by about {points(luck)} points.",
         f"Expect about {percent(expected.value)} ({between(expected.interval)}) on average over "
         f"other seeds. It is the lowest of {len(errors)} errors, and another seed alone changes an "
-        f"error by {points(sd)} points (standard deviation, {_source(noise)}). "
+        f"error by {points(sd)} points (standard deviation, {source(noise)}). "
         "`mnist-lab race RUN_DIR` trains the best ones again with several seeds.",
     )
 
@@ -141,12 +125,8 @@ def _equals(
     seeds do. Each is compared as a pair of trainings; that the best was chosen for being the lowest
     makes it lucky, so each is compared with what is expected of it, too.
     """
-
-    def by_chance(other: float) -> float:
-        return _DIFFERENT * math.hypot(*(noise.sd(one, n_valid) for one in (lowest, other)))
-
     n_close, n_lucky = (
-        sum(error - reference <= by_chance(error) for error in others)
+        sum(error - reference <= noise.apart(lowest, error, n_valid) for error in others)
         for reference in (lowest, max(lowest, expected))
     )
     of = (f"the {len(others)} others" if len(others) > 1 else "the other one") + which
@@ -160,12 +140,13 @@ def _equals(
             more = f"{n_lucky}" if len(others) > 1 else "it may be,"
             claim = f"{who} may be as good as the best, {more} if its seed was lucky."
     second = min(others)
+    apart = points(noise.apart(lowest, second, n_valid))
     yield Finding(
         "best against others",
         claim,
         f"The second best has {percent(second)}. Two trainings on the same images, with one seed "
-        f"each, differ by up to {points(by_chance(second))} points by chance in 19 of 20 pairs "
-        f"(seeds' noise {_source(noise)}).",
+        f"each, differ by up to {apart} points by chance in 19 of 20 pairs (seeds' "
+        f"noise {source(noise)}).",
     )
 
 
@@ -223,45 +204,19 @@ def _share(one: Importance) -> str:
     return f"{100 * one.share:.{digits}f} %, {100 * low:.{digits}f} to {100 * high:.{digits}f}"
 
 
-def _common(
-    dimensions: Sequence[Hyperparameter],
-    matters: Sequence[Importance],
-    trials: Sequence[Trial],
-    rivals: Sequence[Trial],
-    winner: Trial,
-) -> Iterator[Finding]:
-    """Which values of what matters most the good ones have.
-
-    Good are the best of those trained as long as the winner; where these are few, those that stand
-    best among all.
-    """
-    numeric = {one.name for one in dimensions if not one.choices and one.scale != "choice"}
-    name = next((one.name for one in matters if one.matters and one.name in numeric), None)
-    if name is None:
-        return
-    if len(rivals) >= 2 * _N_GOOD:
-        good = sorted(rivals, key=lambda one: (one.valid_error or 0.0, one.trial))[:_N_GOOD]
-        of = f"the {len(rivals)} trained for {epochs_text(winner.configuration.epochs)}"
-        everyone = list(rivals)
-    else:
-        standing = sorted(standings(trials), key=lambda one: (one[1], one[0].trial))
-        everyone = [trial for trial, _ in standing]
-        if len(standing) < 4 * _N_GOOD:
-            return
-        good = everyone[:_N_GOOD]
-        of = f"{len(standing)}, by their rank among those that began with as many epochs,"
-    low, high = _range_of(good, name)
-    own = getattr(winner.configuration, name)
+def _common(shared: Common, winner: Trial) -> Finding:
+    """Which values of what matters most the good ones have."""
+    name, low, high, n, budget, others = shared
+    of = f"{n}, by their rank among those that began with as many epochs,"
+    if budget is not None:
+        of = f"the {n} trained for {epochs_text(budget)}"
+    own, n_within = getattr(winner.configuration, name), shared.n_within
     outside = "" if low <= own <= high else f" The best itself has {own:.3g}."
-    values = sorted(getattr(one.configuration, name) for one in everyone if one not in good)
-    n_within = sum(low <= value <= high for value in values)
-    if n_within > len(values) / 2:
-        return
-    yield Finding(
+    return Finding(
         "in common",
-        f"The best {_N_GOOD} of {of} have a {in_words(name)} of {low:.3g} to {high:.3g}.{outside}",
-        f"{n_within or 'None'} of the {len(values)} others {'lie' if n_within > 1 else 'lies'} "
-        f"there, too; they go from {values[0]:.3g} to {values[-1]:.3g}.",
+        f"The best {N_GOOD} of {of} have a {in_words(name)} of {low:.3g} to {high:.3g}.{outside}",
+        f"{n_within or 'None'} of the {len(others)} others {'lie' if n_within > 1 else 'lies'} "
+        f"there, too; they go from {others[0]:.3g} to {others[-1]:.3g}.",
     )
 
 

@@ -1,23 +1,20 @@
 """What a sweep shows: the best value, how sure that is, who learns, who still falls, what it costs.
 
-All values are trained from the same seeds and validated on the same images, so differences are
-taken seed by seed, and the images hardly matter to them. With fewer than three seeds a difference
-is compared with what another seed usually changes, which the reference runs say. Of several
-questions of one kind, p is corrected by Holm's method.
+How values are compared is said in ``analysis.comparing``. Of several questions of one kind, p is
+corrected by Holm's method.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import combinations
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.analysis.intervals import ASSUMED_SEEDS, SeedNoise, binomial_sd, mean
-from mnist_lab.analysis.outcomes import n_ended, outcome_of, summary
+from mnist_lab.analysis.comparing import compare, gains, timed
+from mnist_lab.analysis.intervals import ALPHA, FEWEST, assumed_noise, binomial_sd, holm, mean
+from mnist_lab.analysis.outcomes import GOAL, n_ended, outcome_of, summary
 from mnist_lab.config import VARIED
 from mnist_lab.findings.common import (
-    FEWEST_FOR_INTERVAL,
     Finding,
     best,
     bounds,
@@ -25,6 +22,7 @@ from mnist_lab.findings.common import (
     left_out,
     measured,
     overfitting,
+    source,
 )
 from mnist_lab.words import (
     capital,
@@ -41,40 +39,32 @@ from mnist_lab.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mnist_lab.analysis.comparing import Comparison, Difference
     from mnist_lab.analysis.outcomes import SummaryRow
     from mnist_lab.config import StudySettings
     from mnist_lab.records import Trial
 
-# What the exercise sheet asks for: 90 % of the validation images recognised.
-_GOAL = 0.1
 # Above this a network "barely learns"; ten classes are guessed with an error of about 90 %.
 _BARELY = 0.5
 # After fewer epochs a network that has not learned yet has hardly begun.
 _BEGUN = 3
-# Epochs that a clock can tell, and that somebody waited for: others give no ratio.
-_SHORTEST_S, _LONGEST_S = 1e-6, 1e9
-# A conclusion is drawn where chance would lead to it this rarely.
-_ALPHA = 0.05
-# Up to which error the seeds' standard deviation is how many times the sampling error: the largest
-# of the reference runs are 1.16, 3.22 and 11.6 (lr-sweep, filter-sweep, filter-sweep-0.001, n = 3
-# to 10 each); ASSUMED_SEEDS is the mean of the first kind.
-_NOISES = ((0.03, ASSUMED_SEEDS.factor), (0.3, 3.2), (1.0, 12.0))
 
 
 def of_sweep(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> Iterator[Finding]:
     """The findings of a sweep, or of a single training, which is a sweep of one value."""
     varied = VARIED.get(settings.experiment)
     rows = summary(trials, varied)
-    known = sorted((row for row in rows if row.errors), key=lambda row: row.mean)
+    compared = compare(rows, n_valid)
+    known = compared.rows if compared else ()
     by_value, is_of_rates = sorted(known, key=_value), settings.experiment == "lr-sweep"
-    if known:
+    if compared:
         yield _best(known[0], varied, n_valid)
-    if len(known) > 1:
-        yield _against_others(known, n_valid)
-    if settings.experiment == "filter-sweep":
-        yield from _costs(by_value, n_valid)
-    if is_of_rates and known:
-        yield _passing(by_value, n_valid)
+        if len(known) > 1:
+            yield _against_others(compared, n_valid)
+        if settings.experiment == "filter-sweep":
+            yield from _costs(compared, by_value, n_valid)
+        if is_of_rates:
+            yield _passing(by_value, n_valid)
     falls = _falls(known, n_valid)
     yield from _falling(falls)
     for row in by_value:
@@ -101,124 +91,67 @@ def _value(row: SummaryRow) -> float:
     return row.value or 0.0
 
 
-def holm(chances: Sequence[float]) -> list[float]:
-    """The p of several questions, corrected for their number (Holm 1979, Scand. J. Stat. 6)."""
-    corrected, largest = [1.0] * len(chances), 0.0
-    for rank, place in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
-        largest = max(largest, min(1.0, (len(chances) - rank) * chances[place]))
-        corrected[place] = largest
-    return corrected
+def _more(difference: Difference) -> str:
+    """`1.41 points more (1.09 to 1.73), p < 0.001`; the interval only of three pairs or more."""
+    found, p = mean(difference.pairs), _p(difference.p)
+    words = f"{points(difference.value)} points {'more' if difference.value >= 0 else 'less'}"
+    if found is None:
+        return f"{words}, {p}"
+    low, high = found.interval
+    shown = f"{points(low)} to {points(high)}" if low >= 0 else f"{signed(low)} to {signed(high)}"
+    return f"{words} ({shown}), {p}"
 
 
-def _noise(error: float, n_valid: int) -> float:
-    """The standard deviation over seeds that is assumed where too few were trained."""
-    factor = next(factor for most, factor in _NOISES if error <= most)
-    return SeedNoise(factor, 0).sd(error, n_valid)
-
-
-class _Difference(NamedTuple):
-    """What `high` has more than `low`: on average, by equal seeds, and p that it is nothing."""
-
-    value: float
-    pairs: list[float]
-    p: float
-
-    @property
-    def words(self) -> str:
-        """`1.41 points more (1.09 to 1.73)`; the interval only of three pairs or more."""
-        found = mean(self.pairs) if len(self.pairs) >= FEWEST_FOR_INTERVAL else None
-        more = "more" if self.value >= 0 else "less"
-        words = f"{points(self.value)} points {more}"
-        if found is None:
-            return words
-        low, high = found.interval
-        if low >= 0:
-            return f"{words} ({points(low)} to {points(high)})"
-        return f"{words} ({signed(low)} to {signed(high)})"
-
-
-def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> _Difference:
-    """Student's paired test over equal seeds; of fewer than three a normal one, by `_NOISES`."""
-    from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
-
-    seeds = {one.seed: error for one, error in zip(low.completed, low.errors, strict=True)}
-    # Rounded, as the last binary digits would make equal differences unequal, and p tiny.
-    pairs = [
-        round(error - seeds[one.seed], 9)
-        for one, error in zip(high.completed, high.errors, strict=True)
-        if one.seed in seeds
-    ]
-    value = fmean(pairs) if pairs else high.mean - low.mean
-    if len(pairs) >= FEWEST_FOR_INTERVAL and len(set(pairs)) > 1:
-        return _Difference(value, pairs, float(ttest_1samp(pairs, 0).pvalue))
-    sds = [_noise(row.mean, n_valid) / math.sqrt(len(row.errors)) for row in (low, high)]
-    # Where nothing is wrong, or all, a difference of one image says nothing all the same.
-    sd = max(math.hypot(*sds), 1 / n_valid)
-    return _Difference(value, pairs, float(2 * norm.sf(abs(value) / sd)))
+def _p(value: float) -> str:
+    if value < 0.001:  # noqa: PLR2004 - as usual
+        return "p < 0.001"
+    text = f"{value:.2g}"
+    # Rounded, it stays on its side of what decides.
+    return f"p = {text if (float(text) < ALPHA) == (value < ALPHA) else f'{value:.3g}'}"
 
 
 def _how_compared(rows: Sequence[SummaryRow], n_valid: int) -> str:
     """What the comparison rests on."""
     n = min(len(row.errors) for row in rows)
-    if n >= FEWEST_FOR_INTERVAL:
+    if n >= FEWEST:
         return f"Differences are taken seed by seed, n = {n} pairs."
-    noise = 1.96 * math.sqrt(2 / n) * _noise(min(row.mean for row in rows), n_valid)
+    lowest = min(row.mean for row in rows)
+    noise = assumed_noise(lowest)
     each = "One training" if n == 1 else "Two trainings"
     return (
         f"{each} of each: another seed alone changes the difference between the best ones by up to "
-        f"{points(noise)} points (assumed: see below). --repeats 5 tells more."
+        f"{points(noise.apart(lowest, lowest, n_valid) / math.sqrt(n))} points ({source(noise)}). "
+        "--repeats 5 tells more."
     )
 
 
-def _p(value: float) -> str:
-    return f"p = {value:.2g}" if value >= 0.001 else "p < 0.001"  # noqa: PLR2004 - as usual
-
-
-def _against_others(known: Sequence[SummaryRow], n_valid: int) -> Finding:
-    """Which values are worse than the best beyond chance.
-
-    Which one is the lowest is known only afterwards, so that every pair was asked about: p is
-    corrected for all of them. Those with the lowest come first.
-    """
-    lowest, *others = known
-    pairs = [_difference(low, high, n_valid) for low, high in combinations(known, 2)]
-    found, chances = pairs[: len(others)], holm([one.p for one in pairs])[: len(others)]
-    equals = [
-        other.name
-        for other, one, p in zip(others, found, chances, strict=True)
-        if p >= _ALPHA or one.value <= 0  # seeds that only one of them has can make it the lowest
-    ]
-    if not equals:
-        which = "every other value" if len(others) > 1 else others[0].name
-        claim = f"{lowest.name} is better than {which}."
-    elif len(equals) < len(others):
-        claim = f"{capital(listed(equals))} may be as good as {lowest.name}; the others are worse."
+def _against_others(compared: Comparison, n_valid: int) -> Finding:
+    """Which values are worse than the best beyond chance; those with the lowest come first."""
+    lowest, *others = (row.name for row in compared.rows)
+    rivals = [row.name for row in compared.rivals]
+    if not rivals:
+        which = "every other value" if len(others) > 1 else others[0]
+        claim = f"{lowest} is better than {which}."
+    elif len(rivals) < len(others):
+        claim = f"{capital(listed(rivals))} may be as good as {lowest}; the others are worse."
     else:
-        which = "no other value" if len(others) > 1 else others[0].name
-        shown = "is shown to be" if len(others) > 1 else "is not shown to be"
-        claim = f"{lowest.name} has the lowest error, but {which} {shown} worse."
-    words = [
-        f"{other.name} has {one.words}, {_p(p)}"
-        for other, one, p in zip(others, found, chances, strict=True)
-    ]
+        which = "no other value is shown" if len(others) > 1 else f"{others[0]} is not shown"
+        claim = f"{lowest} has the lowest error, but {which} to be worse."
+    words = [f"{row.name} has {_more(more)}" for row, more in compared.against_best]
     return Finding(
         "best against others",
         claim,
-        f"{capital('; '.join(words))}. {_how_compared([lowest, *others], n_valid)}",
+        f"{capital('; '.join(words))}. {_how_compared(compared.rows, n_valid)}",
     )
 
 
-def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
+def _costs(compared: Comparison, by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
     """What each filter size costs in time and gains in error, and whether the gain is shown."""
-    timed = [
-        (seconds, row)
-        for row in by_value
-        if (seconds := row.seconds_per_epoch) is not None and _SHORTEST_S < seconds < _LONGEST_S
-    ]
-    if len(timed) < 2:  # noqa: PLR2004 - nothing to compare
+    seconds_of = timed(by_value)
+    if len(seconds_of) < 2:  # noqa: PLR2004 - nothing to compare
         return
-    (base_s, base), *others = timed
-    slowest_s, slowest = max(timed, key=lambda one: one[0])
+    (base_s, base), *others = seconds_of
+    slowest_s, slowest = max(seconds_of, key=lambda one: one[0])
     relative = [f"{row.name} {seconds / base_s:.2g}" for seconds, row in others]
     # The first epoch of each may compile, and does not count if there are others.
     n_later = sum(len(trial.epochs[1:]) for trial in base.trials)
@@ -230,30 +163,22 @@ def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
         f"Times as long as {base.name} ({base_s:.3g} s, the median of {n_epochs} epochs): "
         f"{listed(relative)}.",
     )
-    (kept_s, kept), *slower = sorted(timed, key=lambda one: (one[0], one[1].value))
-    gains: dict[bool, list[str]] = {True: [], False: []}
+    found: dict[bool, list[str]] = {True: [], False: []}
     numbers = []
-    for seconds, row in slower:
-        found = _difference(row, kept, n_valid)
-        p = min(1.0, len(slower) * found.p)
-        is_shown = row.mean < kept.mean and found.value > 0 and p < _ALPHA
-        gains[is_shown].append(f"{row.name} over {kept.name}")
-        more = f"{points(found.value)} points {'less' if found.value >= 0 else 'more'} error"
-        numbers.append(
-            f"{row.name} over {kept.name}: {seconds / kept_s:.2g} times the time, {more}, {_p(p)}"
-        )
-        if is_shown:
-            kept_s, kept = seconds, row
-    shown, unshown = gains[True], gains[False]
+    for one in gains(compared):
+        pair = f"{one.row.name} over {one.over.name}"
+        found[one.is_shown].append(pair)
+        times = (one.row.seconds_per_epoch or 0.0) / (one.over.seconds_per_epoch or 1.0)
+        less = f"{points(one.value)} points {'less' if one.value >= 0 else 'more'} error"
+        numbers.append(f"{pair}: {times:.2g} times the time, {less}, {_p(one.p)}")
+    shown, unshown = found[True], found[False]
     claim = (
         f"A gain in error is shown for {listed(shown)}" if shown else "No gain in error is shown"
     )
     if unshown:
         claim += f", none for {listed(unshown)}" if shown else f" for {listed(unshown)}"
-    rows = [row for _, row in timed]
-    yield Finding(
-        "worth its time", f"{claim}.", f"{'; '.join(numbers)}. {_how_compared(rows, n_valid)}"
-    )
+    how = _how_compared([row for _, row in seconds_of], n_valid)
+    yield Finding("worth its time", f"{claim}.", f"{'; '.join(numbers)}. {how}")
 
 
 def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> Finding:
@@ -262,16 +187,14 @@ def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> Finding:
     What diverged is not judged here.
     """
     passing, others = [], []
-    n_epochs = 0
+    n_epochs = max(len(row.positions) for row in by_value)
     for row in reversed(by_value):
-        means = [point.mean if point else 1.0 for point in row.curve("valid_error")]
-        n_epochs = max(n_epochs, len(means))
-        place = next((at for at, error in enumerate(means, start=1) if error < _GOAL), None)
-        if place is None:
+        point = row.curve("valid_error")[row.passed - 1] if row.passed else None
+        if point is None:
             others.append(f"{row.name} ends with {measured(row, n_valid)}")
         else:
-            passing.append(f"{row.name} after epoch {place} ({percent(means[place - 1])} error)")
-    goal = f"{100 - 100 * _GOAL:.0f} % accuracy"
+            passing.append(f"{row.name} after epoch {row.passed} ({percent(point.mean)} error)")
+    goal = f"{100 - 100 * GOAL:.0f} % accuracy"
     if not passing:
         within = counted(n_epochs, "epoch")
         claim = f"No learning rate reaches {goal} within {within}."
@@ -303,7 +226,7 @@ def _falls(known: Sequence[SummaryRow], n_valid: int) -> list[_Fall]:
     """The falls that are more than chance, of all rows."""
     found = [fall for row in known if (fall := _fall(row, n_valid)) is not None]
     chances = holm([one.p for one in found])
-    return [one for one, p in zip(found, chances, strict=True) if one.by > 0 and p < _ALPHA]
+    return [one for one, p in zip(found, chances, strict=True) if one.by > 0 and p < ALPHA]
 
 
 def _falling(falls: Sequence[_Fall]) -> Iterator[Finding]:
@@ -334,7 +257,7 @@ def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
     fall, and the last epoch must be the lowest, so that what fell before and is flat now does not
     count.
     """
-    from scipy.stats import norm, ttest_1samp
+    from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
 
     curves = [[one.valid_error for one in trial.epochs] for trial in row.completed]
     sound = [[error for error in curve if error is not None] for curve in curves]
@@ -344,7 +267,7 @@ def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
         return None
     falls = [round(fmean(curve[-2 * n : -n]) - fmean(curve[-n:]), 9) for curve in sound]
     by = fmean(falls)
-    known = mean(falls) if len(falls) >= FEWEST_FOR_INTERVAL else None
+    known = mean(falls)
     if known is not None:
         p = float(ttest_1samp(falls, 0, alternative="greater").pvalue)
         low, high = known.interval
@@ -371,7 +294,7 @@ def _barely(
     larger = [other for other in better if _value(other) > _value(row)]
     fall = next((one for one in falls if one.row is row), None)
     known = f"{percent(row.mean)} error"
-    known += f" ({where})" if (where := bounds(row, n_valid)) else ""
+    known += f" ({where})" if (where := bounds(row.errors, n_valid)) else ""
     numbers = f"{known} after {epochs_text(n_epochs)}; guessing is wrong in about 90 %."
     if better and not larger:
         other = better[-1]

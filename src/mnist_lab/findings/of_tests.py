@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from mnist_lab.analysis.confusion import confusion
 from mnist_lab.analysis.intervals import (
+    ALPHA,
+    FEWEST,
     binomial_sd,
     deviation_interval,
-    error_interval,
+    wilson_interval,
 )
-from mnist_lab.findings.common import FEWEST_FOR_INTERVAL, Finding, left_out
+from mnist_lab.findings.common import Finding, left_out, trainings
 from mnist_lab.records import DIGITS
 from mnist_lab.words import between, capital, counted, describe, percent, points
 
@@ -21,31 +23,19 @@ if TYPE_CHECKING:
     from mnist_lab.config import StudySettings
     from mnist_lab.records import DatasetInfo, Trial
 
-# A class is called harder where chance would make it seem so this rarely.
-_ALPHA = 0.05
-
 
 def of_test(
     settings: StudySettings, trials: Sequence[Trial], data: DatasetInfo | None
 ) -> Iterator[Finding]:
     """The findings of a test; there must be a score, and without `data` its classes are digits."""
     result = confusion([trial.test for trial in trials if trial.test is not None])
-    if result.error is not None and result.interval is not None and result.n_images:
+    if result.error is not None and result.n_images:
         n, mean, sd = result.error
-        images = f"{result.n_images:,} test images"
-        if n == 1:
-            how = f"One training, 95 % interval {between(result.interval)} for the {images}."
-        elif n < FEWEST_FOR_INTERVAL:
-            low, high = sorted(map(percent, result.errors))
-            how = f"Two trainings: {low.removesuffix(' %')} and {high}, on {images}."
-        else:
-            how = (
-                f"The mean of {n} trainings from different seeds, 95 % interval "
-                f"{between(result.interval)}, on {images}."
-            )
+        how = trainings(result.errors, result.n_images) + (" for the" if n == 1 else ", on")
+        how += f" {result.n_images:,} test images."
         described = f"{capital(describe(settings.base))}, trained on {settings.fit_on}."
         yield Finding("test error", f"The test error is {percent(mean)}.", f"{how} {described}")
-        if sd and n >= FEWEST_FOR_INTERVAL:
+        if sd and n >= FEWEST:
             yield _seeds(n, mean, sd, result.n_images)
         noun, names = (data.noun, data.class_names) if data else ("digit", DIGITS)
         yield from _classes(result, noun, names)
@@ -84,7 +74,7 @@ def _classes(result: Confusion, noun: str, names: Sequence[str]) -> Iterator[Fin
     counts = [[error * sizes[at], (1 - error) * sizes[at]] for error, at in known]
     p = float(chi2_contingency(counts).pvalue)
     for error, at in (min(known), max(known)):
-        interval = error_interval([error], round(sizes[at]))
+        interval = wilson_interval(error, round(sizes[at]))
         ends.append(
             f"{percent(error)} for {names[at]} ({between(interval)}, {round(sizes[at]):,} images)"
         )
@@ -96,7 +86,7 @@ def _classes(result: Confusion, noun: str, names: Sequence[str]) -> Iterator[Fin
     )
     (_, easiest), (_, hardest) = min(known), max(known)
     claim = f"{capital(names[hardest])} is the hardest {noun}, {names[easiest]} the easiest."
-    if p >= _ALPHA:
+    if p >= ALPHA:
         claim = f"No {noun} is shown to be harder than the others."
     where = "" if n == 1 else f" in {n} networks"
     yield Finding(

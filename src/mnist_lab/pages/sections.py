@@ -125,7 +125,7 @@ def run(one: Shown, key: str) -> dict[str, Any]:
         "notes": info.data.notes,
         "verdict": found[0] if found else None,
         "findings": found[1:],
-        "method": method(settings, found) if found else "",
+        "method": method(settings) if found else "",
         "tables": list(_tables(one)),
         "trials": _trials(one),
         "confusion": mistakes.matrix(one.trials, info.data),

@@ -34,15 +34,18 @@ _SIDE = 0.62  # inches, the side of an image
 def confusion(numbers: Confusion, caption: Caption) -> Figure:
     """Which classes were taken for which (counts of images), and the error of each class."""
     error, interval = numbers.error, numbers.interval
-    if error is None or interval is None:
+    if error is None:
         figure = page.new_page("Test error", "", caption, height=4.6)
         page.say(page.add_axes(figure, LEFT, BOTTOM, 6.8, 3.6), "no test result")
         return figure
     room = 0.5 if _are_words(caption.classes) else 0.0  # inches, for the names of the classes
     of, summed = (" of the mean", f", summed over {error.n} repeats") if error.n > 1 else ("", "")
+    known = ""
+    if interval:
+        low, high = map(percent, interval)
+        known = f" (95 % interval{of}: {low} to {high})"
     figure = page.new_page(
-        f"Test error {percent(error.mean, error.sd)} "
-        f"(95 % interval{of}: {percent(interval.low)} to {percent(interval.high)})",
+        f"Test error {percent(error.mean, error.sd)}{known}",
         f"{numbers.n_images:,} images{summed}; grey: right.{_most_often(numbers, caption)}",
         caption,
         height=6.1 + room,

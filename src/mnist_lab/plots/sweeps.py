@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mnist_lab.analysis.intervals import mean
+from mnist_lab.analysis.comparing import compare, gains, timed
+from mnist_lab.analysis.outcomes import GOAL
 from mnist_lab.plots import page
 from mnist_lab.plots.labels import End, label_ends, look, remark, wrapped
 from mnist_lab.plots.page import BOTTOM, GREY, LEFT, styled
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from mnist_lab.analysis.outcomes import Spread, SummaryRow
     from mnist_lab.plots.page import Caption
-
-_CLAIM = 0.1  # the error that is 90 % accuracy, which the exercise asks about
 
 
 @styled()
@@ -40,24 +39,24 @@ def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -
     ends = [_draw_curve(axes, row, index) for index, row in enumerate(rows)]
     if not points:
         page.say(axes, "no trial has finished an epoch" if rows else "no trial yet")
-    elif varied == "learning_rate" and axes.get_ylim()[0] < _CLAIM < axes.get_ylim()[1]:
-        axes.axhline(_CLAIM, color=GREY, linewidth=0.8, zorder=1)
-        ends.append(End("90 % accuracy", GREY, "", axes.get_xlim()[1], _CLAIM))
+    elif varied == "learning_rate" and axes.get_ylim()[0] < GOAL < axes.get_ylim()[1]:
+        axes.axhline(GOAL, color=GREY, linewidth=0.8, zorder=1)
+        ends.append(End("90 % accuracy", GREY, "", axes.get_xlim()[1], GOAL))
     label_ends(axes, ends)
     return figure
 
 
 def _verdict(rows: Sequence[SummaryRow], varied: str, caption: Caption) -> str:
     """Which value has the lowest error at the end, and which cannot be told from it."""
-    names, best = in_words(varied), _best(rows)
-    if best is None:
+    names, compared = in_words(varied), compare(rows, caption.n_valid)
+    if compared is None:
         return f"Error by {names}"
+    best = compared.rows[0]
     reached = f"{percent(best.mean)} after {epochs_text(best.configuration.epochs)}"
     if len(rows) == 1:
         return f"{capital(best.title)}: {reached}"
-    rivals = _rivals(rows, best, caption.n_valid)
-    if rivals:
-        listed_names = listed([best.name, *(row.name for row in rivals)])
+    if compared.rivals:
+        listed_names = listed([best.name, *(row.name for row in compared.rivals)])
         return f"{capital(names)}s {listed_names}: lowest errors, too close to call"
     # Lowest after every epoch, and not at the end alone.
     curves = {row.name: row.curve("valid_error") for row in rows}
@@ -69,34 +68,6 @@ def _verdict(rows: Sequence[SummaryRow], varied: str, caption: Caption) -> str:
     if varied == "learning_rate" and leads:
         return f"Learning rate {best.name} learns fastest: {reached}"
     return f"{capital(names)} {best.name} has the lowest error: {reached}"
-
-
-def _best(rows: Sequence[SummaryRow]) -> SummaryRow | None:
-    """The row with the lowest mean error; None without any."""
-    return min((row for row in rows if row.errors), key=lambda row: row.mean, default=None)
-
-
-def _rivals(rows: Sequence[SummaryRow], best: SummaryRow, n_valid: int) -> list[SummaryRow]:
-    """The others whose error is not shown to be higher than that of any row, lowest first."""
-    known = [row for row in rows if row.errors]
-    rivals = [
-        row
-        for row in known
-        if row is not best and not any(_is_shown(one, row, n_valid) for one in known)
-    ]
-    return sorted(rivals, key=lambda row: row.mean)
-
-
-def _is_shown(low: SummaryRow, high: SummaryRow, n_valid: int) -> bool:
-    """Whether an error is shown to be lower: seed by seed, or by intervals that do not overlap."""
-    seeds = {one.seed: error for one, error in zip(low.completed, low.errors, strict=True)}
-    pairs = zip(high.completed, high.errors, strict=True)
-    differences = [error - seeds[one.seed] for one, error in pairs if one.seed in seeds]
-    if len(differences) > 1:
-        estimate = mean(differences)
-        return estimate is not None and estimate.interval.low > 0
-    first, second = low.interval(n_valid), high.interval(n_valid)
-    return first is not None and second is not None and first.high < second.low
 
 
 def _draw_curve(axes: Axes, row: SummaryRow, index: int) -> End:
@@ -148,17 +119,17 @@ def filter_cost(rows: Sequence[SummaryRow], caption: Caption) -> Figure:
 
 
 def _bargain(rows: Sequence[SummaryRow], caption: Caption) -> str:
-    """Which filter size is worth its time: the fastest that cannot be told from the best."""
-    timed = [row for row in rows if row.errors and row.seconds_per_epoch]
-    best = _best(timed)
-    if best is None or len(timed) == 1:
+    """Which filter size is worth its time, and what the lowest error costs."""
+    compared = compare(rows, caption.n_valid)
+    found = gains(compared) if compared else []
+    if compared is None or not found:
         return "What a filter size achieves, and what it costs"
 
     def seconds(row: SummaryRow) -> float:
         return row.seconds_per_epoch or 0.0
 
-    fastest = min(timed, key=seconds)
-    worthy = min([best, *_rivals(timed, best, caption.n_valid)], key=seconds)
+    fastest, (_, best) = found[0].over, timed(compared.rows)[0]
+    worthy = next((one.row for one in reversed(found) if one.is_shown), fastest)
     if worthy is not best:
         share = seconds(worthy) / seconds(best)
         of = f"takes {100 * share:.0f} % of its time"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patheffects import withStroke
 
-from mnist_lab.analysis.history import narrowest
+from mnist_lab.analysis.importance import N_GOOD
 from mnist_lab.plots import labels, page
 from mnist_lab.plots.page import (
     BLUE,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnist_lab.analysis.history import RankedTrial
+    from mnist_lab.analysis.importance import Common
     from mnist_lab.analysis.outcomes import Tally
     from mnist_lab.config import Hyperparameter
     from mnist_lab.plots.page import Caption
@@ -135,14 +136,17 @@ def hyperparameters(
     trials: Sequence[RankedTrial],
     tally: Tally,
     caption: Caption,
+    shared: Common | None = None,
 ) -> Figure:
-    """The error of every trial, given by rank, against each hyperparameter that is active in it."""
-    shared = narrowest((one.name for one in dimensions if not one.choices), trials)
+    """The error of every trial, given by rank, against each hyperparameter that is active in it.
+
+    `shared` is what the good ones have in common, if anything.
+    """
     title = "Error by hyperparameter"
     if shared:
         low, high = (page.plain(float(f"{value:.2g}")) for value in (shared.low, shared.high))
-        values = f"{in_words(shared.name)} of {low} to {high}"
-        title = f"The {shared.n} lowest errors: a {values}"
+        how = "by rank" if shared.budget is None else f"after {epochs_text(shared.budget)}"
+        title = f"The best {N_GOOD} of {shared.n} {how}: {in_words(shared.name)} {low} to {high}"
     budgets = sorted({one.budget for one in trials if one.error is not None})
     what = "A dot for each trial, at the largest budget it completed"
     if len(budgets) <= 1 and any(one.scale == "choice" for one in dimensions):

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mnist_lab.analysis.outcomes import best_trial
 from mnist_lab.notebook import Cell
 from mnist_lab.progress.live import MOST_LINES, Screen, finalist, rung_done, rung_rows
 from mnist_lab.records import EpochDone, Event, Failed, Finished, Promoted, Started
 from mnist_lab.views import last_error
-from mnist_lab.words import epochs_text, percent, roughly
+from mnist_lab.words import epochs_text, roughly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnist_lab.forecast import Forecast
-    from mnist_lab.records import Trial
+    from mnist_lab.progress.live import Standing
 
 
 class Watcher:
@@ -54,11 +53,12 @@ class _View(Watcher):
     def __init__(self, console: Console) -> None:
         self._console = console
         # The best is looked for again when another training has ended.
-        self._best: tuple[int, Trial | None] = (0, None)
+        self._best: tuple[int, Standing | None] = (0, None)
 
     def begin(self, title: str, forecast: Forecast) -> None:
         """Say what starts."""
         self._forecast, self._start = forecast, time.monotonic()
+        self._screen = Screen(forecast)
         self.note(title)
 
     def update(self, event: Event) -> None:
@@ -73,10 +73,10 @@ class _View(Watcher):
         with _silent_when_lost(self._console):
             self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _best_so_far(self) -> Trial | None:
-        trials = self._forecast.trials
-        if trials.n_trained != self._best[0]:
-            self._best = trials.n_trained, best_trial(trials)
+    def _best_so_far(self) -> Standing | None:
+        n_trained = self._forecast.trials.n_trained
+        if n_trained != self._best[0]:
+            self._best = n_trained, self._screen.standing()
         return self._best[1]
 
 
@@ -93,11 +93,6 @@ class Lines(_View):
     """
 
     _has_outlook = False
-
-    def begin(self, title: str, forecast: Forecast) -> None:
-        """Say what starts."""
-        super().begin(title, forecast)
-        self._screen = Screen(forecast)
 
     def note(self, text: str) -> None:
         """Say it on a line of its own."""
@@ -137,8 +132,8 @@ class Lines(_View):
         done = [f"{forecast.trials.n_trained} of {forecast.n_trainings} {forecast.noun} done"]
         if with_best:
             done.append(f"{100 * forecast.share_done():.0f} % of the work")
-        if with_best and best is not None and best.valid_error is not None:
-            done.append(f"best {percent(best.valid_error)} ({self._screen.name(best)})")
+        if with_best and best is not None:
+            done.append(f"best {best.error} ({best.name})")
         return ", ".join(done + self._outlook())
 
     def _outlook(self) -> list[str]:
@@ -163,7 +158,7 @@ class LiveTable(_View):
     def begin(self, title: str, forecast: Forecast) -> None:
         """Open the table."""
         super().begin(title, forecast)
-        self._screen, self._rungs_are_old = Screen(forecast), True
+        self._rungs_are_old = True
         with _silent_when_lost(self._console):
             self._live.start()
         self.tick()

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from mnist_lab.analysis.outcomes import outcome_of
+from mnist_lab.analysis.outcomes import best_trial, outcome_of, summary
 from mnist_lab.config import TrainConfig
 from mnist_lab.views import NOTHING
 from mnist_lab.words import (
@@ -51,6 +51,14 @@ class RungRow(NamedTuple):
     n_planned: int
     n_promoted: int
     best: float | None
+
+
+class Standing(NamedTuple):
+    """What is the best so far: its error, what it is, and what that is an error of."""
+
+    error: str
+    name: str
+    of: str
 
 
 def rung_rows(brackets: Sequence[Bracket], trials: Iterable[Trial]) -> list[RungRow]:
@@ -110,12 +118,26 @@ class Screen:
         distinct = len(set(forecast.planned))
         self._repeats = 1 <= distinct < len(forecast.planned)
         self.rungs: list[RungRow] = []
-        self.best: Trial | None = None
+        self.best: Standing | None = None
 
     def name(self, trial: Trial) -> str:
         """What tells a trial from the others: `lr 0.1`, or its whole configuration."""
         name = short(trial.configuration, self._fields)
         return f"{name} · repeat {trial.repeat}" if self._repeats and trial.repeat else name
+
+    def standing(self) -> Standing | None:
+        """The lowest error so far; where configurations are repeated, the lowest mean."""
+        best = best_trial(self._forecast.trials)
+        if best is None or best.valid_error is None:
+            return None
+        if not (self._repeats and best.repeat):
+            after = epochs_text(best.configuration.epochs)
+            more = f"trial {best.trial}, after {after}"
+            return Standing(percent(best.valid_error), self.name(best), more)
+        rows = [row for row in summary(self._forecast.trials) if row.errors]
+        row = min(rows, key=lambda row: row.mean)
+        more = f"mean of {counted(len(row.errors), 'repeat')}"
+        return Standing(percent(row.mean), short(row.configuration, self._fields), more)
 
     def draw(self, spent_s: float, width: int, height: int, footer: str = "") -> Table:
         """The whole screen: at most `height` lines of at most `width` columns."""
@@ -126,12 +148,8 @@ class Screen:
         if self._forecast.brackets:
             top.append(self._rungs())
         texts = []
-        if (best := self.best) is not None and best.valid_error is not None:
-            after = epochs_text(best.configuration.epochs)
-            texts.append(
-                f"best {percent(best.valid_error)} · {self.name(best)} · trial {best.trial}, "
-                f"after {after}"
-            )
+        if self.best is not None:
+            texts.append(f"best {' · '.join(self.best)}")
         texts.append(f"{duration(spent_s)} so far{footer}")
         texts += filter(None, [self._forecast.words()])
         bottom = [Text(text, no_wrap=True, overflow="ellipsis") for text in texts]
@@ -154,7 +172,7 @@ class Screen:
         left = f"about {roughly(left_s)} left" if left_s else ""
         if not forecast.since and n_done < forecast.n_trainings:
             left = "workers are starting"
-        share_text = f"{100 * share:.0f} %"
+        share_text = f"{math.floor(100 * share)} %"  # 100 only where all is done
         n_free = width - sum(map(len, (done, share_text, left))) - 3
         bar = _bar(share, max(4, min(n_free, 40)))
         whole = Table.grid(padding=(0, 1, 0, 0))

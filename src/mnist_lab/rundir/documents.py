@@ -132,9 +132,9 @@ class TestRepeat(Frozen):
 class TestResult(Frozen):
     """`test.json`: the test error of a configuration, over `n_images` test images in each repeat.
 
-    With one repeat the interval is Wilson's, for the images; with several it is Student's, for the
-    mean over seeds. `confusion[true digit][predicted digit]` counts the images of all repeats, and
-    `class_errors` has one entry per digit, null without an image.
+    With one repeat the interval is Wilson's, for the images; with three or more that differ it is
+    Student's, for the mean over seeds; else null. `confusion[true digit][predicted digit]` counts
+    the images of all repeats, and `class_errors` has one entry per digit, null without an image.
     """
 
     __test__ = False

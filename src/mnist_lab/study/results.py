@@ -9,6 +9,7 @@ from mnist_lab import __version__, findings
 from mnist_lab import data as datasets
 from mnist_lab.analysis.confusion import confusion, wrong_images
 from mnist_lab.analysis.history import bracket_panels, progress, rank
+from mnist_lab.analysis.importance import dimensions_of, importance, in_common
 from mnist_lab.analysis.outcomes import best_row, best_trial, endings, summary, tally_of
 from mnist_lab.config import VARIED
 from mnist_lab.errors import DataError, RunDirError
@@ -164,8 +165,10 @@ def figures(
         space = spaces.explaining.sampled(spaces.check_space(settings.space, run_dir.run))
         ranking = rank(trials, proposed_values(settings.space, trials))
         drawn["learning_curves"] = plots.ranked_curves(ranking, tally, caption)
-        for name in ("hyperparameters", "parallel_coordinates"):
-            drawn[name] = getattr(plots, name)(space, ranking, tally, caption)
+        dimensions = list(dimensions_of(settings.space))
+        shared = in_common(dimensions, importance(dimensions, trials), trials)
+        drawn["hyperparameters"] = plots.hyperparameters(space, ranking, tally, caption, shared)
+        drawn["parallel_coordinates"] = plots.parallel_coordinates(space, ranking, tally, caption)
         drawn["search_space"] = plots.search_space(
             space, caption._replace(n=f"{spaces.explaining.N_DRAWS:,} draws")
         )

@@ -1,0 +1,137 @@
+"""Which value of a sweep is the best, which are worse, and which cannot be told from it.
+
+Findings, titles and the end of a command ask here, so that none contradicts another. All values are
+trained from the same seeds and validated on the same images, so differences are taken seed by seed,
+and the images hardly matter to them. With fewer than three seeds a difference is compared with what
+another seed usually changes, which the reference runs say.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from mnist_lab.analysis.intervals import ALPHA, FEWEST, assumed_noise, holm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mnist_lab.analysis.outcomes import SummaryRow
+
+# Epochs that a clock can tell, and that somebody waited for: others give no ratio.
+_SHORTEST_S, _LONGEST_S = 1e-6, 1e9
+
+
+class Difference(NamedTuple):
+    """What one row's mean error has more than another's, and p that this is chance.
+
+    `pairs` are the differences of equal seeds. `p` is corrected by Holm's method for every pair of
+    the rows: which one is the lowest is known only afterwards, so that every pair was asked about.
+    """
+
+    value: float
+    pairs: tuple[float, ...]
+    p: float
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the one is worse beyond chance."""
+        # Seeds that only one of them has can make the lower mean the worse one.
+        return self.value > 0 and self.p < ALPHA
+
+
+class Comparison(NamedTuple):
+    """Rows with an error, the lowest mean first; `more[i, k]` is what row k has more than row i."""
+
+    rows: tuple[SummaryRow, ...]
+    more: Mapping[tuple[int, int], Difference]
+
+    @property
+    def against_best(self) -> list[tuple[SummaryRow, Difference]]:
+        """Each of the others, and what it has more than the best."""
+        return [(row, self.more[0, place]) for place, row in enumerate(self.rows) if place]
+
+    @property
+    def rivals(self) -> list[SummaryRow]:
+        """The others that are not shown to be worse than the best, the lowest first."""
+        return [row for row, more in self.against_best if not more.is_shown]
+
+
+class Gain(NamedTuple):
+    """How much lower a slower row's error is than that of `over`, the last one worth its time."""
+
+    row: SummaryRow
+    over: SummaryRow
+    value: float
+    p: float
+    is_shown: bool
+
+
+def compare(rows: Iterable[SummaryRow], n_valid: int) -> Comparison | None:
+    """The rows that have an error, compared; None without any.
+
+    Args:
+        rows: of one sweep.
+        n_valid: how many images validate.
+    """
+    known = tuple(sorted((row for row in rows if row.errors), key=lambda row: row.mean))
+    pairs = list(combinations(range(len(known)), 2))
+    found = [_difference(known[low], known[high], n_valid) for low, high in pairs]
+    corrected = holm([one.p for one in found])
+    more = [one._replace(p=p) for one, p in zip(found, corrected, strict=True)]
+    return Comparison(known, dict(zip(pairs, more, strict=True))) if known else None
+
+
+def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> Difference:
+    """Student's paired test over equal seeds; of fewer than three a normal one, as assumed."""
+    from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
+
+    seeds = {one.seed: error for one, error in zip(low.completed, low.errors, strict=True)}
+    # Rounded, as the last binary digits would make equal differences unequal, and p tiny.
+    pairs = tuple(
+        round(error - seeds[one.seed], 9)
+        for one, error in zip(high.completed, high.errors, strict=True)
+        if one.seed in seeds
+    )
+    value = fmean(pairs) if pairs else high.mean - low.mean
+    if len(pairs) >= FEWEST and len(set(pairs)) > 1:
+        return Difference(value, pairs, float(ttest_1samp(pairs, 0).pvalue))
+    n_valid = max(n_valid, 1)
+    sds = [
+        assumed_noise(row.mean).sd(row.mean, n_valid) / math.sqrt(len(row.errors))
+        for row in (low, high)
+    ]
+    # Where nothing is wrong, or all, a difference of one image says nothing all the same.
+    sd = max(math.hypot(*sds), 1 / n_valid)
+    return Difference(value, pairs, float(2 * norm.sf(abs(value) / sd)))
+
+
+def timed(rows: Iterable[SummaryRow]) -> list[tuple[float, SummaryRow]]:
+    """The rows whose time tells something, with the seconds of an epoch."""
+    seconds = ((row.seconds_per_epoch or 0.0, row) for row in rows)
+    return [(s, row) for s, row in seconds if _SHORTEST_S < s < _LONGEST_S]
+
+
+def gains(compared: Comparison) -> list[Gain]:
+    """What each row gains over faster ones, the faster first; the fastest has nothing to gain.
+
+    A row is worth its time if its error is the lowest so far, and lower beyond chance than that of
+    the last one that was.
+    """
+    found: list[Gain] = []
+    ordered = sorted(
+        (seconds, row.value or 0.0, place)
+        for place, one in enumerate(compared.rows)
+        for seconds, row in timed([one])
+    )
+    places = [place for *_, place in ordered]
+    kept = places[0] if places else 0
+    for at, place in enumerate(places[1:], start=1):
+        more = compared.more[min(place, kept), max(place, kept)]
+        is_shown = more.is_shown and place < min(places[:at])
+        value = more.value if place < kept else -more.value
+        found.append(Gain(compared.rows[place], compared.rows[kept], value, more.p, is_shown))
+        kept = place if is_shown else kept
+    return found
