@@ -170,8 +170,9 @@ def status(path: Path | None, *, as_json: bool, no_color: bool) -> None:
 
 def _status(run_dir: RunDir, *, as_json: bool, no_color: bool) -> None:
     path = run_dir.path
-    info, writer = run_dir.read_state()
-    trials = run_dir.read_trials()
+    journal = run_dir.follow()
+    info, writer = run_dir.read_state(journal)
+    trials = journal.trials()
     left_s = None
     if info.state == "running":
         from mnist_lab.study.run import Run, seconds_left  # NumPy, only where somebody trains
@@ -214,8 +215,9 @@ def _overview(folder: Path, *, as_json: bool, no_color: bool) -> None:
     unreadable: dict[Path, str] = {}
     for path in runs_below(folder):
         try:
-            info, _ = RunDir(path).read_state()
-            trials = RunDir(path).read_trials()
+            journal = RunDir(path).follow()
+            info, _ = RunDir(path).read_state(journal)
+            trials = journal.trials()
         except LabError as problem:
             unreadable[path] = problem.problem
             continue

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.errors import RunDirError, SettingsError, WriteError
-from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
+from mnist_lab.records import FORMAT_VERSION, Event, Trial
 from mnist_lab.rundir import checkpoints, files, hpbandster, lock
 from mnist_lab.rundir.documents import Curves, RunInfo
-from mnist_lab.rundir.journal import read_journal
+from mnist_lab.rundir.files import MOST_BYTES
+from mnist_lab.rundir.journal import Follower, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -154,17 +155,23 @@ class RunDir:
             fault = f"{self.run} is damaged ({files.first_line(problem)})"
             raise files.refused(fault) from None
 
-    def read_state(self) -> tuple[RunInfo, str | None]:
+    def follow(self, most: int = MOST_BYTES) -> Follower:
+        """Who follows the journal, of at most `most` bytes; it is read when it is looked at."""
+        return Follower(self.journal, most)
+
+    def read_state(self, journal: Follower | None = None) -> tuple[RunInfo, str | None]:
         """`run.json` as it stands, and who writes the run, in words; None if nobody does.
 
         One that was killed could not say so, and one whose journal lost events since does not know:
-        both are `interrupted`.
+        both are `interrupted`. A `journal` is looked at; it then knows all that the state tells of.
         """
+        journal = journal or self.follow()
         info = self.read_info()
         writer = self.writer() if info.state == "running" else None
         if info.state == "running" and writer is None:
             info = self.read_info()  # it may have ended since it was read
-        is_lost = info.state == "complete" and info.n_events not in {None, len(self.read_events())}
+        journal.look(info.identity)
+        is_lost = info.state == "complete" and info.n_events not in {None, journal.n_events}
         if is_lost or (info.state == "running" and writer is None):
             info = info.model_copy(update={"state": "interrupted"})
         return info, writer
@@ -180,15 +187,9 @@ class RunDir:
 
     def read_trials(self) -> list[Trial]:
         """The trials in the order of their proposal; a RunDirError where the journal is damaged."""
-        try:
-            trials = fold(self.read_events())
-        except ValueError as problem:
-            raise files.refused(f"{self.journal} is damaged: {problem}") from None
-        sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
-        if len(sizes) > 1:
-            kinds = " and ".join(map(str, sizes))
-            raise files.refused(f"{self.journal} mixes tests with {kinds} classes")
-        return trials
+        journal = self.follow()
+        journal.look(self.read_info().identity if self.exists() else None)
+        return journal.trials()
 
     def write_curves(self, trials: list[Trial]) -> None:
         """Replace `curves.json`: every trial, with one entry per epoch."""
@@ -291,9 +292,12 @@ class RunDir:
         return self.checkpoints / f"trial-{trial.trial:05}.checkpoint"
 
 
-def runs_below(folder: Path) -> Iterator[Path]:
-    """The runs in a folder, or in folders within it, by name; what cannot be read is skipped."""
-    for name, folders, _ in os.walk(folder):
+def runs_below(folder: Path, refused: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """The runs in a folder, or in folders within it, by name; no link is followed.
+
+    `refused` is told of each folder that cannot be read, which is skipped.
+    """
+    for name, folders, _ in os.walk(folder, onerror=refused):
         folders.sort()
         if RunDir(path := Path(name)).exists():
             folders.clear()
