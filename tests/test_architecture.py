@@ -43,6 +43,7 @@ LAYERS = [
     "views",
     "findings",
     "plots",
+    "pages",
     "report",
     "export",
     "notebook",
@@ -53,7 +54,17 @@ LAYERS = [
 ]
 # What trains, and what shows what was trained: neither imports the other.
 TRAINING = {"data", "model", "training", "space", "search", "execute"}
-SHOWING = {"analysis", "findings", "plots", "report", "views", "export", "notebook", "progress"}
+SHOWING = {
+    "analysis",
+    "findings",
+    "plots",
+    "pages",
+    "report",
+    "views",
+    "export",
+    "notebook",
+    "progress",
+}
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
 OWNERS = {
@@ -73,15 +84,16 @@ OWNERS = {
     "click": {"cli"},
     "cloup": {"cli"},
     "pooch": {"data"},
-    "markupsafe": {"report"},
+    "jinja2": {"pages"},
+    "markupsafe": {"pages", "report"},
+    "PIL": {"pages"},
 }
 
 # Names of files that are not a run's, and why they are composed elsewhere.
 OTHER_FILES = {
     ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
     ("export", ".json"),  # the course's own names
-    ("report.page", "page.html"),  # the package's own
-    ("report.sections", "run.html"),
+    ("report", "report.html"),  # the package's own
 }
 
 

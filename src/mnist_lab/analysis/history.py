@@ -91,12 +91,13 @@ Look = Outcome | Literal["promoted", "beaten", "winner", "best", "undecided"]
 
 
 class Step(NamedTuple):
-    """One budget of a trial of Hyperband; `error` is None unless the trial completed it.
+    """One budget of a `trial` of Hyperband; `error` is None unless the trial completed it.
 
     `look` is what became of it: of a complete one `undecided` until its whole rung has ended;
     `winner` is the best of its bracket, `best` that of the whole search so far.
     """
 
+    trial: int
     budget: float
     look: Look
     error: float | None
@@ -140,15 +141,15 @@ def bracket_panels(trials: Iterable[Trial], planned: Sequence[Bracket]) -> list[
                     if budget not in bracket.epochs:  # a file may say anything
                         continue
                     if look != "complete":
-                        steps.append(Step(budget, look, None))
+                        steps.append(Step(one.trial, budget, look, None))
                     elif _is_same(best_of_all, one):
-                        steps.append(Step(budget, "best", final_error(one)))
+                        steps.append(Step(one.trial, budget, "best", final_error(one)))
                     elif trial.configuration.epochs > budget:
-                        steps.append(Step(budget, "promoted", final_error(one)))
+                        steps.append(Step(one.trial, budget, "promoted", final_error(one)))
                     else:
                         over: Look = "beaten" if budget in decided else "undecided"
                         look_over = "winner" if _is_same(best, one) else over
-                        steps.append(Step(budget, look_over, final_error(one)))
+                        steps.append(Step(one.trial, budget, look_over, final_error(one)))
                 climbs.append((place, steps))
         panels.append(BracketPanel(bracket, len(numbers), n_over, climbs))
     return panels

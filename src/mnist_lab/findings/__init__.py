@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mnist_lab.records import DatasetInfo, Trial
     from mnist_lab.rundir import RunInfo
 
-__all__ = ["Finding", "findings", "page"]
+__all__ = ["Finding", "findings", "method", "page"]
 
 _ERRORS = (
     "All intervals hold 95 %. Of one training it is Wilson's, for the images that happened to be "
@@ -72,6 +72,13 @@ def findings(
     return list((of_sweep if settings.space is None else of_search)(settings, trials, n_valid))
 
 
+def method(settings: StudySettings, found: Sequence[Finding]) -> str:
+    """How the intervals in these findings of a study were computed."""
+    kind = "sweep" if settings.space is None else "search"
+    kind = settings.experiment if settings.experiment in _METHODS else kind
+    return _METHODS[kind] + _ASSUMED * any("(assumed: see below)" in one.numbers for one in found)
+
+
 def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     """The findings of a run as a page of Markdown: the answer, what else there is to know, how."""
     settings, data = info.settings, info.data
@@ -93,8 +100,5 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
         parts.append(about)
     parts += [f"Note: {note}." for note in data.notes]
     if found:
-        kind = "sweep" if settings.space is None else "search"
-        kind = settings.experiment if settings.experiment in _METHODS else kind
-        assumed = _ASSUMED * any("(assumed: see below)" in one.numbers for one in found)
-        parts += ["## How the intervals were computed", _METHODS[kind] + assumed]
+        parts += ["## How the intervals were computed", method(settings, found)]
     return "\n\n".join(parts).replace("\n\n- ", "\n- ").replace("\n- ", "\n\n- ", 1) + "\n"

@@ -244,6 +244,13 @@ class RunDir:
             return files.read_bytes(self.path / f"{name}.{suffix}")
         return None
 
+    def names(self) -> list[str]:
+        """The names of its files, without hidden ones, links, folders and a report."""
+        with suppress(OSError), os.scandir(self.path) as entries:
+            files = [one.name for one in entries if one.is_file(follow_symlinks=False)]
+            return sorted(one for one in files if one[0] != "." and one != self.report.name)
+        return []
+
     def write_hpbandster(
         self, space: dict[str, Any], configurations: Iterable[dict[str, Any]], trials: list[Trial]
     ) -> None:

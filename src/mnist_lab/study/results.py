@@ -186,6 +186,19 @@ def figures(
     return drawn
 
 
+def images_of_mistakes(
+    run_dir: RunDir, info: RunInfo, trials: list[Trial], note: Callable[[str], None] | None = None
+) -> dict[int, NDArray[np.uint8]]:
+    """The test images that a test's records call misclassified, `(28, 28)` each, by their place.
+
+    They are looked up in the run's data set: none where it is not on this machine, which `note` is
+    told.
+    """
+    wrong = wrong_images([trial.test for trial in trials if trial.test is not None])
+    images = _test_images(run_dir, info.data, wrong, note or Silent().note) if wrong else None
+    return {} if images is None else {one.image: images[one.image] for one, _ in wrong}
+
+
 def _test_images(
     run_dir: RunDir,
     data: DatasetInfo,

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from mnist_lab import notebook, views
 from mnist_lab.analysis.outcomes import best_row, best_trial, n_ended, n_epochs_done, n_planned
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnist_lab.config import StudySettings
+    from mnist_lab.pages import Shown
     from mnist_lab.records import DatasetInfo, Trial
 
 # How often whoever watches a run reads its journal.
@@ -66,6 +68,21 @@ class Run(NamedTuple):
     def draw(self, note: Callable[[str], None] | None = None) -> list[Path]:
         """Write the :meth:`figures` into the run directory, and name the files."""
         return results.draw(RunDir(self.path), self.info, self.trials, note)
+
+    def shown(self, label: str, link: str, note: Callable[[str], None] | None = None) -> Shown:
+        """The run for a page of the report or the dashboard, with the images of its mistakes.
+
+        Args:
+            label: tells it from the others on the page.
+            link: the address of its folder, to which a file's name is added.
+            note: is told why there are no images, where they are not on this machine.
+        """
+        from mnist_lab.pages import Shown
+
+        run_dir = RunDir(self.path)
+        images = results.images_of_mistakes(run_dir, self.info, self.trials, note)
+        links = {printable(one): f"{link}/{quote(os.fsencode(one))}" for one in run_dir.names()}
+        return Shown(printable(label), self.info, self.trials, images, links)
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` of :func:`~mnist_lab.views.trial_sheet`.
@@ -207,38 +224,20 @@ def report(
     runs = [load_run(path) for path in paths]
     names = [Path(os.path.abspath(path)).name for path in paths]  # noqa: PTH100 - `.` has a name
     labels = names if len(set(names)) == len(names) else [str(path) for path in paths]
-    page = reports.page(
-        [
-            reports.Reported(
-                printable(label),
-                run.info,
-                run.trials,
-                _figures(run, note),
-            )
-            for label, run in zip(labels, runs, strict=True)
-        ]
-    )
     if out is not None:
         out = out.resolve()  # what somebody names may be a link, and is written where it leads
     else:
         # Not `parent`: that of `.` would be itself.
         folder = paths[0] if len(paths) == 1 else Path(os.path.normpath(paths[0] / os.pardir))
         out = RunDir(folder).report
+    links = [quote(os.fsencode(os.path.relpath(path, out.parent))) for path in paths]
+    page = reports.page(
+        [run.shown(label, link, note) for run, label, link in zip(runs, labels, links, strict=True)]
+    )
     RunDir(out.parent).create()
     # A folder's name may be no text.
     write_bytes(out, page.encode("utf-8", "backslashreplace"))
     return out
-
-
-def _figures(run: Run, note: Callable[[str], None] | None) -> dict[str, bytes]:
-    """The figures of a run as SVG; the one that the records alone do not make may be the run's."""
-    from mnist_lab import plots  # matplotlib, only to draw
-
-    drawn = {name: plots.content(one, "svg") for name, one in run.figures(note).items()}
-    if run.info.settings.experiment == "test" and results.MISTAKES not in drawn:
-        kept = RunDir(run.path).read_figure(results.MISTAKES, "svg")
-        drawn |= {} if kept is None else {results.MISTAKES: kept}
-    return drawn
 
 
 def images_per_epoch(settings: StudySettings, data: DatasetInfo) -> int:

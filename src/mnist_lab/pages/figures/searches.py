@@ -1,0 +1,231 @@
+"""How a search went: the lowest error so far, what matters, what it cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.analysis.history import progress
+from mnist_lab.analysis.importance import dimensions_of, importance
+from mnist_lab.analysis.outcomes import completed_error, final_error, seconds_per_epoch
+from mnist_lab.pages.figures.drawing import (
+    BLUE,
+    GREY,
+    INK,
+    MOST_TICKS,
+    Figure,
+    axis,
+    beside,
+    dots,
+    error_axis,
+    hover,
+    in_percent,
+    is_wide,
+)
+from mnist_lab.records import timestamp
+from mnist_lab.words import in_words, value_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mnist_lab.analysis.importance import Importance
+    from mnist_lab.pages.sections import Shown
+    from mnist_lab.records import Trial
+
+
+def incumbent(one: Shown) -> Figure:
+    """The lowest error so far, over the epochs of all trials together and over time."""
+    points = progress(one.trials)
+    begin = timestamp(one.info.started)
+    seconds = [max(0.0, timestamp(point.trial.ended) - begin) for point in points]
+    per, unit = _unit(max(seconds, default=0.0))
+    choices = {}
+    for name, title, places in (
+        ("epochs", "epochs trained, all trials together", [point.at for point in points]),
+        ("time", f"{unit} since the start, pauses included", [s / per for s in seconds]),
+    ):
+        known = [
+            (round(place, 4), in_percent(error, one), point.trial.trial, point.best_so_far)
+            for place, point in zip(places, points, strict=True)
+            if (error := final_error(point.trial)) is not None
+        ]
+        x, y, numbers, lowest = (list(column) for column in zip(*known, strict=True))
+        last = round(places[-1], 4)
+        traces = [
+            {
+                "name": "error of a trial",
+                "x": x,
+                "y": y,
+                "customdata": numbers,
+                "mode": "markers",
+                "marker": {"color": "--series-4", "size": 5},
+                "hovertemplate": hover("%{y:.3~r} %"),
+            },
+            {
+                "name": "lowest so far",
+                "x": [*x, last],
+                "y": [in_percent(error, one) for error in (*lowest, lowest[-1])],
+                "mode": "lines",
+                "line": {"shape": "hv", "color": "--series-0", "width": 2},
+                "hovertemplate": "lowest so far: %{y:.3~r} %<extra></extra>",
+            },
+        ]
+        layout = {"xaxis": {**axis(title), "rangemode": "tozero"}, "yaxis": error_axis()}
+        choices[name] = {"traces": traces, "layout": layout}
+    about = "A dot for each training that ended, at any budget. The line is the lowest so far."
+    return Figure("Lowest error so far", about, choices)
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    """The unit in which such a time is read, in seconds, and its name."""
+    if seconds < 180:  # noqa: PLR2004 - three minutes
+        return 1.0, "seconds"
+    return (60.0, "minutes") if seconds < 10_800 else (3600.0, "hours")  # noqa: PLR2004 - 3 hours
+
+
+def influence(one: Shown) -> Figure | None:
+    """How much each hyperparameter matters, given the others, with its 95 % interval.
+
+    None where there are too few trials to tell.
+    """
+    dimensions = list(dimensions_of(one.info.settings.space or {}))
+    rows = importance(dimensions, one.trials)[::-1]  # plotly begins at the bottom
+    traces = []
+    for matters, name, shade in ((False, "not seen to matter", GREY), (True, "matters", BLUE)):
+        own = [row for row in rows if row.matters is matters]
+        if own:
+            above = [round(100 * (row.interval.high - row.share), 1) for row in own]
+            below = [round(100 * (row.share - row.interval.low), 1) for row in own]
+            bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+            traces.append(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": name,
+                    "x": [round(100 * row.share, 1) for row in own],
+                    "y": [in_words(row.name) for row in own],
+                    "marker": {"color": shade},
+                    "error_x": {**bars, "color": INK},
+                    "text": [_better(row) for row in own],
+                    "textposition": "none",
+                    "hovertemplate": "%{y}: %{x} %<br>%{text}<extra></extra>",
+                }
+            )
+    if not traces:
+        return None
+    xaxis = {"ticksuffix": " %", "rangemode": "tozero"}
+    layout = {"xaxis": {**axis("share of the variance of the trials' ranks"), **xaxis}}
+    about = "Each one's own share, given the others, with its 95 % interval."
+    return Figure("What matters", about, {"": {"traces": traces, "layout": layout}})
+
+
+def _better(row: Importance) -> str:
+    """Where the errors are low."""
+    if not row.matters:
+        return "no effect beyond chance"
+    if isinstance(row.better, str) and row.better in {"higher", "lower", "in between"}:
+        return f"low errors: {row.better}"
+    return f"low errors: {value_text(row.name, row.better)}"
+
+
+def hyperparameters(one: Shown) -> Figure:
+    """The error of each trial against each hyperparameter."""
+    choices = {}
+    for name in one.varied:
+        at, xaxis = _spread_out(one, name)
+        layout = {"xaxis": {**axis(in_words(name)), **xaxis}, "yaxis": error_axis()}
+        traces = dots(
+            one, lambda trial, at=at: (at[trial.trial], in_percent(completed_error(trial), one))
+        )
+        choices[in_words(name)] = {"traces": traces, "layout": layout}
+    about = "A dot for each trial, at the largest budget that it completed."
+    return Figure("Error by hyperparameter", about, choices)
+
+
+def _spread_out(one: Shown, name: str) -> tuple[dict[int, float], dict[str, Any]]:
+    """Where each trial stands on the axis of a hyperparameter, by number, and that axis.
+
+    Of a few values each has a column, in which the trials stand by their error, side by side.
+    """
+    values = {trial.trial: one.value(trial, name) for trial in one.trials}
+    distinct = sorted(set(values.values()))
+    if len(distinct) > MOST_TICKS:
+        return values, {"type": "log" if is_wide(distinct) else "linear"}
+    errors = {trial.trial: completed_error(trial) or 0.0 for trial in one.trials}
+    at = {}
+    for place, value in enumerate(distinct):
+        column = [number for number, own in values.items() if own == value]
+        for order, number in enumerate(sorted(column, key=errors.__getitem__)):
+            at[number] = place + beside(order, len(column))
+    return at, {
+        "tickvals": list(range(len(distinct))),
+        "ticktext": [value_text(name, value) for value in distinct],
+        "range": [-0.5, len(distinct) - 0.5],
+        "showgrid": False,
+    }
+
+
+def pair(one: Shown) -> Figure:
+    """Learning rate against batch size, the better the darker."""
+    traces = dots(
+        one, lambda trial: (one.value(trial, "batch_size"), one.value(trial, "learning_rate"))
+    )
+    for trace in traces:
+        trace["hovertemplate"] = hover("")
+    layout = {
+        "xaxis": axis("batch size", log=True),
+        "yaxis": axis("learning rate", log=True),
+    }
+    about = "A dot for each trial; the better its error, the stronger its colour."
+    choices = {"": {"traces": traces, "layout": layout}}
+    return Figure("Learning rate against batch size", about, choices)
+
+
+def cost(one: Shown) -> Figure:
+    """The error of each trial against the time it took, and which no other beats in both."""
+    costs: dict[str, Callable[[Trial], float | None]] = {
+        "a whole training": lambda trial: sum(epoch.duration_s for epoch in trial.epochs) or None,
+        "an epoch": seconds_per_epoch,
+    }
+    choices = {}
+    for name, seconds_of in costs.items():
+        found = {
+            trial.trial: (round(seconds, 3), error)
+            for trial in one.trials
+            if (seconds := seconds_of(trial)) is not None
+            and (error := completed_error(trial)) is not None
+        }
+        front = _front(found.values())
+        if not front:
+            continue
+        line = {
+            "name": "no trial is faster and better",
+            "x": [seconds for seconds, _ in front],
+            "y": [in_percent(error, one) for _, error in front],
+            "mode": "lines",
+            "line": {"shape": "hv", "color": INK, "width": 1.2, "dash": "dot"},
+            "hoverinfo": "skip",
+        }
+        traces = dots(
+            one,
+            lambda trial, found=found: (
+                (found[trial.trial][0], in_percent(found[trial.trial][1], one))
+                if trial.trial in found
+                else (None, None)
+            ),
+        )
+        for trace in traces:
+            trace["hovertemplate"] = hover("%{x:.3~r} s, %{y:.3~r} %")
+        log = is_wide(seconds for seconds, _ in found.values())
+        layout = {"xaxis": axis(f"seconds of {name}", log=log), "yaxis": error_axis()}
+        choices[name] = {"traces": [line, *traces], "layout": layout}
+    about = "A dot for each trial that completed a budget. The dotted line is the Pareto front."
+    return Figure("Error against training time", about, choices)
+
+
+def _front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The Pareto front: the points below whose cost none has a lower error, the cheapest first."""
+    front: list[tuple[float, float]] = []
+    for seconds, error in sorted(points):
+        if not front or error < front[-1][1]:
+            front.append((seconds, error))
+    return front
