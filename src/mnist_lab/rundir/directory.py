@@ -8,7 +8,7 @@ import shutil
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mnist_lab.errors import RunDirError, SettingsError, WriteError
 from mnist_lab.records import FORMAT_VERSION, Event, Trial
@@ -250,6 +250,22 @@ class RunDir:
             files = [one.name for one in entries if one.is_file(follow_symlinks=False)]
             return sorted(one for one in files if one[0] != "." and one != self.report.name)
         return []
+
+    def open(self, name: str) -> IO[bytes] | None:
+        """One of the :meth:`names`, to be read; None where it is none of them."""
+        with suppress(OSError, RunDirError):
+            if name in self.names():
+                return open(self.path / name, "rb", opener=files.regular)
+        return None
+
+    def stamp(self) -> tuple[int, ...]:
+        """What changes when the records do; it begins with when they last did, in ns since 1970."""
+        found: list[int] = []
+        for path in (self.run, self.journal):
+            with suppress(OSError):
+                one = path.lstat()
+                found += [one.st_mtime_ns, one.st_size, one.st_ino]
+        return (max(found[::3], default=0), *found)
 
     def write_hpbandster(
         self, space: dict[str, Any], configurations: Iterable[dict[str, Any]], trials: list[Trial]

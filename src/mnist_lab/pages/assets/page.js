@@ -2,6 +2,7 @@
 // same in all of a run's. Who has newer data calls one of
 //   MnistLab.draw(section, data)   with the figures of sections/figures.py, or
 //   MnistLab.update(html)          with run.html rendered again: text, tables and figures;
+// the list of runs sorts and filters its own table with the rest.
 // zoom, ticks, order, filters and places in the scrolled frames stay.
 "use strict";
 const MnistLab = (() => {
@@ -292,7 +293,9 @@ const MnistLab = (() => {
     };
     const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
     rows.sort((a, b) => compare(a[0], b[0]));
-    table.tBodies[0].append(...rows.map(([, row]) => row));
+    const [body] = table.tBodies;
+    // What stands in its place keeps its focus.
+    if (rows.some(([, row], at) => row !== body.rows[at])) body.append(...rows.map(([, row]) => row));
   }
 
   // Parts of a filter, between commas: words that a row must have, or a column, a sign, a number.
@@ -448,5 +451,5 @@ const MnistLab = (() => {
     for (const one of document.querySelectorAll("details[data-opened]")) one.open = false;
     redrawAll();
   });
-  return { draw, update };
+  return { draw, update, makeSortable, sort, filter };
 })();
