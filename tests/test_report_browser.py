@@ -10,10 +10,11 @@ import base64
 import json
 import re
 import shutil
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from made_events import begun_as, forge, journal_lines
 from made_runs import EVIL, by_a_stranger, final_test, search, sweep
 from selenium import webdriver
 from selenium.webdriver import ActionChains
@@ -21,7 +22,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from mnist_lab import study
+from mnist_lab import data, study
+from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,15 +101,28 @@ class Reader:
 
     def hover(self, dot: str) -> str:
         """Point at a dot of a chart, and read the label that appears."""
+        self.draw(dot.split(maxsplit=1)[0])
         element = self.one(dot)
         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
         ActionChains(self.driver, duration=50).move_to_element(element).perform()
         label = self.until(lambda: self.all(".hoverlayer .hovertext"))
         return str(label[0].text)
 
-    def opacities(self, chart: str) -> list[float]:
-        """How solid each trial's line is in a chart."""
-        return [float(one.value_of_css_property("opacity")) for one in self.all(f"{chart} g.trace")]
+    def draw(self, figure: str) -> WebElement:
+        """Scroll to a figure, which is drawn then."""
+        element = self.one(f"{figure} .plot")
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        self.until(lambda: element.find_elements(By.CSS_SELECTOR, ".plot-container g.trace"))
+        return element
+
+    def strong(self, figure: str) -> set[int]:
+        """The trials that stand out in a figure; all, where none is chosen."""
+        plot = self.draw(figure)
+        self.until(lambda: not self.run("arguments[0].of.figure.isStale", plot))
+        script = """document.querySelector(arguments[0] + ' .plot').data
+          .filter((one) => one.customdata && (one.opacity ?? 1) > 0.3)
+          .flatMap((one) => one.customdata)"""
+        return set(self.run(script, figure))
 
 
 @pytest.fixture(scope="module")
@@ -145,35 +160,86 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {path.name: study.report([path]) for path in runs}
     made["several"] = study.report(runs)
     made["short"] = study.report([search(folder / n, 1) for n in "ab"], folder / "short.html")
+    made["mistakes"] = study.report([with_images(folder / "mistakes")])
     made["stranger"] = study.report([by_a_stranger(folder / EVIL.replace("/", "|")), *runs[1:2]])
     return made
 
 
+def with_images(path: Path) -> Path:
+    """A test on the bundled digits, of which two fours are taken for nines, and a seven for a one.
+
+    Who reads it finds their images.
+    """
+    run_dir = RunDir(final_test(path))
+    info = run_dir.read_info().model_copy(update={"data": data.load("sample").info})
+    run_dir.write_info(info)
+    lines = [begun_as(run_dir), *journal_lines(run_dir)[1:]]
+    lines[-1]["test"]["mistakes"] = [
+        {"image": image, "true": true, "predicted": predicted, "confidence": 0.9}
+        for image, true, predicted in ((3, 4, 9), (5, 4, 9), (7, 7, 1))
+    ]
+    lines[-1]["test"]["confusion"][7][1] = 1
+    forge(run_dir, lines)
+    return path
+
+
 def test_everything_is_drawn(reader: Reader, pages: dict[str, Path]) -> None:
-    """Each chart has its lines, each figure is a whole image."""
+    """Each figure has its lines when it is scrolled to, and a name for who cannot see it."""
     for name in ("search", "sweep", "test", "several"):
         reader.open(pages[name])
-        charts = reader.all(".chart")
-        assert charts
-        for chart in charts:
-            assert chart.find_elements(By.CSS_SELECTOR, "g.trace path.point")
-        assert reader.run("[...document.images].every((one) => one.naturalWidth > 100)")
+        assert reader.all("figure.chart")
+        for figure in reader.all("figure.chart"):
+            kind = str(figure.get_attribute("class")).split()[-1]
+            section = figure.find_element(By.XPATH, "ancestor::section").get_attribute("id")
+            plot = reader.draw(f"#{section} .{kind}")
+            assert plot.get_attribute("role") == "img"
+            assert figure.find_element(By.TAG_NAME, "h3").text in str(plot.accessible_name)
+            assert figure.accessible_name == figure.find_element(By.TAG_NAME, "h3").text
 
 
 def test_a_click_sorts(reader: Reader, pages: dict[str, Path]) -> None:
-    """By number, not by letters; again, the other way round; what has no number stays last."""
+    """The best stands first; by number, not by letters; again, the other way round.
+
+    What has no number stays last.
+    """
     reader.open(pages["search"])
     reader.until(lambda: reader.all("td input"))  # the script has put its column in front
-    assert reader.column("trial") == [str(number) for number in range(1, N_TRIALS + 1)]
+    first = reader.column("validation error")
     head = next(one for one in reader.all("th") if one.text.startswith("validation"))
     shown = []
     for direction in ("ascending", "descending"):
         head.find_element(By.TAG_NAME, "button").click()
         assert head.get_attribute("aria-sort") == direction
         shown.append(reader.column(head.text))
+    assert shown[0] == first
     assert shown[0][-3:] == shown[1][-3:] == ["–"] * 3
     numbers = [[float(text.removesuffix(" %")) for text in texts[:-3]] for texts in shown]
     assert numbers[0] == sorted(numbers[0]) == numbers[1][::-1]
+
+
+def test_a_filter_hides_rows(reader: Reader, pages: dict[str, Path]) -> None:
+    """Words, numbers of a column, or both; what is hidden is counted, and comes back."""
+    reader.open(pages["search"])
+    field = reader.until(lambda: reader.all("input[type=search]"))[-1]
+    everything = reader.column("validation error")
+    for text, holds in (
+        ("validation error < 10", lambda row: row != "–" and float(row.split()[0]) < 10),
+        ("validation error<10, 5×5", None),
+        ("failed", lambda row: row == "–"),
+    ):
+        field.clear()
+        field.send_keys(text)
+        shown = [one.text for one in reader.all("tbody tr[data-trial]") if one.is_displayed()]
+        assert 0 < len(shown) < N_TRIALS
+        assert reader.one(".tools output").text == f"{len(shown)} of {N_TRIALS} shown"
+        if text == "failed":
+            assert len(shown) == 1
+        elif holds:
+            assert len(shown) == sum(map(holds, everything))
+        else:
+            assert all("5×5" in row for row in shown)
+    field.send_keys("\b" * len("failed"))
+    assert all(one.is_displayed() for one in reader.all("tbody tr[data-trial]"))
 
 
 def test_the_keyboard_sorts_and_chooses(reader: Reader, pages: dict[str, Path]) -> None:
@@ -183,28 +249,61 @@ def test_the_keyboard_sorts_and_chooses(reader: Reader, pages: dict[str, Path]) 
     button.send_keys("\n")
     assert button.find_element(By.XPATH, "..").get_attribute("aria-sort") == "ascending"
     reader.one('tr[data-trial="3"] input').send_keys(" ")
-    assert reader.one("output").text == f"1 of {N_TRIALS} trials chosen"
+    assert reader.one(".choice output").text == f"1 of {N_TRIALS} trials chosen"
 
 
-def test_a_dot_has_a_label(reader: Reader, pages: dict[str, Path]) -> None:
+def test_a_point_has_a_label(reader: Reader, pages: dict[str, Path]) -> None:
     """Pointing at a trial tells which it is, its configuration and its error."""
-    for chart in (".parallel", ".curves"):
-        reader.open(pages["search"])
-        label = reader.hover(f"{chart} g.trace path.point")
-        assert re.search(r"trial \d+: .*learning rate [\d.e-]+, batch size \d+", label, re.DOTALL)
-        assert ("epoch" in label.split("epochs")[-1]) == (chart == ".curves")
+    reader.open(pages["search"])
+    label = reader.hover(".incumbent g.trace path.point")
+    assert re.search(r"trial \d+: .*learning rate [\d.e-]+, batch size \d+", label, re.DOTALL)
+    assert label.rstrip().endswith("%")
+
+
+def test_a_figure_is_scaled_and_chosen(reader: Reader, pages: dict[str, Path]) -> None:
+    """Linear instead of logarithmic, over time instead of epochs, and back to the whole."""
+    reader.open(pages["search"])
+    plot = reader.draw(".incumbent")
+
+    def axes() -> list[Any]:
+        layout = "arguments[0].layout"
+        return list(reader.run(f"[{layout}.yaxis.type, {layout}.xaxis.title.text]", plot))
+
+    def press(name: str) -> None:
+        buttons = reader.all(".incumbent button")
+        next(one for one in buttons if one.text == name).click()
+
+    assert axes() == ["log", "epochs trained, all trials together"]
+    press("linear scale")
+    press("time")
+    assert axes() == ["linear", "seconds since the start, pauses included"]
+    pressed = [one.text for one in reader.all(".incumbent [aria-pressed=true]")]
+    assert pressed == ["time", "linear scale"]
+    whole = reader.run("arguments[0]._fullLayout.xaxis.range", plot)
+    reader.run("Plotly.relayout(arguments[0], {'xaxis.range': [0, 1e-3]})", plot)
+    reader.one('tr[data-trial="3"] input').send_keys(" ")
+    assert reader.run("arguments[0]._fullLayout.xaxis.range", plot) == [0, 1e-3], "the zoom stays"
+    press("reset zoom")
+    assert reader.run("arguments[0]._fullLayout.xaxis.range", plot) == whole
 
 
 def test_a_box_chooses_the_same_trials_everywhere(reader: Reader, pages: dict[str, Path]) -> None:
-    """Over the upper half of one axis: those stand out in both charts and in the table."""
+    """Over the upper half of one axis: those stand out in every figure and in the table."""
     reader.open(pages["search"])
-    data = json.loads(reader.run("document.getElementById('data').textContent"))["runs"][0]
-    places = {one["trial"]: one["places"][0] for one in data["trials"]}
-    expected = {trial for trial, place in places.items() if place > 0.5}
+    drawn = json.loads(reader.run("document.querySelector('#run-1 .data').textContent"))
+    (choice,) = drawn["figures"]["parallel"]["choices"].values()
+    expected = {
+        trial
+        for trace in choice["traces"]
+        for x, y, trial in zip(trace["x"], trace["y"], trace["customdata"], strict=True)
+        if x == 0 and y > 0.5
+    }
     assert 0 < len(expected) < N_TRIALS
+    for figure in (".incumbent", ".curves", ".parallel"):
+        reader.draw(figure)
     x, top, middle = reader.run(
         """(() => {
-          const chart = document.querySelector(".parallel");
+          const chart = document.querySelector(".parallel .plot");
           chart.scrollIntoView({block: "center"});
           const { xaxis, yaxis } = chart._fullLayout, frame = chart.getBoundingClientRect();
           return [frame.x + xaxis._offset + xaxis.d2p(0), frame.y + yaxis._offset + yaxis.d2p(1.1),
@@ -219,27 +318,26 @@ def test_a_box_chooses_the_same_trials_everywhere(reader: Reader, pages: dict[st
     mouse.pointer_action.pointer_up()
     mouse.perform()
     said = f"{len(expected)} of {N_TRIALS} trials chosen"
-    reader.until(lambda: reader.one("output").text == said)
-    chosen = {int(str(one.get_attribute("data-trial"))) for one in reader.all("tr.chosen")}
+    reader.until(lambda: reader.one(".choice output").text == said)
+    chosen = {int(str(one.get_attribute("data-trial"))) for one in reader.all("tr.picked")}
     assert chosen == expected
     assert len(reader.all("tr.faded")) == N_TRIALS - len(expected)
-    for chart in (".parallel", ".curves"):
-        solid = [opacity > 0.5 for opacity in reader.opacities(chart)]
-        assert solid == [one["trial"] in expected for one in data["trials"]]
+    assert reader.strong(".parallel") == reader.strong(".curves") == expected
+    assert reader.strong(".incumbent") < expected, "those that have ended"
     reader.one(".clear").click()
     assert reader.all("tr.faded") == []
-    assert min(reader.opacities(".parallel")) == 1
+    assert len(reader.strong(".parallel")) == N_TRIALS
 
 
 def test_a_row_chooses_its_trial(reader: Reader, pages: dict[str, Path]) -> None:
     """A click on a row, a second row, the first again."""
     reader.open(pages["search"])
+    reader.draw(".curves")
     for trial, n in ((2, 1), (5, 2), (2, 1)):
         row = reader.one(f'tr[data-trial="{trial}"]')
         row.find_elements(By.TAG_NAME, "td")[2].click()
-        assert reader.one("output").text == f"{n} of {N_TRIALS} trials chosen"
-    solid = [opacity > 0.5 for opacity in reader.opacities(".curves")]
-    assert [number for number, one in enumerate(solid, start=1) if one] == [5]
+        assert reader.one(".choice output").text == f"{n} of {N_TRIALS} trials chosen"
+    assert reader.strong(".curves") == {5}
 
 
 @pytest.mark.parametrize("look", [{}, {"dark": True}, {"width": 390}], ids=str)
@@ -257,7 +355,7 @@ def test_a_chosen_row_stays_in_its_table(
     assert reader.run(cells) == before
     ground = [
         reader.one(f"tr.{one} td").value_of_css_property("background-color")
-        for one in ("chosen", "faded")
+        for one in ("picked", "faded")
     ]
     assert ground[0] != ground[1]
     reader.cdp("Emulation.setEmulatedMedia", media="print")
@@ -268,11 +366,45 @@ def test_a_chosen_row_stays_in_its_table(
     assert {display for *_, display in on_paper} == {"table-row"}
 
 
+def test_a_cell_opens_its_images(reader: Reader, pages: dict[str, Path]) -> None:
+    """A number of the confusion matrix shows the images that it counts, and those alone."""
+    reader.open(pages["mistakes"])
+    assert reader.run("[...document.images].every((one) => one.naturalWidth === 28)")
+    n_all = len(reader.all(".gallery li"))
+    assert n_all == 3
+    cell = reader.one('.confusion td[data-pair="4-9"] button')
+    assert "4 → 9" in str(cell.accessible_name)
+    cell.send_keys("\n")
+    shown = [one.text for one in reader.all(".gallery li") if one.is_displayed()]
+    assert len(shown) == 2
+    assert all(text.startswith("4 → 9") for text in shown)
+    assert reader.one(".pair output").text == f"4 → 9: 2 of {n_all} images."
+    reader.one(".pair button").click()
+    assert all(one.is_displayed() for one in reader.all(".gallery li"))
+
+
+def test_the_page_has_landmarks(reader: Reader, pages: dict[str, Path]) -> None:
+    """One title, a main part, links to the runs, each run a region with a name."""
+    reader.open(pages["several"])
+    assert [one.aria_role for one in reader.all("header, nav, main, footer")] == [
+        "banner",
+        "navigation",
+        "main",
+        "contentinfo",
+    ]
+    assert len(reader.all("h1")) == 1
+    names = [one.accessible_name for one in reader.all("section.run")]
+    assert [one.partition(":")[0] for one in names[:2]] == ["Comparison", "search"]
+    levels = [int(one.tag_name[1]) for one in reader.all("h1, h2, h3, h4")]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
 def test_half_epochs_are_no_ticks(reader: Reader, pages: dict[str, Path]) -> None:
     """Where few epochs were spent, the axes count them one by one."""
     reader.open(pages["short"])
-    for chart in reader.all(".curves, .spending"):
-        texts = [one.text for one in chart.find_elements(By.CSS_SELECTOR, ".xtick text")]
+    for figure in ("#run-1 .curves", "#comparison .spending"):
+        plot = reader.draw(figure)
+        texts = [one.text for one in plot.find_elements(By.CSS_SELECTOR, ".xtick text")]
         assert texts
         assert all(float(text).is_integer() for text in texts)
 
@@ -280,9 +412,10 @@ def test_half_epochs_are_no_ticks(reader: Reader, pages: dict[str, Path]) -> Non
 def test_a_choice_stays_within_its_run(reader: Reader, pages: dict[str, Path]) -> None:
     """Of several runs on a page each has its own."""
     reader.open(pages["several"])
+    reader.draw("#run-1 .parallel")
     reader.one('#run-2 tr[data-trial="1"] input').click()
-    assert len(reader.all("tr.chosen")) == 1
-    assert min(reader.opacities("#run-1 .parallel")) == 1
+    assert len(reader.all("tr.picked")) == 1
+    assert len(reader.strong("#run-1 .parallel")) == N_TRIALS
 
 
 def test_nothing_of_a_stranger_runs(reader: Reader, pages: dict[str, Path]) -> None:
@@ -290,9 +423,9 @@ def test_nothing_of_a_stranger_runs(reader: Reader, pages: dict[str, Path]) -> N
     reader.open(pages["stranger"])
     reader.hover(".spending g.trace path.point")
     assert "<script>" in reader.one(".spending .hoverlayer").text
-    for button in reader.all("th button"):
+    for button in reader.all("th button, .buttons button"):
         button.click()
-    reader.hover(".parallel g.trace path.point")
+    reader.hover(".incumbent g.trace path.point")
     reader.one('#run-1 tr[data-trial="1"] input').click()
     assert reader.run("window.hit") is None
     assert EVIL.partition("<!--")[0] in reader.one("#run-1 h2").text
@@ -330,6 +463,7 @@ def test_the_dark(reader: Reader, pages: dict[str, Path]) -> None:
         )
 
     reader.open(pages["search"], dark=True)
+    reader.draw(".curves")
     page, words, ticks = look()
     assert page < 60
     assert min(words, ticks) > 180
@@ -350,9 +484,11 @@ def test_it_prints(reader: Reader, pages: dict[str, Path]) -> None:
     printed = reader.cdp("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)
     assert 3 <= len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(printed["data"]))) <= 8
     assert reader.run("'print' in document.documentElement.dataset") is False
-    assert reader.run("document.querySelector('.curves').layout.width") is None
+    assert reader.run("document.querySelector('.curves .plot').layout.width") is None
+    assert not any(reader.run("[...document.querySelectorAll('details')].map((one) => one.open)"))
     reader.cdp("Emulation.setEmulatedMedia", media="print")
     reader.run("dispatchEvent(new Event('beforeprint'))")
+    assert all(reader.run("[...document.querySelectorAll('details')].map((one) => one.open)"))
     for chart in reader.all(".chart"):
         svg = chart.find_element(By.CSS_SELECTOR, "svg.main-svg")
         assert 600 < svg.size["width"] < 700
@@ -361,9 +497,12 @@ def test_it_prints(reader: Reader, pages: dict[str, Path]) -> None:
 
 
 def test_without_scripts(reader: Reader, pages: dict[str, Path]) -> None:
-    """Findings, figures and the tables are there, and no empty place for a chart."""
+    """Findings, the tables, the confusion matrix and the mistakes are there; no dead button is.
+
+    The figures are files of the runs, to which links lead.
+    """
     reader.open(pages["several"], script=False)
-    assert not any(one.is_displayed() for one in reader.all(".chart"))
+    assert not any(one.is_displayed() for one in reader.all(".chart, button, input"))
     assert all(one.is_displayed() for one in reader.all("img, table, pre"))
     assert len(reader.all("#run-1 tr[data-trial]")) == N_TRIALS
     assert "need JavaScript" in reader.one("main").text

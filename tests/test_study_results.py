@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,7 +93,7 @@ def test_other_classes(run_dir: RunDir, stem: str, wrong: str, often: str) -> No
     for text in (findings, report):
         assert often in text
         assert "something is odd" in text
-    assert "Which classes were taken for which" in report
+    assert "Which class was taken for which" in report
     for text in written:
         assert not re.search(r"\bdigits?\b", text)
         assert data.load(str(path)).info.name in text
@@ -125,11 +124,7 @@ def test_no_data(run_dir: RunDir, other: dict[str, object]) -> None:
     assert "--" not in note  # plot and report have no such option
     assert kept.read_bytes() == b"<svg>the digits</svg>"
     page = study.report([run_dir.path]).read_text(encoding="utf-8")
-    assert b64encode(b"<svg>the digits</svg>").decode() in page
-    kept.rename(secret := run_dir.path.parent / "secret")
-    kept.symlink_to(secret)
-    page = study.report([run_dir.path]).read_text(encoding="utf-8")
-    assert b64encode(b"<svg>the digits</svg>").decode() not in page
+    assert "The images are not on this machine." in page
 
 
 def test_older_record(run_dir: RunDir) -> None:

@@ -207,10 +207,10 @@ def report(
     """Write one self-contained HTML page about one run, or about several and how they compare.
 
     Args:
-        paths: run directories, at least one. Their records are read and figures are drawn anew,
-            but for those of the test images where these are not at hand.
+        paths: run directories, at least one. Their records are read, and for the images of a test's
+            mistakes its data set, where it is at hand. The page links to their files.
         out: the file; None: in the run directory, or beside the first of several.
-        note: is told which figure cannot be drawn.
+        note: is told why there are no images of the mistakes.
 
     Returns:
         The file that was written.

@@ -60,11 +60,13 @@ const MnistLab = (() => {
       font: { family: "system-ui, 'DejaVu Sans', sans-serif", size: 12, color: color("--ink") },
       margin: { l: 10, r: 10, t: 10, b: 10 },
       hovermode: "closest", hoverlabel: { align: "left" },
-      dragmode: figure.name === "parallel" ? "select" : isCoarse ? false : "zoom",
+      dragmode: isCoarse ? false : "zoom",
       // Zoom and legend stay until another choice, or another scale, is shown.
       uirevision: `${figure.chosen} ${figure.isLinear} ${figure.nResets}`,
-      selections: figure.plot.layout?.selections,
-      newselection: { line: { color: color("--link"), width: 2 } },
+      ...(figure.name === "parallel" && {
+        dragmode: "select", selections: figure.plot.layout?.selections,
+        newselection: { line: { color: color("--link"), width: 2 } },
+      }),
       width: isPrinted() ? PRINT_WIDTH : undefined, autosize: !isPrinted(),
       ...own,
       legend, yaxis, xaxis: { ...axis, ...own.xaxis },
@@ -101,36 +103,36 @@ const MnistLab = (() => {
 
   function react(shown, figure) {
     const choice = figure.choices[figure.chosen];
-    figure.isDrawn = true;
-    return Plotly.react(figure.plot, tracesOf(shown, figure, choice), layoutOf(figure, choice), CONFIG);
-  }
-
-  // A figure is drawn when it comes near the window, or is printed.
-  const watcher = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      watcher.unobserve(target);
-      const { shown, figure } = target.of;
-      begin(shown, figure);
-    }
-  }, { rootMargin: "600px" });
-
-  function begin(shown, figure) {
+    figure.isStale = false;
+    Plotly.react(figure.plot, tracesOf(shown, figure, choice), layoutOf(figure, choice), CONFIG);
     if (figure.isDrawn) return;
-    watcher.unobserve(figure.plot);
-    react(shown, figure);
+    figure.isDrawn = true;
     figure.plot.on("plotly_click", ({ points }) => {
       const trial = points[0]?.customdata;
       if (trial) toggle(shown, trial);
     });
     if (figure.name === "parallel") {
-      figure.plot.on("plotly_selected", () => choose(shown, boxed(shown, figure)));
+      figure.plot.on("plotly_selected", () => choose(shown, boxed(figure)));
       figure.plot.on("plotly_deselect", () => choose(shown, []));
     }
   }
 
+  // A figure is drawn while it is near the window, or when it comes there, or is printed.
+  function refresh(shown, figure) {
+    figure.isStale = true;
+    if (figure.isNear || isPrinted()) react(shown, figure);
+  }
+
+  const watcher = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      const { shown, figure } = target.of;
+      figure.isNear = isIntersecting;
+      if (isIntersecting && figure.isStale) react(shown, figure);
+    }
+  }, { rootMargin: "300px" });
+
   // On one axis either box may hold a trial; on several axes each must.
-  function boxed(shown, figure) {
+  function boxed(figure) {
     const axes = new Map();
     for (const box of figure.plot.layout.selections ?? []) {
       const [left, right] = [Number(box.x0), Number(box.x1)].sort((a, b) => a - b);
@@ -158,9 +160,8 @@ const MnistLab = (() => {
     element.setAttribute("aria-labelledby", id);
     plot.setAttribute("role", "img");
     plot.setAttribute("aria-label", `${title}. ${about}`);
-    const figure = { name, plot, buttons, element, isLinear: false, nResets: 0, isDrawn: false };
+    const figure = { name, plot, buttons, element, isLinear: false, nResets: 0 };
     plot.of = { shown, figure };
-    shown.section.querySelector(".charts").append(element);
     watcher.observe(plot);
     return figure;
   }
@@ -172,24 +173,29 @@ const MnistLab = (() => {
     return made;
   }
 
-  function fillButtons(shown, figure) {
+  // What can be chosen of a figure; they stay the same elements, so that none loses the focus.
+  function addButtons(shown, figure) {
     const names = Object.keys(figure.choices);
-    const again = (change) => () => {
-      change();
-      fillButtons(shown, figure);
-      react(shown, figure);
-      figure.buttons.querySelector(":focus") ?? figure.buttons.querySelector("button")?.focus();
+    const given = JSON.stringify(names);
+    if (figure.given === given) return;
+    figure.given = given;
+    const made = [];
+    const add = (text, isPressed, change) => {
+      const press = () => {
+        change();
+        for (const [one, state] of made) if (state) one.setAttribute("aria-pressed", state());
+        react(shown, figure);
+      };
+      made.push([button(text, isPressed?.() ?? null, press), isPressed]);
     };
-    const made = names.length < 2 ? [] : names.map((name) =>
-      button(name, figure.chosen === name, again(() => { figure.chosen = name; })));
-    if (figure.choices[figure.chosen].layout.yaxis?.type === "log") {
-      made.push(button("linear scale", figure.isLinear,
-        again(() => { figure.isLinear = !figure.isLinear; })));
+    for (const name of names.length > 1 ? names : []) {
+      add(name, () => figure.chosen === name, () => { figure.chosen = name; });
     }
-    if (figure.name !== "parallel") {
-      made.push(button("reset zoom", null, again(() => { figure.nResets += 1; })));
+    if (figure.choices[names[0]].layout.yaxis?.type === "log") {
+      add("linear scale", () => figure.isLinear, () => { figure.isLinear = !figure.isLinear; });
     }
-    figure.buttons.replaceChildren(...made);
+    if (figure.name !== "parallel") add("reset zoom", null, () => { figure.nResets += 1; });
+    figure.buttons.replaceChildren(...made.map(([one]) => one));
   }
 
   // --- a section: the figures and tables of one run, or of several
@@ -201,19 +207,24 @@ const MnistLab = (() => {
     const shown = sections.get(section.id);
     shown.data = data;
     shown.words = new Map(Object.entries(data.labels).map(([trial, text]) => [Number(trial), plain(text)]));
-    for (const [name, given] of Object.entries(data.figures)) {
+    const names = Object.keys(data.figures), n = shown.figures.size;
+    for (const name of names) {
+      const given = data.figures[name];
       if (!shown.figures.has(name)) shown.figures.set(name, makeFigure(shown, name, given));
       const figure = shown.figures.get(name);
       figure.choices = given.choices;
       if (!(figure.chosen in given.choices)) figure.chosen = Object.keys(given.choices)[0];
-      fillButtons(shown, figure);
-      if (figure.isDrawn) react(shown, figure);
+      addButtons(shown, figure);
     }
+    if (shown.figures.size > n) {
+      section.querySelector(".charts").append(...names.map((name) => shown.figures.get(name).element));
+    }
+    redraw(shown);
     return shown;
   }
 
   function redraw(shown) {
-    for (const figure of shown.figures.values()) if (figure.isDrawn) react(shown, figure);
+    for (const figure of shown.figures.values()) refresh(shown, figure);
   }
 
   function choose(shown, trials) {
@@ -242,7 +253,6 @@ const MnistLab = (() => {
     const bar = section.querySelector(".choice");
     if (!bar) return;
     bar.hidden = chosen.size === 0;
-    bar.querySelector(".clear").hidden = chosen.size === 0;
     bar.querySelector("output").textContent =
       chosen.size ? `${chosen.size} of ${rows.length} trials chosen` : "";
   }
@@ -251,7 +261,7 @@ const MnistLab = (() => {
 
   function adorn(shown, part) {
     const table = part.querySelector("table");
-    const key = part.dataset.live;
+    const { key } = part.dataset;
     if (!shown.tables.has(key)) shown.tables.set(key, { sorted: null, filter: "" });
     const state = shown.tables.get(key);
     const hasTrials = table.querySelector("tr[data-trial]") !== null;
@@ -352,23 +362,27 @@ const MnistLab = (() => {
 
   // --- a test: a cell of its matrix opens the images
 
-  function openMatrix(section) {
+  function openMatrix(shown) {
+    const { section } = shown;
     const gallery = section.querySelector(".mistakes");
     if (!gallery) return;
     const bar = gallery.querySelector(".pair"), items = [...gallery.querySelectorAll("li")];
-    const show = (pair, words) => {
+    const pairs = new Map(items.map((item) => [item.dataset.pair, item.querySelector("span").textContent]));
+    const show = (pair) => {
+      shown.pair = pair;
       for (const item of items) item.hidden = pair !== null && item.dataset.pair !== pair;
       bar.hidden = pair === null;
       const n = items.filter((item) => !item.hidden).length;
-      bar.querySelector("output").textContent = pair === null ? "" : `${words}: ${n} of ${items.length} images.`;
+      bar.querySelector("output").textContent =
+        pair === null ? "" : `${pairs.get(pair)}: ${n} of ${items.length} images.`;
     };
     bar.querySelector("button").onclick = () => show(null);
-    const pairs = new Map(items.map((item) => [item.dataset.pair, item.querySelector("span").textContent]));
+    if (pairs.has(shown.pair)) show(shown.pair);
     for (const cell of section.querySelectorAll(".confusion td[data-pair]")) {
       const words = pairs.get(cell.dataset.pair);
       if (!words || cell.querySelector("button")) continue;
       const opener = button(cell.textContent, null, () => {
-        show(cell.dataset.pair, words);
+        show(cell.dataset.pair);
         gallery.scrollIntoView({ block: "nearest" });
       });
       opener.setAttribute("aria-label", `${cell.textContent}: ${words}`);
@@ -384,7 +398,7 @@ const MnistLab = (() => {
     for (const part of section.querySelectorAll("[data-live]")) sources.set(part, part.outerHTML);
     const shown = draw(section, JSON.parse(section.querySelector("script.data").textContent));
     for (const part of section.querySelectorAll(".table")) adorn(shown, part);
-    openMatrix(section);
+    openMatrix(shown);
     section.querySelector(".clear")?.addEventListener("click", () => {
       const parallel = shown.figures.get("parallel");
       if (parallel?.plot.layout?.selections?.length) Plotly.relayout(parallel.plot, { selections: [] });
@@ -396,29 +410,22 @@ const MnistLab = (() => {
     const given = new DOMParser().parseFromString(html, "text/html").querySelector("section");
     const section = document.getElementById(given.id);
     const shown = sections.get(section.id);
-    let before = null;
     for (const fresh of given.querySelectorAll("[data-live]")) {
-      const source = fresh.outerHTML;
       const old = section.querySelector(`[data-live="${fresh.dataset.live}"]`);
-      if (old && sources.get(old) === source) {
-        before = old;
-        continue;
-      }
+      const source = fresh.outerHTML;
+      if (sources.get(old) === source) continue;
       const part = document.importNode(fresh, true);
       sources.set(part, source);
-      const focused = old?.contains(document.activeElement) ? document.activeElement : null;
-      const places = old ? [...old.querySelectorAll(".scroll")].map((one) => [one.scrollLeft, one.scrollTop]) : [];
-      const open = old ? [...old.querySelectorAll("details")].map((one) => one.open) : [];
-      if (old) old.replaceWith(part);
-      else if (before) before.after(part);
-      else section.prepend(part);
-      before = part;
-      if (part.classList.contains("table")) adorn(shown, part);
+      const focused = old.contains(document.activeElement) ? document.activeElement : null;
+      const open = [...old.querySelectorAll("details")].map((one) => one.open);
+      const places = [...old.querySelectorAll(".scroll")].map((one) => [one.scrollLeft, one.scrollTop]);
+      old.replaceWith(part);
+      for (const table of part.querySelectorAll(".table")) adorn(shown, table);
       part.querySelectorAll("details").forEach((one, at) => { one.open = open[at] ?? false; });
-      part.querySelectorAll(".scroll").forEach((one, at) => { one.scrollTo(...(places[at] ?? [0, 0])); });
+      part.querySelectorAll(".scroll").forEach((one, at) => one.scrollTo(...(places[at] ?? [0, 0])));
       if (focused) refocus(part, focused);
     }
-    openMatrix(section);
+    openMatrix(shown);
     mark(shown);
     draw(section, JSON.parse(given.querySelector("script.data").textContent));
   }
@@ -441,14 +448,14 @@ const MnistLab = (() => {
       one.open = true;
       one.dataset.opened = "";
     }
-    for (const shown of sections.values()) {
-      for (const figure of shown.figures.values()) begin(shown, figure);
-    }
     redrawAll();
   });
   addEventListener("afterprint", () => {
     delete root.dataset.print;
-    for (const one of document.querySelectorAll("details[data-opened]")) one.open = false;
+    for (const one of document.querySelectorAll("details[data-opened]")) {
+      one.open = false;
+      delete one.dataset.opened;
+    }
     redrawAll();
   });
   return { draw, update, makeSortable, sort, filter };
