@@ -60,7 +60,7 @@ def until(condition: Callable[[], bool]) -> None:
 def test_the_list_shows_every_run(served: Dashboard) -> None:
     """With its state, progress, best error and interval; the newest first."""
     rows = served.rows()
-    assert list(rows) == ["sweep", "deep/search", "test"] or list(rows)[0] == "sweep"
+    assert list(rows) == ["sweep", "deep/search", "test"]
     assert rows["sweep"] | {"when": ""} == {
         "run": "sweep",
         "state": "complete",
@@ -157,15 +157,12 @@ def append(run: RunDir, *events: Event) -> None:
 
 
 def test_it_follows_a_run(tmp_path: Path) -> None:
-    """Each epoch is seen, and its end, without asking again; and that it is gone."""
+    """Each epoch is seen, and its end, without asking again; and that a run is gone."""
     run = begin(tmp_path / "run")
     sweep(tmp_path / "other")
     with dashboard(tmp_path) as made, run.locked():
         assert made.rows()["run"]["state"] == "running"
-        with (
-            made.events("/events?since=0") as news,
-            made.events("/events?since=0&name=run") as own,
-        ):
+        with made.events("/events?since=0") as news, made.events("/events?since=0&name=run") as own:
             assert next(news)["rows"].keys() == {"run", "other"}
             assert next(own) == {"changed": True}
             for epoch, error in ((1, 0.25), (2, 0.125)):
@@ -176,26 +173,13 @@ def test_it_follows_a_run(tmp_path: Path) -> None:
                 assert next(own) == {"changed": True}
             append(run, epoch_done(1, 3, 0.0625), finished(1))
             run.write_info(run.read_info().model_copy(update={"state": "complete"}))
-            told = next(news)
-            while "6.25 %" not in told["rows"]["run"]:
+            while "2 complete" not in told["tally"]:
                 told = next(news)
-            assert "complete" in told["tally"]
+            assert "6.25 %" in told["rows"]["run"]
             shutil.rmtree(tmp_path / "other")
-            told = next(news)
             while told["names"] is None:
                 told = next(news)
             assert told["names"] == ["run"]
-
-
-def test_whoever_was_away_hears_the_rest(tmp_path: Path) -> None:
-    """A browser that connects again says what it heard last."""
-    sweep(tmp_path / "run")
-    with dashboard(tmp_path) as made:
-        assert made.rows()
-        with made.events("/events?since=0") as news:
-            assert next(news)["rows"]
-        last = made.ask("/events?since=0", Cookie=made.cookie, **{"Last-Event-ID": "x"})
-        assert last.status == 400
 
 
 def test_running_means_that_somebody_holds_the_lock(tmp_path: Path) -> None:
@@ -259,7 +243,7 @@ def test_journals_are_read_bit_by_bit(tmp_path: Path, monkeypatch: pytest.Monkey
 # --- runs of strangers
 
 
-def test_a_bad_run_is_a_row_that_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_run_is_a_row_that_says_why(tmp_path: Path) -> None:
     """Broken, endless, a link, or not ours to read: the others are shown as ever."""
     sweep(tmp_path / "good")
     sweep(tmp_path / "broken")
@@ -291,7 +275,6 @@ def test_a_bad_run_is_a_row_that_says_why(tmp_path: Path, monkeypatch: pytest.Mo
             assert page.status == 200
             assert re.search(why, page.text)
             assert made.get(f"/run?name={name}&part=1").status == 410
-        assert made.get("/run?name=good&name=broken").status == 200
 
 
 def test_a_folder_that_is_not_ours_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from made_events import begun_as, forge, journal_lines, study_settings
 from made_runs import EVIL, UNUSUAL, by_a_stranger, final_test, make_run, search, sweep
-from mnist_lab.report.charts import _Axis, _placed
 
 from mnist_lab import cli, data, space, study
 from mnist_lab.config import TrainConfig

@@ -249,7 +249,7 @@ def _read(
     lines = [line for line in parsed[:n_sound] if line]
     if len(lines) < n_sound:
         raise _refused(path, first + parsed.index(None), "was changed or damaged")
-    if start == _START and len(parsed) > 1 and not lines:
+    if not lines and len(parsed) > (start == _START):  # the first line of all may be torn
         raise _refused(path, 1, "is not how a journal begins")
     if is_chained and lines:
         _check_chain(lines, path, start)
