@@ -19,7 +19,7 @@ from mnist_lab.rundir import RunDir, runs_below
 from mnist_lab.study.run import Run, seconds_left
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mnist_lab.rundir import Follower
 
@@ -70,9 +70,11 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._paths: dict[str, Path] = {}
+        self._runs: dict[str, RunDir] = {}
         self._rows: dict[str, Row] = {}
         self._known: dict[str, _Known] = {}
+        # Stamps and keys of those that are to be read, the newest last.
+        self._stale: list[tuple[tuple[int, ...], str]] = []
         self._journals: OrderedDict[str, Follower] = OrderedDict()  # the last one asked for is last
         self._version = self._removed = 0
 
@@ -80,9 +82,52 @@ class Watch:
         """The runs by now; a journal is read where it changed, and only what is new in it."""
         began = time.thread_time()
         self._version += 1
+        if not self._stale:
+            self._find()
+            self._stale = sorted(self._changed())
+        is_first = True
+        while self._stale and (is_first or time.thread_time() - began < BATCH_S):
+            stamp, key = self._stale.pop()
+            row = self._show(key, self._runs[key].path, self._read)
+            self._known[key] = _Known(stamp, row.state == "running")
+            is_first = False
+        for _, key in self._stale:
+            if key not in self._rows:
+                self._show(key, self._runs[key].path, self._glance)
+        took_s = time.thread_time() - began
+        return Runs(dict(self._rows), self._version, self._removed, bool(self._stale), took_s)
+
+    def run(self, key: str) -> Run:
+        """The run with this key, as it stands now; a LabError where it cannot be read."""
+        if key not in self._runs:
+            raise RunDirError(f"{key} cannot be read now")
+        run_dir, known = self._runs[key], self._known
+        journal = self._journals.setdefault(key, run_dir.follow(MOST_JOURNAL_BYTES))
+        self._journals.move_to_end(key)
+        idle = [key for key in self._journals if key not in known or not known[key].is_running]
+        for other in idle[:-MOST_KEPT]:
+            del self._journals[other]
+        info, _ = run_dir.read_state(journal)
+        trials = journal.trials()
+        return Run(run_dir.path, info, trials, n_ended(trials))
+
+    def open(self, key: str, name: str) -> IO[bytes] | None:
+        """A file of a run, to be read; None where its folder lists none of this name."""
+        return self._runs[key].open(name) if key in self._runs else None
+
+    def _key(self, path: Path) -> str:
+        return quote(os.fsencode(self._name(path)))
+
+    def _name(self, path: Path) -> str:
+        below = path.relative_to(self._folder)
+        return str(below) if below.parts else path.absolute().name
+
+    def _find(self) -> None:
+        """The runs that are there; of those that are gone nothing is kept."""
         refused: list[OSError] = []
-        self._paths = {self._key(path): path for path in runs_below(self._folder, refused.append)}
-        there = set(self._paths)
+        found = {self._key(path): path for path in runs_below(self._folder, refused.append)}
+        self._runs = {key: self._runs.get(key) or RunDir(path) for key, path in found.items()}
+        there = set(found)
         for problem in refused:
             if not isinstance(problem, FileNotFoundError):  # it was there a moment ago
                 path = Path(problem.filename)
@@ -94,57 +139,15 @@ class Watch:
             del self._rows[key]
             self._known.pop(key, None)
             self._journals.pop(key, None)
-        stale = sorted(self._changed(), reverse=True)
-        n_read = 0
-        for stamp, key in stale:
-            if n_read and time.thread_time() - began > BATCH_S:
-                break
-            row = self._show(key, self._paths[key], self._read)
-            self._known[key] = _Known(stamp, row.state == "running")
-            n_read += 1
-        for _, key in stale[n_read:]:
-            if key not in self._rows:
-                self._show(key, self._paths[key], self._glance)
-        is_more, took_s = n_read < len(stale), time.thread_time() - began
-        return Runs(dict(self._rows), self._version, self._removed, is_more, took_s)
 
-    def run(self, key: str) -> Run:
-        """The run with this key, as it stands now; a LabError where it cannot be read."""
-        if key not in self._paths:
-            raise RunDirError(f"{key} cannot be read now")
-        run_dir = RunDir(self._paths[key])
-        journal = self._journals.setdefault(key, run_dir.follow(MOST_JOURNAL_BYTES))
-        self._journals.move_to_end(key)
-        known = self._known
-        idle = [key for key in self._journals if key not in known or not known[key].is_running]
-        for other in idle[:-MOST_KEPT]:
-            del self._journals[other]
-        info, _ = run_dir.read_state(journal)
-        trials = journal.trials()
-        return Run(run_dir.path, info, trials, n_ended(trials))
-
-    def open(self, key: str, name: str) -> IO[bytes] | None:
-        """A file of a run, to be read; None where its folder lists none of this name."""
-        return RunDir(self._paths[key]).open(name) if key in self._paths else None
-
-    def _key(self, path: Path) -> str:
-        return quote(os.fsencode(self._name(path)))
-
-    def _name(self, path: Path) -> str:
-        below = path.relative_to(self._folder)
-        return str(below) if below.parts else path.absolute().name
-
-    def _changed(self) -> list[tuple[tuple[int, ...], str]]:
+    def _changed(self) -> Iterator[tuple[tuple[int, ...], str]]:
         """The stamps and keys of the runs whose files changed since they were read."""
-        changed = []
-        for key, path in self._paths.items():
-            run_dir, known = RunDir(path), self._known.get(key)
-            stamp = run_dir.stamp()
+        for key, run_dir in self._runs.items():
+            stamp, known = run_dir.stamp(), self._known.get(key)
             # One that was killed changes no file.
             died = known and known.is_running and run_dir.writer() is None
             if known is None or known.stamp != stamp or died:
-                changed.append((stamp, key))
-        return changed
+                yield stamp, key
 
     def _read(self, key: str) -> dict[str, Any]:
         run = self.run(key)
@@ -152,7 +155,7 @@ class Watch:
 
     def _glance(self, key: str) -> dict[str, Any]:
         """What run.json says, until the journal is read."""
-        return pages.standing(RunDir(self._paths[key]).read_info(), None, None)
+        return pages.standing(self._runs[key].read_info(), None, None)
 
     def _show(self, key: str, path: Path, read: Callable[[str], dict[str, Any]]) -> Row:
         try:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST_INFO_BYTES = 2**24
 
 
+_RUN = "run.json"
 # Where runs go that have no folder named; relative to where the command is given.
 RESULTS = Path("results")
 
@@ -41,7 +42,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.run = path / "run.json"
+        self.run = path / _RUN
         self.journal = path / "journal.jsonl"
         self.curves = path / "curves.json"
         self.best = path / "best.json"
@@ -320,8 +321,8 @@ def runs_below(folder: Path, refused: Callable[[OSError], None] | None = None) -
 
     `refused` is told of each folder that cannot be read, which is skipped.
     """
-    for name, folders, _ in os.walk(folder, onerror=refused):
+    for name, folders, others in os.walk(folder, onerror=refused):
         folders.sort()
-        if RunDir(path := Path(name)).exists():
+        if _RUN in others or _RUN in folders:
             folders.clear()
-            yield path
+            yield Path(name)
