@@ -6,6 +6,7 @@ import asyncio
 import errno
 import hmac
 import json
+import math
 import os
 import secrets
 import signal
@@ -40,7 +41,7 @@ T = TypeVar("T")
 # Whoever trains on the same cores goes first.
 NICENESS = 5
 # Reading and drawing take at most about one part in so many of a core, however long runs are.
-_SPARING = 10
+_SPARING = 5
 # A page compares so many runs at most.
 MOST_COMPARED = 50
 _CHUNK_BYTES = 2**18
@@ -250,7 +251,7 @@ class _Site:
         return await self._background.do(lambda: self._watch.open(key, name))
 
     def pause_s(self, keys: tuple[str, ...]) -> float:
-        """How long whoever reads about these runs is left alone after news."""
+        """How long whoever reads about these runs is left alone after news: drawing takes time."""
         return _SPARING * self._drawn[keys][2] if keys in self._drawn else 0.0
 
 
@@ -331,20 +332,19 @@ class _Events(_Handler):
         since = self.request.headers.get("Last-Event-ID") or self.get_query_argument("since")
         if not (since.isascii() and since.isdigit()):
             raise HTTPError(400)
-        version, keys = int(since), self.asked()
+        version, keys, told = int(since), self.asked(), -math.inf
         self.set_header("Content-Type", "text/event-stream")
         self.site.add(self)
         with suppress(StreamClosedError):
             await self.flush()
             while self in self.site.readers:
-                runs = self.site.runs
-                if news := self._news(keys, version):
-                    self.write(f"id: {runs.version}\ndata: {json.dumps(news)}\n\n")
-                    version = runs.version
-                    await self.flush()
-                    await asyncio.sleep(self.site.pause_s(keys))
-                else:
-                    await self.site.news.wait()
+                news = self._news(keys, version)
+                if not news or time.monotonic() < told + self.site.pause_s(keys):
+                    await self.site.news.wait()  # for the next look
+                    continue
+                version, told = self.site.runs.version, time.monotonic()
+                self.write(f"id: {version}\ndata: {json.dumps(news)}\n\n")
+                await self.flush()
 
     def _news(self, keys: tuple[str, ...], since: int) -> Mapping[str, Any] | None:
         runs = self.site.runs
