@@ -335,7 +335,8 @@ class _Events(_Handler):
         version, keys, told = int(since), self.asked(), -math.inf
         self.set_header("Content-Type", "text/event-stream")
         self.site.add(self)
-        with suppress(StreamClosedError):
+        # Cancelled: the dashboard ends.
+        with suppress(StreamClosedError, asyncio.CancelledError):
             await self.flush()
             while self in self.site.readers:
                 news = self._news(keys, version)
