@@ -70,7 +70,7 @@ def test_the_list_shows_every_run(served: Dashboard) -> None:
         "best error": "3.40 %",
         "test error": "–",
         "95 % interval": "2.13 to 4.67 %",
-        "lowest error": "lowest error by epoch: 5.30 to 3.30 %",
+        "error by epoch": "lowest error by epoch: 5.30 to 3.30 %",
         "when": "",
         "experiment": "lr-sweep",
         "data": "MNIST",

@@ -43,8 +43,8 @@ def standing(info: RunInfo, trials: list[Trial] | None, left_s: float | None) ->
         trials: as they stand; None: they are not read yet.
         left_s: how many seconds the rest will take, if that is known.
     """
-    settings, since = info.settings, info.ended or info.continued or info.started
-    is_running = info.state == "running"
+    settings, is_running = info.settings, info.state == "running"
+    since = (not is_running and info.ended) or info.continued or info.started
     shown: dict[str, Any] = {
         "state": info.state,
         "when": timestamp(since) + _NOW * is_running,
@@ -53,7 +53,7 @@ def standing(info: RunInfo, trials: list[Trial] | None, left_s: float | None) ->
         "experiment": settings.experiment,
         "data": info.data.name,
         "problem": "",
-        "progress": Cell(),
+        "progress": Cell("…"),
         "share": None,
         "left": Cell() if left_s is None else Cell(duration(left_s), left_s),
         "best": Cell(),
@@ -65,12 +65,10 @@ def standing(info: RunInfo, trials: list[Trial] | None, left_s: float | None) ->
         return shown
     ended, planned = n_ended(trials), n_planned(settings, trials)
     done = n_epochs_done(trials)
-    share = (
-        1.0
-        if info.state == "complete"
-        else done / max(n_epochs_planned(settings, trials), done, 1e-9)
-    )
-    shown |= {"progress": Cell(f"{ended}/{planned}", share), "share": round(share, 3)}
+    # What failed or was dropped is not missing in the end.
+    n_epochs = done if info.state == "complete" else n_epochs_planned(settings, trials)
+    share = done / max(n_epochs, done) if done else 0.0
+    shown |= {"progress": Cell(f"{ended}/{planned}"), "share": round(share, 3)}
     if (best := views.best(info, trials)) is not None:
         error = Cell(percent(best.error.mean), best.error.mean)
         shown |= {"test" if settings.experiment == "test" else "best": error}

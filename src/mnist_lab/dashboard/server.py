@@ -114,7 +114,10 @@ async def _serve(
     name = socket.gethostname() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared only
     name = f"[{name}]" if ":" in name else name
     ready(*(f"http://{name}:{port}/?token={key}" for key in (site.secret, site.once)))
-    await asyncio.gather(ended, site.follow())
+    try:
+        await asyncio.gather(ended, site.follow())
+    finally:
+        site.background.end()
 
 
 def _end_on_signals(ended: asyncio.Future[None]) -> None:
@@ -134,18 +137,23 @@ def _end_on_signals(ended: asyncio.Future[None]) -> None:
 
 
 class _Background:
-    """One thread for what takes long, so that requests are answered meanwhile.
-
-    It ends with the process, which would wait for that of an executor.
-    """
+    """One thread for what takes long, so that requests are answered meanwhile."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        threading.Thread(target=self._work, daemon=True).start()
+        self._is_over = False
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
 
     def _work(self) -> None:
-        while True:
+        while not self._is_over:
             self._jobs.get()()
+
+    def end(self) -> None:
+        """Wait for the job at hand alone: Python cannot end while compiled code runs."""
+        self._is_over = True
+        self._jobs.put(lambda: None)
+        self._thread.join()
 
     async def do(self, job: Callable[[], T]) -> T:
         """The job's result, or what it raises."""
@@ -178,7 +186,7 @@ class _Site:
         self.news = Condition()
         self.readers: set[_Events] = set()
         self._wanted = asyncio.Event()
-        self._watch, self._background = Watch(folder), _Background()
+        self._watch, self.background = Watch(folder), _Background()
         # The last sections that were drawn: by their keys the version, the HTML and the seconds.
         self._drawn: dict[tuple[str, ...], tuple[int, str, float]] = {}
 
@@ -200,7 +208,7 @@ class _Site:
 
     async def look(self) -> Runs:
         """The runs by now."""
-        runs = await self._background.do(self._watch.look)
+        runs = await self.background.do(self._watch.look)
         if runs.version > self.runs.version:
             self.runs = runs
             self.news.notify_all()
@@ -244,11 +252,11 @@ class _Site:
                 del self._drawn[old]
             return html
 
-        return await self._background.do(draw)
+        return await self.background.do(draw)
 
     async def open(self, key: str, name: str) -> IO[bytes] | None:
         """A file of a run, to be read; None where its folder lists none of this name."""
-        return await self._background.do(lambda: self._watch.open(key, name))
+        return await self.background.do(lambda: self._watch.open(key, name))
 
     def pause_s(self, keys: tuple[str, ...]) -> float:
         """How long whoever reads about these runs is left alone after news: drawing takes time."""

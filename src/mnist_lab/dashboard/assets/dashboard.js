@@ -8,7 +8,7 @@
 
   function follow(use) {
     const source = new EventSource(place.dataset.events);
-    source.onopen = () => { live.textContent = "Live"; live.className = "hint"; };
+    source.onopen = () => { live.textContent = "Live"; live.className = "hint on"; };
     source.onmessage = ({ data }) => use(JSON.parse(data));
     source.onerror = () => {
       live.className = "lost";
