@@ -64,7 +64,7 @@ def a_race() -> pages.Shown:
     trials = [
         made_trial(
             2 * round_ + place + 1,
-            [0.01 + 0.1 * place + round_ % 3 / 1000],
+            [0.01 + 0.1 * place + round_ * (place + 1) % 5 / 1000],
             batch_size=sizes[place],
             epochs=1,
         ).model_copy(update={"id": (round_, 0, place), "repeat": round_ + 1})
@@ -346,12 +346,13 @@ def test_mistakes_are_pictures() -> None:
 
 def test_more_classes_than_names() -> None:
     """A file may say anything of its classes: what has no name has its number."""
-    score = TestScore(test_error=0.5, test_loss=None, confusion=((0,) * 12,) * 12)
+    rows = ((1, 1, *(0,) * 10), *((0,) * 12,) * 11)
+    score = TestScore(test_error=0.5, test_loss=None, confusion=rows)
     trial = made_trial(1, [None], test=score)
     values = {"experiment": "test", "values": None, "fit_on": "train+valid"}
     found = sections.run(of_trials([trial], **values), "run-1")["confusion"]
     assert found["names"][-1] == "11"
-    assert found["rows"][0]["error"] == "–"
+    assert found["rows"][-1]["error"] == "–"
 
 
 @dataclass
@@ -385,8 +386,9 @@ def test_whether_a_difference_is_real(two: Two) -> None:
         for error, epochs, label in zip(two.errors, two.epochs, "ab", strict=True)
     ]
     found = sections.comparison(runs, ["run-1", "run-2"])
-    assert found["verdict"].startswith("a has the lowest error, 1.00 %.")
-    assert two.said in found["verdict"]
+    (verdict,) = found["verdicts"]
+    assert verdict.startswith("a has the lowest validation error, 1.00 %.")
+    assert two.said in verdict
     said = "The best were not trained equally long: a 3 epochs and b 6 epochs."
     assert (said in found["warnings"]) == two.warned
 
@@ -405,6 +407,8 @@ def test_templates_escape_and_miss_nothing() -> None:
     """Every text is escaped, in every template; a value that is not there is an error."""
     made = pages.environment("mnist_lab.report")
     assert made.from_string("{{ text }}").render(text="<b>") == "&lt;b&gt;"
+    shown = made.from_string("{{ text|code }}").render(text="`<b>` & `a b`")
+    assert shown == "<code>&lt;b&gt;</code> &amp; <code>a b</code>"
     with pytest.raises(jinja2.UndefinedError):
         made.from_string("{{ missing }}").render()
     for name in made.list_templates(extensions=["html"]):

@@ -192,7 +192,7 @@ def test_the_commands_make_the_same_run(values: dict[str, Any]) -> None:
     info = data.load("sample").info.model_dump()
     path = make_run(Path("results/it's mine"), settings, data=info)
     page = Page(study.report([path])).words
-    promise, _, shell = page.rpartition("Reproduce")[2].partition("Data set")[0].partition(".")
+    promise, _, shell = page.rpartition("Reproduce")[2].partition("Files:")[0].partition(".")
     same = "this command gives the same curves, however many workers there are"
     assert (same in promise) == (settings.experiment != "bohb"), "BOHB's proposals may differ"
     us = f"{shlex.quote(sys.executable)} -m mnist_lab"

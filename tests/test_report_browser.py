@@ -23,6 +23,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from mnist_lab import data, study
+from mnist_lab.pages import environment, figures, json_text, sections
 from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made["several"] = study.report(runs)
     made["short"] = study.report([search(folder / n, 1) for n in "ab"], folder / "short.html")
     made["mistakes"] = study.report([with_images(folder / "mistakes")])
-    made["stranger"] = study.report([by_a_stranger(folder / EVIL.replace("/", "|")), *runs[1:2]])
+    runs[0] = by_a_stranger(folder / EVIL.replace("/", "|"))
+    made["stranger"] = study.report(runs[:2], folder / "stranger.html")
     return made
 
 
@@ -335,6 +337,7 @@ def test_a_row_chooses_its_trial(reader: Reader, pages: dict[str, Path]) -> None
     reader.draw(".curves")
     for trial, n in ((2, 1), (5, 2), (2, 1)):
         row = reader.one(f'tr[data-trial="{trial}"]')
+        reader.run("arguments[0].scrollIntoView({block: 'center'})", row)
         row.find_elements(By.TAG_NAME, "td")[2].click()
         assert reader.one(".choice output").text == f"{n} of {N_TRIALS} trials chosen"
     assert reader.strong(".curves") == {5}
@@ -378,9 +381,49 @@ def test_a_cell_opens_its_images(reader: Reader, pages: dict[str, Path]) -> None
     shown = [one.text for one in reader.all(".gallery li") if one.is_displayed()]
     assert len(shown) == 2
     assert all(text.startswith("4 → 9") for text in shown)
-    assert reader.one(".pair output").text == f"4 → 9: 2 of {n_all} images."
-    reader.one(".pair button").click()
+    assert reader.one(".opened output").text == f"4 → 9: 2 of {n_all} images."
+    reader.one(".opened button").click()
     assert all(one.is_displayed() for one in reader.all(".gallery li"))
+
+
+def test_newer_data_disturb_nobody(reader: Reader, tmp_path: Path) -> None:
+    """Twelve trials become thirty while somebody looks: rows and points come, and all else stays.
+
+    That is the order, the filter, the ticks, the zoom, what has the focus, where a frame is
+    scrolled to; what is said changes.
+    """
+    reader.open(study.report([search(tmp_path / "run", N_TRIALS)]), width=900)
+    plot = reader.draw(".curves")
+    reader.run("Plotly.relayout(arguments[0], {'xaxis.range': [1, 2]})", plot)
+    next(one for one in reader.all("th button") if one.text.startswith("seed")).click()
+    reader.one('tr[data-trial="3"] input').click()
+    field = reader.one("input[type=search]")
+    field.send_keys("batch size > 20")
+    reader.run("document.querySelector('[data-live=trials] .scroll').scrollLeft = 40")
+    (tmp_path / "run").rename(tmp_path / "before")
+    run = study.load_run(search(tmp_path / "run", 30)).shown("run", ".")
+    html = (
+        environment("mnist_lab.report")
+        .get_template("run.html")
+        .render(run=sections.run(run, "run-1"), data=json_text(figures.of_run(run)))
+    )
+    reader.run("MnistLab.update(arguments[0])", html)
+    assert "27 of 30 trials complete" in reader.one("#run-1").text
+    assert len(reader.all("tr[data-trial]")) == 30
+    assert [one.get_attribute("data-trial") for one in reader.all("tr.picked")] == ["3"]
+    assert reader.one(".choice output").text == "1 of 30 trials chosen"
+    assert reader.one('tr[data-trial="3"] input').is_selected()
+    assert reader.strong(".curves") == {3}
+    assert reader.run("arguments[0]._fullLayout.xaxis.range", plot) == [1, 2]
+    (ordered,) = reader.all("th[aria-sort=ascending]")
+    assert ordered.text == "seed"
+    seeds = [int(text) for text in reader.column("seed") if text]
+    assert seeds == sorted(seeds)
+    shown = [one for one in reader.all("tr[data-trial]") if one.is_displayed()]
+    assert 0 < len(shown) < 30
+    assert reader.one(".tools output").text == f"{len(shown)} of 30 shown"
+    assert reader.run("document.activeElement.value") == "batch size > 20"
+    assert reader.run("document.querySelector('[data-live=trials] .scroll').scrollLeft") == 40
 
 
 def test_the_page_has_landmarks(reader: Reader, pages: dict[str, Path]) -> None:

@@ -7,11 +7,12 @@ are data that a script of ours draws.
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mnist_lab.pages.sections import Shown
 
@@ -26,13 +27,20 @@ def environment(package: str) -> Environment:
 
     All text is escaped, and a value that a template names must be there.
     """
-    return Environment(
+    made = Environment(
         loader=ChoiceLoader([PackageLoader(name, "assets") for name in (package, __name__)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["code"] = _code
+    return made
+
+
+def _code(text: str) -> Markup:
+    """Text in which backticks mark a command."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def asset(name: str) -> str:

@@ -151,7 +151,7 @@ def comparison(runs: Sequence[Shown], links: Sequence[str]) -> dict[str, Any]:
     """What `comparison.html` shows of several runs; `links` lead to each of them."""
     return {
         "warnings": list(_warnings(runs)),
-        "verdict": _together(runs),
+        "verdicts": list(_verdicts(runs)),
         "tables": [_side_by_side(runs), *_sweeps(runs)],
         "links": {one.label: link for one, link in zip(runs, links, strict=True)},
     }
@@ -245,25 +245,31 @@ def _warnings(runs: Sequence[Shown]) -> Iterator[str]:
         yield f"The best were not trained equally long: {listed(each)}."
 
 
-def _together(runs: Sequence[Shown]) -> str:
-    """Which run has the lowest error, and from which it is not told apart."""
-    kinds = {run.is_test for run in runs}
-    data = {tuple(sorted(run.info.data.digests.items())) for run in runs}
-    found = [(it.error.mean, run.label, it) for run in runs if (it := best(run.info, run.trials))]
-    if len(kinds) > 1 or len(data) > 1 or len(found) < 2:  # noqa: PLR2004 - nothing to compare
-        return ""
-    found.sort(key=lambda one: one[:2])
-    (error, label, lowest), *others = found
-    mine = lowest.interval()
-    near = []
-    for _, other, it in others:
-        theirs = it.interval()
-        if mine is None or theirs is None or theirs.low <= mine.high:
-            near.append(other)
-    claim = f"{label} has the lowest error, {percent(error)}."
-    if near:
-        return f"{claim} Its 95 % interval overlaps with that of {listed(near)}: too close to call."
-    return f"{claim} Its 95 % interval lies below those of the others."
+def _verdicts(runs: Sequence[Shown]) -> Iterator[str]:
+    """Which run has the lowest error, and from which it is not told apart; of tests by themselves.
+
+    Errors on different images are not compared.
+    """
+    if len({tuple(sorted(run.info.data.digests.items())) for run in runs}) > 1:
+        return
+    for is_test in (False, True):
+        own = [run for run in runs if run.is_test == is_test]
+        found = [
+            (it.error.mean, run.label, it) for run in own if (it := best(run.info, run.trials))
+        ]
+        if len(found) < 2:  # noqa: PLR2004 - nothing to compare
+            continue
+        (error, label, lowest), *others = sorted(found, key=lambda one: one[:2])
+        mine, near = lowest.interval(), []
+        for _, other, one in others:
+            theirs = one.interval()
+            if mine is None or theirs is None or theirs.low <= mine.high:
+                near.append(other)
+        shows = "lies below those of the others."
+        if near:
+            shows = f"overlaps with that of {listed(near)}: too close to call."
+        kind = "test" if is_test else "validation"
+        yield f"{label} has the lowest {kind} error, {percent(error)}. Its 95 % interval {shows}"
 
 
 def _side_by_side(runs: Sequence[Shown]) -> Table:

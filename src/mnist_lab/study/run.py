@@ -76,10 +76,18 @@ class Run(NamedTuple):
             label: tells it from the others on the page.
             link: the address of its folder, to which a file's name is added.
             note: is told why there are no images, where they are not on this machine.
+
+        Raises:
+            SettingsError: its search space is none of ours.
         """
         from mnist_lab.pages import Shown
 
         run_dir = RunDir(self.path)
+        if self.info.settings.space is not None:
+            from mnist_lab import space as spaces  # ConfigSpace takes a second to import
+
+            # A run directory may come from a stranger.
+            spaces.check_space(self.info.settings.space, run_dir.run)
         images = results.images_of_mistakes(run_dir, self.info, self.trials, note)
         links = {printable(one): f"{link}/{quote(os.fsencode(one))}" for one in run_dir.names()}
         return Shown(printable(label), self.info, self.trials, images, links)

@@ -58,7 +58,6 @@ const MnistLab = (() => {
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, 'DejaVu Sans', sans-serif", size: 12, color: color("--ink") },
-      margin: { l: 10, r: 10, t: 10, b: 10 },
       hovermode: "closest", hoverlabel: { align: "left" },
       dragmode: isCoarse ? false : "zoom",
       // Zoom and legend stay until another choice, or another scale, is shown.
@@ -69,7 +68,7 @@ const MnistLab = (() => {
       }),
       width: isPrinted() ? PRINT_WIDTH : undefined, autosize: !isPrinted(),
       ...own,
-      legend, yaxis, xaxis: { ...axis, ...own.xaxis },
+      legend, yaxis, margin: { l: 10, r: 10, t: 10, b: 10, ...own.margin }, xaxis: { ...axis, ...own.xaxis },
     };
   }
 
@@ -87,14 +86,12 @@ const MnistLab = (() => {
         .filter((at) => at >= 0);
       if (!kept.length) return [];
       const only = (values) => kept.map((at) => values[at]);
-      const made = traces[index];
-      const marker = made.marker && { ...made.marker,
-        size: Array.isArray(made.marker.size) ? only(made.marker.size) : made.marker.size };
-      return [{
-        ...made, showlegend: false, x: only(trace.x), y: only(trace.y),
-        customdata: only(trace.customdata), text: only(made.text), marker, opacity: 1,
-        line: made.line && { ...made.line, width: Math.max(2.2, made.line.width) },
-      }];
+      const made = { ...traces[index], showlegend: false, opacity: 1 };
+      for (const key of ["x", "y", "customdata", "text"]) made[key] = only(made[key]);
+      const { marker, line } = made;
+      if (Array.isArray(marker?.size)) made.marker = { ...marker, size: only(marker.size) };
+      if (line) made.line = { ...line, width: Math.max(2.2, line.width) };
+      return [made];
     });
     const faded = traces.map((trace, index) =>
       choice.traces[index].customdata ? { ...trace, opacity: 0.15 } : trace);
@@ -194,7 +191,7 @@ const MnistLab = (() => {
     if (figure.choices[names[0]].layout.yaxis?.type === "log") {
       add("linear scale", () => figure.isLinear, () => { figure.isLinear = !figure.isLinear; });
     }
-    if (figure.name !== "parallel") add("reset zoom", null, () => { figure.nResets += 1; });
+    if (!["parallel", "influence"].includes(figure.name)) add("reset zoom", null, () => { figure.nResets += 1; });
     figure.buttons.replaceChildren(...made.map(([one]) => one));
   }
 
@@ -366,7 +363,7 @@ const MnistLab = (() => {
     const { section } = shown;
     const gallery = section.querySelector(".mistakes");
     if (!gallery) return;
-    const bar = gallery.querySelector(".pair"), items = [...gallery.querySelectorAll("li")];
+    const bar = gallery.querySelector(".opened"), items = [...gallery.querySelectorAll("li")];
     const pairs = new Map(items.map((item) => [item.dataset.pair, item.querySelector("span").textContent]));
     const show = (pair) => {
       shown.pair = pair;

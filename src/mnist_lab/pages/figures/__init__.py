@@ -15,12 +15,12 @@ from mnist_lab.pages.figures.brackets import brackets
 from mnist_lab.pages.figures.curves import curves, race
 from mnist_lab.pages.figures.drawing import (
     Figure,
-    axis,
     color,
     error_axis,
     in_percent,
     label_of,
     marker,
+    spending_axis,
 )
 from mnist_lab.pages.figures.parallel import parallel
 from mnist_lab.pages.figures.searches import cost, hyperparameters, incumbent, influence, pair
@@ -46,7 +46,7 @@ def of_run(one: Shown) -> dict[str, Any]:
 
 def of_comparison(runs: Sequence[Shown]) -> dict[str, Any]:
     """The lowest error so far of each run that validates, as :func:`of_run`."""
-    traces = []
+    traces: list[dict[str, Any]] = []
     for index, one in enumerate(runs):
         points = [each for each in progress(one.trials) if each.best_so_far is not None]
         if points:
@@ -63,8 +63,8 @@ def of_comparison(runs: Sequence[Shown]) -> dict[str, Any]:
             )
     figures = {}
     if traces:
-        layout = {"xaxis": axis("epochs trained, all trials together"), "yaxis": error_axis()}
-        layout["xaxis"]["rangemode"] = "tozero"
+        last = max(at for trace in traces for at in trace["x"])
+        layout = {"xaxis": spending_axis(last), "yaxis": error_axis()}
         figures["spending"] = Figure(
             "Error found for the epochs spent",
             "The lowest validation error so far of each run, at any budget.",

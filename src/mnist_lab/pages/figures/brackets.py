@@ -10,13 +10,12 @@ from mnist_lab.pages.figures.drawing import (
     BEST,
     GREY,
     Figure,
-    axis,
     beside,
     error_axis,
     hover,
     in_percent,
 )
-from mnist_lab.words import budget_text
+from mnist_lab.words import epochs_text
 
 if TYPE_CHECKING:
     from mnist_lab.analysis.history import BracketPanel, Step
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 # What became of a rung, as `plots.search` draws it; the order is that of the legend.
 _LOOKS: dict[str, dict[str, Any]] = {
-    "beaten": {"color": "--beaten", "size": 4},
+    "beaten": {"color": "--beaten", "size": 5},
     "undecided": {"color": GREY, "size": 5, "symbol": "circle-open"},
     "promoted": {"color": "--series-0", "size": 5},
     "winner": {"color": "--winner", "size": 8, "symbol": "diamond"},
@@ -40,7 +39,7 @@ def brackets(one: Shown) -> Figure:
     notes = []
     for panel in bracket_panels(one.trials, one.info.settings.brackets):
         left, budgets = len(ticks), panel.bracket.epochs
-        ticks += [(left + rung, budget_text(budget)) for rung, budget in enumerate(budgets)]
+        ticks += [(left + rung, epochs_text(budget)) for rung, budget in enumerate(budgets)]
         notes.append(_note(panel, left + (len(budgets) - 1) / 2))
         steps = [step for _, own in panel.climbs for step in own if step.error is not None]
         for budget, column in grouped(steps, lambda step: step.budget).items():
@@ -71,10 +70,11 @@ def brackets(one: Shown) -> Figure:
         "showgrid": False,
     }
     layout = {
-        "xaxis": {**axis("epochs of the rung"), **xaxis},
+        "xaxis": xaxis,
         "yaxis": error_axis(),
         "annotations": notes,
-        "legend": {"y": -0.2, "yanchor": "top"},
+        "margin": {"t": 40},
+        "legend": {"y": -0.12, "yanchor": "top"},
     }
     about = (
         "Each rung's trials from the lowest error to the highest; a line leads to where a promoted "

@@ -71,13 +71,13 @@ def marker(index: int) -> str:
 
 
 def axis(title: str, *, log: bool = False) -> dict[str, Any]:
-    """An axis in plotly's words."""
-    return {"title": {"text": title}, "type": "log" if log else "linear"}
+    """An axis in plotly's words; on a logarithmic one more ticks would touch."""
+    return {"title": {"text": title}, **({"type": "log", "nticks": 5} if log else {})}
 
 
 def error_axis(title: str = "validation error") -> dict[str, Any]:
     """A logarithmic axis of percents."""
-    return {**axis(title, log=True), "ticksuffix": " %", "tickformat": "~r"}
+    return {**axis(title, log=True), "ticksuffix": " %", "tickformat": "~r", "nticks": 4}
 
 
 def epoch_axis(reached: Iterable[float]) -> dict[str, Any]:
@@ -93,6 +93,12 @@ def epoch_axis(reached: Iterable[float]) -> dict[str, Any]:
         "tickvals": shown,
         "ticktext": [budget_text(tick) for tick in shown],
     }
+
+
+def spending_axis(last: float) -> dict[str, Any]:
+    """An axis of the epochs of all trials together, from 0; of few it has no halves."""
+    few = {"dtick": math.ceil(last / 12)} if last <= 24 else {}  # noqa: PLR2004 - beyond, it has none
+    return {**axis("epochs trained, all trials together"), "rangemode": "tozero", **few}
 
 
 def hover(words: str) -> str:

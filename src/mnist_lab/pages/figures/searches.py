@@ -20,6 +20,7 @@ from mnist_lab.pages.figures.drawing import (
     hover,
     in_percent,
     is_wide,
+    spending_axis,
 )
 from mnist_lab.records import timestamp
 from mnist_lab.words import in_words, value_text
@@ -39,9 +40,10 @@ def incumbent(one: Shown) -> Figure:
     seconds = [max(0.0, timestamp(point.trial.ended) - begin) for point in points]
     per, unit = _unit(max(seconds, default=0.0))
     choices = {}
-    for name, title, places in (
-        ("epochs", "epochs trained, all trials together", [point.at for point in points]),
-        ("time", f"{unit} since the start, pauses included", [s / per for s in seconds]),
+    over_time = {**axis(f"{unit} since the start, pauses included"), "rangemode": "tozero"}
+    for name, xaxis, places in (
+        ("epochs", spending_axis(points[-1].at), [point.at for point in points]),
+        ("time", over_time, [s / per for s in seconds]),
     ):
         known = [
             (round(place, 4), in_percent(error, one), point.trial.trial, point.best_so_far)
@@ -69,7 +71,7 @@ def incumbent(one: Shown) -> Figure:
                 "hovertemplate": "lowest so far: %{y:.3~r} %<extra></extra>",
             },
         ]
-        layout = {"xaxis": {**axis(title), "rangemode": "tozero"}, "yaxis": error_axis()}
+        layout = {"xaxis": xaxis, "yaxis": error_axis()}
         choices[name] = {"traces": traces, "layout": layout}
     about = "A dot for each training that ended, at any budget. The line is the lowest so far."
     return Figure("Lowest error so far", about, choices)
@@ -113,7 +115,7 @@ def influence(one: Shown) -> Figure | None:
     if not traces:
         return None
     xaxis = {"ticksuffix": " %", "rangemode": "tozero"}
-    layout = {"xaxis": {**axis("share of the variance of the trials' ranks"), **xaxis}}
+    layout = {"xaxis": {**axis("share of the ranks' variance"), **xaxis}}
     about = "Each one's own share, given the others, with its 95 % interval."
     return Figure("What matters", about, {"": {"traces": traces, "layout": layout}})
 
@@ -132,7 +134,7 @@ def hyperparameters(one: Shown) -> Figure:
     choices = {}
     for name in one.varied:
         at, xaxis = _spread_out(one, name)
-        layout = {"xaxis": {**axis(in_words(name)), **xaxis}, "yaxis": error_axis()}
+        layout = {"xaxis": xaxis, "yaxis": error_axis()}
         traces = dots(
             one, lambda trial, at=at: (at[trial.trial], in_percent(completed_error(trial), one))
         )
@@ -149,7 +151,7 @@ def _spread_out(one: Shown, name: str) -> tuple[dict[int, float], dict[str, Any]
     values = {trial.trial: one.value(trial, name) for trial in one.trials}
     distinct = sorted(set(values.values()))
     if len(distinct) > MOST_TICKS:
-        return values, {"type": "log" if is_wide(distinct) else "linear"}
+        return values, axis(in_words(name), log=is_wide(distinct))
     errors = {trial.trial: completed_error(trial) or 0.0 for trial in one.trials}
     at = {}
     for place, value in enumerate(distinct):
@@ -157,6 +159,7 @@ def _spread_out(one: Shown, name: str) -> tuple[dict[int, float], dict[str, Any]
         for order, number in enumerate(sorted(column, key=errors.__getitem__)):
             at[number] = place + beside(order, len(column))
     return at, {
+        **axis(in_words(name)),
         "tickvals": list(range(len(distinct))),
         "ticktext": [value_text(name, value) for value in distinct],
         "range": [-0.5, len(distinct) - 0.5],
