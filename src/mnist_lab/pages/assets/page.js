@@ -300,9 +300,11 @@ const MnistLab = (() => {
     };
     const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
     rows.sort((a, b) => compare(a[0], b[0]));
-    const [body] = table.tBodies;
-    // What stands in its place keeps its focus.
-    if (rows.some(([, row], at) => row !== body.rows[at])) body.append(...rows.map(([, row]) => row));
+    let place = table.tBodies[0].firstElementChild;
+    for (const [, row] of rows) { // what stands in its place keeps its focus
+      if (row === place) place = place.nextElementSibling;
+      else table.tBodies[0].insertBefore(row, place);
+    }
   }
 
   // Parts of a filter, between commas: words that a row must have, or a column, a sign, a number.
