@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING
 import lab
 import pytest
 from dashboards import Dashboard, dashboard
-from made_events import epoch_done, finished, open_journal, proposed, started
-from made_runs import EVIL, by_a_stranger, final_test, make_run, search, study_settings, sweep
+from made_events import (
+    epoch_done,
+    finished,
+    open_journal,
+    proposed,
+    started,
+    study_settings,
+)
+from made_runs import EVIL, by_a_stranger, final_test, make_run, search, sweep
 
 from mnist_lab import cli
 from mnist_lab.dashboard import watching
-from mnist_lab.rundir import RunDir
+from mnist_lab.rundir import RunDir, runs_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -283,11 +290,10 @@ def test_a_folder_that_is_not_ours_to_read(tmp_path: Path, monkeypatch: pytest.M
     """It is a row, too, and has no page; root may read any, so the refusal is made here."""
     sweep(tmp_path / "good")
     (tmp_path / "closed").mkdir()
-    walk = watching.runs_below
 
     def refusing(folder: Path, refused: Callable[[OSError], None]) -> Iterator[Path]:
         refused(PermissionError(errno.EACCES, "Permission denied", str(folder / "closed")))
-        yield from walk(folder, refused)
+        yield from runs_below(folder, refused)
 
     monkeypatch.setattr(watching, "runs_below", refusing)
     runs = watching.Watch(tmp_path).look().rows

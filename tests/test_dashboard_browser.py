@@ -133,7 +133,7 @@ def test_a_search_is_seen_in_the_list(visitor: Visitor, tmp_path: Path) -> None:
             row = visitor.row("live")
             bests.add(row["best error"])
             corners = visitor.all('tr[data-run="live"] polyline')
-            points.add(len(corners[0].get_attribute("points").split()) if corners else 0)
+            points.add(len(str(corners[0].get_attribute("points")).split()) if corners else 0)
             return row["state"] == "complete"
 
         visitor.until(is_complete)

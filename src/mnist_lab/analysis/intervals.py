@@ -95,7 +95,7 @@ def mean(values: Sequence[float]) -> Estimate | None:
 
 def deviation_interval(sd: float, n: int) -> Interval:
     """The chi-square interval of a standard deviation estimated from n normal values."""
-    from scipy.stats import chi2
+    from scipy.stats import chi2  # type: ignore[import-untyped]
 
     low, high = (sd * math.sqrt((n - 1) / float(one)) for one in chi2.ppf((0.975, 0.025), n - 1))
     return Interval(low, high)

@@ -88,12 +88,12 @@ class Watch:
         is_first = True
         while self._stale and (is_first or time.thread_time() - began < BATCH_S):
             stamp, key = self._stale.pop()
-            row = self._show(key, self._runs[key].path, self._read)
+            row = self._show(key, self._read)
             self._known[key] = _Known(stamp, row.state == "running")
             is_first = False
         for _, key in self._stale:
             if key not in self._rows:
-                self._show(key, self._runs[key].path, self._glance)
+                self._show(key, self._glance)
         took_s = time.thread_time() - began
         return Runs(dict(self._rows), self._version, self._removed, bool(self._stale), took_s)
 
@@ -131,9 +131,8 @@ class Watch:
         for problem in refused:
             if not isinstance(problem, FileNotFoundError):  # it was there a moment ago
                 path = Path(problem.filename)
-                reason = f"cannot be read ({problem.strerror})"
                 there.add(key := self._key(path))
-                self._show(key, path, lambda _, reason=reason: pages.unreadable(reason))
+                self._put(key, path, pages.unreadable(f"cannot be read ({problem.strerror})"))
         for key in self._rows.keys() - there:
             self._removed = self._version
             del self._rows[key]
@@ -157,13 +156,16 @@ class Watch:
         """What run.json says, until the journal is read."""
         return pages.standing(self._runs[key].read_info(), None, None)
 
-    def _show(self, key: str, path: Path, read: Callable[[str], dict[str, Any]]) -> Row:
+    def _show(self, key: str, read: Callable[[str], dict[str, Any]]) -> Row:
         try:
             standing = read(key)
         except LabError as problem:
             standing = pages.unreadable(problem.problem)
         except Exception as problem:  # noqa: BLE001 - no run, which may be anybody's, spoils the list
             standing = pages.unreadable(f"cannot be shown ({type(problem).__name__}: {problem})")
+        return self._put(key, self._runs[key].path, standing)
+
+    def _put(self, key: str, path: Path, standing: dict[str, Any]) -> Row:
         name = printable(self._name(path))
         html = pages.row(key, name, standing)
         row = self._rows.get(key)

@@ -6,24 +6,42 @@
   const place = document.querySelector("[data-events]");
   if (!place) return; // a run that cannot be read
 
+  function say(text, look) {
+    live.textContent = text;
+    live.className = look;
+  }
+
+  // A page that nobody sees does not listen: a browser has few connections to one server.
   function follow(use) {
-    const source = new EventSource(place.dataset.events);
-    source.onopen = () => { live.textContent = "Live"; live.className = "hint on"; };
-    source.onmessage = ({ data }) => use(JSON.parse(data));
-    source.onerror = () => {
-      live.className = "lost";
-      live.textContent = source.readyState === EventSource.CLOSED
+    const address = new URL(place.dataset.events, location);
+    let source;
+    function listen() {
+      source?.close();
+      if (document.hidden) return;
+      source = new EventSource(address);
+      source.onopen = () => say("Live", "hint on");
+      source.onmessage = ({ data, lastEventId }) => {
+        address.searchParams.set("since", lastEventId);
+        use(JSON.parse(data));
+      };
+      source.onerror = () => say(source.readyState === EventSource.CLOSED
         ? "This dashboard has ended. Open the address that the new one printed."
-        : "The dashboard does not answer. Trying again.";
-    };
+        : "The dashboard does not answer. Trying again.", "lost");
+    }
+    document.addEventListener("visibilitychange", listen);
+    listen();
   }
 
   // --- a run, or several compared
 
+  let drawn = Promise.resolve();
+
   async function redraw() {
-    const answer = await fetch(`${location.href}&part=1`);
-    if (answer.ok) MnistLab.update(await answer.text());
-    else live.textContent = await answer.text();
+    const answer = await fetch(`${location.href}&part=1`).catch(() => null);
+    if (!answer) return; // the stream says why
+    const text = await answer.text();
+    if (answer.ok) MnistLab.update(text);
+    else say(text, "lost");
   }
 
   // --- all runs
@@ -98,5 +116,6 @@
     };
   }
 
-  follow(place.id === "runs" ? showRuns(place) : redraw);
+  follow(place.id === "runs" ? showRuns(place)
+    : () => { drawn = drawn.then(redraw, redraw); }); // one after another
 })();
