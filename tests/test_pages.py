@@ -71,7 +71,7 @@ def a_race() -> pages.Shown:
         for round_ in range(6)
         for place in range(2)
     ]
-    values = {"experiment": "race", "values": None, "repeats": 20}
+    values: dict[str, Any] = {"experiment": "race", "values": None, "repeats": 20}
     return of_trials(trials, configurations=configurations, **values)
 
 
@@ -349,7 +349,7 @@ def test_more_classes_than_names() -> None:
     rows = ((1, 1, *(0,) * 10), *((0,) * 12,) * 11)
     score = TestScore(test_error=0.5, test_loss=None, confusion=rows)
     trial = made_trial(1, [None], test=score)
-    values = {"experiment": "test", "values": None, "fit_on": "train+valid"}
+    values: dict[str, Any] = {"experiment": "test", "values": None, "fit_on": "train+valid"}
     found = sections.run(of_trials([trial], **values), "run-1")["confusion"]
     assert found["names"][-1] == "11"
     assert found["rows"][-1]["error"] == "–"

@@ -228,7 +228,7 @@ def _verdict(panels: Sequence[BracketPanel]) -> str:
     best = [step for steps in climbs for step in steps if step.look == "best"]
     if not best:
         return "Promotions in each bracket"
-    budget, _, error = best[0]
+    _, budget, _, error = best[0]
     n_reached = sum(step.budget == budget and step.look not in LOST for s in climbs for step in s)
     of = counted(len(climbs), "configuration")
     result = f"the best has {percent(error or 0.0)} error"

@@ -12,7 +12,7 @@ from mnist_lab.pages.sections import ranked
 from mnist_lab.words import budget_text, describe, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from mnist_lab.analysis.history import RankedTrial
     from mnist_lab.pages.sections import Shown
@@ -193,31 +193,38 @@ def lines(
 
 
 def dots(
-    one: Shown, point: Callable[[Trial], tuple[float | None, float | None]]
+    one: Shown, places: Mapping[int, tuple[float, float | None]], words: str = ""
 ) -> list[dict[str, Any]]:
-    """A trace for each group of trials, with a dot for each that has both numbers."""
+    """A trace for each group of trials, with a dot for each that has a place.
+
+    Args:
+        one: whose trials they are.
+        places: x and y, by trial; one without a y has no dot.
+        words: of the label, besides those about the trial.
+    """
     traces = []
     varied = VARIED.get(one.info.settings.experiment)
     for index, group in enumerate(groups(one)):
-        found = [(trial.trial, *point(trial)) for trial in group.trials]
-        known = [each for each in found if None not in each]
+        numbers = [trial.trial for trial in group.trials]
+        known = [n for n in numbers if n in places and places[n][1] is not None]
         if not known:
             continue
-        numbers, x, y = zip(*known, strict=True)
+        look = {"color": group.color, "size": 12 if group.color == BEST else 7}
         traces.append(
             {
                 "name": group.name,
                 "showlegend": bool(group.name),
-                "x": list(x),
-                "y": list(y),
-                "customdata": list(numbers),
+                "x": [places[number][0] for number in known],
+                "y": [places[number][1] for number in known],
+                "customdata": known,
                 "mode": "markers",
-                "marker": {
-                    "color": group.color,
-                    "size": 12 if group.color == BEST else 7,
-                    "symbol": marker(index) if varied else "circle",
-                },
-                "hovertemplate": hover("%{y:.3~r} %"),
+                "marker": {**look, "symbol": marker(index) if varied else "circle"},
+                "hovertemplate": hover(words),
             }
         )
     return traces
+
+
+def final_errors(one: Shown) -> dict[int, float | None]:
+    """The error of each trial at the largest budget that it completed, in percent."""
+    return {trial.trial: in_percent(completed_error(trial), one) for trial in one.trials}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_lab.analysis.history import progress
 from mnist_lab.analysis.importance import dimensions_of, importance
-from mnist_lab.analysis.outcomes import completed_error, final_error, seconds_per_epoch
+from mnist_lab.analysis.outcomes import final_error, seconds_per_epoch
 from mnist_lab.pages.figures.drawing import (
     BLUE,
     GREY,
@@ -17,6 +17,7 @@ from mnist_lab.pages.figures.drawing import (
     beside,
     dots,
     error_axis,
+    final_errors,
     hover,
     in_percent,
     is_wide,
@@ -97,7 +98,7 @@ def influence(one: Shown) -> Figure | None:
         if own:
             above = [round(100 * (row.interval.high - row.share), 1) for row in own]
             below = [round(100 * (row.share - row.interval.low), 1) for row in own]
-            bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+            bars = {"type": "data", "symmetric": False, "color": INK}
             traces.append(
                 {
                     "type": "bar",
@@ -106,7 +107,7 @@ def influence(one: Shown) -> Figure | None:
                     "x": [round(100 * row.share, 1) for row in own],
                     "y": [in_words(row.name) for row in own],
                     "marker": {"color": shade},
-                    "error_x": {**bars, "color": INK},
+                    "error_x": bars | {"array": above, "arrayminus": below},
                     "text": [_better(row) for row in own],
                     "textposition": "none",
                     "hovertemplate": "%{y}: %{x} %<br>%{text}<extra></extra>",
@@ -114,8 +115,8 @@ def influence(one: Shown) -> Figure | None:
             )
     if not traces:
         return None
-    xaxis = {"ticksuffix": " %", "rangemode": "tozero"}
-    layout = {"xaxis": {**axis("share of the ranks' variance"), **xaxis}}
+    xaxis = axis("share of the ranks' variance") | {"ticksuffix": " %", "rangemode": "tozero"}
+    layout = {"xaxis": xaxis}
     about = "Each one's own share, given the others, with its 95 % interval."
     return Figure("What matters", about, {"": {"traces": traces, "layout": layout}})
 
@@ -131,14 +132,14 @@ def _better(row: Importance) -> str:
 
 def hyperparameters(one: Shown) -> Figure:
     """The error of each trial against each hyperparameter."""
-    choices = {}
+    choices, errors = {}, final_errors(one)
     for name in one.varied:
         at, xaxis = _spread_out(one, name)
-        layout = {"xaxis": xaxis, "yaxis": error_axis()}
-        traces = dots(
-            one, lambda trial, at=at: (at[trial.trial], in_percent(completed_error(trial), one))
-        )
-        choices[in_words(name)] = {"traces": traces, "layout": layout}
+        places = {number: (x, errors[number]) for number, x in at.items()}
+        choices[in_words(name)] = {
+            "traces": dots(one, places, "%{y:.3~r} %"),
+            "layout": {"xaxis": xaxis, "yaxis": error_axis()},
+        }
     about = "A dot for each trial, at the largest budget that it completed."
     return Figure("Error by hyperparameter", about, choices)
 
@@ -152,7 +153,7 @@ def _spread_out(one: Shown, name: str) -> tuple[dict[int, float], dict[str, Any]
     distinct = sorted(set(values.values()))
     if len(distinct) > MOST_TICKS:
         return values, axis(in_words(name), log=is_wide(distinct))
-    errors = {trial.trial: completed_error(trial) or 0.0 for trial in one.trials}
+    errors = {number: error or 0.0 for number, error in final_errors(one).items()}
     at = {}
     for place, value in enumerate(distinct):
         column = [number for number, own in values.items() if own == value]
@@ -169,17 +170,14 @@ def _spread_out(one: Shown, name: str) -> tuple[dict[int, float], dict[str, Any]
 
 def pair(one: Shown) -> Figure:
     """Learning rate against batch size, the better the darker."""
-    traces = dots(
-        one, lambda trial: (one.value(trial, "batch_size"), one.value(trial, "learning_rate"))
-    )
-    for trace in traces:
-        trace["hovertemplate"] = hover("")
-    layout = {
-        "xaxis": axis("batch size", log=True),
-        "yaxis": axis("learning rate", log=True),
+    names = ("batch_size", "learning_rate")
+    places = {
+        trial.trial: (one.value(trial, names[0]), one.value(trial, names[1]))
+        for trial in one.trials
     }
-    about = "A dot for each trial; the better its error, the stronger its colour."
-    choices = {"": {"traces": traces, "layout": layout}}
+    x, y = (axis(in_words(name), log=True) for name in names)
+    choices = {"": {"traces": dots(one, places), "layout": {"xaxis": x, "yaxis": y}}}
+    about = "A dot for each trial; the lower its error, the stronger its colour."
     return Figure("Learning rate against batch size", about, choices)
 
 
@@ -189,38 +187,29 @@ def cost(one: Shown) -> Figure:
         "a whole training": lambda trial: sum(epoch.duration_s for epoch in trial.epochs) or None,
         "an epoch": seconds_per_epoch,
     }
-    choices = {}
+    choices, errors = {}, final_errors(one)
     for name, seconds_of in costs.items():
-        found = {
+        places = {
             trial.trial: (round(seconds, 3), error)
             for trial in one.trials
-            if (seconds := seconds_of(trial)) is not None
-            and (error := completed_error(trial)) is not None
+            if (seconds := seconds_of(trial)) and (error := errors[trial.trial]) is not None
         }
-        front = _front(found.values())
-        if not front:
+        if not places:
             continue
-        line = {
+        x, y = zip(*_front(places.values()), strict=True)
+        front = {
             "name": "no trial is faster and better",
-            "x": [seconds for seconds, _ in front],
-            "y": [in_percent(error, one) for _, error in front],
+            "x": list(x),
+            "y": list(y),
             "mode": "lines",
             "line": {"shape": "hv", "color": INK, "width": 1.2, "dash": "dot"},
             "hoverinfo": "skip",
         }
-        traces = dots(
-            one,
-            lambda trial, found=found: (
-                (found[trial.trial][0], in_percent(found[trial.trial][1], one))
-                if trial.trial in found
-                else (None, None)
-            ),
-        )
-        for trace in traces:
-            trace["hovertemplate"] = hover("%{x:.3~r} s, %{y:.3~r} %")
-        log = is_wide(seconds for seconds, _ in found.values())
-        layout = {"xaxis": axis(f"seconds of {name}", log=log), "yaxis": error_axis()}
-        choices[name] = {"traces": [line, *traces], "layout": layout}
+        xaxis = axis(f"seconds of {name}", log=is_wide(x for x, _ in places.values()))
+        choices[name] = {
+            "traces": [front, *dots(one, places, "%{x:.3~r} s, %{y:.3~r} %")],
+            "layout": {"xaxis": xaxis, "yaxis": error_axis()},
+        }
     about = "A dot for each trial that completed a budget. The dotted line is the Pareto front."
     return Figure("Error against training time", about, choices)
 
