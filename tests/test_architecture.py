@@ -300,6 +300,19 @@ def test_report_is_light(run: str) -> None:
     assert packages & (HEAVY - {"scipy"}) == set()
 
 
+def test_dashboard_is_light(run: str) -> None:
+    """To list runs, and to show one, takes nothing that trains, and no matplotlib."""
+    script = """
+import sys
+from pathlib import Path
+from mnist_lab.dashboard import pages, server, watching
+watch = watching.Watch(Path(sys.argv[1]))
+assert watch.look().rows["lr-sweep"].state == "interrupted"
+assert "trial" in pages.section({"lr-sweep": ("lr-sweep", watch.run("lr-sweep"))})
+"""
+    assert loaded("-c", script, str(Path(run).parent)) & (HEAVY - {"scipy"}) == set()
+
+
 def test_space_is_light() -> None:
     """To show a search space takes ConfigSpace and matplotlib, and nothing that trains."""
     packages = loaded("-m", "mnist_lab", "space", "--out", "pictures")
