@@ -124,6 +124,8 @@ def test_what_is_no_run_has_no_page(served: Dashboard) -> None:
     ):
         assert served.get(path).status == 404
     assert served.get("/events?since=-1").status == 400
+    many = "&".join(f"name={number}" for number in range(51))
+    assert "At most 50 runs are compared" in served.get(f"/run?{many}").text
 
 
 def test_a_run_itself_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

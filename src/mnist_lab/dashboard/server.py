@@ -106,7 +106,8 @@ async def _serve(
     folder: Path, host: str, sockets: list[socket.socket], ready: Callable[[str, str], None]
 ) -> None:
     port = sockets[0].getsockname()[1]
-    site = _Site(folder, {host, "localhost", socket.gethostname()}, f"mnist-lab-{port}")
+    hosts = {one.lower() for one in (host, "localhost", socket.gethostname())}
+    site = _Site(folder, hosts, f"mnist-lab-{port}")
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     _end_on_signals(ended)
     server = HTTPServer(_application(site), max_body_size=0, max_header_size=2**15)
@@ -299,7 +300,9 @@ class _Handler(RequestHandler):
     def asked(self) -> tuple[str, ...]:
         """The keys of the runs that are asked for, each once; a 404 where one is none."""
         keys = tuple(dict.fromkeys(self.get_query_arguments("name")))
-        if not set(keys) <= self.site.runs.rows.keys() or len(keys) > MOST_COMPARED:
+        if len(keys) > MOST_COMPARED:
+            raise HTTPError(400, reason=f"At most {MOST_COMPARED} runs are compared")
+        if not set(keys) <= self.site.runs.rows.keys():
             raise HTTPError(404)
         return keys
 
