@@ -50,6 +50,7 @@ LAYERS = [
     "forecast",
     "progress",
     "study",
+    "dashboard",
     "cli",
 ]
 # What trains, and what shows what was trained: neither imports the other.
@@ -64,6 +65,7 @@ SHOWING = {
     "export",
     "notebook",
     "progress",
+    "dashboard",
 }
 
 # Where a package may be loaded: in these rooms or modules. What is only a type is not loaded.
@@ -87,6 +89,7 @@ OWNERS = {
     "jinja2": {"pages"},
     "markupsafe": {"pages", "report"},
     "PIL": {"pages"},
+    "tornado": {"dashboard"},
 }
 
 # Names of files that are not a run's, and why they are composed elsewhere.
@@ -94,6 +97,7 @@ OTHER_FILES = {
     ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
     ("export", ".json"),  # the course's own names
     ("report", "report.html"),  # the package's own
+    *(("dashboard.pages", f"{name}.html") for name in ("row", "list", "run", "comparison", "page")),
 }
 
 
@@ -294,6 +298,19 @@ def test_report_is_light(run: str) -> None:
     """To report on a run takes nothing that trains, nor what draws on paper."""
     packages = loaded("-m", "mnist_lab", "report", run)
     assert packages & (HEAVY - {"scipy"}) == set()
+
+
+def test_dashboard_is_light(run: str) -> None:
+    """To list runs, and to show one, takes nothing that trains, and no matplotlib."""
+    script = """
+import sys
+from pathlib import Path
+from mnist_lab.dashboard import pages, server, watching
+watch = watching.Watch(Path(sys.argv[1]))
+assert watch.look().rows["lr-sweep"].state == "interrupted"
+assert "trial" in pages.section({"lr-sweep": ("lr-sweep", watch.run("lr-sweep"))})
+"""
+    assert loaded("-c", script, str(Path(run).parent)) & (HEAVY - {"scipy"}) == set()
 
 
 def test_space_is_light() -> None:

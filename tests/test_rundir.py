@@ -45,7 +45,8 @@ from mnist_lab.study import results
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mnist_lab.records import Event
+    from mnist_lab.records import Event, Trial
+    from mnist_lab.rundir import Follower
 
 
 def names(folder: Path) -> set[str]:
@@ -589,3 +590,58 @@ def test_hpbandster_folder_is_blocked(run: RunDir) -> None:
     run.hpbandster.touch()
     with pytest.raises(RunDirError, match=r"cannot write .*hpbandster"):
         run.write_hpbandster(space.to_dict(space.default_space()), [], [])
+
+
+# --- following
+
+
+def followed(run: RunDir, journal: Follower) -> list[Trial]:
+    """The trials after another look, which are those that reading everything finds."""
+    journal.look(run.read_info().identity)
+    trials = journal.trials()
+    assert trials == run.read_trials()
+    assert journal.n_events == len(run.read_events())
+    return trials
+
+
+def test_following_is_reading(run: RunDir) -> None:
+    """However the journal grows, is torn, continued, replaced or lost between two looks."""
+    journal = run.follow()
+    assert followed(run, journal) == []
+    events = [*whole_trial(1), *whole_trial(2)]
+    for event in events:
+        write_events(run, event)
+        followed(run, journal)
+    whole = run.journal.read_bytes()
+    for torn in (whole + b'{"line":', whole[:-9], whole[:-9] + b"\n", b"", whole):
+        run.journal.write_bytes(torn)
+        followed(run, journal)
+    write_events(run, *whole_trial(3))
+    assert len(followed(run, journal)) == 3
+    run.journal.unlink()
+    assert followed(run, journal) == []
+    write_events(run, *whole_trial(1, 0.5))
+    assert followed(run, journal)[0].valid_error == 0.5
+    for n in (3, 5, 6):  # of format version 1, whose lines are no chain
+        lines = [event.model_dump_json() + "\n" for event in whole_trial(1)[:n]]
+        run.journal.write_text("".join(lines))
+        assert len(followed(run, journal)[0].epochs) == min(n - 2, 3)
+
+
+def test_following_finds_what_reading_does(run: RunDir) -> None:
+    """Damage in what is new, and an event that cannot follow."""
+    journal = run.follow()
+    write_events(run, *whole_trial(1))
+    followed(run, journal)
+    whole = run.journal.read_bytes()
+    write_events(run, *whole_trial(2))
+    lines = run.journal.read_bytes()[len(whole) :].splitlines(keepends=True)
+    run.journal.write_bytes(whole + lines[0] + b"".join(lines[2:]))
+    with pytest.raises(RunDirError, match=r"line 9 of .* is missing"):
+        journal.look(run.read_info().identity)
+    run.journal.write_bytes(whole)
+    write_events(run, started(3))
+    with pytest.raises(RunDirError, match="damaged: trial 3 is proposed not at all"):
+        journal.look(run.read_info().identity)
+    run.journal.write_bytes(whole)
+    assert len(followed(run, journal)) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from datetime import datetime
 from fractions import Fraction
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,11 @@ def roughly(seconds: float) -> str:
     if seconds < 5400:  # noqa: PLR2004 - an hour and a half
         return f"{round(seconds / 60)} min"
     return duration(300 * round(seconds / 300))
+
+
+def clock(when: str) -> str:
+    """A time of RFC 3339 by the clock of this machine: `26 Nov 14:05`."""
+    return f"{datetime.fromisoformat(when).astimezone():%d %b %H:%M}"
 
 
 def capital(text: str) -> str:

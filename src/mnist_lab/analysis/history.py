@@ -57,6 +57,19 @@ def progress(trials: Iterable[Trial], *, by_epochs: bool = True) -> list[Point]:
     return points
 
 
+def lowest_by_epoch(trials: Iterable[Trial]) -> list[tuple[float, float]]:
+    """The lowest validation error after each epoch, over the trials that were trained for it.
+
+    Where no image validates it is the training error.
+    """
+    lowest: dict[float, float] = {}
+    for trial in trials:
+        for one in trial.epochs:
+            error = one.train_error if one.valid_error is None else one.valid_error
+            lowest[one.epoch] = min(error, lowest.get(one.epoch, 1.0))
+    return sorted(lowest.items())
+
+
 def median_progress(
     searches: Sequence[Sequence[tuple[float, float | None]]],
 ) -> list[tuple[float, float, float, float]]:

@@ -234,6 +234,41 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
     show.report(run_dirs, study.report(run_dirs, out, watch.note), **output)
 
 
+@mnist_lab.command("dashboard", section=_RESULTS)
+@cloup.argument(
+    "folder", type=PATH, required=False, help="Whose runs are shown. [default: results]"
+)
+@cloup.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address of this machine to listen at. At another, whoever can listen in can read along.",
+)
+@cloup.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="Port to listen at. [default: a free one]",
+)
+@cloup.option("--no-open", is_flag=True, help="Open no browser.")
+@debug_option
+def dashboard(folder: Path | None, **options: Any) -> None:
+    """Show all runs in the browser, live while they train.
+
+    \b
+    mnist-lab dashboard
+    mnist-lab dashboard results/reference --port 8765 --no-open
+
+    It only reads. The address that it prints holds a secret: whoever has it can look. Ctrl-C ends
+    it; the runs go on.
+    """
+    from mnist_lab.cli import show
+
+    show.dashboard(folder, **options)
+
+
 @mnist_lab.command("completion", section=_SETUP)
 @cloup.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @debug_option

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from datetime import datetime
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from mnist_lab.errors import LabError, SettingsError, TimeLimit, nearest, printa
 from mnist_lab.rundir import RESULTS, RunDir, RunInfo, runs_below
 from mnist_lab.words import (
     budget_text,
+    clock,
     command,
     counted,
     duration,
@@ -170,8 +172,9 @@ def status(path: Path | None, *, as_json: bool, no_color: bool) -> None:
 
 def _status(run_dir: RunDir, *, as_json: bool, no_color: bool) -> None:
     path = run_dir.path
-    info, writer = run_dir.read_state()
-    trials = run_dir.read_trials()
+    journal = run_dir.follow()
+    info, writer = run_dir.read_state(journal)
+    trials = journal.trials()
     left_s = None
     if info.state == "running":
         from mnist_lab.study.run import Run, seconds_left  # NumPy, only where somebody trains
@@ -214,8 +217,9 @@ def _overview(folder: Path, *, as_json: bool, no_color: bool) -> None:
     unreadable: dict[Path, str] = {}
     for path in runs_below(folder):
         try:
-            info, _ = RunDir(path).read_state()
-            trials = RunDir(path).read_trials()
+            journal = RunDir(path).follow()
+            info, _ = RunDir(path).read_state(journal)
+            trials = journal.trials()
         except LabError as problem:
             unreadable[path] = problem.problem
             continue
@@ -226,7 +230,7 @@ def _overview(folder: Path, *, as_json: bool, no_color: bool) -> None:
             info.state,
             f"{outcomes.n_ended(trials)}/{outcomes.n_planned(info.settings, trials)}",
             percent(best.error.mean) if best else views.NOTHING,
-            f"{datetime.fromisoformat(since).astimezone():%d %b %H:%M}",
+            clock(since),
         )
         shown.append((since, _summary(path, info, trials), row))
     shown.sort(key=lambda one: one[0], reverse=True)
@@ -288,6 +292,29 @@ def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: 
     say = _sayer(no_color=no_color)
     say("open it in any browser; it needs no network")
     say(f"next: {next_command(list(map(load_run, run_dirs)), reported=True)}")
+
+
+def dashboard(folder: Path | None, *, host: str, port: int, no_open: bool) -> None:
+    """Serve all runs below a folder, `results` if there is none given, until Ctrl-C."""
+    import webbrowser
+
+    from mnist_lab.dashboard import serve  # a server, only here
+
+    if folder is not None and not folder.is_dir():
+        raise SettingsError(
+            f"no folder {str(folder)!r}", next_step="give a folder of runs, such as results"
+        )
+    say = _sayer(no_color=True)
+
+    def ready(address: str, once: str) -> None:
+        say(f"Runs below {folder or RESULTS}: {address}", soft_wrap=True)
+        say("Ctrl-C ends the dashboard, not the runs.")
+        # A browser of a terminal would take the terminal.
+        has_screen = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
+        if not no_open and (has_screen or sys.platform == "darwin"):
+            Thread(target=webbrowser.open, args=(once,), daemon=True).start()
+
+    serve(folder or RESULTS, host=host, port=port, ready=ready)
 
 
 def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool) -> None:

@@ -147,13 +147,13 @@ def run(one: Shown, key: str) -> dict[str, Any]:
     }
 
 
-def comparison(runs: Sequence[Shown], keys: Sequence[str]) -> dict[str, Any]:
-    """What `comparison.html` shows of several runs; `keys` are the ids of their sections."""
+def comparison(runs: Sequence[Shown], links: Sequence[str]) -> dict[str, Any]:
+    """What `comparison.html` shows of several runs; `links` lead to each of them."""
     return {
         "warnings": list(_warnings(runs)),
         "verdicts": list(_verdicts(runs)),
         "tables": [_side_by_side(runs), *_sweeps(runs)],
-        "links": {one.label: f"#{key}" for one, key in zip(runs, keys, strict=True)},
+        "links": {one.label: link for one, link in zip(runs, links, strict=True)},
     }
 
 

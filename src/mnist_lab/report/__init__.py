@@ -57,7 +57,7 @@ def page(runs: Sequence[Shown]) -> str:
                 key: pages.json_text(figures.of_run(one))
                 for one, key in zip(runs, keys, strict=True)
             },
-            comparison=sections.comparison(runs, keys) if several else None,
+            comparison=sections.comparison(runs, [f"#{key}" for key in keys]) if several else None,
             comparison_data=pages.json_text(figures.of_comparison(runs)) if several else None,
             version=__version__,
         )

@@ -14,9 +14,19 @@ from mnist_lab.rundir.documents import (
     differences,
 )
 from mnist_lab.rundir.files import write_below, write_bytes, write_json
-from mnist_lab.rundir.journal import Journal
+from mnist_lab.rundir.journal import Follower, Journal
 from mnist_lab.rundir.lock import Busy
 
-__all__ = ["RESULTS", "Busy", "Identity", "Journal", "RunDir", "RunInfo", "RunState", "TestRepeat"]
+__all__ = [
+    "RESULTS",
+    "Busy",
+    "Follower",
+    "Identity",
+    "Journal",
+    "RunDir",
+    "RunInfo",
+    "RunState",
+    "TestRepeat",
+]
 __all__ += ["TestResult", "check_agreement", "differences", "runs_below", "write_below"]
 __all__ += ["write_bytes", "write_json"]

@@ -8,13 +8,14 @@ import shutil
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mnist_lab.errors import RunDirError, SettingsError, WriteError
-from mnist_lab.records import FORMAT_VERSION, Event, Trial, fold
+from mnist_lab.records import FORMAT_VERSION, Event, Trial
 from mnist_lab.rundir import checkpoints, files, hpbandster, lock
 from mnist_lab.rundir.documents import Curves, RunInfo
-from mnist_lab.rundir.journal import read_journal
+from mnist_lab.rundir.files import MOST_BYTES
+from mnist_lab.rundir.journal import Follower, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MOST_INFO_BYTES = 2**24
 
 
+_RUN = "run.json"
 # Where runs go that have no folder named; relative to where the command is given.
 RESULTS = Path("results")
 
@@ -40,7 +42,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.run = path / "run.json"
+        self.run = path / _RUN
         self.journal = path / "journal.jsonl"
         self.curves = path / "curves.json"
         self.best = path / "best.json"
@@ -154,17 +156,23 @@ class RunDir:
             fault = f"{self.run} is damaged ({files.first_line(problem)})"
             raise files.refused(fault) from None
 
-    def read_state(self) -> tuple[RunInfo, str | None]:
+    def follow(self, most: int = MOST_BYTES) -> Follower:
+        """Who follows the journal, of at most `most` bytes; it is read when it is looked at."""
+        return Follower(self.journal, most)
+
+    def read_state(self, journal: Follower | None = None) -> tuple[RunInfo, str | None]:
         """`run.json` as it stands, and who writes the run, in words; None if nobody does.
 
         One that was killed could not say so, and one whose journal lost events since does not know:
-        both are `interrupted`.
+        both are `interrupted`. A `journal` is looked at; it then knows all that the state tells of.
         """
+        journal = journal or self.follow()
         info = self.read_info()
         writer = self.writer() if info.state == "running" else None
         if info.state == "running" and writer is None:
             info = self.read_info()  # it may have ended since it was read
-        is_lost = info.state == "complete" and info.n_events not in {None, len(self.read_events())}
+        journal.look(info.identity)
+        is_lost = info.state == "complete" and info.n_events not in {None, journal.n_events}
         if is_lost or (info.state == "running" and writer is None):
             info = info.model_copy(update={"state": "interrupted"})
         return info, writer
@@ -180,15 +188,9 @@ class RunDir:
 
     def read_trials(self) -> list[Trial]:
         """The trials in the order of their proposal; a RunDirError where the journal is damaged."""
-        try:
-            trials = fold(self.read_events())
-        except ValueError as problem:
-            raise files.refused(f"{self.journal} is damaged: {problem}") from None
-        sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
-        if len(sizes) > 1:
-            kinds = " and ".join(map(str, sizes))
-            raise files.refused(f"{self.journal} mixes tests with {kinds} classes")
-        return trials
+        journal = self.follow()
+        journal.look(self.read_info().identity if self.exists() else None)
+        return journal.trials()
 
     def write_curves(self, trials: list[Trial]) -> None:
         """Replace `curves.json`: every trial, with one entry per epoch."""
@@ -250,6 +252,22 @@ class RunDir:
             return sorted(one for one in files if one[0] != "." and one != self.report.name)
         return []
 
+    def open(self, name: str) -> IO[bytes] | None:
+        """One of the :meth:`names`, to be read; None where it is none of them."""
+        with suppress(OSError, RunDirError):
+            if name in self.names():
+                return open(self.path / name, "rb", opener=files.regular)
+        return None
+
+    def stamp(self) -> tuple[int, ...]:
+        """What changes when the records do; it begins with when they last did, in ns since 1970."""
+        found: list[int] = []
+        for path in (self.run, self.journal):
+            with suppress(OSError):
+                one = path.lstat()
+                found += [one.st_mtime_ns, one.st_size, one.st_ino]
+        return (max(found[::3], default=0), *found)
+
     def write_hpbandster(
         self, space: dict[str, Any], configurations: Iterable[dict[str, Any]], trials: list[Trial]
     ) -> None:
@@ -298,10 +316,13 @@ class RunDir:
         return self.checkpoints / f"trial-{trial.trial:05}.checkpoint"
 
 
-def runs_below(folder: Path) -> Iterator[Path]:
-    """The runs in a folder, or in folders within it, by name; what cannot be read is skipped."""
-    for name, folders, _ in os.walk(folder):
+def runs_below(folder: Path, refused: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """The runs in a folder, or in folders within it, by name; no link is followed.
+
+    `refused` is told of each folder that cannot be read, which is skipped.
+    """
+    for name, folders, others in os.walk(folder, onerror=refused):
         folders.sort()
-        if RunDir(path := Path(name)).exists():
+        if _RUN in others or _RUN in folders:
             folders.clear()
-            yield path
+            yield Path(name)

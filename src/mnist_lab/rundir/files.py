@@ -64,11 +64,17 @@ def regular(path: str, flags: int) -> int:
     return number
 
 
-def read_bytes(path: Path, *, most: int | None = MOST_BYTES) -> bytes:
-    """The content of a file of a run; a RunDirError where it is none, or has more than `most`."""
+def read_bytes(path: Path, *, most: int | None = MOST_BYTES, start: int = 0) -> bytes:
+    """The content of a file of a run from byte `start` on, at most `most` bytes in all.
+
+    A RunDirError where it is none, has more, or is shorter than `start`.
+    """
     with open(path, "rb", opener=regular) as file:
-        if most is not None and os.fstat(file.fileno()).st_size > most:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
             raise refused(f"{path} has more than {most:,} bytes, so no run wrote it")
+        if file.seek(start) > size:
+            raise refused(f"{path} is shorter than it was")
         return file.read()
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from mnist_lab.records import EVENT, Event, Retried, Time, fold, now
+from mnist_lab.errors import RunDirError
+from mnist_lab.records import EVENT, Event, Retried, Time, Trial, Trials, fold, now
 from mnist_lab.rundir import files
 from mnist_lab.rundir.documents import Identity
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from mnist_lab.errors import RunDirError
 
 # What stands in `after` of the first line.
 _NOTHING = "00000000"
@@ -55,6 +55,17 @@ class _Line(NamedTuple):
     after: str
     crc32: str
     entry: Begun | Event
+
+
+class _Place(NamedTuple):
+    """Where a reader stands: behind so many bytes and lines, the last with this checksum."""
+
+    n_bytes: int = 0
+    n_lines: int = 0
+    last: str = _NOTHING
+
+
+_START = _Place()
 
 
 class Journal:
@@ -146,6 +157,61 @@ class Journal:
         self._file.close()
 
 
+class Follower:
+    """The trials of a journal that somebody may be writing: each look reads only what is new.
+
+    `n_events` are known by now. A journal of more than `most` bytes is refused.
+    """
+
+    def __init__(self, path: Path, most: int = files.MOST_BYTES) -> None:
+        self._path, self._most = path, most
+        self._identity: Identity | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._trials, self._place, self.n_events = Trials(), _START, 0
+
+    def look(self, identity: Identity | None) -> None:
+        """Read on; raises as :func:`read_journal`, also where an event cannot follow the others."""
+        if identity != self._identity:  # another run was begun there
+            self._forget()
+            self._identity = identity
+        try:
+            self._read_on()
+        except RunDirError:
+            if self._place == _START:
+                raise
+            self._forget()  # what was read may have been replaced
+            self._read_on()
+
+    def _read_on(self) -> None:
+        if self._place == _START:
+            self._forget()  # version 1 is read as a whole each time
+        lines, n_bytes, _ = _read(self._path, self._identity, self._place, self._most)
+        events = _events(lines)
+        try:
+            for event in events:
+                self._trials.apply(event)
+        except ValueError as problem:
+            self._forget()
+            raise files.refused(f"{self._path} is damaged: {problem}") from None
+        self.n_events += len(events)
+        if lines and lines[-1].number:
+            self._place = _Place(n_bytes, lines[-1].number, lines[-1].crc32)
+
+    def trials(self) -> list[Trial]:
+        """Each trial as the last look found it, in the order of their proposal.
+
+        A RunDirError where their tests are not of the same classes.
+        """
+        trials = list(self._trials)
+        sizes = sorted({len(trial.test.confusion) for trial in trials if trial.test})
+        if len(sizes) > 1:
+            kinds = " and ".join(map(str, sizes))
+            raise files.refused(f"{self._path} mixes tests with {kinds} classes")
+        return trials
+
+
 def read_journal(path: Path, identity: Identity | None) -> list[Event]:
     """The events in a journal, in order, without what is damaged at its end; none without a file.
 
@@ -158,29 +224,39 @@ def _events(lines: Iterable[_Line]) -> list[Event]:
     return [line.entry for line in lines if not isinstance(line.entry, Begun)]
 
 
-def _read(path: Path, identity: Identity | None) -> tuple[list[_Line], int, int]:
-    """The sound lines of a journal, how many bytes they have, and how many damaged ones follow."""
+def _read(
+    path: Path,
+    identity: Identity | None,
+    start: _Place = _START,
+    most: int = files.MOST_BYTES,
+) -> tuple[list[_Line], int, int]:
+    """The sound lines behind `start`, where they end, and how many damaged bytes follow."""
     try:
-        content = files.read_bytes(path)
+        content = files.read_bytes(path, most=most, start=start.n_bytes)
     except FileNotFoundError:
+        if start != _START:
+            raise files.refused(f"{path} is gone") from None
         content = b""
     except OSError as problem:
         fault, next_step = f"cannot read {path} ({problem.strerror})", f"permit it, or {files.ANEW}"
         raise files.refused(fault, next_step) from None
-    is_chained = not content.startswith(b'{"event":')
+    is_chained = start != _START or not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
     parse = _parse_chained if is_chained else _parse_old
-    parsed = [parse(text, f"line {n} of {path}") for n, text in enumerate(texts[:-1], start=1)]
+    first = start.n_lines + 1
+    parsed = [parse(text, f"line {n} of {path}") for n, text in enumerate(texts[:-1], first)]
     n_sound = max((n for n, line in enumerate(parsed, start=1) if line), default=0)
     lines = [line for line in parsed[:n_sound] if line]
     if len(lines) < n_sound:
-        raise _refused(path, parsed.index(None) + 1, "was changed or damaged")
-    if len(parsed) > 1 and not lines:
+        raise _refused(path, first + parsed.index(None), "was changed or damaged")
+    if not lines and len(parsed) > (start == _START):  # the first line of all may be torn
         raise _refused(path, 1, "is not how a journal begins")
     if is_chained and lines:
-        _check_chain(lines, identity, path)
+        _check_chain(lines, path, start)
+        if start == _START:
+            _check_begin(lines[0].entry, identity, path)
     n_bytes = sum(len(text) + 1 for text in texts[:n_sound])
-    return lines, n_bytes, len(content) - n_bytes
+    return lines, start.n_bytes + n_bytes, len(content) - n_bytes
 
 
 def _parse_chained(text: bytes, place: str) -> _Line | None:
@@ -205,16 +281,19 @@ def _parse_old(text: bytes, _: str) -> _Line | None:
         return None
 
 
-def _check_chain(lines: Sequence[_Line], identity: Identity | None, path: Path) -> None:
-    """Refuse lines that do not follow one another, or begin another run's journal."""
-    last = _NOTHING
-    for number, line in enumerate(lines, start=1):
+def _check_chain(lines: Sequence[_Line], path: Path, start: _Place) -> None:
+    """Refuse lines that do not follow one another."""
+    last = start.last
+    for number, line in enumerate(lines, start.n_lines + 1):
         if line.number != number:
             raise _refused(path, number, f"is missing: line {line.number} stands there")
         if line.after != last:
             raise _refused(path, number, "belongs to another journal than the line before it")
         last = line.crc32
-    begun = lines[0].entry
+
+
+def _check_begin(begun: Begun | Event, identity: Identity | None, path: Path) -> None:
+    """Refuse the first line of another run's journal."""
     if not isinstance(begun, Begun):
         raise _refused(path, 1, "is not how a journal begins")
     identity = identity or begun

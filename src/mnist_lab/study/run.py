@@ -135,8 +135,9 @@ def load_run(path: str | Path) -> Run:
         RunDirError: it is damaged.
     """
     run_dir = RunDir(Path(path))
-    info, _ = run_dir.read_state()
-    trials = run_dir.read_trials()
+    journal = run_dir.follow()
+    info, _ = run_dir.read_state(journal)
+    trials = journal.trials()
     return Run(run_dir.path, info, trials, n_ended(trials))
 
 

@@ -227,10 +227,12 @@ class _Session:
 
         The journal decides: a complete run whose journal lost events since goes on.
         """
-        info, _ = self._run_dir.read_state() if self._run_dir.exists() else (self._info, None)
+        journal, info = self._run_dir.follow(), self._info
+        if self._run_dir.exists():
+            info, _ = self._run_dir.read_state(journal)
         if info.state != "complete" or info.settings != self._settings:
             return False
-        trials = self._run_dir.read_trials()
+        trials = journal.trials()
         if self._retry_failed and any(trial.state == "failed" for trial in trials):
             return False
         # Runs of format version 1 do not say how many events they had.

@@ -2,6 +2,7 @@
 // same in all of a run's. Who has newer data calls one of
 //   MnistLab.draw(section, data)   with the figures of sections/figures.py, or
 //   MnistLab.update(html)          with run.html rendered again: text, tables and figures;
+// the list of runs sorts and filters its own table with the rest.
 // zoom, ticks, order, filters and places in the scrolled frames stay.
 "use strict";
 const MnistLab = (() => {
@@ -311,7 +312,11 @@ const MnistLab = (() => {
     };
     const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
     rows.sort((a, b) => compare(a[0], b[0]));
-    table.tBodies[0].append(...rows.map(([, row]) => row));
+    let place = table.tBodies[0].firstElementChild;
+    for (const [, row] of rows) { // what stands in its place keeps its focus
+      if (row === place) place = place.nextElementSibling;
+      else table.tBodies[0].insertBefore(row, place);
+    }
   }
 
   // Parts of a filter, between commas: words that a row must have, or a column, a sign, a number.
@@ -464,5 +469,5 @@ const MnistLab = (() => {
     }
     redrawAll();
   });
-  return { draw, update };
+  return { draw, update, makeSortable, sort, filter };
 })();
