@@ -69,6 +69,7 @@ OWNERS = {
     "pandas": {"notebook"},
     "IPython": {"notebook"},
     "tensorboard": {"export.tensorboard"},
+    "optuna": {"export.optuna"},
     "filelock": {"rundir"},
     "click": {"cli"},
     "cloup": {"cli"},
@@ -80,6 +81,7 @@ OWNERS = {
 OTHER_FILES = {
     ("model", "model.keras"),  # Keras tells the format by it, in a temporary folder
     ("export", ".json"),  # the course's own names
+    ("export", "table.md"),
     ("report.page", "page.html"),  # the package's own
     ("report.sections", "run.html"),
 }

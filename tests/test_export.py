@@ -1,4 +1,4 @@
-"""Exports: what the course, a spreadsheet and a real TensorBoard read of a run."""
+"""Exports: what the course, a spreadsheet, texts, Optuna and a real TensorBoard read of a run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from made_events import (
@@ -25,7 +27,7 @@ from made_events import (
     write_events,
 )
 
-from mnist_lab import cli, export
+from mnist_lab import cli, export, load_run
 from mnist_lab.errors import LabError
 from mnist_lab.records import TestScore
 from mnist_lab.rundir import RunDir
@@ -33,6 +35,10 @@ from mnist_lab.rundir import RunDir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mnist_lab.study import Run
+
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+TEXTS: tuple[export.Format, ...] = ("markdown", "latex")
 SCORE = TestScore(test_error=0.25, test_loss=None, confusion=((3, 1), (0, 0)))
 
 
@@ -111,7 +117,7 @@ def test_export_changes_nothing_else(run: RunDir, capsys: pytest.CaptureFixture[
     before = files(run.path)
     assert cli.main(["export", str(run.path), "--to", "csv"]) == 0
     assert f"wrote {run.path / 'export' / 'csv' / 'trials.csv'}" in capsys.readouterr().out
-    for to in ("course", "csv", "tensorboard"):
+    for to in get_args(export.Format):
         words = ["export", str(run.path), "--to", to, "--json"]
         assert cli.main([*words, "--out", f"other/{to}"]) == 0
         named = {Path(name) for name in json.loads(capsys.readouterr().out)["files"]}
@@ -148,15 +154,123 @@ def test_several_at_once(
     words = ["export", str(run.path), "--to", "course", "--to", "csv", "--to", "csv"]
     assert cli.main(words) == 0
     assert {one.name for one in run.export.iterdir()} == {"course", "csv"}
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"open it: with a spreadsheet, or pandas.read_csv: {run.export}/csv/trials.csv"
+    course, table = capsys.readouterr().out.splitlines()[-2:]
+    assert course == f"open it: with the course's own scripts: {run.export}/course/results"
+    assert table == f"open it: with a spreadsheet, or pandas.read_csv: {run.export}/csv/trials.csv"
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
     assert files(tmp_path / "out") == files(run.export)
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    assert cli.main([*words, "--to", "tensorboard", "--out", str(tmp_path / "none")]) == 2
-    assert not (tmp_path / "none").exists()
-    with pytest.raises(LabError, match=r"not installed; pip install tensorboard"):
-        export.write(run.path, "tensorboard")
+    for package in ("tensorboard", "optuna"):
+        monkeypatch.setitem(sys.modules, package, None)
+        assert cli.main([*words, "--to", package, "--out", str(tmp_path / "none")]) == 2
+        assert not (tmp_path / "none").exists()
+        with pytest.raises(LabError, match=f"not installed; pip install {package}"):
+            export.write(run.path, package)
+
+
+def optuna_study(path: Path) -> Any:
+    """The study that Optuna itself finds in an export of this run."""
+    import optuna
+
+    (written,) = export.write(path, "optuna")
+    backend = optuna.storages.journal.JournalFileBackend(str(written))
+    storage = optuna.storages.JournalStorage(backend)
+    (study,) = optuna.get_all_study_summaries(storage)
+    return optuna.load_study(study_name=study.study_name, storage=storage)
+
+
+@pytest.mark.parametrize("name", ["hyperband", "wide-space", "filter-sweep"])
+def test_optuna(name: str, tmp_path: Path) -> None:
+    """Optuna's best trial is ours, and it has every value, digit for digit."""
+    run = load_run(shutil.copytree(REFERENCE / name, tmp_path / name))
+    study = optuna_study(run.path)
+    assert run.best is not None
+    assert study.best_trial.number + 1 == run.best.trial
+    assert study.best_value == run.best.valid_error
+    largest = max(trial.configuration.epochs for trial in run.trials)
+    varied = {"filter_size"} if name == "filter-sweep" else set(space_of(run))
+    for theirs, ours in zip(study.trials, run.trials, strict=True):
+        reached = ours.configuration.epochs == largest
+        assert theirs.state.name == ("COMPLETE" if reached else "PRUNED")
+        assert theirs.value == ours.valid_error
+        assert list(theirs.intermediate_values.values()) == [
+            epoch.valid_error for epoch in ours.epochs
+        ]
+        values = ours.configuration.model_dump()
+        assert theirs.params == {one: values[one] for one in varied & values.keys()}
+        assert theirs.user_attrs["seed"] == ours.seed
+        assert theirs.user_attrs["seconds"] == sum(epoch.duration_s for epoch in ours.epochs)
+        began = ours.started and datetime.fromisoformat(ours.started)
+        assert theirs.datetime_start.astimezone(UTC) == began
+    for one, distribution in study.trials[0].distributions.items():
+        if hasattr(distribution, "choices"):
+            assert set(distribution.choices) == {
+                getattr(trial.configuration, one) for trial in run.trials
+            }
+        else:
+            assert distribution.low == space_of(run)[one]["lower"]
+            assert (distribution.high, distribution.log) == (space_of(run)[one]["upper"], True)
+
+
+def space_of(run: Run) -> dict[str, Any]:
+    """The hyperparameters of a search's space, by their names."""
+    assert run.info.settings.space is not None
+    return {one["name"]: one for one in run.info.settings.space["hyperparameters"]}
+
+
+def test_optuna_of_a_run_that_is_not_over(run: RunDir) -> None:
+    """What failed, runs and waits is so in Optuna; parts of an epoch are steps in their order."""
+    events = [epoch_done(5, number, 0.2) for number in (0.125, 1)]
+    write_events(run, *(started(5), *events))
+    study = optuna_study(run.path)
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE", "PRUNED", "FAIL", "RUNNING", "RUNNING"]
+    assert [trial.value for trial in study.trials] == [0.04, None, None, None, None]
+    assert study.trials[1].user_attrs["test_error"] == 0.25
+    assert study.trials[2].user_attrs["reason"] == "=HYPERLINK(1)"
+    assert study.user_attrs["epoch_of_step"] == [0.125, 1, 2, 3]
+    assert study.trials[0].intermediate_values == {2: 0.06, 3: 0.05, 4: 0.04}
+    assert study.trials[4].intermediate_values == {1: 0.2, 2: 0.2}
+    assert study.best_trial.params == {"learning_rate": 0.05}
+
+
+TABLES = {
+    "lr-sweep": ["| 0.1 | 5 | 1.39 ± 0.14 % | 1.22 to 1.56 % | 4.26 |", "12 epochs", "seed 0"],
+    "hyperband": ["| 1 | 0.79 % | 0.054 | 18 | 46 | 5×5 |", "after 18 epochs, n = 1", "seed 1"],
+    "test-hyperband-20": [
+        "| all 60,000 images, validation images included | 10 | 0.71 ± 0.08 % | 0.65 to 0.76 % |",
+        "10,000 test images of MNIST",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(name: str, tmp_path: Path) -> None:
+    """Both tables say the same: mean, spread, n, interval, and in words of what and with what."""
+    path = shutil.copytree(REFERENCE / name, tmp_path / name)
+    page, source = (one.read_text(encoding="utf-8") for one in export.write(path, *TEXTS))
+    plain = source.replace(r"\ensuremath{\pm}", "±").replace(r"\ensuremath{\times}", "×")
+    for text in (*TABLES[name], "TensorFlow 2.21.0, Keras 3.15.1, AMD EPYC, 2026-11-24."):
+        assert text in page
+        assert text.strip("| ").replace(" | ", " & ").replace("%", r"\%") in plain
+    n_columns = len(re.findall(r"(?<!-)\|", page.splitlines()[0])) - 1
+    assert len(re.search(r"{tabular}{([lr]+)}", source)[1]) == n_columns
+
+
+def test_tables_of_a_strangers_run(run: RunDir) -> None:
+    """No text of a run is obeyed by LaTeX or becomes markup, and pdflatex knows every sign."""
+    evil = r"\input{/etc/passwd}%_#&$^~ <b>|`*[x](y)![z] 数 ×±–"
+    data = run.read_info().data.model_copy(update={"name": evil})
+    run.write_info(run.read_info().model_copy(update={"data": data}))
+    page, source = (one.read_text(encoding="utf-8") for one in export.write(run.path, *TEXTS))
+    assert re.search(r"(?<!\\)[<>|`*[]", page.splitlines()[-1]) is None
+    known = (
+        r"\\(begin|end|centering|caption|toprule|midrule|bottomrule|ensuremath|text\w+|times|pm)\b"
+    )
+    left = re.sub(rf"{known}|\\\\$|\\[#$%&_{{}}]", "", source, flags=re.MULTILINE)
+    assert re.findall(r"[\\#$%^~_]", left) == []
+    assert source.encode("latin-1").isascii()
+    assert r"\textbackslash{}u6570" in source
+    assert "2 unfinished" in source
 
 
 @pytest.fixture

@@ -1,0 +1,152 @@
+"""A study for Optuna, which its own functions and optuna-dashboard open by the file's path.
+
+The file is the log of Optuna's `JournalStorage`: text that needs no database, keeps every digit of
+a float, and is the same whenever the same run is exported.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab.analysis.outcomes import outcome_of
+from mnist_lab.config import VARIED, Hyperparameter
+from mnist_lab.errors import not_installed
+from mnist_lab.records import timestamp
+from mnist_lab.views import trial_sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mnist_lab.config import StudySettings
+    from mnist_lab.records import Trial
+    from mnist_lab.rundir import RunInfo
+
+
+def files(info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
+    """A storage with one study, which has a trial for each of ours, in their order.
+
+    A trial's value is its last validation error, in a `test` its test error. Steps number the
+    places at which this run validates, which are whole epochs unless budgets are smaller;
+    `epoch_of_step`, an attribute of the study, has the epochs.
+
+    Raises:
+        LabError: Optuna is not installed.
+    """
+    if find_spec("optuna") is None:
+        raise not_installed("--to optuna", "optuna")
+    import optuna
+    from optuna.storages.journal import BaseJournalBackend
+
+    entries: list[dict[str, Any]] = []
+
+    class Log(BaseJournalBackend):
+        def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+            return entries[log_number_from:]
+
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            entries.extend(logs)
+
+    experiment = info.settings.experiment
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study that it makes
+    try:
+        storage = optuna.storages.JournalStorage(Log())
+        directions = [optuna.study.StudyDirection.MINIMIZE]
+        study = storage.create_new_study(directions, f"{experiment} {info.started}")
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    steps = sorted({epoch.epoch for trial in trials for epoch in trial.epochs})
+    attributes: dict[str, Any] = {
+        "value": "test error" if experiment == "test" else "validation error",
+        "epoch_of_step": steps,
+        "data": ": ".join((info.data.name, *info.data.notes)),
+        "seed": info.settings.seed,
+        "versions": info.versions,
+    }
+    for name, value in attributes.items():
+        storage.set_study_user_attr(study, name, value)
+    for trial in _frozen(info.settings, trials, steps):
+        storage.create_new_trial(study, trial)
+    # Optuna names its process, on which the file should not depend.
+    lines = (json.dumps(entry | {"worker_id": "mnist-lab"}) for entry in entries)
+    return {"optuna.log": "".join(f"{line}\n" for line in lines).encode()}
+
+
+def _frozen(
+    settings: StudySettings, trials: Sequence[Trial], steps: Sequence[float]
+) -> Iterator[Any]:
+    """The trials as Optuna has them; all else that a sheet says of one is a user attribute."""
+    from optuna.trial import FrozenTrial, TrialState
+
+    space = {one.name: one for one in _space(settings, trials)}
+    distributions = {name: _distribution(one) for name, one in space.items()}
+    # The best is among those that were trained for the largest budget that any completed.
+    budgets = [one.budget for trial in trials for one in trial.rungs if not one.diverged]
+    states = {"complete": TrialState.COMPLETE, "unfinished": TrialState.RUNNING}
+    sheet = trial_sheet(trials)
+    for trial, row in zip(trials, sheet.rows, strict=True):
+        told = dict(zip(sheet.columns, row, strict=True))
+        value = told["test_error" if settings.experiment == "test" else "valid_error"]
+        state = states.get(outcome_of(trial), TrialState.FAIL)
+        if state == TrialState.RUNNING and trial.state == "waiting" and not trial.epochs:
+            state = TrialState.WAITING
+        if state == TrialState.COMPLETE and (
+            trial.configuration.epochs < max(budgets) or value is None
+        ):
+            state = TrialState.PRUNED
+        params = {name: told.pop(name) for name, one in space.items() if _drawn(one, told[name])}
+        told["seconds"] = sum(epoch.duration_s for epoch in trial.epochs)
+        yield FrozenTrial(
+            number=-1,  # the storage numbers it
+            trial_id=-1,
+            state=state,
+            value=value if state in {TrialState.COMPLETE, TrialState.PRUNED} else None,
+            datetime_start=_local(trial.started or trial.ended),
+            datetime_complete=_local(trial.ended),
+            params=params,
+            distributions={name: distributions[name] for name in params},
+            user_attrs={name: one for name, one in told.items() if one is not None},
+            system_attrs={},
+            intermediate_values={
+                steps.index(epoch.epoch) + 1: epoch.valid_error
+                for epoch in trial.epochs
+                if epoch.valid_error is not None
+            },
+        )
+
+
+def _space(settings: StudySettings, trials: Sequence[Trial]) -> Iterator[Hyperparameter]:
+    """What varies: a search space's hyperparameters, or those that have several values."""
+    if settings.space is not None:
+        yield from map(Hyperparameter.from_json, settings.space["hyperparameters"])
+        return
+    varied = VARIED.get(settings.experiment)
+    for name in type(settings.base).model_fields.keys() - {"epochs"}:
+        found = {getattr(trial.configuration, name) for trial in trials}
+        values = settings.values or () if name == varied else sorted(found)
+        if len(values) > 1 or name == varied:
+            yield Hyperparameter(name, "choice", None, None, tuple(values))
+
+
+def _drawn(one: Hyperparameter, value: float) -> bool:
+    """Whether a value is one of the space's; 0 where a condition left the hyperparameter out."""
+    if one.lower is None or one.upper is None:
+        return value in one.choices
+    return bool(value) and one.lower <= value <= one.upper
+
+
+def _distribution(one: Hyperparameter) -> Any:
+    from optuna import distributions
+
+    if one.lower is None or one.upper is None:
+        return distributions.CategoricalDistribution(one.choices)
+    kind = distributions.IntDistribution if one.whole else distributions.FloatDistribution
+    return kind(one.lower, one.upper, log=one.scale == "log")
+
+
+def _local(when: str | None) -> datetime | None:
+    """Optuna's times are local and name no zone."""
+    return datetime.fromtimestamp(timestamp(when)) if when else None  # noqa: DTZ006

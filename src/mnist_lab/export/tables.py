@@ -1,0 +1,101 @@
+"""A run's results as the table of a hand-in: Markdown, as GitHub shows it, and LaTeX."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from mnist_lab.analysis.outcomes import best_trial
+from mnist_lab.config import VARIED
+from mnist_lab.views import result_table
+from mnist_lab.words import capital, counted, describe, epochs_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mnist_lab.records import Trial
+    from mnist_lab.rundir import RunInfo
+
+# What pdflatex would obey, or set as another sign; it knows no others than those of Latin 1.
+_TEX = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "#$%&_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "×": r"\ensuremath{\times}",
+        "±": r"\ensuremath{\pm}",
+    }
+)
+
+
+def markdown(info: RunInfo, trials: Sequence[Trial]) -> str:
+    """The table in GitHub's Markdown, and its caption below it."""
+    shown = result_table(info, trials)
+    rows = [[_md(cell.text) for cell in row] for row in shown.rows]
+    rules = ["---:" if one else "---" for one in shown.is_number]
+    lines = [f"| {' | '.join(row)} |\n" for row in (shown.heads, rules, *rows)]
+    return f"{''.join(lines)}\n{_md(_caption(info, trials))}\n"
+
+
+def latex(info: RunInfo, trials: Sequence[Trial]) -> str:
+    r"""The table for LaTeX's `\input`, in a document that uses the package `booktabs`."""
+    shown = result_table(info, trials)
+    head, *rows = (
+        " & ".join(map(_tex, row)) + r" \\"
+        for row in (shown.heads, *([cell.text for cell in row] for row in shown.rows))
+    )
+    columns = "".join("r" if one else "l" for one in shown.is_number)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(_caption(info, trials))}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        *(r"\toprule", head, r"\midrule", *rows, r"\bottomrule"),
+        *(r"\end{tabular}", r"\end{table}"),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _caption(info: RunInfo, trials: Sequence[Trial]) -> str:
+    """What the errors are of, over what they vary, and with what they were measured."""
+    settings, data = info.settings, info.data
+    winner, varied = best_trial(trials), VARIED.get(settings.experiment)
+    images = f"{data.n_valid:,} validation images"
+    if settings.experiment == "test":
+        images = f"{data.n_test:,} test images"
+    if settings.space is not None:
+        after = f" after {epochs_text(winner.configuration.epochs)}" if winner else ""
+        n = counted(len(trials), "configuration")
+        errors = f"The best of {n}{after}, n = 1 training each, so the first ones may swap."
+    else:
+        of = capital(describe(settings.base, without=varied).removesuffix(", "))
+        errors = (
+            f"{'' if settings.configurations else f'{of}. '}Error: mean ± standard deviation over "
+            "n trainings from different seeds. Interval: Student's for the mean, of a single "
+            "training Wilson's."
+        )
+    state = [] if info.state == "complete" else [f"The run is not complete, but {info.state}."]
+    names = {"mnist-lab": "mnist-lab", "tensorflow": "TensorFlow", "keras": "Keras"}
+    versions = [f"{names[key]} {one}" for key, one in info.versions.items() if key in names]
+    made = [settings.experiment, f"seed {settings.seed}", settings.precision, *versions]
+    made += [str(info.machine[key]) for key in ("processor",) if key in info.machine]
+    return " ".join(
+        [
+            f"Errors on the {images} of {data.name}.",
+            *(errors, *state, f"Made by {', '.join(made)}, {info.started[:10]}."),
+            *(f"{note.removesuffix('.')}." for note in data.notes),
+        ]
+    )
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|~$&#!])", r"\\\1", text)
+
+
+def _tex(text: str) -> str:
+    plain = text.replace("–", "-").encode("latin-1", "backslashreplace").decode("latin-1")
+    return plain.translate(_TEX)
