@@ -451,8 +451,8 @@ def plans() -> str:
             f"{one['regret']:+.3f} ± {one['regret_sd']:.3f}, {one['seconds']:.0f}" for one in of
         ]
         rows.append([budgets, *counts, *cells])
-    heads = ("budgets; eta", "survivors", "part", "trials", "epochs")
-    heads = (*heads, "sheet's space: points, s", "wide space: points, s")
+    heads = ["budgets; eta", "survivors", "part", "trials", "epochs"]
+    heads += ["sheet's space: points, s", "wide space: points, s"]
     return table(heads, rows, 4)
 
 

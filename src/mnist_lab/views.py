@@ -175,8 +175,9 @@ def result_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
     spread = ("n", "error", "95 % interval")
     if info.settings.experiment == "test":
         found = best(info, trials)
-        cells = _spread_cells(found.error, found.interval()) if found else []
-        return Table(("trained on", *spread), [[Cell(fitted_on(info)), *cells]] if found else [])
+        on = Cell(fitted_on(info))
+        tested = [[on, *_spread_cells(found.error, found.interval())]] if found else []
+        return Table(("trained on", *spread), tested)
     varied, rows = VARIED.get(info.settings.experiment), _rows(info, trials)
     order = {value: place for place, value in enumerate(info.settings.values or ())}
     rows = sorted(rows, key=lambda row: order.get(row.value or 0, len(order)))

@@ -93,9 +93,13 @@ def _files(to: Format, info: RunInfo, trials: Sequence[Trial]) -> dict[str, byte
         return {"table.md": tables.markdown(info, trials).encode()}
     if to == "latex":
         return {"table.tex": tables.latex(info, trials).encode()}
-    from mnist_lab.export import optuna, tensorboard
+    if to == "optuna":
+        from mnist_lab.export import optuna
 
-    return (optuna if to == "optuna" else tensorboard).files(info, trials)
+        return optuna.files(info, trials)
+    from mnist_lab.export import tensorboard
+
+    return tensorboard.files(info, trials)
 
 
 def _course(trial: Trial) -> bytes:

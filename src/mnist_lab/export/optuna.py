@@ -85,18 +85,17 @@ def _frozen(
     distributions = {name: _distribution(one) for name, one in space.items()}
     # The best is among those that were trained for the largest budget that any completed.
     budgets = [one.budget for trial in trials for one in trial.rungs if not one.diverged]
-    states = {"complete": TrialState.COMPLETE, "unfinished": TrialState.RUNNING}
-    sheet = trial_sheet(trials)
+    sheet, step = trial_sheet(trials), {epoch: n for n, epoch in enumerate(steps, start=1)}
     for trial, row in zip(trials, sheet.rows, strict=True):
         told = dict(zip(sheet.columns, row, strict=True))
         value = told["test_error" if settings.experiment == "test" else "valid_error"]
-        state = states.get(outcome_of(trial), TrialState.FAIL)
-        if state == TrialState.RUNNING and trial.state == "waiting" and not trial.epochs:
-            state = TrialState.WAITING
-        if state == TrialState.COMPLETE and (
-            trial.configuration.epochs < max(budgets) or value is None
-        ):
-            state = TrialState.PRUNED
+        state = TrialState.FAIL
+        if (outcome := outcome_of(trial)) == "unfinished":
+            is_running = trial.epochs or trial.state == "running"
+            state = TrialState.RUNNING if is_running else TrialState.WAITING
+        elif outcome == "complete":
+            is_whole = trial.configuration.epochs == max(budgets) and value is not None
+            state = TrialState.COMPLETE if is_whole else TrialState.PRUNED
         params = {name: told.pop(name) for name, one in space.items() if _drawn(one, told[name])}
         told["seconds"] = sum(epoch.duration_s for epoch in trial.epochs)
         yield FrozenTrial(
@@ -111,7 +110,7 @@ def _frozen(
             user_attrs={name: one for name, one in told.items() if one is not None},
             system_attrs={},
             intermediate_values={
-                steps.index(epoch.epoch) + 1: epoch.valid_error
+                step[epoch.epoch]: epoch.valid_error
                 for epoch in trial.epochs
                 if epoch.valid_error is not None
             },
@@ -123,12 +122,12 @@ def _space(settings: StudySettings, trials: Sequence[Trial]) -> Iterator[Hyperpa
     if settings.space is not None:
         yield from map(Hyperparameter.from_json, settings.space["hyperparameters"])
         return
-    varied = VARIED.get(settings.experiment)
-    for name in type(settings.base).model_fields.keys() - {"epochs"}:
-        found = {getattr(trial.configuration, name) for trial in trials}
-        values = settings.values or () if name == varied else sorted(found)
-        if len(values) > 1 or name == varied:
-            yield Hyperparameter(name, "choice", None, None, tuple(values))
+    for name in type(settings.base).model_fields:
+        asked = (settings.values or ()) if name == VARIED.get(settings.experiment) else ()
+        found = sorted({getattr(trial.configuration, name) for trial in trials})
+        values = tuple(dict.fromkeys((*asked, *found)))
+        if name != "epochs" and (asked or len(values) > 1):
+            yield Hyperparameter(name, "choice", None, None, values)
 
 
 def _drawn(one: Hyperparameter, value: float) -> bool:
@@ -143,7 +142,7 @@ def _distribution(one: Hyperparameter) -> Any:
 
     if one.lower is None or one.upper is None:
         return distributions.CategoricalDistribution(one.choices)
-    kind = distributions.IntDistribution if one.whole else distributions.FloatDistribution
+    kind: Any = distributions.IntDistribution if one.whole else distributions.FloatDistribution
     return kind(one.lower, one.upper, log=one.scale == "log")
 
 
