@@ -51,7 +51,7 @@ def latex(info: RunInfo, trials: Sequence[Trial]) -> str:
     columns = "".join("r" if one else "l" for one in shown.is_number)
     lines = [
         r"\begin{table}",
-        r"\centering",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",  # nine columns fit
         rf"\caption{{{_tex(_caption(info, trials))}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         *(r"\toprule", head, r"\midrule", *rows, r"\bottomrule"),
