@@ -187,6 +187,7 @@ def test_optuna(name: str, tmp_path: Path) -> None:
     assert run.best is not None
     assert study.best_trial.number + 1 == run.best.trial
     assert study.best_value == run.best.valid_error
+    assert study.metric_names == ["validation error"]
     largest = max(trial.configuration.epochs for trial in run.trials)
     varied = {"filter_size"} if name == "filter-sweep" else set(space_of(run))
     for theirs, ours in zip(study.trials, run.trials, strict=True):

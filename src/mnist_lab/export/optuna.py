@@ -60,12 +60,13 @@ def files(info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
         optuna.logging.set_verbosity(verbosity)
     steps = sorted({epoch.epoch for trial in trials for epoch in trial.epochs})
     attributes: dict[str, Any] = {
-        "value": "test error" if experiment == "test" else "validation error",
         "epoch_of_step": steps,
         "data": ": ".join((info.data.name, *info.data.notes)),
         "seed": info.settings.seed,
         "versions": info.versions,
     }
+    metric = "test error" if experiment == "test" else "validation error"
+    storage.set_study_system_attr(study, "study:metric_names", [metric])  # as set_metric_names does
     for name, value in attributes.items():
         storage.set_study_user_attr(study, name, value)
     for trial in _frozen(info.settings, trials, steps):
