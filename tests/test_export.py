@@ -274,6 +274,8 @@ def test_tables_of_a_strangers_run(run: RunDir) -> None:
     known += r"\b|\\(times|pm)}"
     left = re.sub(rf"{known}|\\\\$|\\[#$%&_{{}}]", "", source, flags=re.MULTILINE)
     assert re.findall(r"[\\#$%^~_]", left) == []
+    (caption,) = (line for line in source.splitlines() if line.startswith(r"\caption"))
+    assert re.search(r"(?<!\\)&", caption) is None
     assert source.encode("latin-1").isascii()
     assert r"\textbackslash{}u6570" in source
     assert "2 unfinished" in source
