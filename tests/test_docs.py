@@ -27,6 +27,7 @@ import tables
 from mnist_lab.cli.commands import mnist_lab
 from mnist_lab.config import TrainConfig, forward_multiplications
 from mnist_lab.errors import ExitCode
+from mnist_lab.words import describe, percent
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
@@ -83,6 +84,20 @@ def test_a_comparison_needs_several(monkeypatch: pytest.MonkeyPatch) -> None:
     known["searches"].append(alone)
     assert "`random-search --iters 50 --epochs 6` | 2 | 300 |" in tables.fast()
     assert "`hyperband` takes 10 % of random search's epochs" in tables.fast()
+
+
+def test_the_picture_is_of_a_recorded_search() -> None:
+    """What the README shows a search to end with is in the record of the searches."""
+    picture = (ROOT / "docs" / "terminal.svg").read_text(encoding="utf-8")
+    shown = re.sub(r"<[^>]+>", "", picture).replace("&#160;", " ")
+    (one,) = (
+        one
+        for one in tables.record("worth")["searches"]
+        if (one["method"], one["seed"]) == ("Hyperband", 2)
+    )
+    assert "$ mnist-lab hyperband --seed 2 --precision bfloat16" in shown
+    assert f"Best validation error {percent(one['improvements'][-1][2])}" in shown
+    assert describe(TrainConfig(**one["winner"]), without="epochs") in shown
 
 
 def test_commands_on_the_pages_exist() -> None:

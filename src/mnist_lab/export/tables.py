@@ -72,11 +72,12 @@ def _caption(info: RunInfo, trials: Sequence[Trial]) -> str:
         n = counted(len(trials), "configuration")
         errors = f"The best of {n}{after}, n = 1 training each, so the first ones may swap."
     else:
-        of = capital(describe(settings.base, without=varied).removesuffix(", "))
+        shared = capital(describe(settings.base, without=varied).removesuffix(", "))
+        if settings.configurations:
+            shared = f"{epochs_text(settings.configurations[0].epochs)} each"
         errors = (
-            f"{'' if settings.configurations else f'{of}. '}Error: mean ± standard deviation over "
-            "n trainings from different seeds. Interval: Student's for the mean, of a single "
-            "training Wilson's."
+            f"{shared}. Error: mean ± standard deviation over n trainings from different seeds. "
+            "Interval: Student's for the mean, of a single training Wilson's."
         )
     state = [] if info.state == "complete" else [f"The run is not complete, but {info.state}."]
     names = {"mnist-lab": "mnist-lab", "tensorflow": "TensorFlow", "keras": "Keras"}
@@ -87,7 +88,7 @@ def _caption(info: RunInfo, trials: Sequence[Trial]) -> str:
         [
             f"Errors on the {images} of {data.name}.",
             *(errors, *state, f"Made by {', '.join(made)}, {info.started[:10]}."),
-            *(f"{note.removesuffix('.')}." for note in data.notes),
+            *(f"{capital(note).removesuffix('.')}." for note in data.notes),
         ]
     )
 
