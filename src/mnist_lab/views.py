@@ -174,25 +174,19 @@ def result_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
         return ranked_table(trials, MOST_ROWS)
     spread = ("n", "error", "95 % interval")
     if info.settings.experiment == "test":
-        found = best(info, trials)
-        on = Cell(fitted_on(info))
+        found, on = best(info, trials), Cell(fitted_on(info))
         tested = [[on, *_spread_cells(found.error, found.interval())]] if found else []
         return Table(("trained on", *spread), tested)
-    varied, rows = VARIED.get(info.settings.experiment), _rows(info, trials)
-    order = {value: place for place, value in enumerate(info.settings.values or ())}
-    rows = sorted(rows, key=lambda row: order.get(row.value or 0, len(order)))
-    notes = [", ".join(row.tally.but_complete()) for row in rows]
-    cells = [
+    varied = VARIED.get(info.settings.experiment)
+    rows = [
         [
             Cell(row.name, row.value) if varied else Cell(short(row.configuration)),
             *_spread_cells(row.error, row.interval(info.data.n_valid) if row.errors else None),
             number_cell(row.seconds_per_epoch, "{:.2f}"),
-            *[Cell(note)] * any(notes),
         ]
-        for row, note in zip(rows, notes, strict=True)
+        for row in _rows(info, trials)
     ]
-    first = in_words(varied) if varied else "configuration"
-    return Table((first, *spread, "s/epoch", *["notes"] * any(notes)), cells)
+    return Table((in_words(varied) if varied else "configuration", *spread, "s/epoch"), rows)
 
 
 def ranked_table(trials: Sequence[Trial], most: int) -> Table:

@@ -20,7 +20,6 @@ from mnist_lab.views import trial_sheet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mnist_lab.config import StudySettings
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
 
@@ -49,47 +48,36 @@ def files(info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
             entries.extend(logs)
 
-    experiment = info.settings.experiment
-    verbosity = optuna.logging.get_verbosity()
+    storage, verbosity = optuna.storages.JournalStorage(Log()), optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of each study that it makes
-    try:
-        storage = optuna.storages.JournalStorage(Log())
-        directions = [optuna.study.StudyDirection.MINIMIZE]
-        study = storage.create_new_study(directions, f"{experiment} {info.started}")
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    steps = sorted({epoch.epoch for trial in trials for epoch in trial.epochs})
-    attributes: dict[str, Any] = {
-        "epoch_of_step": steps,
-        "data": ": ".join((info.data.name, *info.data.notes)),
-        "seed": info.settings.seed,
-        "versions": info.versions,
-    }
-    metric = "test error" if experiment == "test" else "validation error"
+    name = f"{info.settings.experiment} {info.started}"
+    study = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], name)
+    optuna.logging.set_verbosity(verbosity)
+    metric = "test error" if info.settings.experiment == "test" else "validation error"
     storage.set_study_system_attr(study, "study:metric_names", [metric])  # as set_metric_names does
-    for name, value in attributes.items():
-        storage.set_study_user_attr(study, name, value)
-    for trial in _frozen(info.settings, trials, steps):
+    steps = sorted({epoch.epoch for trial in trials for epoch in trial.epochs})
+    data = ": ".join((info.data.name, *info.data.notes))
+    about = {"epoch_of_step": steps, "data": data, "seed": info.settings.seed}
+    for key, value in (about | {"versions": info.versions}).items():
+        storage.set_study_user_attr(study, key, value)
+    for trial in _frozen(info, trials, {epoch: n for n, epoch in enumerate(steps, start=1)}):
         storage.create_new_trial(study, trial)
     # Optuna names its process, on which the file should not depend.
     lines = (json.dumps(entry | {"worker_id": "mnist-lab"}) for entry in entries)
     return {"optuna.log": "".join(f"{line}\n" for line in lines).encode()}
 
 
-def _frozen(
-    settings: StudySettings, trials: Sequence[Trial], steps: Sequence[float]
-) -> Iterator[Any]:
+def _frozen(info: RunInfo, trials: Sequence[Trial], step: dict[float, int]) -> Iterator[Any]:
     """The trials as Optuna has them; all else that a sheet says of one is a user attribute."""
     from optuna.trial import FrozenTrial, TrialState
 
-    space = {one.name: one for one in _space(settings, trials)}
-    distributions = {name: _distribution(one) for name, one in space.items()}
+    space = [(one, _distribution(one)) for one in _space(info)]
     # The best is among those that were trained for the largest budget that any completed.
     budgets = [one.budget for trial in trials for one in trial.rungs if not one.diverged]
-    sheet, step = trial_sheet(trials), {epoch: n for n, epoch in enumerate(steps, start=1)}
+    sheet = trial_sheet(trials)
     for trial, row in zip(trials, sheet.rows, strict=True):
         told = dict(zip(sheet.columns, row, strict=True))
-        value = told["test_error" if settings.experiment == "test" else "valid_error"]
+        value = told["test_error" if info.settings.experiment == "test" else "valid_error"]
         state = TrialState.FAIL
         if (outcome := outcome_of(trial)) == "unfinished":
             is_running = trial.epochs or trial.state == "running"
@@ -97,17 +85,18 @@ def _frozen(
         elif outcome == "complete":
             is_whole = trial.configuration.epochs == max(budgets) and value is not None
             state = TrialState.COMPLETE if is_whole else TrialState.PRUNED
-        params = {name: told.pop(name) for name, one in space.items() if _drawn(one, told[name])}
+        drawn = {one.name: kind for one, kind in space if _is_drawn(one, told[one.name])}
+        params = {name: told.pop(name) for name in drawn}
         told["seconds"] = sum(epoch.duration_s for epoch in trial.epochs)
         yield FrozenTrial(
             number=-1,  # the storage numbers it
             trial_id=-1,
             state=state,
-            value=value if state in {TrialState.COMPLETE, TrialState.PRUNED} else None,
+            value=value if outcome == "complete" else None,
             datetime_start=_local(trial.started or trial.ended),
             datetime_complete=_local(trial.ended),
             params=params,
-            distributions={name: distributions[name] for name in params},
+            distributions=drawn,
             user_attrs={name: one for name, one in told.items() if one is not None},
             system_attrs={},
             intermediate_values={
@@ -118,21 +107,17 @@ def _frozen(
         )
 
 
-def _space(settings: StudySettings, trials: Sequence[Trial]) -> Iterator[Hyperparameter]:
-    """What varies: a search space's hyperparameters, or those that have several values."""
-    if settings.space is not None:
-        yield from map(Hyperparameter.from_json, settings.space["hyperparameters"])
-        return
-    for name in type(settings.base).model_fields:
-        asked = (settings.values or ()) if name == VARIED.get(settings.experiment) else ()
-        found = sorted({getattr(trial.configuration, name) for trial in trials})
-        values = tuple(dict.fromkeys((*asked, *found)))
-        if name != "epochs" and (asked or len(values) > 1):
-            yield Hyperparameter(name, "choice", None, None, values)
+def _space(info: RunInfo) -> list[Hyperparameter]:
+    """What varies: a search space's hyperparameters, or a sweep's."""
+    if info.settings.space is not None:
+        return list(map(Hyperparameter.from_json, info.settings.space["hyperparameters"]))
+    varied = VARIED.get(info.settings.experiment)
+    values = tuple(info.settings.values or ())
+    return [Hyperparameter(varied, "choice", None, None, values)] if varied else []
 
 
-def _drawn(one: Hyperparameter, value: float) -> bool:
-    """Whether a value is one of the space's; 0 where a condition left the hyperparameter out."""
+def _is_drawn(one: Hyperparameter, value: float) -> bool:
+    """Whether a value is of the space; it is 0 where a condition left the hyperparameter out."""
     if one.lower is None or one.upper is None:
         return value in one.choices
     return bool(value) and one.lower <= value <= one.upper
@@ -141,7 +126,7 @@ def _drawn(one: Hyperparameter, value: float) -> bool:
 def _distribution(one: Hyperparameter) -> Any:
     from optuna import distributions
 
-    if one.lower is None or one.upper is None:
+    if one.lower is None:
         return distributions.CategoricalDistribution(one.choices)
     kind: Any = distributions.IntDistribution if one.whole else distributions.FloatDistribution
     return kind(one.lower, one.upper, log=one.scale == "log")

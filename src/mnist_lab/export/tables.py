@@ -62,35 +62,25 @@ def latex(info: RunInfo, trials: Sequence[Trial]) -> str:
 
 def _caption(info: RunInfo, trials: Sequence[Trial]) -> str:
     """What the errors are of, over what they vary, and with what they were measured."""
-    settings, data = info.settings, info.data
-    winner, varied = best_trial(trials), VARIED.get(settings.experiment)
+    settings, data, winner = info.settings, info.data, best_trial(trials)
     images = f"{data.n_valid:,} validation images"
     if settings.experiment == "test":
         images = f"{data.n_test:,} test images"
-    if settings.space is not None:
-        after = f" after {epochs_text(winner.configuration.epochs)}" if winner else ""
-        n = counted(len(trials), "configuration")
-        errors = f"The best of {n}{after}, n = 1 training each, so the first ones may swap."
-    else:
-        shared = capital(describe(settings.base, without=varied).removesuffix(", "))
-        if settings.configurations:
-            shared = f"{epochs_text(settings.configurations[0].epochs)} each"
-        errors = (
-            f"{shared}. Error: mean ± standard deviation over n trainings from different seeds. "
-            "Interval: Student's for the mean, of a single training Wilson's."
-        )
-    state = [] if info.state == "complete" else [f"The run is not complete, but {info.state}."]
-    names = {"mnist-lab": "mnist-lab", "tensorflow": "TensorFlow", "keras": "Keras"}
-    versions = [f"{names[key]} {one}" for key, one in info.versions.items() if key in names]
-    made = [settings.experiment, f"seed {settings.seed}", settings.precision, *versions]
-    made += [str(info.machine[key]) for key in ("processor",) if key in info.machine]
-    return " ".join(
-        [
-            f"Errors on the {images} of {data.name}.",
-            *(errors, *state, f"Made by {', '.join(made)}, {info.started[:10]}."),
-            *(f"{capital(note).removesuffix('.')}." for note in data.notes),
-        ]
+    shared = describe(settings.base, without=VARIED.get(settings.experiment)).removesuffix(", ")
+    if settings.configurations:
+        shared = f"{epochs_text(settings.configurations[0].epochs)} each"
+    errors = (
+        f"{capital(shared)}. Error: mean ± standard deviation over n trainings from different "
+        "seeds. Interval: Student's for the mean, of a single training Wilson's."
     )
+    if settings.space is not None and winner is not None:
+        n, budget = counted(len(trials), "configuration"), winner.configuration.epochs
+        errors = f"The best of {n} after {epochs_text(budget)}, n = 1 training each."
+    versions = [f"{one} {info.versions.get(one)}" for one in ("mnist-lab", "tensorflow", "keras")]
+    made = [settings.experiment, info.state, f"seed {settings.seed}", settings.precision, *versions]
+    notes = (f"{capital(note).removesuffix('.')}." for note in data.notes)
+    about = f"Errors on the {images} of {data.name}. {errors} {', '.join(made)}"
+    return " ".join([f"{about}, {info.started[:10]}.", *notes])
 
 
 def _md(text: str) -> str:
