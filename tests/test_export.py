@@ -217,6 +217,7 @@ def test_optuna_of_a_run_that_is_not_over(run: RunDir) -> None:
     study = optuna_study(run.path)
     states = ["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
     assert [trial.state.name for trial in study.trials] == states
+    assert [trial.value for trial in study.trials] == [0.04, *[None] * 4]
     assert study.trials[1].user_attrs["test_error"] == 0.25
     assert study.trials[2].user_attrs["reason"] == "=HYPERLINK(1)"
     assert study.user_attrs["epoch_of_step"] == [0.125, 1, 2, 3]
