@@ -31,6 +31,7 @@ import numpy as np
 import psutil
 
 from mnist_lab import machine, plots
+from mnist_lab.records import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,6 +182,7 @@ def read(path: Path) -> Results:
 def write(path: Path, results: Results) -> None:
     """All runs, with the machine that they were made on."""
     record = {
+        "date": now()[:10],
         "machine": machine.hardware(),
         "versions": machine.versions(),
         "results": [

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from mnist_lab import machine, study
 from mnist_lab.analysis import intervals
 from mnist_lab.config import Precision, TrainConfig
+from mnist_lab.records import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +105,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     configurations: dict[str, Any] = {}
     record = {
+        "date": now()[:10],
         "machine": machine.hardware(),
         "versions": machine.versions(),
         "configurations": configurations,

@@ -28,7 +28,7 @@ from mnist_lab.execute.loop import run_trials
 from mnist_lab.execute.places import Local
 from mnist_lab.execute.pool import WorkerSlot
 from mnist_lab.execute.worker import Trainer
-from mnist_lab.records import Checkpoint, Epoch, Proposed, Result, Step
+from mnist_lab.records import Checkpoint, Epoch, Proposed, Result, Step, now
 from mnist_lab.rundir import Identity, Journal, RunDir
 from mnist_lab.search.proposals import Proposals
 
@@ -195,7 +195,12 @@ def main() -> None:
                 flush=True,
             )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    record = {"machine": machine.hardware(), "versions": machine.versions(), "results": results}
+    record = {
+        "date": now()[:10],
+        "machine": machine.hardware(),
+        "versions": machine.versions(),
+        "results": results,
+    }
     (arguments.out / "scale.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     draw(results, arguments.out)
 

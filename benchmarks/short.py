@@ -30,6 +30,7 @@ from pathlib import Path
 from mnist_lab import machine
 from mnist_lab.config import TrainConfig
 from mnist_lab.execute.worker import tensorflow_settings
+from mnist_lab.records import now
 
 # Batch size, number of filters, filter size: small, middle and large in the exercise's space.
 CONFIGURATIONS = ((16, 8, 3), (64, 22, 5), (24, 54, 5))
@@ -101,6 +102,7 @@ def main() -> None:
         runs.append([json.loads(line) for line in lines])
     record = {
         "format_version": 1,
+        "date": now()[:10],
         "machine": machine.hardware(),
         "versions": machine.versions(),
         "budget": BUDGET,

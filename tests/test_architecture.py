@@ -82,6 +82,7 @@ OWNERS = {
     "pandas": {"notebook"},
     "IPython": {"notebook"},
     "tensorboard": {"export.tensorboard"},
+    "optuna": {"export.optuna"},
     "filelock": {"rundir"},
     "click": {"cli"},
     "cloup": {"cli"},
@@ -98,6 +99,7 @@ OTHER_FILES = {
     ("export", ".json"),  # the course's own names
     ("report", "report.html"),  # the package's own
     *(("dashboard.pages", f"{name}.html") for name in ("row", "list", "run", "comparison", "page")),
+    ("export", "table.md"),
 }
 
 

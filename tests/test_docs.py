@@ -2,7 +2,8 @@
 
     python tests/test_docs.py
 
-writes docs/commands.md, which is the commands' own help.
+writes docs/commands.md, which is the commands' own help, and the numbers of the other pages from
+their records (benchmarks/tables.py).
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+
+import tables
+
 from mnist_lab.cli.commands import mnist_lab
 from mnist_lab.config import TrainConfig, forward_multiplications
 from mnist_lab.errors import ExitCode
+from mnist_lab.words import describe, percent
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
@@ -53,6 +59,45 @@ def commands_page() -> str:
 def test_the_page_of_commands_is_their_help() -> None:
     """Nobody has to write an option down twice."""
     assert COMMANDS.read_text(encoding="utf-8") == commands_page()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_numbers_are_those_of_the_records(page: Path) -> None:
+    """A page and its records never differ: `python tests/test_docs.py` writes the numbers anew."""
+    text = page.read_text(encoding="utf-8")
+    assert tables.filled(text) == text
+    marked = tables.MARKED.findall(text)
+    assert text.count("<!--") == 2 * len(marked)
+    # At the beginning of a line a comment would make HTML of the line, unless it stands alone.
+    assert not re.search(r"^<!-- \w[^>]*-->.", text, re.MULTILINE)
+    wrong = tables.MARKED.sub(lambda one: f"{one[1]}{one[3][:1]}7{one[4]}", text)
+    assert tables.filled(wrong) == text
+
+
+def test_a_comparison_needs_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that was recorded once is not shown; random search is compared when it is there."""
+    first, *others = (dict(one) for one in tables.record("worth")["searches"])
+    alone = first | {"method": "random search", "epochs": 300}
+    known = tables.record("worth") | {"searches": [first, *others, alone]}
+    monkeypatch.setattr(tables, "record", lambda _: known)
+    assert "`random-search" not in tables.fast()
+    known["searches"].append(alone)
+    assert "`random-search --iters 50 --epochs 6` | 2 | 300 |" in tables.fast()
+    assert "`hyperband` takes 10 % of random search's epochs" in tables.fast()
+
+
+def test_the_picture_is_of_a_recorded_search() -> None:
+    """What the README shows a search to end with is in the record of the searches."""
+    picture = (ROOT / "docs" / "terminal.svg").read_text(encoding="utf-8")
+    shown = re.sub(r"<[^>]+>", "", picture).replace("&#160;", " ")
+    (one,) = (
+        one
+        for one in tables.record("worth")["searches"]
+        if (one["method"], one["seed"]) == ("Hyperband", 2)
+    )
+    assert "$ mnist-lab hyperband --seed 2 --precision bfloat16" in shown
+    assert f"Best validation error {percent(one['improvements'][-1][2])}" in shown
+    assert describe(TrainConfig(**one["winner"]), without="epochs") in shown
 
 
 def test_commands_on_the_pages_exist() -> None:
@@ -140,4 +185,5 @@ def test_the_experiment_of_the_contributing_page_works(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
+    tables.main()
     COMMANDS.write_text(commands_page(), encoding="utf-8")

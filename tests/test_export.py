@@ -1,4 +1,4 @@
-"""Exports: what the course, a spreadsheet and a real TensorBoard read of a run."""
+"""Exports: what the course, a spreadsheet, texts, Optuna and a real TensorBoard read of a run."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from made_events import (
+    an_epoch,
     epoch_done,
     failed,
     finished,
@@ -25,7 +28,7 @@ from made_events import (
     write_events,
 )
 
-from mnist_lab import cli, export
+from mnist_lab import cli, export, load_run
 from mnist_lab.errors import LabError
 from mnist_lab.records import TestScore
 from mnist_lab.rundir import RunDir
@@ -33,6 +36,8 @@ from mnist_lab.rundir import RunDir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
+TEXTS: tuple[export.Format, ...] = ("markdown", "latex")
 SCORE = TestScore(test_error=0.25, test_loss=None, confusion=((3, 1), (0, 0)))
 
 
@@ -111,7 +116,7 @@ def test_export_changes_nothing_else(run: RunDir, capsys: pytest.CaptureFixture[
     before = files(run.path)
     assert cli.main(["export", str(run.path), "--to", "csv"]) == 0
     assert f"wrote {run.path / 'export' / 'csv' / 'trials.csv'}" in capsys.readouterr().out
-    for to in ("course", "csv", "tensorboard"):
+    for to in get_args(export.Format):
         words = ["export", str(run.path), "--to", to, "--json"]
         assert cli.main([*words, "--out", f"other/{to}"]) == 0
         named = {Path(name) for name in json.loads(capsys.readouterr().out)["files"]}
@@ -148,15 +153,111 @@ def test_several_at_once(
     words = ["export", str(run.path), "--to", "course", "--to", "csv", "--to", "csv"]
     assert cli.main(words) == 0
     assert {one.name for one in run.export.iterdir()} == {"course", "csv"}
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"open it: with a spreadsheet, or pandas.read_csv: {run.export}/csv/trials.csv"
+    course, table = capsys.readouterr().out.splitlines()[-2:]
+    assert course == f"open it: with the course's own scripts: {run.export}/course/results"
+    assert table == f"open it: with a spreadsheet, or pandas.read_csv: {run.export}/csv/trials.csv"
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
     assert files(tmp_path / "out") == files(run.export)
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    assert cli.main([*words, "--to", "tensorboard", "--out", str(tmp_path / "none")]) == 2
-    assert not (tmp_path / "none").exists()
-    with pytest.raises(LabError, match=r"not installed; pip install tensorboard"):
-        export.write(run.path, "tensorboard")
+    for package in ("tensorboard", "optuna"):
+        monkeypatch.setitem(sys.modules, package, None)
+        assert cli.main([*words, "--to", package, "--out", str(tmp_path / "none")]) == 2
+        assert not (tmp_path / "none").exists()
+        with pytest.raises(LabError, match=f"not installed; pip install {package}"):
+            export.write(run.path, package)
+
+
+def optuna_study(path: Path) -> Any:
+    """The study that Optuna itself finds in an export of this run."""
+    import optuna
+
+    (written,) = export.write(path, "optuna")
+    backend = optuna.storages.journal.JournalFileBackend(str(written))
+    storage = optuna.storages.JournalStorage(backend)
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+@pytest.mark.parametrize("name", ["hyperband", "wide-space", "filter-sweep"])
+def test_optuna(name: str, tmp_path: Path) -> None:
+    """Optuna's best trial is ours, and it has every value, digit for digit."""
+    from optuna import distributions as kinds
+
+    run = load_run(shutil.copytree(REFERENCE / name, tmp_path / name))
+    study = optuna_study(run.path)
+    assert run.best is not None
+    assert (study.best_trial.number + 1, study.best_value) == (run.best.trial, run.best.valid_error)
+    assert study.metric_names == ["validation error"]
+    largest = max(trial.configuration.epochs for trial in run.trials)
+    varied = {"filter_size"} if name == "filter-sweep" else set(run.best.configuration.model_dump())
+    for theirs, ours in zip(study.trials, run.trials, strict=True):
+        is_whole = ours.configuration.epochs == largest
+        assert theirs.state.name == ("COMPLETE" if is_whole else "PRUNED")
+        errors = [epoch.valid_error for epoch in ours.epochs]
+        assert theirs.intermediate_values == dict(enumerate(errors, start=1))
+        assert theirs.value == errors[-1]
+        # Dropout is left out where a condition does, and momentum 0 is one of its values.
+        values = {one: getattr(ours.configuration, one) for one in varied - {"epochs"}}
+        drawn = {one: value for one, value in values.items() if value or one == "momentum"}
+        assert theirs.params == drawn
+        assert theirs.user_attrs["seconds"] == sum(epoch.duration_s for epoch in ours.epochs)
+        began = ours.started and datetime.fromisoformat(ours.started)
+        assert theirs.datetime_start.astimezone(UTC) == began
+    expected = {
+        "hyperband": ("learning_rate", kinds.FloatDistribution(1e-4, 0.1, log=True)),
+        "wide-space": ("num_filters", kinds.IntDistribution(8, 64, log=True)),
+        "filter-sweep": ("filter_size", kinds.CategoricalDistribution((1, 3, 5, 7))),
+    }
+    assert expected[name] in study.trials[0].distributions.items()
+
+
+def test_optuna_of_a_run_that_is_not_over(run: RunDir) -> None:
+    """What failed, runs and waits is so in Optuna; parts of an epoch are steps in their order."""
+    part = epoch_done(4).model_copy(update={"epoch": an_epoch(0.125, 0.6)})
+    write_events(run, started(4, attempt=2), part, epoch_done(4, 1, 0.5))
+    study = optuna_study(run.path)
+    states = ["COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING"]
+    assert [trial.state.name for trial in study.trials] == states
+    assert [trial.value for trial in study.trials] == [0.04, *[None] * 4]
+    assert study.trials[1].user_attrs["test_error"] == 0.25
+    assert study.trials[2].user_attrs["reason"] == "=HYPERLINK(1)"
+    assert study.user_attrs["epoch_of_step"] == [0.125, 1, 2, 3]
+    assert study.trials[0].intermediate_values == {2: 0.06, 3: 0.05, 4: 0.04}
+    assert study.trials[3].intermediate_values == {1: 0.6, 2: 0.5}
+
+
+TABLES = {
+    "lr-sweep": ("| 0.1 | 5 | 1.39 ± 0.14 % | 1.22 to 1.56 % | 4.26 |", "12 epochs. Error"),
+    "hyperband": ("| 1 | 0.79 % | 0.054 | 18 | 46 | 5×5 |", "after 18 epochs, n = 1 training"),
+    "test-hyperband-20": ("included | 10 | 0.71 ± 0.08 % | 0.65 to 0.76 % |", "10,000 test images"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(name: str, tmp_path: Path) -> None:
+    """Both tables say the same: mean, spread, n, interval, and in words of what and with what."""
+    path = shutil.copytree(REFERENCE / name, tmp_path / name)
+    page, source = (one.read_text(encoding="utf-8") for one in export.write(path, *TEXTS))
+    plain = source.replace(r"\ensuremath{\pm}", "±").replace(r"\ensuremath{\times}", "×")
+    made = "mnist-lab 0.1.0, tensorflow 2.21.0, keras 3.15.1, 2026-11-24."
+    for text in (*TABLES[name], f"{name.partition('-hyper')[0]}, complete, seed ", made):
+        assert text in page
+        assert text.strip("| ").replace(" | ", " & ").replace("%", r"\%") in plain
+    n_columns = page.splitlines()[0].count("|") - 1
+    assert re.search(rf"{{tabular}}{{[lr]{{{n_columns}}}}}", source)
+
+
+def test_tables_of_a_strangers_run(run: RunDir) -> None:
+    """No text of a run is obeyed by LaTeX or becomes markup, and pdflatex knows every sign."""
+    evil = r"\input{/etc/passwd}%_#&$^~ <b>|`*[x](y)![z] 数 ×±–"
+    data = run.read_info().data.model_copy(update={"name": evil})
+    run.write_info(run.read_info().model_copy(update={"data": data}))
+    page, source = (one.read_text(encoding="utf-8") for one in export.write(run.path, *TEXTS))
+    assert re.search(r"(?<!\\)[<>|`*[]", page.splitlines()[-1]) is None
+    (caption,) = (line for line in source.splitlines() if line.startswith(r"\caption"))
+    left = re.sub(r"\\(caption|ensuremath|times|pm|text[a-z]+)\b|\\[#$%&_{}]", "", caption)
+    assert re.findall(r"[\\#$%&^~_]", left) == []
+    assert r"\textbackslash{}u6570" in caption
+    assert source.isascii()
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ import summary
 from works import WORKS
 
 from mnist_lab import machine
+from mnist_lab.records import now
 
 HERE = Path(__file__).parent
 
@@ -123,7 +124,7 @@ class Record:
 
     def add(self, kind: str, measured: dict[str, Any]) -> None:
         """Add it, and write the file."""
-        self.content[kind].append(measured | {"system": self._system})
+        self.content[kind].append(measured | {"system": self._system, "date": now()[:10]})
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
         new.replace(self._path)

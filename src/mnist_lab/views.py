@@ -16,12 +16,14 @@ from mnist_lab.analysis.outcomes import (
     SummaryRow,
     best_row,
     completed_error,
+    endings,
+    final_error,
     outcome_of,
     race_rows,
     seconds_per_epoch,
     summary,
 )
-from mnist_lab.config import VARIED, TrainConfig
+from mnist_lab.config import OPTIONAL, VARIED, TrainConfig
 from mnist_lab.racing import race_of
 from mnist_lab.records import Epoch
 from mnist_lab.words import (
@@ -32,6 +34,8 @@ from mnist_lab.words import (
     in_words,
     percent,
     reached_text,
+    rounded,
+    short,
     value_text,
 )
 
@@ -75,6 +79,11 @@ class Table(NamedTuple):
     title: str = ""
     trials: Sequence[int] = ()
     best: Collection[int] = ()
+
+    @property
+    def is_number(self) -> list[bool]:
+        """Which columns hold numbers: they are on the right."""
+        return [any(row[n].value is not None for row in self.rows) for n in range(len(self.heads))]
 
 
 class Best(NamedTuple):
@@ -127,9 +136,7 @@ def summary_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
     if info.settings.experiment == "test":
         heads = ("repeat", "seed", "test error", "95 % interval", "s/epoch", "state")
         return trial_table(info, trials, heads)
-    rows = summary(trials, VARIED.get(info.settings.experiment))
-    if info.settings.configurations:
-        rows = race_rows(info.settings, trials)
+    rows = _rows(info, trials)
     shown, caption = rows, ""
     if info.settings.space is not None:
         shown = sorted(rows, key=_place)[:MOST_ROWS]
@@ -152,6 +159,85 @@ def summary_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
     return Table(("configuration", "n", "validation error", "s/epoch", "notes"), cells, caption)
 
 
+def _rows(info: RunInfo, trials: Sequence[Trial]) -> list[SummaryRow]:
+    if info.settings.configurations:
+        return race_rows(info.settings, trials)
+    return summary(trials, VARIED.get(info.settings.experiment))
+
+
+def result_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
+    """What a run found, for a page that others read: errors with their spread, n and interval.
+
+    A row for each value or configuration; of a search the best ones, of a test its result.
+    """
+    if info.settings.space is not None:
+        return ranked_table(trials, MOST_ROWS)
+    spread = ("n", "error", "95 % interval")
+    if info.settings.experiment == "test":
+        found, on = best(info, trials), Cell(fitted_on(info))
+        tested = [[on, *_spread_cells(found.error, found.interval())]] if found else []
+        return Table(("trained on", *spread), tested)
+    varied = VARIED.get(info.settings.experiment)
+    rows = [
+        [
+            Cell(row.name, row.value) if varied else Cell(short(row.configuration)),
+            *_spread_cells(row.error, row.interval(info.data.n_valid) if row.errors else None),
+            number_cell(row.seconds_per_epoch, "{:.2f}"),
+        ]
+        for row in _rows(info, trials)
+    ]
+    return Table((in_words(varied) if varied else "configuration", *spread, "s/epoch"), rows)
+
+
+def ranked_table(trials: Sequence[Trial], most: int) -> Table:
+    """The best so many configurations of a search, of those that reached its largest budget."""
+    ended = [(one, error) for one in endings(trials) if (error := final_error(one)) is not None]
+    largest = max((one.configuration.epochs for one, _ in ended), default=0)
+    ranked = sorted(
+        (error, one.trial, one.configuration)
+        for one, error in ended
+        if one.configuration.epochs == largest
+    )[:most]
+    names = [
+        name
+        for name in _HEADS
+        if name not in OPTIONAL or any(getattr(one, name) for *_, one in ranked)
+    ]
+    rows = [
+        [number_cell(place), error_cell(error), *(_value_cell(one, name) for name in names)]
+        for place, (error, _, one) in enumerate(ranked, start=1)
+    ]
+    return Table(("rank", "error", *(_HEADS[name] for name in names)), rows)
+
+
+_HEADS = {
+    "learning_rate": "learning rate",
+    "batch_size": "batch",
+    "num_filters": "filters",
+    "filter_size": "size",
+    "momentum": "momentum",
+    "dropout": "dropout",
+    "weight_decay": "decay",
+}
+
+
+def _value_cell(configuration: TrainConfig, name: str) -> Cell:
+    value = getattr(configuration, name)
+    return Cell(f"{value}×{value}" if name == "filter_size" else rounded(value))
+
+
+def _spread_cells(error: Spread | None, interval: Interval | None) -> list[Cell]:
+    return [number_cell(error.n if error else 0), error_cell(error), interval_cell(interval)]
+
+
+def fitted_on(info: RunInfo) -> str:
+    """The images that a test's networks were trained on."""
+    data = info.data
+    if info.settings.fit_on == "train":
+        return f"{data.n_train:,} images"
+    return f"all {data.n_train + data.n_valid:,} images, validation images included"
+
+
 def unfinished_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
     """The trials of :func:`unfinished`."""
     heads = (*RUNNING[:2], "state", *RUNNING[2:])
@@ -172,14 +258,13 @@ def aligned(shown: Table) -> list[str]:
     texts = [list(shown.heads), *([cell.text for cell in row] for row in shown.rows)]
     columns = list(zip(*texts, strict=True))
     widths = [max(map(len, column)) for column in columns]
-    is_number = [any(row[n].value is not None for row in shown.rows) for n in range(len(columns))]
     gap = 3 if sum(widths) + 3 * len(widths) <= _WIDTH else 2
     return [
         "  "
         + (" " * gap)
         .join(
             text.rjust(width) if number else text.ljust(width)
-            for text, width, number in zip(row, widths, is_number, strict=True)
+            for text, width, number in zip(row, widths, shown.is_number, strict=True)
         )
         .rstrip()
         for row in texts
@@ -193,8 +278,7 @@ def drawn(shown: Table) -> rich.table.Table:
 
     table = Drawn(title=escape(shown.title) or None, caption=escape(shown.caption) or None)
     table.title_justify = table.caption_justify = "left"
-    for index, head in enumerate(shown.heads):
-        is_number = any(row[index].value is not None for row in shown.rows)
+    for head, is_number in zip(shown.heads, shown.is_number, strict=True):
         table.add_column(head, justify="right" if is_number else "left")
     for row in shown.rows:
         table.add_row(*(escape(cell.text) for cell in row))

@@ -169,11 +169,12 @@ def plot(run_dir: Path, **output: Any) -> None:
 @_RUN_DIR
 @cloup.option(
     "--to",
-    type=click.Choice(["course", "csv", "tensorboard"]),
+    type=click.Choice(["course", "csv", "tensorboard", "optuna", "markdown", "latex"]),
     required=True,
     multiple=True,
     help="course: the JSON files of the course's script; csv: tables of trials and epochs; "
-    "tensorboard: a log folder. Repeat it for several.",
+    "tensorboard: a log folder; optuna: a storage for Optuna and optuna-dashboard; markdown, "
+    "latex: the table of results with a caption. Repeat it for several.",
 )
 @cloup.option(
     "--out",
@@ -187,7 +188,7 @@ def export(run_dir: Path, to: tuple[Any, ...], out: Path | None, **output: Any) 
 
     \b
     mnist-lab export results/random-search --to csv
-    mnist-lab export results/lr-sweep --to course --to csv
+    mnist-lab export results/lr-sweep --to course --to latex
     """
     from mnist_lab.cli import show
 

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from mnist_lab import views
 from mnist_lab.analysis.outcomes import (
     GOAL,
-    endings,
-    final_error,
     n_ended,
     n_planned,
     spread_of,
@@ -21,7 +19,7 @@ from mnist_lab.analysis.outcomes import (
     tally_of,
 )
 from mnist_lab.cli.following import next_command
-from mnist_lab.config import OPTIONAL, VARIED
+from mnist_lab.config import VARIED
 from mnist_lab.progress.live import varied
 from mnist_lab.racing import race_of
 from mnist_lab.rundir import RunDir
@@ -34,7 +32,6 @@ from mnist_lab.words import (
     epochs_text,
     in_words,
     percent,
-    rounded,
     short,
     value_text,
 )
@@ -193,7 +190,7 @@ def _of_race(info: RunInfo, trials: Sequence[Trial], standing: list[Line]) -> An
 def _of_test(info: RunInfo, trials: Sequence[Trial], best: views.Best) -> Answer:
     """The test error, and how it varies over the repeats."""
     lines = [Line(f"  Test error {_likely(best)}", "bold")]
-    lines.append(Line(f"  {describe(best.configuration)}, {_fitted(info)}"))
+    lines.append(Line(f"  {describe(best.configuration)}, trained on {views.fitted_on(info)}"))
     errors = sorted(trial.test.test_error for trial in trials if trial.test)
     if len(errors) > 1:
         each = ", ".join(percent(error).removesuffix(" %") for error in errors)
@@ -207,59 +204,18 @@ def _likely(best: views.Best) -> str:
     return f"{percent(best.error.mean)}{bounds}"
 
 
-def _fitted(info: RunInfo) -> str:
-    data = info.data
-    if info.settings.fit_on == "train":
-        return f"trained on {data.n_train:,} images"
-    return f"trained on all {data.n_train + data.n_valid:,} images, validation images included"
-
-
 def _of_search(run: Run) -> Answer:
     """The best configuration, and those with the next lowest errors."""
     winner = run.best
     assert winner is not None  # noqa: S101 - whoever calls has looked
-    budget = winner.configuration.epochs
-    ranked = sorted(
-        (error, one.trial, one.configuration)
-        for one in endings(run.trials)
-        if one.configuration.epochs == budget and (error := final_error(one)) is not None
-    )
-    (lowest, *_), *others = ranked
+    budget, table = winner.configuration.epochs, views.ranked_table(run.trials, _MOST_ROWS)
     after = f"(trial {winner.trial}, after {epochs_text(budget)})"
-    lines = [Line(f"  Best validation error {percent(lowest)}  {after}", "bold")]
+    lines = [Line(f"  Best validation error {table.rows[0][1].text}  {after}", "bold")]
     lines.append(Line(f"  {describe(winner.configuration, without='epochs')}"))
-    if not others:
+    if len(table.rows) == 1:
         return Answer(lines)
-    shown = [configuration for _, _, configuration in ranked[:_MOST_ROWS]]
-    names = [
-        name for name in _HEADS if name not in OPTIONAL or any(getattr(one, name) for one in shown)
-    ]
-    rows = [
-        [
-            number_cell(place),
-            error_cell(error),
-            *(_value_cell(name, getattr(one, name)) for name in names),
-        ]
-        for place, (error, _, one) in enumerate(ranked[:_MOST_ROWS], start=1)
-    ]
-    table = Table(("rank", "error", *(_HEADS[name] for name in names)), rows)
     text = ["", *views.aligned(table)]
     return Answer(lines, text, min(len(text), 2 + _FEWEST_ROWS))
-
-
-_HEADS = {
-    "learning_rate": "learning rate",
-    "batch_size": "batch",
-    "num_filters": "filters",
-    "filter_size": "size",
-    "momentum": "momentum",
-    "dropout": "dropout",
-    "weight_decay": "decay",
-}
-
-
-def _value_cell(name: str, value: float) -> Cell:
-    return Cell(f"{value}×{value}" if name == "filter_size" else rounded(value))
 
 
 def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> Answer:

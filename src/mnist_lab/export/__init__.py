@@ -1,4 +1,4 @@
-"""A run in the files of other programs: the course's, spreadsheets', TensorBoard's.
+"""A run in the files of other programs: the course's, spreadsheets', TensorBoard's, Optuna's.
 
 The files of the course's own script are `results/results_run_<trial>.json`. Their keys are exactly
 `lr`, `num_filters`, `batch_size`, `filter_size`, `learning_curve` (the validation error after each
@@ -6,7 +6,8 @@ epoch, a fraction) and `test_error` (a fraction; null where the trial was not te
 `mnist-lab test` looks at the test images).
 
 Spreadsheets read `trials.csv` and `epochs.csv` (RFC 4180, UTF-8) with the columns of
-:mod:`mnist_lab.views`; what was not measured is an empty cell.
+:mod:`mnist_lab.views`; what was not measured is an empty cell. Texts take `table.md` and
+`table.tex`: the run's results with their spread and n, and a caption.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from mnist_lab.export import tables
 from mnist_lab.rundir import RunDir, write_below
 from mnist_lab.views import Sheet, epoch_sheet, trial_sheet
 from mnist_lab.words import quoted
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
 
-Format = Literal["course", "csv", "tensorboard"]
+Format = Literal["course", "csv", "tensorboard", "optuna", "markdown", "latex"]
 
 
 def write(run_dir: Path, *to: Format, out: Path | None = None) -> list[Path]:
@@ -61,8 +63,12 @@ def write(run_dir: Path, *to: Format, out: Path | None = None) -> list[Path]:
 
 
 _OPENING = {
+    "course": "with the course's own scripts: {}/results",
     "csv": "with a spreadsheet, or pandas.read_csv: {}/trials.csv",
     "tensorboard": "tensorboard --logdir {}",
+    "optuna": "optuna-dashboard {}/optuna.log (pip install optuna-dashboard)",
+    "markdown": "in an editor, or paste it into a page of GitHub: {}/table.md",
+    "latex": r"in a document with \usepackage{{booktabs}}: \input{{{}/table.tex}}",
 }
 
 
@@ -70,9 +76,7 @@ def how_to_open(run_dir: Path, *to: Format, out: Path | None = None) -> list[str
     """How to open what :func:`write` wrote with the same arguments, a line for each program."""
     root, several = out or RunDir(run_dir).export, out is None or len(set(to)) > 1
     folders = {one: root / one if several else root for one in to}
-    return [
-        _OPENING[one].format(quoted(folder)) for one, folder in folders.items() if one in _OPENING
-    ]
+    return [_OPENING[one].format(quoted(folder)) for one, folder in folders.items()]
 
 
 def _files(to: Format, info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
@@ -85,6 +89,14 @@ def _files(to: Format, info: RunInfo, trials: Sequence[Trial]) -> dict[str, byte
         }
     if to == "csv":
         return {"trials.csv": _csv(trial_sheet(trials)), "epochs.csv": _csv(epoch_sheet(trials))}
+    if to == "markdown":
+        return {"table.md": tables.markdown(info, trials).encode()}
+    if to == "latex":
+        return {"table.tex": tables.latex(info, trials).encode()}
+    if to == "optuna":
+        from mnist_lab.export import optuna
+
+        return optuna.files(info, trials)
     from mnist_lab.export import tensorboard
 
     return tensorboard.files(info, trials)
