@@ -126,8 +126,9 @@ def spread(values: Sequence[float]) -> str:
 
 def errors_text(values: Sequence[float]) -> str:
     """The mean, Student's 95 % interval, n."""
-    mean = percent(statistics.fmean(values))
-    return f"{mean} ({between(error_interval(values, 10_000)).removesuffix(' %')}, n = {len(values)})"
+    interval = error_interval(values, 10_000)
+    bounds = f"{between(interval).removesuffix(' %')}, " if interval else ""
+    return f"{percent(statistics.fmean(values))} ({bounds}n = {len(values)})"
 
 
 # --- results/reference
