@@ -274,7 +274,7 @@ INSTRUMENTS = (
         Instrument(
             f"a larger filter is worth its time, {n_seeds} seed{'s' * (n_seeds > 1)}",
             sweep(4, n_seeds, of=FILTER_SWEEP),
-            says("worth its time", "A gain in error is shown"),
+            says("worth its time", "A lower error is shown"),
             0.006,
             "0.6 points",
         )
@@ -295,7 +295,7 @@ INSTRUMENTS = (
         Instrument(
             f"overfitting, {n_seeds} seed{'s' * (n_seeds > 1)}, {n_epochs} epochs",
             losses(n_seeds, n_epochs),
-            says("overfitting", "It overfits"),
+            says("overfitting", "The network overfits"),
             0.004,
             "0.004 an epoch, twice the jitter",
         )

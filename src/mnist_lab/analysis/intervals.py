@@ -1,6 +1,6 @@
 """Estimates of errors and differences with their 95 % intervals, and the noise of seeds.
 
-SciPy and NumPy are loaded where they are needed: what shows a sweep goes without.
+SciPy and NumPy are loaded only where they are needed.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Estimate(NamedTuple):
 def error_interval(errors: Sequence[float], n_images: int) -> Interval:
     """The interval of the error of one configuration, within [0, 1].
 
-    One training: Wilson's, for the images that happened to be drawn. Several: Student's for their
-    mean, for the seeds that happened to be drawn.
+    One training: Wilson's, which covers the choice of images. Several: Student's for their mean,
+    which covers the choice of seeds.
 
     Args:
         errors: one from each training, on the same images; at least one.
-        n_images: how many images each is measured on.
+        n_images: the number of images behind each error.
     """
     if len(errors) == 1:
         from scipy.stats import binomtest  # type: ignore[import-untyped]
@@ -60,7 +60,7 @@ def error_interval(errors: Sequence[float], n_images: int) -> Interval:
 
 
 def student_interval(values: Sequence[float]) -> Interval:
-    """The interval of the mean of two or more values; without width if they are all equal."""
+    """The interval of the mean of two or more values; of zero width if all are equal."""
     half = student_factor(len(values)) * stdev(values) / math.sqrt(len(values))
     return Interval(fmean(values) - half, fmean(values) + half)
 
@@ -75,8 +75,8 @@ def student_factor(n: int) -> float:
 def mean(values: Sequence[float]) -> Estimate | None:
     """The mean with Student's interval.
 
-    None for fewer than two values, and for values that are all equal: on few images that happens,
-    and an interval of no width would claim to know everything.
+    None for fewer than two values, and if all are equal. That happens on few images, and an
+    interval of zero width would claim certainty.
     """
     if len(set(values)) < 2:  # noqa: PLR2004 - two different values are the fewest
         return None
@@ -92,22 +92,22 @@ def deviation_interval(sd: float, n: int) -> Interval:
 
 
 def binomial_sd(error: float, n_images: int) -> float:
-    """The standard deviation of an error measured on n images that are drawn at random."""
+    """The standard deviation of an error measured on n images drawn at random."""
     return math.sqrt(error * (1 - error) / n_images)
 
 
 class SeedNoise(NamedTuple):
     """How much another seed changes an error on the same images.
 
-    Its standard deviation is `factor` times the sampling error of so many images, as far as `n`
-    repeats tell; with n = 0 that is assumed.
+    Its standard deviation is `factor` times the sampling error of the images, estimated from `n`
+    repeats; with n = 0 it is assumed.
     """
 
     factor: float
     n: int
 
     def sd(self, error: float, n_images: int) -> float:
-        """The standard deviation over seeds; a perfect score is taken for about one mistake."""
+        """The standard deviation over seeds; a perfect score counts as about one mistake."""
         bound = 1 / (n_images + 1)
         return self.factor * binomial_sd(min(max(error, bound), 1 - bound), n_images)
 
@@ -122,14 +122,14 @@ _LEARNED = 0.1
 
 
 def seed_noise(repeats: Iterable[Sequence[float]], n_images: int) -> SeedNoise:
-    """What repeats of the same configurations tell of the seeds' noise.
+    """Estimate the seeds' noise from repeats of the same configurations.
 
     Args:
         repeats: the errors of each configuration; those above 10 % on average are left out.
-        n_images: how many images each is measured on.
+        n_images: the number of images behind each error.
 
     Returns:
-        :data:`ASSUMED_SEEDS` where there are too few, or all are equal.
+        The noise; :data:`ASSUMED_SEEDS` if repeats are too few or all equal.
     """
     known = [errors for errors in repeats if len(errors) > 1 and 0 < fmean(errors) < _LEARNED]
     n_free = sum(len(errors) - 1 for errors in known)
@@ -141,15 +141,15 @@ def seed_noise(repeats: Iterable[Sequence[float]], n_images: int) -> SeedNoise:
 
 
 def expected_of_lowest(errors: Sequence[float], n_images: int, noise: SeedNoise) -> Estimate:
-    """The mean error over other seeds of the trial whose measured error is the lowest.
+    """The expected error over other seeds of the trial with the lowest measured error.
 
-    The lowest of many is the luckiest, too. An empirical Bayes estimate says by how much: how the
-    true errors are distributed is estimated from the measured ones by expectation maximisation,
-    stopped early, and the expectation given the lowest is not biased by its having been chosen
-    (Efron 2011, J. Am. Stat. Assoc. 106). The interval is that of its seed's noise around this.
+    The lowest of many is also the luckiest. An empirical Bayes estimate says by how much.
+    Expectation maximisation, stopped early, estimates the distribution of the true errors from the
+    measured ones. The expectation given the lowest is not biased by the selection (Efron 2011,
+    J. Am. Stat. Assoc. 106). The interval covers the noise of its seed.
 
-    All are measured on the same images, which are lucky for all alike: what other images would
-    change comes on top.
+    All are measured on the same images, which are lucky for all alike: the effect of other images
+    comes on top.
     """
     import numpy as np
 
@@ -174,7 +174,7 @@ def expected_of_lowest(errors: Sequence[float], n_images: int, noise: SeedNoise)
 
 
 def best_of(errors: Sequence[float], n_drawn: int) -> float:
-    """The expected minimum of `n_drawn` of these errors, drawn without putting back.
+    """The expected minimum of `n_drawn` of these errors, drawn without replacement.
 
     The i-th lowest of n is the minimum in C(n - i, m - 1) of the C(n, m) ways to draw m.
     """

@@ -1,6 +1,6 @@
 """The end of a command: the answer, what it means, what to read and what to run next.
 
-It fits a screen: what does not is left out, beginning with the least.
+It fits one screen: the least important lines are left out first.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _GOAL = 0.1
 
 
 class Line(NamedTuple):
-    """A line; `style` is rich's, and what is `whole` is never broken: it is to be copied."""
+    """A line with a rich `style`; a `whole` one is never wrapped, so that it can be copied."""
 
     text: str
     style: str = ""
@@ -64,9 +64,9 @@ class Line(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What was asked: in words, with a table, and what is said below it.
+    """The answer: in words, with a table and the lines below it.
 
-    Of the lines of the table the first `least` are always shown.
+    The first `least` lines of the table are always shown.
     """
 
     lines: list[Line]
@@ -76,12 +76,12 @@ class Answer(NamedTuple):
 
 
 def ending(run: Run, found: Sequence[Finding], width: int = WIDTH) -> list[Line]:
-    """The lines about a run that has just ended, at most a screen of 24 of 80 columns.
+    """The lines about a run that has just ended: at most 24, of 80 columns.
 
     Args:
         run: as it ended.
-        found: its findings; of three the claims are shown.
-        width: of the terminal; only the table and what is to be copied may be wider.
+        found: its findings; the claims of up to three are shown.
+        width: of the terminal, in columns; only the table and lines to copy may be wider.
     """
 
     def wrapped(lines: Iterable[Line]) -> list[Line]:
@@ -132,7 +132,7 @@ def _head(run: Run) -> Iterator[Line]:
     parts = [settings.experiment, run.info.data.name, *state, what, took]
     yield Line(" · ".join(parts), "dim")
     if run.n_before:
-        yield Line(f"{run.n_before} of {planned} trials were done before", "dim")
+        yield Line(f"{run.n_before} of {planned} trials were already done", "dim")
 
 
 def _answer(run: Run) -> Answer:
@@ -140,7 +140,7 @@ def _answer(run: Run) -> Answer:
     best = views.best(info, trials)
     if best is None:
         validates = info.data.n_valid or info.settings.experiment == "test"
-        none = "No result yet." if validates else "No image validates, so there is no error."
+        none = "No result yet." if validates else "No validation images, so no error."
         return Answer([Line(f"  {none}", "bold")])
     if info.settings.experiment == "test":
         return _of_test(info, trials, best)
@@ -170,11 +170,11 @@ def _fitted(info: RunInfo) -> str:
     data = info.data
     if info.settings.fit_on == "train":
         return f"trained on {data.n_train:,} images"
-    return f"trained on all {data.n_train + data.n_valid:,} images, validation images included"
+    return f"trained on all {data.n_train + data.n_valid:,} images, including validation images"
 
 
 def _of_search(run: Run) -> Answer:
-    """The best configuration, and those that cannot be told from it."""
+    """The best configuration, and those that may be as good."""
     winner = run.best
     assert winner is not None  # noqa: S101 - whoever calls has looked
     budget = winner.configuration.epochs

@@ -1,9 +1,9 @@
-"""What a sweep shows: the best value, how sure that is, who learns, who still falls, what it costs.
+"""What a sweep shows: the best value, how sure that is, what learns, what still falls, the cost.
 
 All values are trained from the same seeds and validated on the same images, so differences are
-taken seed by seed, and the images hardly matter to them. With fewer than three seeds a difference
-is compared with what another seed usually changes, which the reference runs say. Of several
-questions of one kind, p is corrected by Holm's method.
+taken seed by seed, and the images hardly affect them. With fewer than three seeds, a difference
+is compared with the usual effect of another seed, taken from the reference runs. Where several
+questions of one kind are asked, Holm's method corrects p.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ def holm(chances: Sequence[float]) -> list[float]:
 
 
 def _noise(error: float, n_valid: int) -> float:
-    """The standard deviation over seeds that is assumed where too few were trained."""
+    """The assumed standard deviation over seeds, for where too few were trained."""
     factor = next(factor for most, factor in _NOISES if error <= most)
     return SeedNoise(factor, 0).sd(error, n_valid)
 
 
 class _Difference(NamedTuple):
-    """What `high` has more than `low`: on average, by equal seeds, and p that it is nothing."""
+    """How much more error `high` has than `low`: on average, by equal seeds, and its p."""
 
     value: float
     pairs: list[float]
@@ -138,7 +138,7 @@ class _Difference(NamedTuple):
 
 
 def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> _Difference:
-    """Student's paired test over equal seeds; of fewer than three a normal one, by `_NOISES`."""
+    """Student's paired test over equal seeds; for fewer than three a normal one, by `_NOISES`."""
     from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
 
     seeds = {one.seed: error for one, error in zip(low.completed, low.errors, strict=True)}
@@ -158,15 +158,15 @@ def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> _Difference:
 
 
 def _how_compared(rows: Sequence[SummaryRow], n_valid: int) -> str:
-    """What the comparison rests on."""
+    """The basis of the comparison, in words."""
     n = min(len(row.errors) for row in rows)
     if n >= FEWEST_FOR_INTERVAL:
         return f"Differences are taken seed by seed, n = {n} pairs."
     noise = 1.96 * math.sqrt(2 / n) * _noise(min(row.mean for row in rows), n_valid)
     each = "One training" if n == 1 else "Two trainings"
     return (
-        f"{each} of each: another seed alone changes the difference between the best ones by up to "
-        f"{points(noise)} points (assumed: see below). --repeats 5 tells more."
+        f"{each} each: another seed alone changes the difference between the best values by up to "
+        f"{points(noise)} points (assumed: see below). --repeats 5 shows more."
     )
 
 
@@ -177,8 +177,8 @@ def _p(value: float) -> str:
 def _against_others(known: Sequence[SummaryRow], n_valid: int) -> Finding:
     """Which values are worse than the best beyond chance.
 
-    Which one is the lowest is known only afterwards, so that every pair was asked about: p is
-    corrected for all of them. Those with the lowest come first.
+    Only the results show which one is lowest, so in effect every pair was tested, and p is
+    corrected for all of them. Pairs with the lowest come first.
     """
     lowest, *others = known
     pairs = [_difference(low, high, n_valid) for low, high in combinations(known, 2)]
@@ -209,7 +209,7 @@ def _against_others(known: Sequence[SummaryRow], n_valid: int) -> Finding:
 
 
 def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
-    """What each filter size costs in time and gains in error, and whether the gain is shown."""
+    """What each filter size costs in time and gains in error, and whether the gain is certain."""
     timed = [
         (seconds, row)
         for row in by_value
@@ -219,7 +219,7 @@ def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
         return
     (base_s, base), *others = timed
     slowest_s, slowest = max(timed, key=lambda one: one[0])
-    relative = [f"{row.name} {seconds / base_s:.2g}" for seconds, row in others]
+    relative = [f"{row.name} {seconds / base_s:.2g} times" for seconds, row in others]
     # The first epoch of each may compile, and does not count if there are others.
     n_later = sum(len(trial.epochs[1:]) for trial in base.trials)
     n_epochs = n_later or sum(len(trial.epochs) for trial in base.trials)
@@ -227,8 +227,8 @@ def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
     yield Finding(
         "cost",
         f"{claim}{base.name}." if slowest is not base else "Larger filters cost no more time here.",
-        f"Times as long as {base.name} ({base_s:.3g} s, the median of {n_epochs} epochs): "
-        f"{listed(relative)}.",
+        f"Compared with {base.name} ({base_s:.3g} s, the median of {n_epochs} epochs): "
+        f"{listed(relative)} as long.",
     )
     (kept_s, kept), *slower = sorted(timed, key=lambda one: (one[0], one[1].value))
     gains: dict[bool, list[str]] = {True: [], False: []}
@@ -245,11 +245,9 @@ def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
         if is_shown:
             kept_s, kept = seconds, row
     shown, unshown = gains[True], gains[False]
-    claim = (
-        f"A gain in error is shown for {listed(shown)}" if shown else "No gain in error is shown"
-    )
+    claim = f"A lower error is shown for {listed(shown)}" if shown else "No lower error is shown"
     if unshown:
-        claim += f", none for {listed(unshown)}" if shown else f" for {listed(unshown)}"
+        claim += f", not for {listed(unshown)}" if shown else f" for {listed(unshown)}"
     rows = [row for _, row in timed]
     yield Finding(
         "worth its time", f"{claim}.", f"{'; '.join(numbers)}. {_how_compared(rows, n_valid)}"
@@ -257,9 +255,9 @@ def _costs(by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
 
 
 def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> Finding:
-    """Which values pass the goal, and after which epoch their mean error was first below it.
+    """Which values reach the goal, and after which epoch their mean error was first below it.
 
-    What diverged is not judged here.
+    Diverged values are not judged here.
     """
     passing, others = [], []
     n_epochs = 0
@@ -285,7 +283,7 @@ def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> Finding:
 
 
 class _Fall(NamedTuple):
-    """By how much a mean error fell at the end: over the last `n` epochs, and how sure that is."""
+    """How much a mean error fell over the last `n` epochs, and how sure that is."""
 
     row: SummaryRow
     n: int
@@ -300,23 +298,23 @@ class _Fall(NamedTuple):
 
 
 def _falls(known: Sequence[SummaryRow], n_valid: int) -> list[_Fall]:
-    """The falls that are more than chance, of all rows."""
+    """Of all rows, the falls that are more than chance."""
     found = [fall for row in known if (fall := _fall(row, n_valid)) is not None]
     chances = holm([one.p for one in found])
     return [one for one, p in zip(found, chances, strict=True) if one.by > 0 and p < _ALPHA]
 
 
 def _falling(falls: Sequence[_Fall]) -> Iterator[Finding]:
-    """Which errors still fell at the end; for what barely learns, more epochs are no advice."""
+    """Which errors still fell at the end; more epochs are no advice for what barely learns."""
     learning = [fall for fall in falls if fall.row.mean <= _BARELY]
     if not learning:
         return
     names = [fall.row.name for fall in learning]
     error = "their errors were" if len(names) > 1 else "its error was"
     n, n_epochs = learning[0].n, len(learning[0].row.completed[0].epochs)
-    when = f"From the {n} epochs before to the last {n} of {n_epochs}"
+    when = f"From the {n} epochs before to the last {n} of {n_epochs},"
     if n == 1:
-        when = f"From epoch {n_epochs - 1} to epoch {n_epochs}"
+        when = f"From epoch {n_epochs - 1} to epoch {n_epochs},"
     yield Finding(
         "still falling",
         f"More epochs may help {listed(names)}: {error} still falling.",
@@ -325,14 +323,13 @@ def _falling(falls: Sequence[_Fall]) -> Iterator[Finding]:
 
 
 def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
-    """By how much the mean error of the last quarter lies below that of the quarter before.
+    """How far the mean error of the last quarter lies below that of the quarter before.
 
-    A validation error jumps from epoch to epoch, so that the last two say nothing; a mean over a
+    A validation error jumps from epoch to epoch, so the last two say nothing; a mean over a
     quarter is steadier. With three seeds or more each has its own fall, and Student's test says
     whether they are more than chance. With fewer, the noise of an epoch is the larger of the
-    sampling error and what is seen within the two quarters, so that a single bad epoch makes no
-    fall, and the last epoch must be the lowest, so that what fell before and is flat now does not
-    count.
+    sampling error and the spread within the two quarters, so a single bad epoch makes no fall. The
+    last epoch must also be the lowest, so a curve that fell before and is flat now does not count.
     """
     from scipy.stats import norm, ttest_1samp
 
@@ -362,9 +359,9 @@ def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
 def _barely(
     row: SummaryRow, others: Sequence[SummaryRow], falls: Sequence[_Fall], n_valid: int
 ) -> Finding:
-    """That a value has not learned, whether it still falls, and which of the `others` did better.
+    """A value that has not learned, whether it still falls, and which of the `others` did better.
 
-    The others are by value, this one among them; only this one where no other can be tried.
+    The others are sorted by value and include this one; only this one where none can be tried.
     """
     n_epochs, name = len(row.completed[0].epochs), capital(row.title)
     better = [other for other in others if other.mean <= _BARELY]
@@ -372,7 +369,7 @@ def _barely(
     fall = next((one for one in falls if one.row is row), None)
     known = f"{percent(row.mean)} error"
     known += f" ({where})" if (where := bounds(row, n_valid)) else ""
-    numbers = f"{known} after {epochs_text(n_epochs)}; guessing is wrong in about 90 %."
+    numbers = f"{known} after {epochs_text(n_epochs)}; guessing has about 90 %."
     if better and not larger:
         other = better[-1]
         claim = f"{name} is too high: the network does not learn."
@@ -383,7 +380,7 @@ def _barely(
     else:
         claim = f"{name} barely learns within {epochs_text(n_epochs)}."
     if fall:
-        numbers += f" It still falls: by {points(fall.by)} points ({fall.spread}) at the end."
+        numbers += f" It was still falling at the end: by {points(fall.by)} points ({fall.spread})."
     if larger:
         other = larger[0]
         numbers += f" Try a larger one: {other.name} reaches {percent(other.mean)}."
