@@ -108,7 +108,7 @@ OPEN: list[tuple[int, Callable[[Arrays], Arrays], str]] = [
     (
         60,
         lambda _: {"y_train": np.arange(60) % 26 + 1},
-        "the network tells 10 classes apart: keep 10 of the 26",
+        "the network has 10 classes: keep 10 of the 26",
     ),
     (
         60,

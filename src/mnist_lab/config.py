@@ -513,4 +513,4 @@ def in_our_words(detail: ErrorDetails) -> str:
         shown = str(problem)
     if expected := detail.get("ctx", {}).get("expected"):
         return f"{shown[:200]} is not {expected}"
-    return _FAULTS.get(detail["type"], "{} is of another kind than it must be").format(shown[:200])
+    return _FAULTS.get(detail["type"], "{} has the wrong type").format(shown[:200])

@@ -102,7 +102,7 @@ def shortage(problem: BaseException | None) -> LabError | None:
                 line += f", with a limit of {' and '.join(told)}" * bool(told)
                 way = "raise the limit or end other programs; the same command continues"
                 if not limits:
-                    way = "name one that can be written in the variable TMPDIR"
+                    way = "set TMPDIR to a folder that can be written"
                 return LabError(f"{what}: {line}", next_step=way)
         problem = problem.__cause__ or problem.__context__
     return None

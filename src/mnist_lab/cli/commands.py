@@ -1,6 +1,6 @@
 """The subcommands: each turns its words into one call and its result into words.
 
-What only some commands need is imported inside them: `--help` and `status` answer at once.
+Heavy imports stand inside the commands that need them: `--help` and `status` answer at once.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ LEAST_GIB = 0.25
 _EXPERIMENTS, _SEARCHES, _RESULTS, _SETUP = map(
     cloup.Section, ("Experiments", "Searches", "Results", "Setup")
 )
-_RUN_DIR = cloup.argument("run_dir", type=PATH, help="Such as results/random-search.")
+_RUN_DIR = cloup.argument("run_dir", type=PATH, help="A run, such as results/random-search.")
 _ANY_RUN = cloup.argument(
-    "run_dir", type=PATH, required=False, help="Such as results/random-search; none: all runs."
+    "run_dir", type=PATH, required=False, help="Such as results/random-search. [default: all runs]"
 )
 
 
@@ -278,7 +278,7 @@ def space(space: Path | None, out: Path | None, **output: Any) -> None:
 @mnist_lab.command("doctor", section=_SETUP)
 @output_options
 def doctor(**output: Any) -> None:
-    """Check this machine: ready to train, or what is missing.
+    """Check whether this machine is ready to train.
 
     \b
     mnist-lab doctor

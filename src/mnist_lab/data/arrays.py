@@ -106,7 +106,7 @@ def _image_advice(x: NDArray[Any], labels: NDArray[Any]) -> str:
     if len(fitting) > 1:  # the labels tell which axis counts the images, unless two are as long
         fitting = [one for one in fitting if labels.shape[:1] == one[:1]]
     if len(fitting) > 1:
-        unseen = "which axis counts the images is not to be seen from that"
+        unseen = "it is not clear which axis counts the images"
         return f"{unseen}: save them with the images along the first axis"
     axes = fitting[0][1] if fitting else ""
     if not axes and x.ndim >= 3 and x.shape[:1] == labels.shape[:1]:  # noqa: PLR2004 - images
@@ -187,7 +187,7 @@ def _range_advice(low: int, high: int, n_classes: int) -> str:
     if low < 0 and high == N_CLASSES - 1:
         return "leave out what has no class: keep = y >= 0; x, y = x[keep], y[keep]"
     if n_classes > N_CLASSES:
-        return f"the network tells {N_CLASSES} classes apart: keep {N_CLASSES} of the {n_classes}"
+        return f"the network has {N_CLASSES} classes: keep {N_CLASSES} of the {n_classes}"
     if n_classes == N_CLASSES == high - low + 1:
         if low == 1:
             return "save y - 1 if the classes count from 1, or y % 10 if 10 stands for the digit 0"

@@ -153,7 +153,7 @@ def share(training: TrainingData, test: Split) -> Iterator[int]:
         file.flush()
     except OSError as problem:
         room = f"no room for the workers' copy of the data set ({problem.strerror or problem})"
-        way = "make room, or name another folder in the variable TMPDIR"
+        way = "make room, or set TMPDIR to another folder"
         raise StudyError(room, next_step=way) from None
     with file:
         yield file.fileno()

@@ -162,7 +162,7 @@ def refuse_foreign(path: Path, start: bytes) -> None:
     kind, here = _kind(path), shlex.quote(str(path))
     if kind in _PICKLES or (start[:1] == b"\x80" and start[1:2] in {b"\2", b"\3", b"\4", b"\5"}):
         code = _FROM_PICKLE.format(open="gzip.open" if start.startswith(_GZIP) else "open")
-        what = "a pickle, which is never loaded here, as that runs the code in it"
+        what = "a pickle, which is never loaded here because it can run code"
         next_step = (
             "if you trust it, and it holds three pairs of images and labels as the mnist.pkl"
         )

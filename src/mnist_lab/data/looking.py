@@ -56,7 +56,7 @@ def _faults(train: _Part, valid: _Part, test: _Part) -> Iterator[tuple[str, str]
     n_classes = len(np.unique(labels))
     if n_classes == 1:
         problem = f"all training images are of class {labels[0]}"
-        yield problem, "save labels that tell classes apart"
+        yield problem, "save labels of several classes"
     n_changes = np.count_nonzero(labels[1:] != labels[:-1])
     if n_changes == n_classes - 1 and len(labels) >= 2 * n_classes:  # else it may be chance
         yield "the training images are sorted by class, and the last sixth validates", _SHUFFLE
@@ -113,7 +113,7 @@ def _odd_pixels(train: _Part, valid: _Part, test: _Part) -> Iterator[str]:
     for n, word in ((train.n + valid.n, "training"), (test.n, "test")):
         if n == IMAGE_SIDE:
             told = f"the {word} images are an array {(n,) * 3}"
-            yield f"{told}: that its first axis counts them is taken for granted"
+            yield f"{told}: its first axis is assumed to count them"
 
 
 def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
@@ -126,7 +126,7 @@ def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
     pairs = np.unique(np.concatenate([part.hashes & ~15 | part.labels for part in parts]))
     n_torn = np.count_nonzero(np.diff(pairs >> 4) == 0)
     if n_torn > _FEW * len(pairs):
-        yield f"{n_torn:,} images are there again with another label"
+        yield f"{n_torn:,} images appear again with another label"
 
 
 def _classes(numbers: Sequence[int]) -> str:

@@ -94,7 +94,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             if member.file_size > _MAX_BYTES:
                 raise ValueError(f"{member.filename} claims {member.file_size:,} bytes")
             if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                raise ValueError(f"{member.filename} is packed as numpy never does it")
+                raise ValueError(f"{member.filename} is compressed as numpy never does it")
         if lacks := [key for key in NPZ_KEYS if key not in npz]:
             way = _renaming(lacks, sorted(set(npz.files) - set(NPZ_KEYS)))
             raise DataError(f"{path} has no {', '.join(lacks)}", next_step=way)
@@ -106,7 +106,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             except ValueError as error:
                 if "Object arrays" not in str(error):
                     raise
-                why = "Python objects, which are never loaded, as that can run code"
+                why = "Python objects, which are never loaded because they can run code"
                 way = f"save np.array({key[0]}.tolist())"
                 raise DataError(f"{path}: {key} holds {why}", next_step=way) from None
         return arrays

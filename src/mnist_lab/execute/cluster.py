@@ -118,7 +118,7 @@ class Cluster:
                 self._client = connect(
                     scheduler,
                     None,
-                    "see whether it runs there, and whether Dask's configuration has what it asks "
+                    "check that it runs there, and that Dask's configuration has what it asks "
                     "for",
                 )
             opened.callback(self._client.close)
@@ -259,7 +259,7 @@ class Cluster:
         except Exception as problem:
             raise StudyError(
                 f"a worker of the scheduler cannot train ({problem})",
-                next_step="install there what is installed here",
+                next_step="install the same packages there",
             ) from problem
 
     def _dismantle(self) -> None:

@@ -45,7 +45,7 @@ def connect(token: Token) -> Client:
     return dask.connect(
         token.scheduler,
         secured,
-        "see whether it runs (mnist-lab status), and was started with --host and an address that "
+        "check that it runs (mnist-lab status), and was started with --host and an address that "
         "this machine reaches",
     )
 
@@ -129,5 +129,5 @@ def _connect_again(token: Token, note: Callable[[str], None]) -> Client | None:
                 is_told = True
             time.sleep(1)
         else:
-            note("the run is reached again")
+            note("reconnected to the run")
             return client

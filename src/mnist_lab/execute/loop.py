@@ -236,7 +236,7 @@ class Loop:
             trained = Trained(taken.step.result.loss, taken.step.checkpoint.epoch.valid_loss)
             self._proposals.tell(task.proposal, trained)
         if taken.leaves is not None:
-            self._note(f"worker {worker.name} is started anew: {taken.leaves}")
+            self._note(f"worker {worker.name} is restarted: {taken.leaves}")
             self._dismiss(worker.name)
         elif worker.steps:
             self._begin(worker)
@@ -283,7 +283,7 @@ class Loop:
             if worker.steps and silence_s > self._patience_s(
                 worker.steps[0][0].trial.configuration
             ):
-                self._gone(name, f"made no epoch for {silence_s:.0f} s")
+                self._gone(name, f"finished no epoch for {silence_s:.0f} s")
                 self._cluster.dismiss(name)
         for name, (task, until_s) in list(self._unexplained.items()):
             if self._clock_s > until_s:

@@ -120,9 +120,9 @@ class Pool:
             if code is None:
                 if clock_s - worker.started_s > START_PATIENCE_S and not is_ready:
                     raise StudyError(
-                        f"a worker was not ready after {START_PATIENCE_S:.0f} s; its last words: "
+                        f"a worker was not ready after {START_PATIENCE_S:.0f} s; its last output: "
                         f"{_last_line(worker.output) or 'none'}",
-                        next_step="see whether disk and network are slow, then run the same "
+                        next_step="check whether disk or network is slow, then run the same "
                         "command again to continue",
                     )
                 continue
@@ -170,7 +170,7 @@ class Pool:
         except OSError as problem:
             raise StudyError(
                 f"cannot start a worker with its temporary file ({problem.strerror or problem})",
-                next_step="make room or permit it, then run the same command again to continue",
+                next_step="make room or fix the permissions, then run the same command again",
             ) from None
         if slot.niceness:
             # Now, while it has one thread: those it starts later inherit this.

@@ -165,7 +165,7 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
             assert isinstance(before.step, Step)  # noqa: S101 - a failure would have ended it
             before = before.step.checkpoint
         if self._train is None:
-            return Taken(Failure("its worker could not load what it trains with"))
+            return Taken(Failure("its worker could not get ready to train"))
         try:
             # Somebody's Dask worker may have several threads; this has one network.
             with _one_at_a_time:

@@ -128,7 +128,7 @@ class RunDir:
             lock.forget(aside / self._lock.name)
         except OSError as problem:
             fault = f"cannot rename the earlier run {path} ({problem.strerror})"
-            raise files.refused(fault, "permit it, or give another --out") from None
+            raise files.refused(fault, "fix its permissions, or give another --out") from None
         return aside
 
     def read_info(self) -> RunInfo:

@@ -176,7 +176,7 @@ def sync_folder(path: Path) -> None:
 
 def unwritable(path: Path, problem: OSError, *, what: str = "") -> WriteError:
     """The error for a file of a run that cannot be written."""
-    next_step = "make room or permit it, then run the same command again to continue"
+    next_step = "make room or fix the permissions, then run the same command again"
     problem_text = f"cannot write {what and what + ' '}{path} ({problem.strerror})"
     return WriteError(problem_text, next_step=next_step)
 

@@ -78,7 +78,7 @@ class Journal:
             size = "1 byte" if n_damaged == 1 else f"{n_damaged:,} bytes"
             self.repaired = (
                 f"the end of the journal was damaged ({size}, as a power cut leaves it) and was "
-                "cut off; what it said is trained again"
+                "cut off; the lost part is trained again"
             )
         self._n_lines, self._last, begun = 0, _NOTHING, b""
         if lines and not is_old:
@@ -165,7 +165,7 @@ def _read(path: Path, identity: Identity | None) -> tuple[list[_Line], int, int]
     except FileNotFoundError:
         content = b""
     except OSError as problem:
-        fault, next_step = f"cannot read {path} ({problem.strerror})", f"permit it, or {files.ANEW}"
+        fault, next_step = f"cannot read {path} ({problem.strerror})", f"fix its permissions, or {files.ANEW}"
         raise files.refused(fault, next_step) from None
     is_chained = not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too

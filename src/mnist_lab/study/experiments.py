@@ -219,7 +219,7 @@ def _best_of(path: Path, top: int) -> list[TrainConfig]:
     if not rows:
         raise SettingsError(
             f"{path} has no trial with a validation error",
-            next_step="name a search or a sweep that has trained something",
+            next_step="name a search or sweep with finished trials",
         )
     settings = run.info.settings
     whole = {} if settings.min_epochs is None else {"epochs": settings.base.epochs}
@@ -271,7 +271,7 @@ def _sweep(
     if not values or len(set(values)) < len(values):
         twice = next((value for value in values if values.count(value) > 1), None)
         raise SettingsError(
-            "--values: there are none" if twice is None else f"--values: {twice} is there twice",
+            "--values: the list is empty" if twice is None else f"--values: {twice} appears twice",
             next_step="name each once; --repeats trains each several times",
         )
     config = check(TrainConfig, base, source="")

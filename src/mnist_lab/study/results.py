@@ -205,7 +205,7 @@ def _test_images(
     what = "digits" if data.noun == "digit" else "images"
     note(
         f"{'the' if has_it else 'no'} figure of the misclassified {what}"
-        f"{' stays as it is' * has_it}: {why}; {datasets.DATA_VARIABLE} can say where it is now"
+        f"{' stays as it is' * has_it}: {why}; set {datasets.DATA_VARIABLE} to where it is now"
     )
     return None
 

@@ -203,7 +203,7 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
         words = ["--nice"] * bool(nice) + ([] if workers is None else ["--workers", str(workers)])
         return places.Ssh(where.split(","), host=host, words=words, options=details), ""
     if kind in _ADDRESSES:
-        remark = "--workers does not count: the scheduler has workers of its own" if workers else ""
+        remark = "--workers is ignored: the scheduler has its own workers" if workers else ""
         return places.Existing(f"{kind}:{where}"), remark
     if not workers:
         raise SettingsError(
@@ -240,7 +240,7 @@ def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, di
         )
     if details and kind in {"local", *_ADDRESSES}:
         raise SettingsError(
-            f"[cluster]: {', '.join(details)} means nothing for {kind}",
+            f"[cluster]: {', '.join(details)} does not apply to {kind}",
             next_step="leave it out, or name the place that it is for",
         )
     return kind, where, details
