@@ -118,8 +118,7 @@ class Cluster:
                 self._client = connect(
                     scheduler,
                     None,
-                    "check that it runs there, and that Dask's configuration has what it asks "
-                    "for",
+                    "check that it runs there, and that Dask's configuration has what it asks for",
                 )
             opened.callback(self._client.close)
             for topic in ("all", TOPIC):

@@ -165,7 +165,8 @@ def _read(path: Path, identity: Identity | None) -> tuple[list[_Line], int, int]
     except FileNotFoundError:
         content = b""
     except OSError as problem:
-        fault, next_step = f"cannot read {path} ({problem.strerror})", f"fix its permissions, or {files.ANEW}"
+        fault = f"cannot read {path} ({problem.strerror})"
+        next_step = f"fix its permissions, or {files.ANEW}"
         raise files.refused(fault, next_step) from None
     is_chained = not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
