@@ -1,8 +1,7 @@
-"""What four arrays must be to be a data set; where they are not, what makes them so, or nothing.
+"""The rules for four arrays to be a data set and, if they are broken, the expression that helps.
 
-An expression in an error is one that turns the very array at hand (`x` or `y`, as saved) into what
-is asked for. Where the array leaves two of them open, none is given: data that are scrambled but of
-the right shape would be trained on without a word.
+An expression in an error turns this very array (`x` or `y`, as saved) into a valid one. If two
+would be possible, none is given: scrambled data of the right shape would train without a warning.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def checked(raw: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[n
 
 
 def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
-    """What is wrong with them, and what to do."""
+    """The fault of the arrays, and what to do."""
     for one, other in _misplaced(raw):
         problem = f"{one} {raw[one].shape} and {other} {raw[other].shape} do not belong together"
         yield problem, f"swap {one} and {other}"
@@ -85,7 +84,7 @@ def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _misplaced(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
-    """The arrays that are under each other's names."""
+    """The arrays whose names are swapped."""
     for x, y in (("x_train", "y_train"), ("x_test", "y_test")):
         labels, n = raw[y], raw[y].shape[:1]
         is_images = labels.ndim > 1 and 0 < _PIXELS * n[0] <= labels.size
@@ -97,7 +96,7 @@ def _misplaced(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _image_advice(x: NDArray[Any], labels: NDArray[Any]) -> str:
-    """What to do to images of another shape or type."""
+    """What to do with images of another shape or type."""
     fitting = []
     for pattern, axes in _AXES:
         at = pattern.index(_N)
@@ -129,7 +128,7 @@ def _cropped(x: NDArray[Any]) -> str:
 
 
 def _bytes_of(x: NDArray[Any], axes: str) -> str:
-    """The expression that makes bytes of `axes`, one for `x`; "" where that stays open."""
+    """The expression that turns `axes`, one for `x`, into bytes; "" if that is ambiguous."""
     is_mean = "mean" in axes
     if x.dtype == np.uint8:
         return f"{axes}.round().astype('uint8')" if is_mean else axes
@@ -159,7 +158,7 @@ def _bytes_of(x: NDArray[Any], axes: str) -> str:
 
 
 def _label_advice(y: NDArray[Any], n: int) -> str:
-    """What to do to labels of another shape or type."""
+    """What to do with labels of another shape or type."""
     if y.shape not in {(n,), (n, 1), (1, n)}:
         return _one_hot_advice(y, n)
     if y.dtype.kind in "US":

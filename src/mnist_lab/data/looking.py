@@ -1,7 +1,7 @@
-"""A look at a data set before it is trained on: what cannot be meant is refused, what is odd told.
+"""Check a data set before training: refuse what is clearly wrong, mention what is odd.
 
-A threshold tells what cannot be chance, not what is usual: FashionMNIST has a few images twice, a
-small set lacks classes here and there. All of it takes 0.1 s for 70,000 images.
+The thresholds mark what cannot be chance, not what is unusual: FashionMNIST has a few images twice,
+and a small set lacks a class here and there. It all takes 0.1 s for 70,000 images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SHUFFLE = f"shuffle both before you save them: {_SHUFFLED}"
 
 
 class _Part:
-    """One split of a data set, and what is counted of it."""
+    """One split of a data set, and its counts."""
 
     def __init__(self, word: str, split: Split) -> None:
         self.word, self.images, self.labels, self.n = word, split.images, split.labels, len(split)
@@ -43,7 +43,7 @@ class _Part:
 
 
 def look(train: Split, valid: Split, test: Split, source: str) -> tuple[str, ...]:
-    """What is odd about a data set, one line each; a DataError where it cannot be meant."""
+    """The oddities of a data set, one line each; a DataError if it is clearly wrong."""
     parts = _Part("training", train), _Part("validating", valid), _Part("test", test)
     for problem, next_step in _faults(*parts):
         raise DataError(f"{source}: {problem}", next_step=next_step)
@@ -51,7 +51,7 @@ def look(train: Split, valid: Split, test: Split, source: str) -> tuple[str, ...
 
 
 def _faults(train: _Part, valid: _Part, test: _Part) -> Iterator[tuple[str, str]]:
-    """What cannot be meant, and what to do."""
+    """What is clearly wrong, and what to do."""
     labels = np.concatenate([train.labels, valid.labels])
     n_classes = len(np.unique(labels))
     if n_classes == 1:

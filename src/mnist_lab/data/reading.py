@@ -1,4 +1,4 @@
-"""Files -> arrays, not yet checked: an .npz in Keras' layout, or a folder of four IDX files."""
+"""Read files into arrays, not yet checked: an .npz in Keras' layout, or a folder of IDX files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _GIVE = f"--data takes a .npz file, a folder of the four IDX files of MNIST, or 
 
 @contextmanager
 def refusing_broken(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading `path` into a :class:`DataError` that names it."""
+    """Turn any failure in reading `path` into a :class:`DataError` that names it."""
     # An array's header in an .npz is Python, to numpy. Encrypted zip; sizes that no machine holds.
     odd = (SyntaxError, tokenize.TokenError, RuntimeError, MemoryError)
     try:
@@ -49,17 +49,17 @@ def refusing_broken(path: Path) -> Iterator[None]:
 
 
 def missing(path: Path | str) -> DataError:
-    """The error where a person names a file or folder that is not there."""
+    """The error for a file or folder that does not exist."""
     is_near = get_close_matches(str(path), [SAMPLE])
     step = f"did you mean --data {SAMPLE}?" if is_near else _GIVE
     return DataError(f"no file or folder {str(path)!r}", next_step=step)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[str, ...]]]:
-    """Four arrays by their npz keys, not yet checked; the names of the data set and its classes.
+    """Four arrays by npz key, not yet checked; the names of the data set and its classes.
 
     Raises:
-        DataError: there is no such file or folder, or it does not hold four whole arrays.
+        DataError: the file or folder is missing, or does not hold four complete arrays.
     """
     with refusing_broken(path):
         if path.is_dir() or (idx_key(path) and path.is_file()):
@@ -83,7 +83,7 @@ def _start(path: Path) -> bytes:
 
 
 def _has_arrays(path: Path) -> bool:
-    """Whether a zip archive is an .npz, whatever it is called."""
+    """Whether a zip archive is an .npz, whatever its name."""
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith(".npy") for name in archive.namelist())
 
@@ -113,7 +113,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _renaming(lacks: list[str], others: list[str]) -> str:
-    """What to do about arrays that are missing, where there are others: rename what says it all."""
+    """What to do about missing arrays if there are others: rename those with clear names."""
     meant = defaultdict(list)
     for name in others:
         if match := _OTHER_NAME.fullmatch(name) or _OTHER_ORDER.fullmatch(name):
