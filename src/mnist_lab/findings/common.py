@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab.analysis.intervals import binomial_sd, mean
 from mnist_lab.analysis.outcomes import tally_of
-from mnist_lab.words import between, counted, listed, percent, points
+from mnist_lab.words import between, capital, counted, listed, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,7 +100,7 @@ def gaps(rows: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
         names = [f"{name} ({both})" for name, _, both in within]
         claim = "Training and validation error agree"
         claim += "." if not above else f" for {listed([name for name, *_ in within])}."
-        yield Finding("agreement", claim, f"{listed(names)}: no gap beyond chance.")
+        yield Finding("agreement", claim, f"{capital(listed(names))}: no gap beyond chance.")
     if below:
         yield Finding(
             "lag",
