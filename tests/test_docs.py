@@ -95,7 +95,7 @@ def test_settings_files_are_named() -> None:
 def test_exit_codes_are_on_their_page(code: ExitCode) -> None:
     """A script's author finds each exit code that the commands return."""
     page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
-    assert re.search(rf"\b{code.value}\b", page.split("Exit codes:")[1].split("\n\n")[0])
+    assert f"\n| {code.value} | " in page.split("## Exit codes")[1].split("\n## ")[0]
 
 
 def test_numbers_of_the_readme_are_the_networks() -> None:
