@@ -149,6 +149,16 @@ EXPERIMENTS = {
             "epochs": "Epochs of each training. [default: each configuration's own]",
         },
     ),
+    "train": Experiment(
+        "How well does this configuration train?",
+        """Train one configuration and keep the model.
+
+        \b
+        mnist-lab train
+        mnist-lab train --learning-rate 0.05 --momentum 0.9 --epochs 20
+        """,
+        BASE,
+    ),
     "test": Experiment(
         "How good is this configuration on images that no decision has seen?",
         """Retrain a configuration and score it on the test images.
@@ -159,16 +169,6 @@ EXPERIMENTS = {
         """,
         {"config": REQUIRED, "epochs": None, "fit_on": "train+valid", "repeats": 1},
         words={"epochs": "Epochs of each training. [default: the configuration's]"},
-    ),
-    "train": Experiment(
-        "How well does this configuration train?",
-        """Train one configuration and keep the model.
-
-        \b
-        mnist-lab train
-        mnist-lab train --learning-rate 0.05 --momentum 0.9 --epochs 20
-        """,
-        BASE,
     ),
 }
 

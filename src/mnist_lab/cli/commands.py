@@ -101,6 +101,42 @@ for _name, _experiment in EXPERIMENTS.items():
     _add_experiment(_name, _experiment)
 
 
+@mnist_lab.command("doctor", section=_SETUP)
+@output_options
+def doctor(**output: Any) -> None:
+    """Check whether this machine is ready to train.
+
+    \b
+    mnist-lab doctor
+    """
+    from mnist_lab.cli import show
+
+    show.doctor(**output)
+
+
+@mnist_lab.command("space", section=_SETUP)
+@space_option
+@cloup.option(
+    "--out",
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder for the figure. [default: results/space; with --json no figure]",
+)
+@output_options
+def space(space: Path | None, out: Path | None, **output: Any) -> None:
+    """Show what the search space samples, and why.
+
+    \b
+    mnist-lab space
+    mnist-lab space --space configs/wide-space.json
+    """
+    from mnist_lab.cli import show
+
+    if out is None and not output["as_json"]:
+        out = Path("results/space")
+    show.space(space, out, **output)
+
+
 @mnist_lab.command("worker", section=_SETUP)
 @cloup.argument("run_dir", type=click.Path(path_type=Path), required=False)
 @cloup.option("--join", "at", metavar="HOST:PORT", help="Where the run listens; needs --token.")
@@ -147,6 +183,31 @@ def status(run_dir: Path | None, **output: Any) -> None:
     from mnist_lab.cli import show
 
     show.status(run_dir, **output)
+
+
+@mnist_lab.command("report", section=_RESULTS)
+@cloup.argument("run_dirs", type=PATH, nargs=-1, required=True)
+@cloup.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The file. [default: report.html in the run directory; of several, beside the first]",
+)
+@output_options
+def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
+    """Write one HTML page about a run, or compare several.
+
+    \b
+    mnist-lab report results/random-search
+    mnist-lab report results/hyperband results/bohb
+
+    The page needs no network. It can be read on a phone and printed.
+    """
+    from mnist_lab import study
+    from mnist_lab.cli import show
+
+    watch = show.watcher(no_color=output["no_color"], quiet=False)
+    show.report(run_dirs, study.report(run_dirs, out, watch.note), **output)
 
 
 @mnist_lab.command("plot", section=_RESULTS)
@@ -209,31 +270,6 @@ def schema(file: str | None) -> None:
     show.schema(file)
 
 
-@mnist_lab.command("report", section=_RESULTS)
-@cloup.argument("run_dirs", type=PATH, nargs=-1, required=True)
-@cloup.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="The file. [default: report.html in the run directory; of several, beside the first]",
-)
-@output_options
-def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
-    """Write one HTML page about a run, or compare several.
-
-    \b
-    mnist-lab report results/random-search
-    mnist-lab report results/hyperband results/bohb
-
-    The page needs no network. It can be read on a phone and printed.
-    """
-    from mnist_lab import study
-    from mnist_lab.cli import show
-
-    watch = show.watcher(no_color=output["no_color"], quiet=False)
-    show.report(run_dirs, study.report(run_dirs, out, watch.note), **output)
-
-
 @mnist_lab.command("completion", section=_SETUP)
 @cloup.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @debug_option
@@ -250,39 +286,3 @@ def completion(shell: str) -> None:
     script = shell_completion.get_completion_class(shell)
     assert script is not None  # noqa: S101 - the choices are click's own
     click.echo(script(mnist_lab, {}, "mnist-lab", "_MNIST_LAB_COMPLETE").source())
-
-
-@mnist_lab.command("space", section=_SETUP)
-@space_option
-@cloup.option(
-    "--out",
-    type=PATH,
-    metavar="FOLDER",
-    help="Folder for the figure. [default: results/space; with --json no figure]",
-)
-@output_options
-def space(space: Path | None, out: Path | None, **output: Any) -> None:
-    """Show what the search space samples, and why.
-
-    \b
-    mnist-lab space
-    mnist-lab space --space configs/wide-space.json
-    """
-    from mnist_lab.cli import show
-
-    if out is None and not output["as_json"]:
-        out = Path("results/space")
-    show.space(space, out, **output)
-
-
-@mnist_lab.command("doctor", section=_SETUP)
-@output_options
-def doctor(**output: Any) -> None:
-    """Check whether this machine is ready to train.
-
-    \b
-    mnist-lab doctor
-    """
-    from mnist_lab.cli import show
-
-    show.doctor(**output)
