@@ -207,7 +207,7 @@ BAD = [
     ),
     (
         idx("y_test", None),
-        "lacks t10k-labels-idx1-ubyte; it has .*train-images-.*; add what is missing",
+        "is missing t10k-labels-idx1-ubyte; it has .*train-images-.*; add what is missing",
     ),
     (idx("x_train", flip(2)), r"train-images.*begins with b.*of 3 axes"),
     (idx("y_train", flip(3)), r"train-labels.*begins with b.*of 1 axes"),

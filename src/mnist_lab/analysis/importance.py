@@ -353,9 +353,9 @@ def separating(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
 
 
 def _packed(masks: Sequence[Any]) -> Any:
-    """Rows of bits, (n, 64-bit words): to count those is faster than a product of matrices.
+    """Rows of bits, (n, 64-bit words): counting those is faster than a product of matrices.
 
-    Which, besides, would wake threads of its own on a machine whose cores are all busy.
+    A product would also wake threads of its own on a machine whose cores are all busy.
     """
     import numpy as np
 

@@ -117,7 +117,7 @@ def find_idx(place: Path) -> tuple[Path, str, dict[str, Path]]:
         (folder, _), files = max(sets.items(), key=lambda one: len(one[1]))
         missing = [name for key, name in NPZ_KEYS.items() if key not in files]
         has = ", ".join(path.name for path in files.values())
-        problem = f"{folder} lacks {', '.join(missing)}; it has {has}"
+        problem = f"{folder} is missing {', '.join(missing)}; it has {has}"
         way = "add what is missing, or give the folder that has all four"
     else:
         near = sorted(x for x in place.iterdir() if x.suffix == ".npz" or _kind(x) in _FOREIGN)

@@ -110,12 +110,12 @@ class _Server(distributed.core.Server):  # type: ignore[misc]  # Dask is untyped
         sys.path.remove(self.local_directory)
 
     async def listen(self, *args: Any, **options: Any) -> None:
-        """As the base class, with an eye on who comes."""
+        """As the base class, but watch new connections."""
         await super().listen(*args, **options)
         _Door(self.listeners[-1])
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
-        """There is none: it asks nobody who he is."""
+        """Start none: it authenticates nobody."""
 
 
 class Scheduler(_Server, distributed.Scheduler):  # type: ignore[misc]

@@ -59,7 +59,7 @@ class Hyperparameters(NamedTuple):
     kept: tf.Tensor
     """What the others are multiplied by: `1 / (1 - dropout)`."""
     seed: tf.Tensor
-    """Of the first step's dropout, `(2,)` int64; each step adds 1 to the second of it."""
+    """The seed of the first step's dropout, `(2,)` int64; each step adds 1 to its second number."""
 
 
 class Images(NamedTuple):
