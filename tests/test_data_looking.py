@@ -136,7 +136,7 @@ ODD: list[tuple[Change, str]] = [
     ),
     (
         lambda a: {"x_test": a["x_test"][:28], "y_test": a["y_test"][:28]},
-        r"the test images are an array \(28, 28, 28\): that its first axis counts",
+        r"the test images are an array \(28, 28, 28\): its first axis is",
     ),
 ]
 
