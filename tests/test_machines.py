@@ -324,7 +324,7 @@ class Search:
 def test_workers_of_two_machines_one_of_them_late(lan: Lan, alone: str, tmp_path: Path) -> None:
     """One sees the folder; the other has the token alone, and comes in the middle."""
     search = Search(lan, tmp_path / "run")
-    assert "workers join with mnist-lab worker" in search.command.printed()
+    wait_for(lambda: "workers join with mnist-lab worker" in search.command.printed())
     early = search.join("b", seconds="0.15")
     wait_for(lambda: search.n_epochs(early) > 3)
     (tmp_path / "elsewhere").mkdir()
