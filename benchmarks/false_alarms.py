@@ -387,7 +387,7 @@ SWEEPS_AND_TESTS = (
         Instrument(
             f"a larger filter is worth its time, {counted(n_seeds, 'seed')}",
             sweep(4, n_seeds, of=FILTER_SWEEP),
-            says("worth its time", "A gain in error is shown"),
+            says("worth its time", "A lower error is shown"),
             0.006,
             "0.6 points",
         )
@@ -408,7 +408,7 @@ SWEEPS_AND_TESTS = (
         Instrument(
             f"overfitting, {counted(n_seeds, 'seed')}, {n_epochs} epochs",
             losses(n_seeds, n_epochs),
-            says("overfitting", "It overfits"),
+            says("overfitting", "The network overfits"),
             0.004,
             "0.004 an epoch, twice the jitter",
         )

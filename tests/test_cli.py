@@ -88,7 +88,7 @@ BAD = {
     "lr-sweep --values 0": "--values: 0 is too small; learning rates are above 0",
     "lr-sweep --values fast": "'fast' is not a list of numbers",
     "lr-sweep --values 0.1,,0.2": "is not a list of numbers",
-    "lr-sweep --values 0.1,0.1": "--values: 0.1 is there twice\nhint: name each once",
+    "lr-sweep --values 0.1,0.1": "--values: 0.1 appears twice\nhint: name each once",
     "lr-sweep --repeats 0": "--repeats: 0 is too small; repeats go from 1 to",
     "lr-sweep --seed -1": "--seed: -1 is too small; seeds go from 0",
     "lr-sweep --workers -1": "--workers: -1 is too small\nhint: use auto, or 0 or more",

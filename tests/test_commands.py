@@ -81,7 +81,7 @@ def test_lr_sweep_writes_what_the_contract_names(real: Path) -> None:
     assert "not the whole of MNIST" in (out / "learning_curves.svg").read_text(encoding="utf-8")
     journal = (out / "journal.jsonl").read_bytes()
     second = real_lab("lr-sweep", *words)
-    assert "2 of 2 trials were done before" in second.stdout
+    assert "2 of 2 trials were already done" in second.stdout
     assert (out / "journal.jsonl").read_bytes() == journal
 
 

@@ -100,13 +100,13 @@ def test_what_is_said_agrees(n_seeds: int) -> None:
 
         if varied == "filter_size":
             worth = said["worth its time"].claim
-            shown = re.findall(r"(\d×\d) over (\d×\d)", worth.partition("none for")[0])
-            shown = shown if "A gain in error is shown" in worth else []
+            shown = re.findall(r"(\d×\d) over (\d×\d)", worth.partition("not for")[0])
+            shown = shown if "A lower error is shown" in worth else []
             fastest = rows[-1].name
             worthy = shown[-1][0] if shown else fastest
             title = sweeps._bargain(rows, CAPTION)
             assert title.startswith(f"{worthy} ")
-            assert ("cannot be told from" in title) == (worthy != best)
+            assert ("may be as good as" in title) == (worthy != best)
             assert best in title
             assert worthy in {best} | rivals
     assert {0.0, 1.0} <= met  # each was seen

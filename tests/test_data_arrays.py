@@ -91,7 +91,7 @@ def test_other_ten_labels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(eval(expression, {"y": given}), arrays["y_train"])  # noqa: S307
 
 
-AXIS = "which axis counts the images is not to be seen"
+AXIS = "it is not clear which axis counts the images"
 OPEN: list[tuple[int, Callable[[Arrays], Arrays], str]] = [
     (28, lambda a: {"x_train": a["x_train"] / 255}, AXIS),
     (784, lambda a: {"x_train": a["x_train"].reshape(784, 784)}, AXIS),
@@ -108,7 +108,7 @@ OPEN: list[tuple[int, Callable[[Arrays], Arrays], str]] = [
     (
         60,
         lambda _: {"y_train": np.arange(60) % 26 + 1},
-        "the network tells 10 classes apart: keep 10 of the 26",
+        "the network has 10 classes: keep 10 of the 26",
     ),
     (
         60,

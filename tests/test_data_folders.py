@@ -42,7 +42,7 @@ def test_layouts(
     """The layouts of torchvision, Kaggle and EMNIST are read, and the name is a name."""
     write_idx(tmp_path, arrays, pattern)
     if name is None:  # each file in a folder of its own, called otherwise
-        with pytest.raises(DataError, match=r"lacks .*; add what is missing"):
+        with pytest.raises(DataError, match=r"is missing .*; add what is missing"):
             data.load(str(tmp_path / given))
         return
     dataset = data.load(str(tmp_path / given))

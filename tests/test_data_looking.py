@@ -132,11 +132,11 @@ ODD: list[tuple[Change, str]] = [
     ),
     (
         lambda a: {"x_test": a["x_train"][:714], "y_test": 9 - a["y_train"][:714]},
-        "714 images are there again with another label",
+        "714 images appear again with another label",
     ),
     (
         lambda a: {"x_test": a["x_test"][:28], "y_test": a["y_test"][:28]},
-        r"the test images are an array \(28, 28, 28\): that its first axis counts",
+        r"the test images are an array \(28, 28, 28\): its first axis is",
     ),
 ]
 

@@ -168,7 +168,7 @@ BAD = [
     (patched(flip(5000)), "damaged.*CRC-32"),
     (patched(flip(31)), "damaged.*differ"),
     (patched(encrypted), "damaged.*encrypted"),
-    (zipped(npy(np.zeros(3)), zipfile.ZIP_BZIP2), "x_train.npy is packed as numpy"),
+    (zipped(npy(np.zeros(3)), zipfile.ZIP_BZIP2), "x_train.npy is compressed as numpy"),
     (
         patched(lambda raw: raw.replace(b"'shape': (24, 28, 28)", b"'shape': ((((((((((((")),
         r"a\.npz is damaged.*; get or save",
@@ -207,7 +207,7 @@ BAD = [
     ),
     (
         idx("y_test", None),
-        "lacks t10k-labels-idx1-ubyte; it has .*train-images-.*; add what is missing",
+        "is missing t10k-labels-idx1-ubyte; it has .*train-images-.*; add what is missing",
     ),
     (idx("x_train", flip(2)), r"train-images.*begins with b.*of 3 axes"),
     (idx("y_train", flip(3)), r"train-labels.*begins with b.*of 1 axes"),

@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -39,20 +41,59 @@ SETTINGS = [
 ]
 
 
+_SHARED = "Options that several commands share"
+_SHARING = 5  # commands that have an option, in the same words
+_OPTION = re.compile(r"^  -.*\n(?: {3}.*\n)*", re.MULTILINE)  # with its help
+_EMPTY_GROUP = re.compile(r"^[A-Z].*:\n\n", re.MULTILINE)
+
+
+def _help(*words: str) -> str:
+    shown = CliRunner().invoke(mnist_lab, [*words, "-h"], prog_name="mnist-lab", terminal_width=100)
+    return f"{shown.output.rstrip()}\n\n"
+
+
 def commands_page() -> str:
-    """The commands' help as a page."""
-    parts = [
-        "# Commands",
-        "Here you look up what each command and each option does. This is what `mnist-lab COMMAND "
-        "--help` prints. A settings file (`--settings`) is TOML with the same names, underscores "
-        "for hyphens, such as "
-        + ", ".join(f"[{name}](../{name})" for name in SETTINGS)
-        + ". An option on the command line beats the file.",
-    ]
-    for name in mnist_lab.commands:
-        words = [name, "--help"]
-        shown = CliRunner().invoke(mnist_lab, words, prog_name="mnist-lab", terminal_width=80)
-        parts.append(f"## mnist-lab {name}\n\n```text\n{shown.output.rstrip()}\n```")
+    """The commands' help as a page; what several of them share stands there once."""
+    helps = {name: _help(name) for name in mnist_lab.commands}
+
+    def words(option: str) -> str:  # the columns differ in width
+        return " ".join(option.split())
+
+    having = {name: set(map(words, _OPTION.findall(text))) for name, text in helps.items()}
+    n_having = Counter(chain.from_iterable(having.values()))
+    shared = {option for option, n in n_having.items() if n >= _SHARING}
+
+    def block(text: str, *, own: bool) -> str:
+        kept = _OPTION.sub(lambda one: one[0] * ((words(one[0]) in shared) != own), text)
+        return f"```text\n{_EMPTY_GROUP.sub('', kept).strip(chr(10))}\n```"
+
+    def link(title: str) -> str:
+        return f"[{title}](#{_SHARED.lower().replace(' ', '-')})"
+
+    settings = ", ".join(f"[{name}](../{name})" for name in SETTINGS)
+    about = (
+        "Here you look up what each command and each option does. `mnist-lab COMMAND --help` "
+        f"prints the same. {link(_SHARED)} stand at the end.\n\n"
+        "A settings file (`--settings`) is TOML with the names of the options, underscores for "
+        f"hyphens: {settings}. Options on the command line win."
+    )
+    parts = ["# Commands", about]
+    groups = re.findall(r"^([A-Z]\w+):\n((?:  [a-z].*\n)+)", _help(), re.MULTILINE)
+    for title, listed in groups:
+        names = re.findall(r"^  ([a-z-]+)", listed, re.MULTILINE)
+        parts.append(f"## {title}")
+        trains = all(having[name] >= shared for name in names)
+        if trains:
+            parts.append(f"Each of these has all {link('shared options')}, too.")
+        for name in names:
+            usage, _, text = helps[name].partition("\n")
+            parts.append("### " + usage.removeprefix("Usage: ").replace(" [OPTIONS]", ""))
+            parts.append(block(text, own=True))
+            if not trains:
+                flags = re.findall(r"--[a-z-]+(?= )", " ".join(sorted(having[name] & shared)))
+                parts.append(f"{link('Shared')}: {', '.join(f'`{flag}`' for flag in flags)}.")
+    of_all = next(text for name, text in helps.items() if having[name] >= shared)
+    parts += [f"## {_SHARED}", block(of_all[of_all.index("\nWhat to train:") :], own=False)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -111,17 +152,31 @@ def test_commands_on_the_pages_exist() -> None:
         assert set(re.findall(r"--[a-z-]+", words or other_words)) <= options
 
 
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub links to them."""
+    titles = re.findall(r"^#+ (.+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_links_lead_somewhere() -> None:
-    """No link of the README and of the documentation is broken."""
+    """No link in the README and the documentation is broken, to a page or to its heading."""
+    more = [
+        ROOT / "CHANGELOG.md",
+        *ROOT.glob("docs/performance/*.md"),
+        *ROOT.glob("results/*/*.md"),
+    ]
     links = [
-        (page, link)
-        for page in PAGES
-        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        (page, *link.partition("#")[::2])
+        for page in [*PAGES, *more]
+        for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
         if "://" not in link
     ]
-    assert ROOT / "README.md" in {page for page, _ in links}
-    for page, link in links:
-        assert (page.parent / link).exists(), f"{link} of {page.name}"
+    assert ROOT / "README.md" in {page for page, *_ in links}
+    assert sum(bool(anchor) for *_, anchor in links) > 5
+    for page, path, anchor in links:
+        target = page.parent / path if path else page
+        assert target.exists(), f"{path} of {page.name}"
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor} of {page.name}"
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
@@ -140,7 +195,7 @@ def test_settings_files_are_named() -> None:
 def test_exit_codes_are_on_their_page(code: ExitCode) -> None:
     """A script's author finds each exit code that the commands return."""
     page = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
-    assert re.search(rf"\b{code.value}\b", page.split("Exit codes:")[1].split("\n\n")[0])
+    assert f"\n| {code.value} | " in page.split("## Exit codes")[1].split("\n## ")[0]
 
 
 def test_numbers_of_the_readme_are_the_networks() -> None:

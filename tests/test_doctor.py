@@ -93,7 +93,7 @@ ODD: dict[str, tuple[Any, str]] = {
     "busy_cores": (lambda: 0.6, BUSY),
     "available_memory_gib": (lambda: 1.1, "problem: 1.1 GiB of memory is free, .* takes 1.2 GiB;"),
     "PACKAGES": (("numpy", "none", "nor-this"), "problem: not installed: none, nor-this; install"),
-    "free_disk_gib": (lambda _: 0.9, "note: 0.9 GiB is free on the disk of the current folder"),
+    "free_disk_gib": (lambda _: 0.9, "note: only 0.9 GiB is free on the disk of the current"),
 }
 
 
@@ -118,7 +118,7 @@ def test_no_data(
     """Where MNIST is not here yet, the doctor says where to put it, and what happens without."""
     monkeypatch.delenv("MNIST_LAB_DATA")
     verdict, problem = doctor()
-    assert problem.startswith("note: no file of MNIST is here yet: it will be downloaded")
+    assert problem.startswith("note: MNIST is not here yet: it will be downloaded")
     for words in ("--data", "MNIST_LAB_DATA", os.environ["KERAS_HOME"]):
         assert words in problem
     assert verdict == (
@@ -175,7 +175,7 @@ NO_CACHE = r"note: Keras' cache, {at}/.keras/datasets, cannot be written \(Read-
 MOUNTS = {
     "read-only": ("-o ro", 'cd "$at"', r"problem: runs cannot be written .* \(Read-only file sys"),
     "full": ("-o size=64k", FILL, r"problem: the disk of the current folder is full \(No space"),
-    "temporary": ("-o size=8m", 'export TMPDIR="$at"', "note: 0.0 GiB is free on the disk of {at}"),
+    "temporary": ("-o size=8m", 'export TMPDIR="$at"', "note: only 0.0 GiB is free .* {at} "),
     "home": ("-o ro", HOME, NO_CACHE),
 }
 

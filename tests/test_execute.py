@@ -73,7 +73,7 @@ def test_stuck_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (again,) = (e for e in events if isinstance(e, Started) and e.attempt > 1)
     assert again.from_epoch >= 1
     assert results(events) == results(undisturbed)
-    assert re.fullmatch(r"worker .+ made no epoch for 2 s", "".join(notes))
+    assert re.fullmatch(r"worker .+ finished no epoch for 2 s", "".join(notes))
     assert children() == []
 
 
@@ -115,7 +115,7 @@ def test_worker_that_grows_is_started_anew_between_trials(monkeypatch: pytest.Mo
     assert [event.attempt for event in begun] == [1, 1, 1, 1]
     assert len({event.worker for event in begun}) == 2
     assert re.fullmatch(
-        r"worker .+ is started anew: its memory grew from [\d.]+ to [\d.]+ GiB", "".join(notes)
+        r"worker .+ is restarted: its memory grew from [\d.]+ to [\d.]+ GiB", "".join(notes)
     )
 
 

@@ -215,7 +215,7 @@ class TestLearning:
         assert of_sweep({0.1: [[0.5]]}, "barely learns") == ""
         falling = of_sweep({1e-4: [[0.9, 0.89, 0.88]]}, "barely learns")
         assert falling.startswith("Learning rate 0.0001 barely learns within 3 epochs.")
-        assert falling.endswith("It still falls: by 1.00 points (± 0.88) at the end.")
+        assert falling.endswith("It was still falling at the end: by 1.00 points (± 0.88).")
 
     def test_diverging(self) -> None:
         """How many, when, and which smaller rate did not; else a tenth of it."""
@@ -251,7 +251,7 @@ class TestFitting:
         )
         assert "by 0.57 points with 0.1 (1.27 % against 0.70 %)." in above
         assert "by 1.50 points with 0.001 (10.2 % against 11.7 %)." in below
-        assert within.startswith("Training and validation error agree with 0.01.")
+        assert within.startswith("Training and validation error agree for 0.01.")
         assert "3.09 % against 2.92 %" in within
 
     def test_overfitting(self) -> None:
@@ -267,9 +267,9 @@ class TestFitting:
         ):
             trial = made_trial(1, [0.1] * len(valid), losses=list(zip(valid, train, strict=True)))
             text = told(findings(TRAIN, [trial], N_VALID), "overfitting")
-            assert text.startswith("It overfits" if overfits else "There is no sign")
+            assert text.startswith("The network overfits" if overfits else "There is no sign")
             assert f"lowest after epoch 3 of {len(valid)}" in text
-            assert f"{valid[-1]:.3g} at the end; the training loss went from {train[2]:.3g}" in text
+            assert f"ended at {valid[-1]:.3g}; the training loss went from {train[2]:.3g}" in text
 
 
 class TestCosts:
@@ -287,7 +287,7 @@ class TestCosts:
         """Times are multiples of the smallest size's, gains are differences of the errors."""
         text = told(findings(FILTER_SWEEP, self.trials(), N_VALID), "cost")
         assert text.startswith("An epoch with 5×5 takes 4 times as long as with 1×1.")
-        assert "1×1 (1 s, the median of 3 epochs): 3×3 2 and 5×5 4." in text
+        assert "1×1 (1 s, the median of 3 epochs): 3×3 2 times and 5×5 4 times as long." in text
 
     def test_worth(self) -> None:
         """A gain that the intervals do not show is not called one."""
@@ -298,8 +298,8 @@ class TestCosts:
         ):
             trials = self.trials(third=third)
             text = told(findings(FILTER_SWEEP, trials, N_VALID), "worth its time")
-            claim = "A gain in error is shown for 3×3 over 1×1"
-            claim += " and 5×5 over 3×3." if shown else ", none for 5×5 over 3×3."
+            claim = "A lower error is shown for 3×3 over 1×1"
+            claim += " and 5×5 over 3×3." if shown else ", not for 5×5 over 3×3."
             assert text.startswith(claim)
             assert f"5×5 over 3×3: {words}, p " in text
 
@@ -333,7 +333,7 @@ class TestSearch:
         assert "a higher learning rate (" in text
         assert "and a lower batch size (" in text
         assert "n = 40" in text
-        assert "Not seen to matter: number of filters." in text
+        assert "Not shown to matter: number of filters." in text
         good = sorted(zip(errors, rates, strict=True))[:5]
         low, high = min(rate for _, rate in good), max(rate for _, rate in good)
         common = f"The best 5 of the 40 trained for 1 epoch have a learning rate of {low:.3g} to"
@@ -347,9 +347,9 @@ class TestSearch:
         errors, sizes = random.uniform(0.01, 0.02, 40).tolist(), random.integers(16, 129, 40)
         lists = {"batch_size": sizes.tolist(), "filter_size": [3, 5] * 20}
         text = of_search("what matters", errors, **lists)
-        assert text.startswith("No hyperparameter is seen to matter.")
+        assert text.startswith("No hyperparameter is shown to matter.")
         alone = of_search("what matters", errors, batch_size=lists["batch_size"])
-        assert alone.startswith("Batch size is not seen to matter.")
+        assert alone.startswith("Batch size is not shown to matter.")
 
     def test_middle(self) -> None:
         """A U is seen, where a rank correlation sees nothing; of choices the better is told."""
@@ -358,7 +358,7 @@ class TestSearch:
         errors = 0.01 + 0.05 * (np.log10(rates) + 2.5) ** 2 + random.normal(0, 0.002, 40)
         lists = {"learning_rate": rates.tolist(), "filter_size": [3, 5] * 20}
         text = of_search("what matters", errors.tolist(), **lists)
-        assert text.startswith("Learning rate matters, and no other is seen to.")
+        assert text.startswith("Learning rate matters; no other is shown to.")
         assert "a medium learning rate" in text
         for worse, better in ((3, 5), (5, 3)):
             errors = np.where(np.array(lists["filter_size"]) == worse, 0.02, 0.01)
@@ -415,9 +415,9 @@ class TestSearch:
         )
         assert said in text
         assert advice in text
-        assert ("The rule misses none and takes none" in text) == bool(said)
+        assert ("The rule misses none and wrongly includes none" in text) == bool(said)
         shuffled = random.permutation([0.9] * 10 + [0.02] * 40).tolist()
-        assert "no simple rule is seen" in of_search("learned nothing", shuffled, **lists)
+        assert "no simple rule separates" in of_search("learned nothing", shuffled, **lists)
 
     @pytest.mark.parametrize(
         ("values", "near"),
@@ -441,7 +441,7 @@ class TestSearch:
         """To widen a range is the advice where the others, too, are better there."""
         errors = [0.01 + n / 1000 for n in range(20)]
         text = of_search("edge", errors, batch_size=list(range(16, 36)))
-        assert "The others, too, are better with a lower batch size: widen" in text
+        assert "Other trials are also better with a lower batch size: widen" in text
 
     def test_in_common(self) -> None:
         """What the good ones have in common is the title of the figure, too."""
@@ -599,7 +599,7 @@ class TestTested:
             text = told(findings(TEST, trials, N_VALID), "digits")
             assert text.startswith("9 is the hardest digit, 0 the easiest.")
             p = stats.chi2_contingency([[1, 99]] * 9 + [[12, 88]]).pvalue
-            assert f"p = {p:.2g} for all digits being alike" in text
+            assert f"p = {p:.2g} if no digit is harder" in text
 
     def test_equal_scores(self) -> None:
         """Repeats that all score the same, or nothing wrong, raise nothing."""
@@ -617,7 +617,7 @@ class TestLittle:
         assert findings(settings, [], N_VALID) == []
         failed = [made_trial(n, [], state="failed") for n in (1, 2)]
         (only,) = findings(settings, failed, N_VALID)
-        assert only.text == "2 of 2 trials failed, and no finding counts them."
+        assert only.text == "2 of 2 trials failed; the findings ignore them."
         assert findings(settings, [made_trial(1, [], state="waiting")], N_VALID) == []
         assert findings(settings, [made_trial(1, [0.1])], 0) == []
 
@@ -635,7 +635,7 @@ class TestLittle:
         assert "\n\nNote: only 5,000 digits.\n\n## How the intervals were computed\n\n" in text
         assert page(info, []).endswith("Note: only 5,000 digits.\n")
         waiting = [made_trial(1, [0.01]), made_trial(2, [], state="waiting")]
-        assert "More trials may change all of this." in page(info, waiting)
+        assert "More trials may change this." in page(info, waiting)
 
 
 def test_words() -> None:

@@ -360,7 +360,7 @@ def test_machine_that_is_cut_off_is_given_up_and_comes_back(
     wait_for(lambda: "the run cannot be reached" in cut.printed())
     assert search.workers(cut) <= before
     lan.switch_on("b")
-    wait_for(lambda: "the run is reached again" in cut.printed())
+    wait_for(lambda: "reconnected to the run" in cut.printed())
     wait_for(lambda: search.workers(cut) - before)
     search.ends_like(alone, cut, other)
     assert sorted(e.attempt for e in search.started()) == [*[1] * N_TRIALS, 2]
@@ -460,7 +460,7 @@ def test_stuck_worker_of_another_machine_is_replaced(
     stuck = str(tmp_path / "stuck")
     other = lan.lab("b", *words, FORMULA_SECONDS="0.1", FORMULA_STUCK_ONCE=stuck)
     search.ends_like(alone, other)
-    assert "made no epoch for" in search.command.printed()
+    assert "finished no epoch for" in search.command.printed()
     assert max(event.attempt for event in search.started()) == 2
 
 
@@ -546,7 +546,7 @@ def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
     code, line = refusal("--token", str(tmp_path / "token"))
     assert code == 1
     assert line == (
-        f"no answer from 127.0.0.1:{port} (Connection refused); see whether it runs "
+        f"no answer from 127.0.0.1:{port} (Connection refused); check that it runs "
         "(mnist-lab status), and was started with --host and an address that this machine reaches"
     )
     assert refusal("--token", str(tmp_path / "token"), "--join", "nö..such:7")[0] == 1

@@ -150,7 +150,7 @@ def test_place_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
         (['place = "ssh:a"', 'client_keys = ["none"]'], "No such file or directory: 'none'"),
         (
             ['place = "tcp://a:1"', 'queue = "a"'],
-            "[cluster]: queue means nothing for tcp",
+            "[cluster]: queue does not apply to tcp",
         ),
         (['plce = "slurm"'], "'' is not a place; choose one of htcondor, local,"),
         (['place = ["slurm"]'], "\"['slurm']\" is not a place; did you mean 'slurm'?"),
@@ -214,7 +214,7 @@ def test_scheduler_that_does_not_answer(
             assert reason in line
     begin_s = time.monotonic()
     line = refused(["--cluster", f"tcp://127.0.0.1:{port}"], capsys, code=1)
-    assert f"no answer from 127.0.0.1:{port} (Connection refused); see whether it" in line
+    assert f"no answer from 127.0.0.1:{port} (Connection refused); check that it" in line
     line = refused(["--cluster", "tcp://127.0.0.1:99999"], capsys, code=1)
     assert "(Port out of range 0-65535)" in line
     assert time.monotonic() - begin_s < 10

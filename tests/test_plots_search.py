@@ -251,7 +251,7 @@ class TestBrackets:
         inches = axes.transData.transform(first) / figure.dpi
         apart = [math.dist(a, b) for a, b in itertools.combinations(inches, 2)]
         assert min(apart) > 3.6 / 72
-        assert any("below an epoch by its loss" in text for text in texts(figure))
+        assert any("by loss below one epoch" in text for text in texts(figure))
 
     def test_interrupted(self) -> None:
         """What is not decided is hollow; the panels of brackets to come say that they are empty."""

@@ -110,7 +110,7 @@ def test_the_end_is_told_in_words() -> None:
     assert (
         "Configuration 2 after repeat 5 (1.02 points worse than configuration 1)" in told["dropped"]
     )
-    assert "10 trainings, where to repeat all 20 times takes 40" in told["certainty"]
+    assert "10 trainings; repeating all 20 times takes 40" in told["certainty"]
     assert planned(settings, trials) == [trial.configuration for trial in trials]
     run = Run(Path(), run_info(settings=settings, state="stopped"), trials, 0, ())
     end = [line.text for line in ending(run, findings(settings, trials, 10_000))]
@@ -132,7 +132,7 @@ def test_the_end_is_told_in_words() -> None:
     settings, trials = _study(good, near, bad, most=5)
     told = {one.topic: one.text for one in findings(settings, trials, 10_000)}
     assert told["leader"].startswith("Configuration 1 leads, but has not won, after 5 repeats")
-    assert "5 repeats do not tell configuration 1 and configuration 2 apart." in told["undecided"]
+    assert "5 repeats cannot separate configuration 1 and configuration 2." in told["undecided"]
     assert "--max-repeats" in told["undecided"]
 
 

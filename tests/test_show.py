@@ -66,12 +66,12 @@ PARTLY = [proposed(4), started(4), epoch_done(4, 1)]
 @pytest.mark.parametrize(
     ("settings", "events", "words", "left"),
     [
-        (FIVE, [], "5 times, 15 epochs in all, on MNIST, into r", (5, 15)),
+        (FIVE, [], "5 trainings, 15 epochs in all, on MNIST, into r", (5, 15)),
         (
             FIVE,
             [*whole_trial(1), *whole_trial(2), *whole_trial(3), *PARTLY],
             (
-                "2 more times, 5 more epochs, on MNIST; "
+                "2 more trainings, 5 more epochs, on MNIST; "
                 "3 of 5 trainings and 10 of 15 epochs are done in r"
             ),
             (2, 5),
@@ -92,7 +92,7 @@ PARTLY = [proposed(4), started(4), epoch_done(4, 1)]
             BRACKETS,
             [*chain(*NINE), promoted(1, 6), *rung(1, 3, 6), promoted(2, 6), *rung(2, 3, 4)[:-1]],
             (
-                "3 more times, 18 more epochs, on MNIST; "
+                "3 more trainings, 18 more epochs, on MNIST; "
                 "10 of 13 trainings and 24 of 42 epochs are done in r"
             ),
             (3, 18),
@@ -112,7 +112,7 @@ def test_dry_run(
     state = "complete" if words.startswith("nothing") else "running"
     run = Run(Path("r"), run_info(settings=settings, state=state), fold(events))
     show.plan(run, as_json=False, no_color=True)
-    line = f"would train {re.escape(words)}" + (
+    line = f"would run {re.escape(words)}" + (
         r"; roughly \d+ (s|min) to .* with \d+ workers?" * bool(left[0])
     )
     assert re.fullmatch(line, capsys.readouterr().out.splitlines()[-1])

@@ -1,7 +1,7 @@
-"""The table of experiments: what each one varies, its defaults, and the words about it.
+"""The table of experiments: what each one varies, its defaults, and its help.
 
-`--help` reads it, so it imports nothing heavy. A default stands here alone: the functions
-of :mod:`mnist_lab.study`, the command line's options and a settings file's keys come from it.
+`--help` reads it, so it imports nothing heavy. Defaults are defined only here: the functions of
+:mod:`mnist_lab.study`, the command line's options and a settings file's keys use them.
 """
 
 from __future__ import annotations
@@ -139,15 +139,25 @@ EXPERIMENTS = {
         mnist-lab race results/hyperband results/bohb --top 3
         mnist-lab race --config one.json --config other.json
 
-        Trains the best configurations of searches and sweeps, and those of files, from the same
-        seeds, seed after seed. From the fifth on, whoever is worse than another beyond doubt is
-        dropped. The race ends when one is left, or after --max-repeats.
+        Trains the best configurations of runs and files from the same seeds, one seed after
+        another. From the fifth seed on, it drops those that are clearly worse than another. The
+        race ends when one is left, or after --max-repeats.
         """,
         {"runs": (), "config": (), "top": 5, "epochs": None, "max_repeats": 20},
         words={
-            "config": "A configuration that takes part; may be given several times.",
+            "config": "A configuration to include; repeat it for several.",
             "epochs": "Epochs of each training. [default: each configuration's own]",
         },
+    ),
+    "train": Experiment(
+        "How well does this configuration train?",
+        """Train one configuration and keep the model.
+
+        \b
+        mnist-lab train
+        mnist-lab train --learning-rate 0.05 --momentum 0.9 --epochs 20
+        """,
+        BASE,
     ),
     "test": Experiment(
         "How good is this configuration on images that no decision has seen?",
@@ -159,16 +169,6 @@ EXPERIMENTS = {
         """,
         {"config": REQUIRED, "epochs": None, "fit_on": "train+valid", "repeats": 1},
         words={"epochs": "Epochs of each training. [default: the configuration's]"},
-    ),
-    "train": Experiment(
-        "How well does this configuration train?",
-        """Train one configuration and keep the model.
-
-        \b
-        mnist-lab train
-        mnist-lab train --learning-rate 0.05 --momentum 0.9 --epochs 20
-        """,
-        BASE,
     ),
 }
 

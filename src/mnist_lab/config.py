@@ -1,7 +1,7 @@
-"""What one training is and what one study is; reading them from TOML and JSON, refusing the rest.
+"""The settings of a training and of a study; reading them from TOML and JSON, refusing the rest.
 
-A value that crosses a file is a frozen pydantic model; what is wrong with it is said in our words,
-with its option, or its key and its file.
+A value that crosses a file is a frozen pydantic model. Errors are in our own words and name the
+option, or the key and the file.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ VARIED = {name: one.varies for name, one in EXPERIMENTS.items() if one.varies}
 
 
 class Frozen(BaseModel):
-    """A value that is checked once, when it is made, and never changes afterwards."""
+    """A value that is checked once, on creation, and never changes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -66,7 +66,7 @@ MOST_EPOCHS = 1_000_000
 
 
 def _plain(value: Any) -> Any:
-    """The value, if each number in it is one, with texts that can be shown."""
+    """The value with printable texts; every number in it must be finite."""
     if isinstance(value, dict):
         return {printable(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -77,7 +77,7 @@ def _plain(value: Any) -> Any:
 
 
 def whole(number: float) -> float:
-    """The number, as an int where it is one: 6.0 as 6."""
+    """The number, as an int if it is whole: 6.0 as 6."""
     return int(number) if number == int(number) else number
 
 
@@ -111,9 +111,9 @@ class TrainConfig(Frozen):
 
     With gradient g, a step on the weights w is Keras' SGD with its decoupled weight decay:
     w -= w * weight_decay * learning_rate; v = momentum * v - learning_rate * g; w += v. The
-    velocity v is 0 at first. `dropout` is the share of the 128 hidden units that each image of a
-    training step goes without; the others count 1 / (1 - dropout) times as much. To validate and
-    to test, every unit counts once.
+    velocity v starts at 0. `dropout` is the share of the 128 hidden units that are dropped for each
+    image of a training step; the others are scaled by 1 / (1 - dropout). Validation and test use
+    all units.
     """
 
     learning_rate: LearningRate = BASE["learning_rate"]
@@ -133,7 +133,7 @@ class TrainConfig(Frozen):
 
 
 def forward_multiplications(config: TrainConfig) -> int:
-    """Multiplications of one forward pass of one image; what a training costs grows with it."""
+    """Multiplications of one forward pass of one image; the cost of training grows with it."""
     filters, area = config.num_filters, config.filter_size**2
     return 28**2 * area * filters + 14**2 * area * filters**2 + 7**2 * filters * 128 + 128 * 10
 
@@ -146,18 +146,18 @@ class Bracket(NamedTuple):
 
     @property
     def n_epochs(self) -> float:
-        """The epochs of all trainings, as promoted ones go on where they stopped."""
+        """The epochs of all trainings; promoted ones resume where they stopped."""
         steps = zip(self.n_configs, self.epochs, (0, *self.epochs[:-1]), strict=True)
         return whole(sum(n * (after - before) for n, after, before in steps))
 
 
 def next_stop(position: float, budgets: Iterable[float]) -> float:
-    """Where a training that stands at this epoch is validated next: a whole epoch, or a budget."""
+    """The next validation of a training at this epoch: a whole epoch, or a budget."""
     return min([math.floor(position) + 1, *(one for one in budgets if one > position)])
 
 
 def count_rungs(min_epochs: float, max_epochs: float, eta: int) -> int:
-    """The rungs of the longest bracket; after as many brackets they begin again."""
+    """The rungs of the longest bracket; after that many brackets they repeat."""
     too_much = max_epochs * (1 + 1e-9)  # 8.1 is 81 times 0.1, whatever floats say
     return next(n for n in count(1) if min_epochs * eta**n > too_much)
 
@@ -165,10 +165,10 @@ def count_rungs(min_epochs: float, max_epochs: float, eta: int) -> int:
 def bracket(
     number: int, min_epochs: float, max_epochs: float, eta: int, survivors: int = 1
 ) -> Bracket:
-    """Bracket `number`, from 0, of a search with these budgets, of which 1 in `eta` goes on.
+    """Bracket `number`, from 0, of a search with these budgets, which promotes 1 in `eta`.
 
-    HpBandSter's numbers (Li et al., 2018), but for the last rung, which trains at least so many
-    `survivors` of the one before; budgets of an epoch or more are rounded to whole ones.
+    The numbers are HpBandSter's (Li et al., 2018), except that the last rung trains at least
+    `survivors` trials; budgets of an epoch or more are rounded to whole epochs.
     """
     n_rungs = count_rungs(min_epochs, max_epochs, eta)
     last = n_rungs - 1 - number % n_rungs
@@ -184,7 +184,7 @@ def bracket(
 
 
 def describe_brackets(brackets: Sequence[Bracket]) -> str:
-    """What brackets make together, in words."""
+    """The totals of several brackets, in words."""
     numbers = {
         "bracket": len(brackets),
         "configuration": sum(one.n_configs[0] for one in brackets),
@@ -196,12 +196,12 @@ def describe_brackets(brackets: Sequence[Bracket]) -> str:
 
 
 class Hyperparameter(NamedTuple):
-    """One hyperparameter of a search space, and what was drawn from it.
+    """One hyperparameter of a search space, and its draws.
 
-    `scale` is log or linear, then `lower` and `upper` are set, or choice, then `choices` are, and
-    their `probabilities` if they differ. `distribution`, on its scale, is uniform, normal or beta;
-    `whole`: of whole numbers. `forbids` says that a forbidden combination names it. `draws` lacks
-    those in which it is inactive; `active` is the share of the others.
+    `scale` is log or linear, with `lower` and `upper`, or choice, with `choices` and, if they
+    differ, their `probabilities`. `distribution`, on its scale, is uniform, normal or beta; `whole`
+    means whole numbers. `forbids` says that a forbidden combination names it. `draws` are those in
+    which it is active; `active` is their share.
     """
 
     name: str
@@ -236,7 +236,7 @@ class Hyperparameter(NamedTuple):
 
 
 def place_between(low: float, high: float, value: float, *, log: bool) -> float:
-    """Where a value lies from `low`, 0, to `high`, 1; on a `log` scale `low` is above 0."""
+    """The place of a value from 0 (`low`) to 1 (`high`); on a `log` scale `low` must be above 0."""
     if log:
         return math.log(value / low) / math.log(high / low)
     return (value - low) / (high - low)
@@ -245,8 +245,8 @@ def place_between(low: float, high: float, value: float, *, log: bool) -> float:
 class StudySettings(Frozen):
     """Everything that decides the results of a study, and nothing else.
 
-    A run directory continues only if these agree with what `run.json` holds (`iters` may grow).
-    Workers, output folder and verbosity are absent because they change no number.
+    A run directory continues only if these agree with `run.json` (`iters` may grow). Workers,
+    output folder and verbosity are absent because they change no number.
     """
 
     experiment: Experiment
@@ -316,14 +316,14 @@ class StudySettings(Frozen):
 
     @property
     def n_trials(self) -> int:
-        """How many trials the study has; of a race, if nobody were dropped."""
+        """How many trials the study has; for a race, if none were dropped."""
         if brackets := self.brackets:
             return sum(one.n_configs[0] for one in brackets)
         return self.iters or len(self.configurations or self.values or (None,)) * self.repeats
 
     @property
     def n_trainings(self) -> int:
-        """How many times something is trained: a trial once for each of its budgets."""
+        """How many trainings there are: one for each budget of a trial."""
         return sum(sum(one.n_configs) for one in self.brackets) or self.n_trials
 
     @property
@@ -339,13 +339,12 @@ AnyFrozen = TypeVar("AnyFrozen", bound=Frozen)
 
 
 def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> AnyFrozen:
-    """`values` as a `model`.
+    """Check `values` and return them as a `model`.
 
     Args:
-        model: what they are to be.
+        model: the type to make.
         values: by key.
-        source: where they came from: a file, an option such as `--values`, or "", where each key
-            is an option.
+        source: their origin: a file, an option such as `--values`, or "" if each key is an option.
 
     Raises:
         SettingsError: a key or a value is wrong; the first problem is named.
@@ -360,12 +359,12 @@ _BEST = "use the best.json of a search"
 
 
 def read_train_config(path: Path) -> TrainConfig:
-    """The configuration in a file such as `best.json`; a SettingsError where it is unusable."""
+    """The configuration in a file such as `best.json`; a SettingsError if it is unusable."""
     return _as_config(_read_config(path), path)
 
 
 def read_train_configs(path: Path) -> tuple[TrainConfig, ...]:
-    """The same, or several in a file as a list of its `configurations`."""
+    """One configuration, or several in a file with a list of `configurations`."""
     values = _read_config(path)
     several = values.get("configurations")
     if not isinstance(several, list) or not all(isinstance(one, dict) for one in several):
@@ -389,7 +388,7 @@ def _as_config(values: dict[str, Any], path: Path) -> TrainConfig:
 
 
 def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
-    """The options in a TOML file, with underscores; a SettingsError where one is not `legal`."""
+    """The options in a TOML file, with underscores; a SettingsError if one is not `legal`."""
     values = _read(path, tomllib.loads, "TOML", "configs/lr-sweep.toml is an example")
     options = {key.replace("-", "_"): value for key, value in values.items()}
     if unknown := [key for key in options if key not in legal]:
@@ -399,7 +398,7 @@ def read_settings_file(path: Path, legal: set[str]) -> dict[str, Any]:
 
 
 def _as_typed(value: Any) -> Any:
-    """A TOML value as a person would type it: the command line then refuses 1.5 epochs."""
+    """A TOML value as typed on a command line, which then refuses 1.5 epochs."""
     if isinstance(value, list):
         return [_as_typed(one) for one in value]
     if isinstance(value, dict):
@@ -410,7 +409,7 @@ def _as_typed(value: Any) -> Any:
 def read_json(
     path: Path, what: str, next_step: str, parse: Callable[[str], Any] = json.loads
 ) -> dict[str, Any]:
-    """The JSON object in a file that a person names; a SettingsError where it is no such `what`."""
+    """The JSON object in a file that the user named; a SettingsError if it is not `what`."""
     values = _read(path, parse, "JSON", next_step)
     if not isinstance(values, dict):
         kind = "a list" if isinstance(values, list) else json.dumps(values)[:40]
@@ -419,17 +418,17 @@ def read_json(
 
 
 def as_text(content: bytes) -> str:
-    """The text in a file as editors save it: UTF-8, UTF-16 or UTF-32, with any ends of lines.
+    """The text in a file as editors save it: UTF-8, UTF-16 or UTF-32, with any line ends.
 
-    A byte order mark may precede it, zeros or the Ctrl-Z of old editors may follow; all else is
-    a UnicodeDecodeError.
+    A byte order mark may precede it; zeros or the Ctrl-Z of old editors may follow. Anything else
+    is a UnicodeDecodeError.
     """
     text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
     return io.StringIO(text.rstrip("\0\x1a"), newline=None).read()
 
 
 def _read(path: Path, parse: Callable[[str], Any], language: str, next_step: str) -> Any:
-    """The value in a file; errors say what is wrong with it, and where to get a good one."""
+    """The value in a file; errors say what is wrong and where to get a good one."""
     content = b""
     try:
         content = path.read_bytes()
@@ -472,7 +471,7 @@ def _settings_error(detail: ErrorDetails, model: type[Frozen], source: str) -> S
 
 
 def _fault(detail: ErrorDetails, model: type[Frozen]) -> str:
-    """What is wrong with a value, and which are legal."""
+    """The fault of a value, and the legal values."""
     key, *inner = map(str, detail["loc"])
     fields = TrainConfig.model_fields if key == "base" and inner else model.model_fields
     field = fields.get(inner[0] if key == "base" and inner else key)
@@ -500,7 +499,7 @@ _FAULTS = {
 
 
 def in_our_words(detail: ErrorDetails) -> str:
-    """What pydantic found to be wrong with a value, without its place."""
+    """The fault that pydantic found in a value, without its place."""
     if detail["type"] == "value_error":
         return detail["msg"].removeprefix("Value error, ")
     value = detail["input"]
@@ -513,4 +512,4 @@ def in_our_words(detail: ErrorDetails) -> str:
         shown = str(problem)
     if expected := detail.get("ctx", {}).get("expected"):
         return f"{shown[:200]} is not {expected}"
-    return _FAULTS.get(detail["type"], "{} is of another kind than it must be").format(shown[:200])
+    return _FAULTS.get(detail["type"], "{} has the wrong type").format(shown[:200])

@@ -1,7 +1,7 @@
-"""The errors and the exit codes: how every failure is named to a person and to a script.
+"""The errors and the exit codes: how every failure is named, to people and to scripts.
 
-What a user can cause or meet is a :class:`LabError` of two parts: what is wrong, and what to do.
-Anything else that escapes is a defect of ours.
+Every failure that a user can cause or meet is a :class:`LabError` with two parts: what is wrong,
+and what to do. Any other exception that escapes is a defect of ours.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def printable(text: str) -> str:
-    """A text as one line that a terminal, a page or a table only shows, whoever wrote it.
+    """A text as one line that is safe to show on a terminal, a page or a table, whoever wrote it.
 
-    White space becomes a space; control characters, and what else would be obeyed or not be seen,
-    is shown as Python escapes it.
+    White space becomes a space. Control characters and invisible ones are shown as Python escapes
+    them.
     """
     if text.isprintable():
         return text
@@ -60,7 +60,7 @@ class LabError(Exception):
         self.problem, self.next_step = problem, next_step
 
     def lines(self) -> list[str]:
-        """What is wrong, and what to do, as they are shown."""
+        """The problem and the next step, as they are shown."""
         hint = [f"hint: {_one_line(self.next_step)}"] if self.next_step else []
         return [f"error: {_one_line(self.problem)}", *hint]
 
@@ -86,32 +86,32 @@ class DataError(LabError):
 
 
 class RunDirError(LabError):
-    """A run directory that cannot be read or continued, or that another process writes."""
+    """A run directory that cannot be read or continued, or that another process is writing."""
 
     exit_code = ExitCode.USAGE
 
 
 class WriteError(RunDirError):
-    """A run directory that cannot be written, or not any more."""
+    """A run directory that cannot be written, or no longer."""
 
     exit_code = ExitCode.FAILED
 
 
 class DeviceError(LabError):
-    """The device asked for is not there."""
+    """The requested device is missing."""
 
     exit_code = ExitCode.USAGE
 
 
 class StudyError(LabError):
-    """A study that cannot go on: no worker starts, no trial succeeds, the engine died."""
+    """A study that cannot continue: no worker starts, no trial succeeds, the engine died."""
 
 
 class _Stopped(LabError):
-    """No failure: somebody or something wanted it."""
+    """A stop on request, which is no failure."""
 
     def lines(self) -> list[str]:
-        """Its text alone, as a sentence begins."""
+        """Its text only, with a capital letter."""
         text = str(self)
         return [text[:1].upper() + text[1:]]
 
@@ -123,7 +123,7 @@ class Interrupted(_Stopped):
 
 
 class TimeLimit(_Stopped):
-    """The time limit that was given is reached; what is finished is kept."""
+    """The time limit is reached; what is finished is kept."""
 
     exit_code = ExitCode.TIME_LIMIT
 
@@ -135,24 +135,24 @@ class Terminated(_Stopped):
 
 
 def no_gpu() -> DeviceError:
-    """The error where a GPU is asked for and TensorFlow sees none."""
+    """The error for a requested GPU where TensorFlow sees none."""
     next_step = "use --device cpu, or install tensorflow[and-cuda] and NVIDIA's driver"
     return DeviceError("--device gpu: TensorFlow sees no GPU", next_step=next_step)
 
 
 def not_installed(what: str, package: str) -> SettingsError:
-    """The error where `what` needs a package that is an extra of ours."""
+    """The error for `what`, which needs a missing optional package."""
     problem = f"{what} needs the package {package}, which is not installed"
     return SettingsError(problem, next_step=f"pip install {package}")
 
 
 def nearest(word: str, legal: Iterable[str]) -> str:
-    """The legal word that `word` most resembles, as ``"did you mean 'x'?"``, or all of them."""
+    """The legal word closest to `word`, as ``"did you mean 'x'?"``, or all of them."""
     choices = sorted(legal)
     return similar(word, choices) or f"choose one of {', '.join(choices)}"
 
 
 def similar(word: str, legal: Iterable[str]) -> str:
-    """The legal word that `word` most resembles, as ``"did you mean 'x'?"``; "" if none does."""
+    """The legal word closest to `word`, as ``"did you mean 'x'?"``; "" if none is close."""
     close = get_close_matches(word, list(legal), n=1)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -1,7 +1,7 @@
 """How long the rest of a study takes, and how much of it fits before a deadline.
 
-What an epoch costs is learned from the epochs that are done; the rest of the plan is then handed
-out to the workers in thought, as the engine will hand it out in fact.
+The cost of an epoch is learned from the epochs done so far. A simulation then hands out the rest of
+the plan to the workers, as the engine will.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class Deadline(NamedTuple):
-    """When a study must stop: at the earlier of two ends, each by its own clock."""
+    """When a study must stop: the earlier of two ends, each by its own clock."""
 
     # The end of a duration, by a clock that nobody can set and that stops while the machine sleeps.
     monotonic_s: float = math.inf
@@ -52,11 +52,11 @@ class Deadline(NamedTuple):
     wall_s: float = math.inf
 
     def seconds_left(self) -> float:
-        """Until then, from now; below 0 afterwards."""
+        """Seconds from now until then; below 0 afterwards."""
         return min(self.monotonic_s - time.monotonic(), self.wall_s - time.time())
 
     def words(self) -> str:
-        """The time of day, such as "18:00", as the wall clock stands now."""
+        """The time of day, such as "18:00", by the current wall clock."""
         now, left_s = time.time(), self.seconds_left()
         end = datetime.fromtimestamp(round(now + left_s)).astimezone()
         is_near = left_s < 600  # noqa: PLR2004 - minutes are coarse here
@@ -68,7 +68,7 @@ class Deadline(NamedTuple):
 def deadline_of(time_limit: str | None, until: str | None) -> Deadline | None:
     """The earlier of a duration such as `1h30m` from now and a time of day such as `18:00`.
 
-    None without either. Local time; one that has passed today means tomorrow. A SettingsError where
+    None without either. Local time; one that has passed today means tomorrow. A SettingsError if
     one of them cannot be read.
     """
     deadline = Deadline()
@@ -99,7 +99,7 @@ def _next_time_of_day(text: str) -> float:
 
 
 class CostModel:
-    """What an epoch of a configuration costs on `n_images`: a guess, scaled to what others took."""
+    """The cost of an epoch of a configuration on `n_images`: a guess, scaled by measured ones."""
 
     def __init__(self, n_images: int) -> None:
         self._n_images = n_images
@@ -107,7 +107,7 @@ class CostModel:
         self._scale: float | None = 1.0
 
     def learn(self, config: TrainConfig, part: float, seconds: float) -> None:
-        """Take in a part of an epoch of `config` that took so many seconds; 0 tells nothing."""
+        """Learn that a part of an epoch of `config` took so many seconds; 0 is ignored."""
         if part < 1:
             seconds /= part + VALIDATION
         if seconds > 0:
@@ -115,7 +115,7 @@ class CostModel:
             self._scale = None
 
     def epoch_s(self, config: TrainConfig) -> float:
-        """Seconds that an epoch of `config` will take, by all that is known."""
+        """The expected seconds of an epoch of `config`."""
         if known := self.seconds.get(_shape(config)):
             return median(known)
         if self._scale is None:
@@ -136,9 +136,9 @@ def _shape(config: TrainConfig) -> tuple[int, int, int]:
 
 
 class Running(NamedTuple):
-    """A trial that a worker trains, where it is by now in epochs, and its seconds left.
+    """A trial in training, its current position in epochs, and its seconds left.
 
-    None before the first epoch of any trial.
+    The seconds are None before the first epoch of any trial.
     """
 
     trial: Trial
@@ -147,11 +147,11 @@ class Running(NamedTuple):
 
 
 class Forecast:
-    """Follows a study's events and tells how long the rest takes; safe to use from several threads.
+    """Follows a study's events and predicts how long the rest takes; safe for several threads.
 
-    `trials` are as they stand now; `since` tells of each that a worker trains when it last told
-    something, by the monotonic clock. `promotions` stand for the trials that will be promoted, with
-    the epochs that are added; an epoch trains on `n_images`.
+    `trials` are in their current state. `since` has the monotonic time of the last news of each
+    trial in training. `promotions` are placeholders for the trials to be promoted, with the added
+    epochs. An epoch trains on `n_images`.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Forecast:
                 self.since.pop(event.trial, None)
 
     def replan(self, planned: Sequence[TrainConfig]) -> None:
-        """Less is to be trained than was planned: a race drops some."""
+        """Accept a shorter plan: a race has dropped some."""
         with self._lock:
             self._planned = planned
             self.n_trainings = len(planned) + len(self._promotions)
@@ -201,14 +201,14 @@ class Forecast:
             return max(STUCK_S, STUCK_FACTOR * self._costs.epoch_s(config))
 
     def seconds_left(self) -> float | None:
-        """Until everything is trained; None before the first epoch."""
+        """Seconds until everything is trained; None before the first epoch."""
         now = time.monotonic()
         with self._lock:
             return max(self._ends(now), default=now) - now if self._costs.seconds else None
 
     @property
     def planned(self) -> Sequence[TrainConfig]:
-        """The configurations of all trials, in the order they are handed out."""
+        """The configurations of all trials, in the order of their start."""
         return self._planned
 
     @property
@@ -217,13 +217,13 @@ class Forecast:
         return self._n_workers
 
     def rough_s(self) -> float:
-        """Until everything is trained, by a guess where no epoch was measured yet."""
+        """Seconds until everything is trained; a guess before the first measured epoch."""
         now = time.monotonic()
         with self._lock:
             return max(self._ends(now), default=now) - now
 
     def running(self) -> list[Running]:
-        """What is trained at this moment, by number."""
+        """The trials in training now, by number."""
         with self._lock:
             numbers = sorted(self.since)
             return [self._running(self.trials.numbered(number)) for number in numbers]
@@ -240,7 +240,7 @@ class Forecast:
         return Running(trial, position, left_s)
 
     def share_done(self) -> float:
-        """How much of the work is done, from 0 to 1; each epoch weighs what it costs."""
+        """The share of the work that is done, from 0 to 1, weighing each epoch by its cost."""
         done_s = left_s = 0.0
         with self._lock:
             positions = {n: self._running(self.trials.numbered(n)).position for n in self.since}
@@ -254,7 +254,7 @@ class Forecast:
         return done_s / (done_s + left_s) if done_s else 0.0
 
     def words(self) -> str:
-        """How much will be done by the deadline; empty without one, or before the first epoch."""
+        """How much will be done by the deadline, in words; empty without one or before epoch 1."""
         if self.deadline is None or not self._costs.seconds:
             return ""
         with self._lock:
@@ -265,7 +265,7 @@ class Forecast:
         return f"{many} {self.noun} will fit before {self.deadline.words()}"
 
     def _ends(self, now: float) -> list[float]:
-        """When each trial that is left will end."""
+        """The end of each remaining trial."""
         ends = []
         for number, since in self.since.items():
             trial = self.trials.numbered(number)
@@ -280,7 +280,7 @@ class Forecast:
         return ends
 
     def _waiting(self) -> Iterator[tuple[TrainConfig, float]]:
-        """What nobody trains yet, with its epochs left."""
+        """The trials not in training yet, with their epochs left."""
         promoted: Counter[float] = Counter()
         for trial in self.trials:
             config = trial.configuration
@@ -298,7 +298,7 @@ class Forecast:
 
 
 def in_prospect(settings: StudySettings, forecast: Forecast) -> str:
-    """What a study trains, and roughly how long that takes."""
+    """What a study will train and roughly how long it takes, in words."""
     what = f"{counted(settings.n_trials, 'trial')} of {epochs_text(settings.base.epochs)}"
     if settings.brackets:
         what = describe_brackets(settings.brackets)
@@ -308,7 +308,7 @@ def in_prospect(settings: StudySettings, forecast: Forecast) -> str:
 
 
 def rough_text(settings: StudySettings, forecast: Forecast) -> str:
-    """`; roughly 3 min to 6 min with 2 workers`; nothing on a GPU: nobody can tell beforehand.
+    """`; roughly 3 min to 6 min with 2 workers`; empty on a GPU, where it cannot be predicted.
 
     The reference runs, on a machine whose cores share their units, took up to twice the guess.
     """

@@ -62,12 +62,12 @@ def usable_cores() -> tuple[int, ...]:
 
 
 def available_memory_gib() -> float:
-    """How much memory the machine and this process's control groups leave, in GiB, at least 0."""
+    """The memory that the machine and this process's control groups leave, in GiB, at least 0."""
     return min(psutil.virtual_memory().available, _memory_left()) / 2**30
 
 
 def obstacles(n_workers: int) -> Iterator[StudyError]:
-    """What keeps so many workers from training here, though everything is installed."""
+    """The obstacles to so many workers on this machine, if everything is installed."""
     for option, (least_gib, needs) in _NEEDED.items():
         limit_gib = resource.getrlimit(_MEMORY[option])[0] / 2**30  # below 0 without a limit
         if n_workers and 0 <= limit_gib < least_gib:
@@ -89,7 +89,7 @@ def obstacles(n_workers: int) -> Iterator[StudyError]:
 
 
 def shortage(problem: BaseException | None) -> LabError | None:
-    """What the system refused to give, where that is behind an error; else None."""
+    """The resource that the system refused, if that caused this error; else None."""
     while problem is not None:
         for pattern, what, limits in _SHORTAGES:
             if re.search(pattern, f"{type(problem).__name__}: {problem}"):
@@ -102,20 +102,20 @@ def shortage(problem: BaseException | None) -> LabError | None:
                 line += f", with a limit of {' and '.join(told)}" * bool(told)
                 way = "raise the limit or end other programs; the same command continues"
                 if not limits:
-                    way = "name one that can be written in the variable TMPDIR"
+                    way = "set TMPDIR to a folder that can be written"
                 return LabError(f"{what}: {line}", next_step=way)
         problem = problem.__cause__ or problem.__context__
     return None
 
 
 def oom_kills() -> int | None:
-    """How many processes the kernel killed since boot as memory ran out; None where not told."""
+    """How many processes the kernel killed since boot for lack of memory; None if unknown."""
     told = re.search(r"^oom_kill (\d+)$", _read(Path("/proc/vmstat")), re.MULTILINE)
     return int(told[1]) if told else None
 
 
 def busy_cores() -> float:
-    """How many of the usable cores other processes keep busy now, at least 0; niced work does not.
+    """How many of the usable cores other processes keep busy now; niced work does not count.
 
     Takes half a second. The load average would still count the run that ended a minute ago.
     """
@@ -126,12 +126,12 @@ def busy_cores() -> float:
 
 
 def suggested_workers(n_threads: int = 1) -> tuple[int, str]:
-    """How many workers of `n_threads` find free cores and memory, at least 1.
+    """How many workers of `n_threads` fit into the free cores and memory, at least 1.
 
-    Takes half a second, to see who is busy.
+    Takes half a second, to measure the other work.
 
     Returns:
-        The number, and in words why not one for every core; no words if all are taken.
+        The number, and the reason why it is not one per core, empty if it is.
     """
     n_cores, memory_gib = len(usable_cores()), available_memory_gib()
     limit = min(n_cores, _core_quota())  # may be a part of a core, as a container sets it
@@ -149,10 +149,10 @@ def suggested_workers(n_threads: int = 1) -> tuple[int, str]:
 
 
 def let_others_go_first(pid: int, niceness: int) -> None:
-    """Make a process, which has one thread yet and a session of its own, nicer by 0 to 19.
+    """Make a process, with a single thread and a session of its own, nicer by 0 to 19.
 
-    Where Linux groups the processes of a session (autogroup, usual on desktops), a niceness counts
-    within its group alone, so the group gets it too: see sched(7).
+    If Linux groups the processes of a session (autogroup, usual on desktops), a niceness counts
+    only within its group, so the group gets it too: see sched(7).
 
     Raises:
         psutil.NoSuchProcess: it has ended.
@@ -182,7 +182,7 @@ def listed_gpus() -> int:
 
 
 def usable_gpus() -> int:
-    """How many GPUs TensorFlow sees, asked in a process of its own, so that this one stays small.
+    """How many GPUs TensorFlow sees, asked in a separate process to keep this one small.
 
     Takes seconds, unless the driver lists none.
     """
@@ -195,20 +195,20 @@ def usable_gpus() -> int:
 
 
 def processor() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name, as the system gives it."""
     told = re.search(r"^model name\s*:\s*(.+)", _read(_PROCESSORS), re.MULTILINE)
     return told[1] if told else platform.processor() or platform.machine()
 
 
 def has_bfloat16() -> bool | None:
-    """Whether the processor multiplies bfloat16 in hardware; None where the system does not say."""
+    """Whether the processor multiplies bfloat16 in hardware; None if the system does not say."""
     if told := _read(_PROCESSORS):
         return bool(re.search(r"^flags.* (avx512_bf16|amx_bf16)\b", told, re.MULTILINE))
     return None
 
 
 def is_own_address(host: str) -> bool:
-    """Whether `host`, an address or a name, is one at which this machine can be reached."""
+    """Whether `host` is an address or name of this machine."""
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError):
@@ -218,7 +218,7 @@ def is_own_address(host: str) -> bool:
 
 
 def address_towards(host: str, port: int) -> str | None:
-    """This machine's address as `host` sees it, if there is a way to it; nothing is sent."""
+    """This machine's address as `host` sees it, if there is a route to it; nothing is sent."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind) as probe:
@@ -230,7 +230,7 @@ def address_towards(host: str, port: int) -> str | None:
 
 
 def free_disk_gib(path: Path) -> float:
-    """Free space where `path` lies."""
+    """Free disk space at `path`, in GiB."""
     return round(shutil.disk_usage(path).free / 2**30, 1)
 
 
@@ -249,7 +249,7 @@ def describe() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """What a computer is like, for a record that others see: sizes in GiB."""
+    """The hardware, for a record that others see; sizes in GiB."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": processor(),
@@ -259,7 +259,7 @@ def hardware() -> dict[str, Any]:
 
 
 def _busy_s() -> float:
-    """CPU time that the usable cores have spent since boot, on all but niced work."""
+    """CPU time of the usable cores since boot, without niced work."""
     # Stolen time counts: somebody here wanted the core, though another machine got it.
     kinds = ("user", "system", "irq", "softirq", "steal")
     times, cores = psutil.cpu_times(percpu=True), usable_cores()
@@ -289,7 +289,7 @@ def _memory_left() -> float:
 
 
 def _groups(controller: str) -> Iterator[Path]:
-    """The folders of the control groups that hold this process, up to the root; some may lack.
+    """The folders of this process's control groups, up to the root; some may be missing.
 
     A container often sees its own group as the root, while its membership names a path outside.
     """

@@ -38,7 +38,7 @@ def build_model(config: TrainConfig, *, seed: int, precision: Precision = "float
 
     Args:
         config: `num_filters`, `filter_size` and whether `dropout` is 0 shape the network.
-        seed: decides the initial weights, whatever the dropout.
+        seed: determines the initial weights, whatever the dropout.
         precision: `bfloat16` computes in bfloat16 and keeps the weights in float32 (Keras' policy
             `mixed_bfloat16`); the softmax is float32 in both cases.
     """
@@ -88,7 +88,7 @@ def initial_weights(config: TrainConfig, *, seed: int) -> list[NDArray[np.float3
 
 
 def to_bytes(model: keras.Model) -> bytes:
-    """The content of a `.keras` file, which :func:`keras.models.load_model` opens."""
+    """The content of a `.keras` file for :func:`keras.models.load_model`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)

@@ -1,6 +1,6 @@
-"""What a notebook shows: a run as HTML, rows as data frames, and progress that changes in place.
+"""Output in a notebook: a run as HTML, rows as data frames, and progress updated in place.
 
-Whatever comes from files is escaped: a run may be anybody's.
+Everything read from files is escaped: a run may come from anyone.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _HEADS = (*RUNNING[:2], "state", *RUNNING[2:-1])
 
 
 class Cell:
-    """A place in the output of a notebook's cell whose content is replaced; nothing elsewhere.
+    """A place in a notebook cell's output with replaceable content; does nothing elsewhere.
 
-    It stands in for rich's `Live`, which needs ipywidgets there.
+    It replaces rich's `Live`, which needs ipywidgets in a notebook.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -40,10 +40,10 @@ class Cell:
         self._handle: Any = None
 
     def start(self) -> None:
-        """The place is made when there is something to show."""
+        """Do nothing: the place is made when there is something to show."""
 
     def update(self, table: Table, *, refresh: bool) -> None:
-        """Show this table; `refresh` is rich's, whose tables show themselves as HTML."""
+        """Show this table; `refresh` exists for rich, whose tables render themselves as HTML."""
         del refresh
         self._show(table)
 
@@ -52,10 +52,10 @@ class Cell:
         self._show(_Html(html))
 
     def stop(self) -> None:
-        """What was shown last stays."""
+        """Keep what was shown last."""
 
     def clear(self) -> None:
-        """Show nothing any more."""
+        """Show nothing from now on."""
         if self._handle is not None:
             self.show_html("")
 
@@ -71,7 +71,7 @@ class Cell:
 
 
 class _Html(NamedTuple):
-    """Something that a notebook shows as this HTML."""
+    """An object that a notebook shows as this HTML."""
 
     html: str
 
@@ -100,10 +100,10 @@ def frame(sheet: Sheet) -> Any:
 
 
 def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
-    """A run as HTML: how it stands, the best of it, and a table of one row for each trial.
+    """A run as HTML: its state, its best, and a table with a row for each trial.
 
     Args:
-        name: of the run, as the reader calls it.
+        name: the run's name for the reader.
         info: its `run.json`.
         trials: its trials.
     """
@@ -136,7 +136,7 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
 
 
 def figure_html(name: str, figure: Figure) -> str:
-    """A figure as HTML that needs no other file."""
+    """A figure as self-contained HTML."""
     from mnist_lab import plots  # matplotlib, only to draw
 
     source = "data:image/png;base64," + b64encode(plots.content(figure, "png")).decode()

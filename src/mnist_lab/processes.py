@@ -1,7 +1,7 @@
-"""The Python processes that this program starts: where they import from, and their environment.
+"""The Python processes that this program starts: their imports and their environment.
 
-What a person has set up for other programs, or has lying in the current folder, changes no number
-of a run and keeps none from starting.
+A user's settings for other programs, and files in the current folder, neither change the numbers of
+a run nor prevent it from starting.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KERAS = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull}
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, without what would change numbers: for a child with Keras."""
+    """This process's environment without variables that change numbers, for a child with Keras."""
     personal = {name for name in os.environ if name.startswith(_PERSONAL)}
     kept = [name for name in os.environ if name not in personal or name.startswith(_HARMLESS)]
     return {name: os.environ[name] for name in kept} | _KERAS
@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def keras_as_shipped() -> Iterator[None]:
-    """While Keras is imported in this process: let it read no settings of a person."""
+    """While Keras is imported in this process, keep it from reading a user's settings."""
     personal = {name: text for name, text in os.environ.items() if name.startswith("KERAS_")}
     try:
         for name in personal:
@@ -47,8 +47,8 @@ def keras_as_shipped() -> Iterator[None]:
 def python(code: str) -> list[str]:
     """The command that runs `code` in another Python, which finds this package.
 
-    It does not look for modules in the current folder, where a `random.py` may lie, unless this
-    package was found there; then last.
+    It does not import from the current folder, where a `random.py` may lie, unless this package was
+    found there; then last.
     """
     here = str(Path(__file__).parents[1])
     return [sys.executable, "-P", "-c", f"import sys; sys.path.append({here!r})\n{code}"]

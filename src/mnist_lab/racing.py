@@ -1,12 +1,12 @@
-"""A race: who is dropped when, as a pure function of the errors, round by round.
+"""A race: which configuration is dropped when, a pure function of the errors, round by round.
 
-In a round everybody left is trained from the same seed. Somebody is dropped who is worse than
-another beyond doubt: by Student's t test on the differences of equal seeds, one-sided, at a level
-of 0.05 / (K - 1) / 10 for K configurations, asked after each round from the fifth on. K - 1
-corrects for the others that the best one meets (Bonferroni), and 10 for looking after each of up to
-40 rounds: simulated, the chance that one of two equals is dropped against the other is then at most
-0.05 / (K - 1) (benchmarks/race.py). So the best one is dropped in at most 5 % of races. No decision
-depends on how many rounds are planned, so a race may go on.
+A round trains every configuration left from the same seed. After each round from the fifth on, a
+configuration is dropped if it is clearly worse than another: by Student's one-sided t test on the
+differences of equal seeds, at a level of 0.05 / (K - 1) / 10 for K configurations. K - 1 corrects
+for the rivals of the best one (Bonferroni), and 10 for testing after each of up to 40 rounds. In
+simulations, one of two equals is then dropped against the other with a chance of at most
+0.05 / (K - 1) (benchmarks/race.py). So at most 5 % of races drop the best one. No decision depends
+on how many rounds are planned, so a race can be continued.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ FEWEST = 5
 
 
 class Gap(NamedTuple):
-    """By how much the errors of one lie above those of another, over `n` common seeds.
+    """How far the errors of one lie above those of another, over `n` common seeds.
 
-    The interval is `mean` ± `half`, infinite where `n` is too small. At the level of a race all
-    lower ends hold together, for all rounds and for all others than the best, with 95 %.
+    The interval is `mean` ± `half`, infinite where `n` is too small. At the level of a race, all
+    lower ends hold together with 95 %, for all rounds and all rivals of the best.
     """
 
     n: int
@@ -43,12 +43,12 @@ class Gap(NamedTuple):
 
     @property
     def is_worse(self) -> bool:
-        """Whether the one is worse beyond doubt."""
+        """Whether the one is clearly worse."""
         return self.mean > self.half
 
 
 def gap(one: Sequence[float], other: Sequence[float], level: float) -> Gap:
-    """The difference of two, seed by seed, with its interval; there is at least one pair."""
+    """The difference of two, seed by seed, with its interval; it needs at least one pair."""
     pairs = [a - b for a, b in zip(one, other, strict=False)]
     n, middle, half = len(pairs), fmean(pairs), math.inf
     # An interval of no width, as few images give it, would claim to know everything.
@@ -66,7 +66,7 @@ def _quantile(df: int, level: float) -> float:
 
 
 def level_of(n_configurations: int) -> float:
-    """Of each test in a race of so many."""
+    """The level of each test in a race of so many."""
     return ALPHA / max(n_configurations - 1, 1) / LOOKS
 
 
@@ -74,7 +74,7 @@ class Contender(NamedTuple):
     """A configuration in a race, the `place`-th from 0.
 
     `errors` are those of its rounds, None where it failed or diverged; `dropped` is the round after
-    which it was dropped, and `by` the place of the one it is worse than, None where it failed.
+    which it was dropped, and `by` the place of the better configuration, None where it failed.
     """
 
     place: int
@@ -84,12 +84,12 @@ class Contender(NamedTuple):
 
     @property
     def known(self) -> list[float]:
-        """The errors that there are."""
+        """The errors other than None."""
         return [error for error in self.errors if error is not None]
 
 
 class Race(NamedTuple):
-    """A race as it stands: after `n_rounds` complete rounds, of at most `most`."""
+    """The state of a race after `n_rounds` complete rounds, of at most `most`."""
 
     contenders: tuple[Contender, ...]
     n_rounds: int
@@ -97,25 +97,25 @@ class Race(NamedTuple):
 
     @property
     def left(self) -> list[Contender]:
-        """Who is left, the lowest mean error first; before the first round, in the order given."""
+        """Those left, lowest mean error first; before the first round, in the order given."""
         left = [one for one in self.contenders if one.dropped is None]
         return sorted(left, key=lambda one: (fmean(one.known) if one.known else 1, one.place))
 
     @property
     def leader(self) -> Contender | None:
-        """The lowest mean error of those left; None before the first round, and with nobody left.
+        """The one left with the lowest mean error; None before the first round, or if none is left.
 
-        Rounds that are not complete count nowhere.
+        Incomplete rounds do not count.
         """
         return self.left[0] if self.n_rounds and self.left else None
 
     @property
     def is_over(self) -> bool:
-        """Whether one is left, or the rounds are used up."""
+        """Whether at most one is left, or all rounds are done."""
         return len(self.left) < 2 or self.n_rounds >= self.most  # noqa: PLR2004 - nobody to beat
 
     def gap(self, one: Contender, other: Contender, n_rounds: int | None = None) -> Gap | None:
-        """By how much `one` is worse than `other` after so many rounds; None without a pair."""
+        """How much worse `one` is than `other` after so many rounds; None without a pair."""
         both = list(zip(one.errors, other.errors, strict=False))[:n_rounds]
         sound = [(a, b) for a, b in both if a is not None and b is not None]
         if not sound:
@@ -127,13 +127,13 @@ class Race(NamedTuple):
 def judge(
     n_configurations: int, results: Mapping[tuple[int, int], float | None], most: int
 ) -> Race:
-    """The race that these results make.
+    """Run a race on these results.
 
     Args:
         n_configurations: how many began.
-        results: the error by (place, round), the latter from 1; None: failed or diverged. Those of
-            a round count once all of it are there.
-        most: rounds.
+        results: the error by (place, round), rounds from 1; None: failed or diverged. A round
+            counts once all its results are there.
+        most: the maximum number of rounds.
     """
     left, dropped = list(range(n_configurations)), dict[int, tuple[int, int | None]]()
     level, n_rounds = level_of(n_configurations), 0
@@ -173,7 +173,7 @@ def race_of(settings: StudySettings, trials: Iterable[Trial]) -> Race:
 
 
 def planned(settings: StudySettings, trials: Collection[Trial]) -> list[TrainConfig]:
-    """What was proposed, and what would still be if nobody more were dropped, in this order."""
+    """The configurations proposed so far, then those to come if no more are dropped."""
     race, configurations = race_of(settings, trials), settings.configurations or ()
     before = {trial.id for trial in trials}
     found = [trial.configuration for trial in trials]

@@ -1,10 +1,10 @@
-"""What was measured: epochs, trials, studies; their JSON, with every unit stated once, here.
+"""The measurements: epochs, trials, studies; their JSON, with every unit stated once, here.
 
 Units: errors are fractions between 0 and 1 (error = 1 - accuracy), losses are mean
 cross-entropies in nats per image, times ending in `_s` are seconds, other times are RFC 3339 in
 UTC. No record holds NaN: a number that does not exist is null, and the trial's `reason` says why.
 
-The journal is a sequence of events; :class:`Trials` follows them, and all else is made from these.
+The journal is a sequence of events. :class:`Trials` follows them; everything else is made of these.
 """
 
 from __future__ import annotations
@@ -64,18 +64,19 @@ def now() -> str:
 
 
 def timestamp(when: str | None) -> float:
-    """Seconds since 1970 of an RFC 3339 time such as :func:`now` gives; 0 where there is none."""
+    """Seconds since 1970 of an RFC 3339 time, as from :func:`now`; 0 without a time."""
     return datetime.fromisoformat(when).timestamp() if when else 0.0
 
 
 class DatasetInfo(Frozen):
-    """Which data set it is.
+    """The identity of a data set.
 
-    `source` is where it was found, an absolute path or `sample`; :func:`mnist_lab.data.load` takes
-    it again. `is_mnist` is for the whole of MNIST, byte for byte. `digests` are the MD5 of each
-    array as an IDX file, by the name of the published file. `notice` is what a reader of the
-    results must know; empty for MNIST. `warnings` are what is odd about the data, one line each.
-    `classes` are the names of the ten classes, empty where nobody told; older records have neither.
+    `source` is where it was found, an absolute path or `sample`, and can be passed to
+    :func:`mnist_lab.data.load`. `is_mnist` means the whole of MNIST, byte for byte. `digests` are
+    the MD5 of each array as an IDX file, by the name of the published file. `notice` is what a
+    reader of the results must know; empty for MNIST. `warnings` name oddities of the data, one line
+    each. `classes` are the names of the ten classes, empty if unknown. Older records lack the last
+    two.
     """
 
     name: Text
@@ -92,12 +93,12 @@ class DatasetInfo(Frozen):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """All that a reader of the results must know, one line each."""
+        """Everything that a reader of the results must know, one line each."""
         return tuple(filter(None, (self.notice, *self.warnings)))
 
     @property
     def noun(self) -> str:
-        """What an image shows: a "digit", or "class" where that is not known."""
+        """What an image shows: a "digit", or "class" if that is unknown."""
         # Older records have no names of classes.
         is_digits = self.is_mnist or self.source == "sample" or self.classes == DIGITS
         return "digit" if is_digits else "class"
@@ -111,11 +112,11 @@ class DatasetInfo(Frozen):
 class Epoch(Frozen):
     """One pass over the training images, or a part of one, and the validation after it.
 
-    `epoch` is where it ends: 1 is after the first pass, 0.125 where a budget ended within it.
-    `train_loss` and `train_error` are means over the pass's steps so far, taken while the weights
-    change (as Keras reports them), so they lag behind the validation; `duration_s` covers both
-    parts, since the record before. `n_valid` is how many images validated; None, which is left out
-    of files: all of them.
+    `epoch` is its end: 1 after the first pass, 0.125 if a budget ended within it. `train_loss` and
+    `train_error` are means over the pass's steps so far, taken while the weights change (as in
+    Keras), so they lag behind the validation. `duration_s` covers training and validation since
+    the previous record. `n_valid` is the number of validation images; None, which files omit,
+    means all of them.
     """
 
     epoch: Epochs
@@ -133,22 +134,22 @@ class Epoch(Frozen):
 
     @property
     def diverged(self) -> bool:
-        """Whether a loss is not finite; where no image validates only the training has one."""
+        """Whether a loss is not finite; without validation images only the training has one."""
         validated = self.valid_error is not None
         return self.train_loss is None or (validated and self.valid_loss is None)
 
 
 class Checkpoint(NamedTuple):
-    """A training between two steps: its last record, and the state that it goes on from."""
+    """A training between two steps: its last record, and the state from which it resumes."""
 
     epoch: Epoch
     state: bytes
 
 
 class Step(NamedTuple):
-    """What a training step hands back: where the training stands, and what came of it at its end.
+    """The result of a training step: the state of the training and, at its end, its outcome.
 
-    `model` is the content of a `.keras` file, where models are kept.
+    `model` is the content of a `.keras` file, if models are kept.
     """
 
     checkpoint: Checkpoint
@@ -157,7 +158,7 @@ class Step(NamedTuple):
 
 
 class Mistake(Frozen):
-    """A misclassified test image; `confidence` is the probability that the prediction was given."""
+    """A misclassified test image; `confidence` is the network's probability for its prediction."""
 
     image: Count  # its place among the test images, from 0
     true: Digit
@@ -172,10 +173,9 @@ def _square(matrix: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
 
 
 class TestScore(Frozen):
-    """The one look at the test images: `confusion[true digit][predicted digit]` counts images.
+    """The result on the test images: `confusion[true digit][predicted digit]` counts images.
 
-    `mistakes` are the most confident ones, the most confident first; none in records that are older
-    than they.
+    `mistakes` are the most confident ones, most confident first; older records have none.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -187,7 +187,7 @@ class TestScore(Frozen):
 
 
 class _Event(Frozen):
-    """What happened to a trial, and when; each kind has its own `event`."""
+    """An event of a trial and its time; each kind has its own `event`."""
 
     event: str
     time: Time
@@ -205,14 +205,14 @@ class Proposed(_Event):
 
 
 class Promoted(_Event):
-    """A trial that was trained for its budget goes on, up to `budget` epochs in all."""
+    """A trial that reached its budget continues, up to `budget` epochs in all."""
 
     event: Literal["promoted"] = "promoted"
     budget: Epochs
 
 
 class Started(_Event):
-    """A worker took a trial; epochs after `from_epoch` that an earlier attempt made are void."""
+    """A worker took a trial; an earlier attempt's epochs after `from_epoch` no longer count."""
 
     event: Literal["started"] = "started"
     worker: Text
@@ -228,10 +228,10 @@ class EpochDone(_Event):
 
 
 class Result(Frozen):
-    """What came of a training; divergence is a result too.
+    """The outcome of a training; divergence is a result too.
 
     `loss` is what HpBandSter minimises: the last epoch's validation error, or its training error
-    where no image validates. `reason` says why a number is null.
+    without validation images. `reason` says why a number is null.
     """
 
     loss: float
@@ -258,7 +258,7 @@ class Failed(_Event):
 
 
 class Retried(_Event):
-    """A trial that had failed is to be trained again, as the person asked."""
+    """A failed trial is to be trained again, as the user asked."""
 
     event: Literal["retried"] = "retried"
 
@@ -271,7 +271,7 @@ EVENT: TypeAdapter[Any] = TypeAdapter(Event)
 
 
 class Rung(Frozen):
-    """A budget that a trial was trained for: Hyperband's have several."""
+    """A budget that a trial reached: Hyperband's trials have several."""
 
     budget: Epochs
     valid_error: float | None
@@ -305,7 +305,7 @@ class Trial(Frozen):
         return f"<Trial {self.trial}: {self._standing}, {describe(self.configuration)}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: how it stands, and its configuration as a small block."""
+        """The view in a notebook: the state, and the configuration as a small block."""
         values = {
             in_words(name): value_text(name, v) for name, v in dict(self.configuration).items()
         }
@@ -329,7 +329,7 @@ class Trial(Frozen):
 
     @property
     def n_epochs(self) -> float:
-        """How far it is trained."""
+        """The number of epochs trained."""
         return self.epochs[-1].epoch if self.epochs else 0
 
     @property
@@ -339,14 +339,14 @@ class Trial(Frozen):
         return [one.epoch - start for one, start in zip(self.epochs, starts, strict=False)]
 
     def up_to(self, budget: float) -> tuple[Epoch, ...]:
-        """Its records up to this epoch."""
+        """The records up to this epoch."""
         return tuple(one for one in self.epochs if one.epoch <= budget)
 
 
 class Trials:
-    """The trials that events describe, in the order of their proposal: a run's one live state.
+    """The trials that events describe, in the order of proposal: the only live state of a run.
 
-    One thread applies events; others may read meanwhile. `known` are trials as they stood before.
+    One thread applies events; others may read meanwhile. `known` are the trials so far.
     """
 
     def __init__(self, events: Iterable[Event] = (), known: Iterable[Trial] = ()) -> None:
@@ -357,32 +357,32 @@ class Trials:
             self.apply(event)
 
     def __len__(self) -> int:
-        """How many were proposed."""
+        """The number of trials proposed."""
         return len(self._trials)
 
     def __iter__(self) -> Iterator[Trial]:
-        """Each as it stands now."""
+        """Each trial in its current state."""
         return map(self.numbered, list(self._trials))
 
     @property
     def n_failed(self) -> int:
-        """How many failed."""
+        """The number of failed trials."""
         return sum(trial.state == "failed" for trial in list(self._trials.values()))
 
     @property
     def n_trained(self) -> int:
-        """How many trainings have ended, one for each budget of a trial, the failed ones too."""
+        """The number of ended trainings, one for each budget of a trial, including failed ones."""
         return self.n_failed + sum(len(trial.rungs) for trial in list(self._trials.values()))
 
     def numbered(self, number: int) -> Trial:
-        """The trial with this number, as it stands now; there must be one."""
+        """The trial with this number, which must exist, in its current state."""
         trial, epochs = self._trials[number], self._epochs[number]
         if len(trial.epochs) == len(epochs):
             return trial
         return trial.model_copy(update={"epochs": tuple(epochs)})
 
     def apply(self, event: Event) -> None:
-        """Follow one event; a ValueError where it does not follow from those before it."""
+        """Apply one event; a ValueError if it contradicts those before it."""
         number, is_new = event.trial, isinstance(event, Proposed)
         if is_new == (number in self._trials):
             raise ValueError(f"trial {number} is proposed {'twice' if is_new else 'not at all'}")

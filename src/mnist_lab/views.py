@@ -1,7 +1,7 @@
 """A run's trials as rows and cells, for the terminal, notebooks, reports, CSV and data frames.
 
 In a sheet errors are fractions between 0 and 1, losses mean cross-entropies in nats per image,
-times ending in `_s` seconds, other times RFC 3339 in UTC. None is what was not measured.
+times ending in `_s` seconds, other times RFC 3339 in UTC. None means not measured.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ class Sheet(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What a reader sees, and the number that it is sorted by; words have none."""
+    """The text that a reader sees, and the number to sort it by; words have none."""
 
     text: str = NOTHING
     value: float | None = None
 
 
 class Table(NamedTuple):
-    """What a reader sees. `trials` are the rows' numbers, if each is one; `best` are some."""
+    """A table for a reader. `trials` are the rows' trials, if each is one; `best` marks some."""
 
     heads: Sequence[str]
     rows: list[list[Cell]]
@@ -89,7 +89,7 @@ class Table(NamedTuple):
 class Best(NamedTuple):
     """The lowest error of a run, or the result of a test, over the repeats of a configuration.
 
-    `interval` is computed when it is asked for: SciPy takes a second to import.
+    `interval` is computed on demand: SciPy takes a second to import.
     """
 
     error: Spread
@@ -113,8 +113,8 @@ _OF_TRIAL: dict[str, Callable[[Trial], Any]] = {
 def trial_sheet(trials: Iterable[Trial]) -> Sheet:
     """A row for each trial, in the order of proposal.
 
-    `epochs` is how many were asked for and `n_epochs` how many are done; the errors are those after
-    the last of them, and `epoch_s` is the median duration of an epoch.
+    `epochs` is the number asked for and `n_epochs` the number done. The errors are those after the
+    last epoch, and `epoch_s` is the median duration of an epoch.
     """
     rows = [[value(trial) for value in _OF_TRIAL.values()] for trial in trials]
     return Sheet(list(_OF_TRIAL), rows)
@@ -132,7 +132,7 @@ def epoch_sheet(trials: Iterable[Trial]) -> Sheet:
 
 
 def summary_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
-    """The final table: a row for each configuration, of a test for each repeat."""
+    """The final table: a row for each configuration; for a test, one for each repeat."""
     if info.settings.experiment == "test":
         heads = ("repeat", "seed", "test error", "95 % interval", "s/epoch", "state")
         return trial_table(info, trials, heads)
@@ -245,7 +245,7 @@ def unfinished_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
 
 
 def trial_table(info: RunInfo, trials: Sequence[Trial], heads: Sequence[str]) -> Table:
-    """A row for each trial, with these of its cells."""
+    """A row for each trial, with these cells."""
     cells = [_cells(trial, state(info, trial)) for trial in trials]
     row = None if info.settings.experiment == "test" else best_row(info.settings, trials)
     best = {trial.trial for trial in row.completed} if row else ()
@@ -254,7 +254,7 @@ def trial_table(info: RunInfo, trials: Sequence[Trial], heads: Sequence[str]) ->
 
 
 def aligned(shown: Table) -> list[str]:
-    """A table as lines of text without frames: numbers are on the right, gaps small if need be."""
+    """A table as lines of text without frames: numbers right-aligned, gaps small if necessary."""
     texts = [list(shown.heads), *([cell.text for cell in row] for row in shown.rows)]
     columns = list(zip(*texts, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -272,7 +272,7 @@ def aligned(shown: Table) -> list[str]:
 
 
 def drawn(shown: Table) -> rich.table.Table:
-    """A table for the terminal: numbers are on the right."""
+    """A table for the terminal, with right-aligned numbers."""
     from rich.markup import escape  # only a terminal needs it, as a notebook while it trains
     from rich.table import Table as Drawn
 
@@ -286,7 +286,7 @@ def drawn(shown: Table) -> rich.table.Table:
 
 
 def _cells(trial: Trial, state: str) -> dict[str, Cell]:
-    """Everything that a table can say of a trial, by the heads of the columns."""
+    """All the cells that a table can have for a trial, by column heading."""
     n_epochs, budget = trial.n_epochs, trial.configuration.epochs
     result, left_s = (
         confusion([trial.test] if trial.test else []),
@@ -323,9 +323,9 @@ def _cells(trial: Trial, state: str) -> dict[str, Cell]:
 
 
 def best(info: RunInfo, trials: Sequence[Trial]) -> Best | None:
-    """The lowest error so far; of a sweep with repeats, the lowest mean; of a test, its result.
+    """The lowest error so far; for a sweep with repeats, the lowest mean; for a test, its result.
 
-    Only what was trained equally long is compared.
+    Only trials with the same number of epochs are compared.
     """
     if info.settings.experiment == "test":
         scored = [(trial.configuration, trial.test) for trial in trials if trial.test is not None]
@@ -352,7 +352,7 @@ def best_in_words(info: RunInfo, trials: Sequence[Trial]) -> list[str]:
 
 
 def unfinished(info: RunInfo, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that are trained now, and those that were for a part of their epochs."""
+    """The trials in training, and those with only a part of their epochs."""
     return [
         trial
         for trial in trials
@@ -361,9 +361,9 @@ def unfinished(info: RunInfo, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def state(info: RunInfo, trial: Trial) -> str:
-    """What became of a trial; of an unfinished one `running` or `waiting` for a worker.
+    """The state of a trial; an unfinished one is `running` or `waiting` for a worker.
 
-    `stopped` in a run that nobody trains.
+    It is `stopped` in a run that no process trains.
     """
     if (outcome := outcome_of(trial)) != "unfinished":
         return outcome
@@ -375,7 +375,7 @@ def seconds_left(trial: Trial, state: str) -> float | None:
 
     Args:
         trial: the trial.
-        state: as :func:`state` has it.
+        state: as :func:`state` returns it.
     """
     speed = seconds_per_epoch(trial)
     if speed is None or state != "running":
@@ -384,7 +384,7 @@ def seconds_left(trial: Trial, state: str) -> float | None:
 
 
 def last_error(epochs: Sequence[Epoch]) -> str:
-    """The last epoch's validation error, or its training error where nothing validates."""
+    """The last epoch's validation error, or its training error without validation."""
     if not epochs:
         return NOTHING
     last = epochs[-1]
@@ -394,7 +394,7 @@ def last_error(epochs: Sequence[Epoch]) -> str:
 
 
 def _place(row: SummaryRow) -> tuple[float, float]:
-    """Sorts the best to the front: only what was trained equally long can be compared."""
+    """A key that sorts the best first, comparing only trials with as many epochs."""
     return -row.configuration.epochs, row.error.mean if row.error else 1.0
 
 
@@ -409,12 +409,12 @@ def _notes(row: SummaryRow, *, is_running: bool) -> str:
 
 
 def number_cell(value: float | None, text: str = "{}") -> Cell:
-    """A number as `text` formats it."""
+    """A cell with a number, formatted by `text`."""
     return Cell() if value is None else Cell(text.format(value), value)
 
 
 def error_cell(error: Spread | float | None) -> Cell:
-    """An error in percent, with its deviation if it has one."""
+    """A cell with an error in percent, and its deviation if it has one."""
     if isinstance(error, Spread):
         return Cell(percent(error.mean, error.sd), error.mean)
     return Cell() if error is None else Cell(percent(error), error)

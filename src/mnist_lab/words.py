@@ -28,18 +28,18 @@ _EXERCISE = "6daf381a01ddcd33"
 
 
 def percent(error: float, sd: float | None = None) -> str:
-    """An error in words: `1.21 %`, `12.3 %`, or with its deviation `1.21 ± 0.08 %`."""
+    """An error in words: `1.21 %`, `12.3 %`, or with its deviation, `1.21 ± 0.08 %`."""
     digits = 2 if error < 0.1 else 1  # noqa: PLR2004 - three significant digits either way
     deviation = "" if sd is None else f" ± {100 * sd:.{digits}f}"
     return f"{100 * error:.{digits}f}{deviation} %"
 
 
 def describe(configuration: TrainConfig, *, without: str | None = None) -> str:
-    """A configuration in words; what is not on the exercise sheet only where it is not 0.
+    """A configuration in words; momentum, dropout and weight decay only if they are not 0.
 
     Args:
         configuration: the configuration.
-        without: a field that is left out, as it varies.
+        without: a field to leave out because it varies.
     """
     filters, size = configuration.num_filters, configuration.filter_size
     others = ((name, getattr(configuration, name)) for name in OPTIONAL)
@@ -58,7 +58,7 @@ def short(configuration: TrainConfig, fields: Collection[str] = ()) -> str:
 
     Args:
         configuration: the configuration.
-        fields: those that are shown; without any, all that :func:`describe` shows.
+        fields: those to show; if empty, all that :func:`describe` shows.
     """
     one = configuration
     words = {
@@ -78,12 +78,12 @@ def short(configuration: TrainConfig, fields: Collection[str] = ()) -> str:
 
 
 def in_words(field: str) -> str:
-    """A field of the configuration, or a hyperparameter's name, in words."""
+    """The name of a field or hyperparameter, in words."""
     return field.replace("_", " ").replace("num ", "number of ")
 
 
 def rounded(value: Any) -> str:
-    """A value in three significant digits if it is a float, else as it is."""
+    """A float in three significant digits; any other value unchanged."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -93,13 +93,13 @@ def value_text(name: str, value: float) -> str:
 
 
 def points(difference: float) -> str:
-    """The size of a difference between errors: `0.35`, `12.4`; the caller says points."""
+    """The size of a difference between errors, in points: `0.35`, `12.4`."""
     size = abs(100 * difference)
     return f"{size:.2f}" if size < 10 else f"{size:.1f}"  # noqa: PLR2004 - as percent
 
 
 def signed(difference: float) -> str:
-    """The same with its sign: `+0.35`, `-12.4`, `0.00`."""
+    """A difference between errors with its sign, in points: `+0.35`, `-12.4`, `0.00`."""
     shown = points(difference)
     if float(shown) == 0:
         return shown
@@ -113,7 +113,7 @@ def between(interval: tuple[float, float]) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`; of a long list only the beginning, and how many more."""
+    """`a`, `a and b`, `a, b and c`; a long list is cut, with the number of the rest."""
     shown = list(items)
     if len(shown) > _LONGEST_LIST:
         shown[_LONGEST_LIST - 1 :] = [f"{len(shown) - _LONGEST_LIST + 1} more"]
@@ -129,7 +129,7 @@ def budget_text(epochs: float) -> str:
 
 
 def reached_text(epochs: float, budget: float) -> str:
-    """How far a training is: `3/6` epochs, or `1/16 of 1/4` where a budget is no whole number."""
+    """How far a training is: `3/6` epochs, or `1/16 of 1/4` if a number is not whole."""
     between = "/" if epochs == int(epochs) and budget == int(budget) else " of "
     return f"{budget_text(epochs)}{between}{budget_text(budget)}"
 
@@ -154,7 +154,7 @@ def duration(seconds: float) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """Seconds that are only guessed, without a false precision: `48 s`, `3 min`, `2 h 05 min`."""
+    """Estimated seconds without false precision: `48 s`, `3 min`, `2 h 05 min`."""
     if seconds < 90:  # noqa: PLR2004 - a minute and a half
         return f"{max(round(seconds), 1)} s"
     if seconds < 5400:  # noqa: PLR2004 - an hour and a half
@@ -168,22 +168,22 @@ def clock(when: str) -> str:
 
 
 def capital(text: str) -> str:
-    """The text with a capital letter, as a sentence begins."""
+    """The text with a capital letter at its beginning."""
     return text[:1].upper() + text[1:]
 
 
 def command(
     settings: StudySettings, out: str, *, data: str | None = None, space: Path | None = None
 ) -> str:
-    """The command that makes or continues a run, from its settings alone: a line for a POSIX shell.
+    """The command that makes or continues a run, as a line for a POSIX shell.
 
-    What the run directory says was typed may come from a notebook, or from a stranger. What needs a
-    file, such as a configuration, the line reads from a pipe.
+    It is built from the settings only: the recorded command may come from a notebook or a stranger.
+    Where the command needs a file, such as a configuration, the line reads it from a pipe.
 
     Args:
         settings: of the run.
         out: the run directory.
-        data: a path, or `sample`; None: what is found without `--data`.
+        data: a path, or `sample`; None: found without `--data`.
         space: a file of the search space, if there is one.
     """
     base, fields = settings.base.model_dump(), StudySettings.model_fields
@@ -218,7 +218,7 @@ def command(
 
 
 def _as_typed(epochs: float | None) -> str | None:
-    """A number of epochs as a person types it: `1/16`, not `0.0625`."""
+    """A number of epochs as one would type it: `1/16`, not `0.0625`."""
     if epochs is None:
         return None
     part = Fraction(epochs).limit_denominator(_FINEST_PART)
@@ -226,7 +226,7 @@ def _as_typed(epochs: float | None) -> str | None:
 
 
 def quoted(path: Path) -> str:
-    """A path as one word that is typed into a shell."""
+    """A path as one word for a shell."""
     return shlex.quote(printable(str(path)))
 
 

@@ -1,9 +1,9 @@
-"""Which value of a sweep is the best, which are worse, and which cannot be told from it.
+"""Which value of a sweep is the best, which are worse, and which may be as good.
 
-Findings, titles and the end of a command ask here, so that none contradicts another. All values are
+Findings, titles and the end of a command ask here, so none contradicts another. All values are
 trained from the same seeds and validated on the same images, so differences are taken seed by seed,
-and the images hardly matter to them. With fewer than three seeds a difference is compared with what
-another seed usually changes, which the reference runs say.
+and the images hardly affect them. With fewer than three seeds, a difference is compared with the
+usual effect of another seed, taken from the reference runs.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SHORTEST_S, _LONGEST_S = 1e-6, 1e9
 
 
 class Difference(NamedTuple):
-    """What one row's mean error has more than another's, and p that this is chance.
+    """How much higher one row's mean error is than another's, and the p of this difference.
 
-    `pairs` are the differences of equal seeds. `p` is corrected by Holm's method for every pair of
-    the rows: which one is the lowest is known only afterwards, so that every pair was asked about.
+    `pairs` are the differences of equal seeds. Holm's method corrects `p` for every pair of rows:
+    only the results show which one is lowest, so in effect every pair was tested.
     """
 
     value: float
@@ -37,25 +37,25 @@ class Difference(NamedTuple):
 
     @property
     def is_shown(self) -> bool:
-        """Whether the one is worse beyond chance."""
+        """Whether the row is worse beyond chance."""
         # Seeds that only one of them has can make the lower mean the worse one.
         return self.value > 0 and self.p < ALPHA
 
 
 class Comparison(NamedTuple):
-    """Rows with an error, the lowest mean first; `more[i, k]` is what row k has more than row i."""
+    """Rows with an error, lowest mean first; `more[i, k]` is how far row k lies above row i."""
 
     rows: tuple[SummaryRow, ...]
     more: Mapping[tuple[int, int], Difference]
 
     @property
     def against_best(self) -> list[tuple[SummaryRow, Difference]]:
-        """Each of the others, and what it has more than the best."""
+        """Each of the other rows, with its difference from the best."""
         return [(row, self.more[0, place]) for place, row in enumerate(self.rows) if place]
 
     @property
     def rivals(self) -> list[SummaryRow]:
-        """The others that are not shown to be worse than the best, the lowest first."""
+        """The other rows that are not shown to be worse than the best, lowest first."""
         return [row for row, more in self.against_best if not more.is_shown]
 
 
@@ -70,11 +70,11 @@ class Gain(NamedTuple):
 
 
 def compare(rows: Iterable[SummaryRow], n_valid: int) -> Comparison | None:
-    """The rows that have an error, compared; None without any.
+    """Compare the rows that have an error; None without any.
 
     Args:
         rows: of one sweep.
-        n_valid: how many images validate.
+        n_valid: the number of validation images.
     """
     known = tuple(sorted((row for row in rows if row.errors), key=lambda row: row.mean))
     pairs = list(combinations(range(len(known)), 2))
@@ -85,7 +85,7 @@ def compare(rows: Iterable[SummaryRow], n_valid: int) -> Comparison | None:
 
 
 def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> Difference:
-    """Student's paired test over equal seeds; of fewer than three a normal one, as assumed."""
+    """Student's paired test over equal seeds; for fewer than three a normal one, as assumed."""
     from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
 
     seeds = {one.seed: error for one, error in zip(low.completed, low.errors, strict=True)}
@@ -109,16 +109,16 @@ def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> Difference:
 
 
 def timed(rows: Iterable[SummaryRow]) -> list[tuple[float, SummaryRow]]:
-    """The rows whose time tells something, with the seconds of an epoch."""
+    """The rows with a usable time, and their seconds per epoch."""
     seconds = ((row.seconds_per_epoch or 0.0, row) for row in rows)
     return [(s, row) for s, row in seconds if _SHORTEST_S < s < _LONGEST_S]
 
 
 def gains(compared: Comparison) -> list[Gain]:
-    """What each row gains over faster ones, the faster first; the fastest has nothing to gain.
+    """The gain of each row over faster ones, fastest first; the fastest itself has none.
 
     A row is worth its time if its error is the lowest so far, and lower beyond chance than that of
-    the last one that was.
+    the last row worth its time.
     """
     found: list[Gain] = []
     ordered = sorted(

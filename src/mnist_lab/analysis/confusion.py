@@ -1,4 +1,4 @@
-"""What the test images say: the confusion of digits, with its uncertainty."""
+"""The results of a test: the confusion of digits, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def confusion(scores: Sequence[TestScore]) -> Confusion:
 
 
 def wrong_images(scores: Sequence[TestScore]) -> list[tuple[Mistake, int]]:
-    """The misclassified test images, those that most repeats agree on first.
+    """The misclassified test images; those that most repeats agree on come first.
 
-    Each is shown as the most confident repeat took it, with how many list it among their recorded
-    mistakes. Of equals the most confident comes first. All scores are of the same images.
+    Each has the mistake of the most confident repeat, and the number of repeats that recorded one.
+    Among equals the most confident comes first. All scores are of the same images.
     """
     mistakes = [one for score in scores for one in score.mistakes]
     found = [

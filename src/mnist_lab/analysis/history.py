@@ -1,4 +1,4 @@
-"""How a search went: step by step, through the brackets, and the trials by their rank."""
+"""The course of a search: step by step, through the brackets, and its trials by rank."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Point(NamedTuple):
     """A step of a search, at an iteration or after so many epochs of all trials together.
 
-    `trial` is as it was then; `best_so_far` is the lowest final error up to here, at any budget.
+    `trial` is its state then; `best_so_far` is the lowest final error up to here, at any budget.
     """
 
     at: float
@@ -40,8 +40,8 @@ def progress(trials: Iterable[Trial], *, by_epochs: bool = True) -> list[Point]:
     Args:
         trials: of the search.
         by_epochs: a step is a training that ended, in that order: a trial with several budgets
-            makes several. Epochs that were lost with their worker are in no record. Else a step is
-            a trial, in the order of proposal, and the steps are counted.
+            makes several. Epochs lost with their worker are not recorded. Without it, a step is a
+            trial, in the order of proposal, and steps are counted.
     """
     steps = endings(trials) if by_epochs else sorted(trials, key=lambda trial: trial.trial)
     points: list[Point] = []
@@ -73,17 +73,17 @@ def lowest_by_epoch(trials: Iterable[Trial]) -> list[tuple[float, float]]:
 def median_progress(
     searches: Sequence[Sequence[tuple[float, float | None]]],
 ) -> list[tuple[float, float, float, float]]:
-    """Several searches of one kind, from different seeds, as one.
+    """Combine several searches of one kind, from different seeds, into one curve.
 
-    It begins where more than half of the searches have a result, and those without one count as an
-    error of 1.0; it ends where the first of them does, as the others would go on without it.
+    It begins where more than half of the searches have a result; those without one count as an
+    error of 1.0. It ends where the first search ends.
 
     Args:
-        searches: of each the epochs spent, rising, and the lowest error by then, if any.
+        searches: for each, the epochs spent, rising, and the lowest error by then, if any.
 
     Returns:
-        Epochs spent, and over the searches the median, the lowest and the highest of the lowest
-        error that each had found by then.
+        Rows of epochs spent and, over the searches, the median, minimum and maximum of the lowest
+        error found by then.
     """
     begun = [points for points in searches if points]
     end = min((points[-1][0] for points in begun), default=0)
@@ -105,8 +105,8 @@ Look = Outcome | Literal["promoted", "beaten", "winner", "best", "undecided"]
 class Step(NamedTuple):
     """One budget of a `trial` of Hyperband; `error` is None unless the trial completed it.
 
-    `look` is what became of it: of a complete one `undecided` until its whole rung has ended;
-    `winner` is the best of its bracket, `best` that of the whole search so far.
+    `look` is its outcome. A complete one is `undecided` until its whole rung has ended; `winner`
+    is the best of its bracket, `best` that of the whole search so far.
     """
 
     trial: int
@@ -116,7 +116,7 @@ class Step(NamedTuple):
 
 
 class BracketPanel(NamedTuple):
-    """The brackets of Hyperband that have the same numbers; `n_over` of `n_planned` have ended.
+    """Hyperband's brackets with the same numbers; `n_over` of `n_planned` have ended.
 
     `climbs` are the trials on their way up the rungs, each with the number of its bracket, from 0.
     """
@@ -128,7 +128,7 @@ class BracketPanel(NamedTuple):
 
 
 def bracket_panels(trials: Iterable[Trial], planned: Sequence[Bracket]) -> list[BracketPanel]:
-    """The brackets of Hyperband or BOHB, those of equal numbers together, in the order planned.
+    """The brackets of Hyperband or BOHB, grouped by equal numbers, in the order planned.
 
     Args:
         trials: of the search; HpBandSter's id says which bracket each belongs to.
@@ -175,7 +175,7 @@ def _is_same(best: Trial | None, one: Trial) -> bool:
 
 
 def _decided(trials: list[Trial], bracket: Bracket) -> set[float]:
-    """The budgets of a bracket's rungs where it is known who goes on, or who won."""
+    """The budgets of a bracket's rungs whose promotions, or whose winner, are known."""
     reached = [trial.configuration.epochs for trial in trials]
     above = zip(bracket.epochs, bracket.epochs[1:], bracket.n_configs[1:], strict=False)
     decided = {budget for budget, more, n in above if sum(one >= more for one in reached) >= n}
@@ -187,10 +187,10 @@ def _decided(trials: list[Trial], bracket: Bracket) -> set[float]:
 class RankedTrial(NamedTuple):
     """A trial among all of its search.
 
-    `error` is that of the largest budget that the trial completed, `budget`; without one it is
-    None, and so is the `rank`, which counts from 1, the best; what then is neither failed nor
-    diverged is unfinished. `values` are those of the hyperparameters that are active. `curve` has
-    the validation errors, each with the epoch after which it was measured.
+    `error` is measured at `budget`, the largest budget that the trial completed. `rank` counts from
+    1, the best. Without a completed budget both are None, and a trial that neither failed nor
+    diverged is unfinished. `values` are those of the active hyperparameters. `curve` has the
+    validation errors, each with the epoch after which it was measured.
     """
 
     number: int
@@ -205,12 +205,12 @@ class RankedTrial(NamedTuple):
 def rank(trials: Iterable[Trial], values: Sequence[Mapping[str, Any]]) -> list[RankedTrial]:
     """The trials of a search by rank, then those without an error.
 
-    What was trained for more epochs ranks before what was trained for fewer, as
-    ``best_trial`` has it; then the lower error, then the earlier proposal.
+    A trial with more epochs ranks before one with fewer, as in ``best_trial``; then the lower
+    error ranks first, then the earlier proposal.
 
     Args:
         trials: of the search.
-        values: of each trial, those of the active hyperparameters.
+        values: the active hyperparameters of each trial.
     """
     found = []
     for trial, own in zip(trials, values, strict=True):

@@ -1,8 +1,8 @@
-"""How much each hyperparameter matters, given the others; and a simple rule for what failed.
+"""How much each hyperparameter matters, given the others; and a simple rule for failed trials.
 
-Made for the few dozen trials of a search, with NumPy and SciPy alone. A forest with functional
-ANOVA (fANOVA, Hutter et al. 2014) sees interactions, too, but needs another large package and
-hundreds of trials, and has no test of whether there is anything to see.
+Made for the few dozen trials of a search; needs only NumPy and SciPy. A forest with functional
+ANOVA (fANOVA, Hutter et al. 2014) also sees interactions, but needs another large package and
+hundreds of trials, and does not test whether there is any effect.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class Importance(NamedTuple):
     """How much one hyperparameter matters, given all the others.
 
     `share` is the part of the variance of the trials' ranks that it alone explains, from 0 to 1,
-    with its 95 % interval; `p` is that of "it does not matter", corrected by Holm for how many are
-    asked. `better` says where errors are low: `higher`, `lower`, `in between`, or which choice.
+    with its 95 % interval. `p` tests "it does not matter", with Holm's correction for the number of
+    hyperparameters. `better` says where errors are low: `higher`, `lower`, `in between`, or which
+    choice.
     """
 
     name: str
@@ -50,15 +51,15 @@ class Importance(NamedTuple):
 
     @property
     def matters(self) -> bool:
-        """Whether chance does not explain it."""
+        """Whether the effect is more than chance."""
         return self.p < ALPHA
 
 
 class Common(NamedTuple):
     """The :data:`N_GOOD` best of `n` trials have values of `name` from `low` to `high`.
 
-    All were trained for `budget`, by which they are compared; None: it is their standing that is
-    compared, as :func:`standings` has it. `others` are the values of the others, in order.
+    They are compared after `budget` epochs or, if that is None, by their :func:`standings`.
+    `others` are the values of the other trials, in order.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Common(NamedTuple):
 
     @property
     def n_within(self) -> int:
-        """How many of the others lie there, too."""
+        """How many of the others lie there too."""
         return sum(self.low <= value <= self.high for value in self.others)
 
 
@@ -85,9 +86,9 @@ class Condition(NamedTuple):
 class Rule(NamedTuple):
     """What separates the failed trials from the others: one condition, or two.
 
-    With `every`, a trial fails where all conditions hold, else where any does. It `misses` some of
-    the failed, and takes some others `wrongly`. `p` says how often a rule as good is found where
-    nothing separates them. `lost` has for each condition how many of the others it takes by itself.
+    With `every`, a trial fails where all conditions hold, else where any does. The rule `misses`
+    some of the failed and includes some others `wrongly`. `p` is how often a rule this good is
+    found where nothing separates them. `lost` counts the others that each condition includes alone.
     """
 
     conditions: tuple[Condition, ...]
@@ -110,8 +111,8 @@ class _Split(NamedTuple):
 def dimensions_of(space: dict[str, Any]) -> Iterator[Hyperparameter]:
     """The hyperparameters of a space in ConfigSpace's JSON that are always active.
 
-    Where a condition leaves one out, a configuration holds the base's value, which nobody drew.
-    Bounds are those of uniform ranges; nobody meant those of the others to be reached.
+    An inactive hyperparameter holds the base's value, which was not drawn. Only uniform ranges have
+    bounds; those of other distributions are not meant to be reached.
     """
     conditional = _children(space.get("conditions", []))
     for json in space.get("hyperparameters", []):
@@ -137,8 +138,8 @@ def _children(conditions: Any) -> set[str]:
 def has_failed(trial: Trial) -> bool:
     """Whether a training diverged, or stayed near the error of guessing.
 
-    One that ends there but has begun to fall learns slowly, and within the first epoch nobody can
-    tell.
+    One that ends there but has begun to fall learns slowly. Within the first epoch the two look the
+    same.
     """
     if outcome_of(trial) == "diverged":
         return True
@@ -167,18 +168,18 @@ def last_endings(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def judged(trials: Iterable[Trial]) -> list[Trial]:
-    """The last endings of those that failed or learned, without those that cannot be told yet."""
+    """The last endings of the trials that clearly failed or clearly learned."""
     return [one for one in last_endings(trials) if has_failed(one) or not _guesses(one)]
 
 
 def standings(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
-    """Each trial that did not fail, and its standing among those from 0, the best, to 1.
+    """Each trial that did not fail, with its standing among those, from 0 (the best) to 1.
 
-    After a single validation it cannot be told who is stuck and who is slow: those are in.
+    After a single validation, stuck and slow trials look the same, so both are included.
 
-    Trials are compared with those that began with the same budget, as Hyperband's brackets differ
-    in it. Who was trained longer stands before who was dropped, as the search itself judged, and
-    after equal budgets who has the lower error.
+    Trials are compared with those that began with the same budget, because Hyperband's brackets
+    differ in it. A trial that trained longer ranks before one that was dropped, as the search
+    itself judged; at equal budgets the lower error ranks first.
     """
     from scipy.stats import rankdata  # type: ignore[import-untyped]
 
@@ -200,18 +201,18 @@ def standings(trials: Iterable[Trial]) -> list[tuple[Trial, float]]:
 def importance(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) -> list[Importance]:
     """How much each hyperparameter matters, given the others; what matters most comes first.
 
-    A regression of the :func:`standings` on all hyperparameters at once: on the place of a number
-    on its scale and the square of that, so that a best value in the middle is seen, and on each
-    choice but one. A partial F test asks each, so that one that matters much hides no other. The
-    share is what would be left unexplained without it, less what chance explains; its interval is
-    that of the noncentral F distribution (Steiger 2004, Psychological Methods 9).
+    The :func:`standings` are regressed on all hyperparameters at once. A number enters as its place
+    on its scale and the square of that, so that a best value in the middle shows; choices enter as
+    all but one. A partial F test judges each, so that a strong one hides no other. The share is
+    what would be left unexplained without it, minus what chance explains. Its interval is that of
+    the noncentral F distribution (Steiger 2004, Psychological Methods 9).
 
     Args:
-        dimensions: of the space; those of one value are left out.
-        trials: of a search. Failed ones are left out: what they share is a rule, not a tendency.
+        dimensions: of the space; those with a single value are left out.
+        trials: of a search. Failed ones are left out: they follow a rule, not a tendency.
 
     Returns:
-        Nothing where there are too few trials for so many hyperparameters.
+        Empty where there are too few trials for so many hyperparameters.
     """
     import numpy as np
     from scipy.stats import f as f_distribution
@@ -255,10 +256,10 @@ def importance(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
 def in_common(
     dimensions: Sequence[Hyperparameter], matters: Sequence[Importance], trials: Sequence[Trial]
 ) -> Common | None:
-    """Which values of what matters most the good ones have, if most others have not.
+    """Which values of the most important number the good trials share, if most others do not.
 
-    Good are the best of those trained as long as the winner; where these are few, those that stand
-    best among all.
+    Good trials are the best of those trained as long as the winner. Where these are few, they are
+    the best by rank among all.
 
     Args:
         dimensions: of the space.
@@ -352,12 +353,12 @@ def _better(
 
 
 def separating(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) -> Rule | None:
-    """The simplest rule that tells the failed trials from the others; None where none is seen.
+    """The simplest rule that separates the failed trials from the others; None if none does.
 
-    Tried are each choice, each cut between two values, and every two of those, where both must hold
-    or either. The one with the fewest mistakes is taken, and a second condition must save two. So
-    many rules find something in anything: the same is done with shuffled outcomes, and a rule that
-    is not better than 95 % of those is not told.
+    It tries each choice, each cut between two values, and every pair of those, where both must hold
+    or either. The rule with the fewest mistakes wins; a second condition must save two. With so
+    many rules, some always fit. So the same is done with shuffled outcomes, and a rule that is not
+    better than 95 % of those is dropped.
     """
     import numpy as np
 
@@ -404,9 +405,9 @@ def separating(dimensions: Sequence[Hyperparameter], trials: Iterable[Trial]) ->
 
 
 def _packed(masks: Sequence[Any]) -> Any:
-    """Rows of bits, (n, 64-bit words): to count those is faster than a product of matrices.
+    """Rows of bits, (n, 64-bit words): counting those is faster than a product of matrices.
 
-    Which, besides, would wake threads of its own on a machine whose cores are all busy.
+    A product would also wake threads of its own on a machine whose cores are all busy.
     """
     import numpy as np
 

@@ -1,6 +1,6 @@
 """Estimates of errors and differences with their 95 % intervals, and the noise of seeds.
 
-SciPy and NumPy are loaded where they are needed: what shows a sweep goes without.
+SciPy and NumPy are loaded only where they are needed.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Estimate(NamedTuple):
 
 
 def error_interval(errors: Sequence[float], n_images: int) -> Interval | None:
-    """The interval of the error of one configuration, within [0, 1]; here alone that is decided.
+    """The interval of the error of one configuration, within [0, 1]; only this function decides it.
 
-    One training: Wilson's, for the images that happened to be drawn. Three or more: as :func:`mean`
-    has it. None for what lies between, and without a training or an image.
+    One training has Wilson's, which covers the choice of images; three or more have that of
+    :func:`mean`. None for two, and without a training or an image.
 
     Args:
         errors: one from each training, on the same images.
-        n_images: how many images each is measured on.
+        n_images: the number of images behind each error.
     """
     if len(errors) == 1 and n_images:
         return wilson_interval(errors[0], n_images)
@@ -72,10 +72,10 @@ def wilson_interval(error: float, n_images: int) -> Interval:
 
 
 def mean(values: Sequence[float]) -> Estimate | None:
-    """The mean of three or more values with Student's interval, for the seeds that were drawn.
+    """The mean of three or more values with Student's interval, which covers the choice of seeds.
 
-    None for two, whose interval is 12.7 standard errors wide and says nothing; and for values that
-    are all equal: on few images that happens, and no width would claim to know everything.
+    None for two, whose interval of 12.7 standard errors says nothing, and if all are equal. That
+    happens on few images, and an interval of zero width would claim certainty.
     """
     from scipy.special import stdtrit  # type: ignore[import-untyped] # lighter than scipy.stats
 
@@ -105,7 +105,7 @@ def deviation_interval(sd: float, n: int) -> Interval:
 
 
 def binomial_sd(error: float, n_images: int) -> float:
-    """The standard deviation of an error measured on n images that are drawn at random."""
+    """The standard deviation of an error measured on n images drawn at random."""
     return math.sqrt(error * (1 - error) / n_images)
 
 
@@ -118,12 +118,12 @@ class SeedNoise(NamedTuple):
     factor: float
 
     def sd(self, error: float, n_images: int) -> float:
-        """The standard deviation over seeds; a perfect score is taken for about one mistake."""
+        """The standard deviation over seeds; a perfect score counts as about one mistake."""
         bound = 1 / (n_images + 1)
         return self.factor * binomial_sd(min(max(error, bound), 1 - bound), n_images)
 
     def apart(self, one: float, other: float, n_images: int) -> float:
-        """By how much two trainings differ in 19 of 20 pairs, by their seeds alone."""
+        """How far two trainings differ by their seeds alone, in 19 of 20 pairs."""
         return 1.96 * math.hypot(self.sd(one, n_images), self.sd(other, n_images))
 
 
@@ -143,15 +143,15 @@ def assumed_noise(error: float) -> SeedNoise:
 
 
 def expected_of_lowest(errors: Sequence[float], n_images: int, noise: SeedNoise) -> Estimate:
-    """The mean error over other seeds of the trial whose measured error is the lowest.
+    """The expected error over other seeds of the trial with the lowest measured error.
 
-    The lowest of many is the luckiest, too. An empirical Bayes estimate says by how much: how the
-    true errors are distributed is estimated from the measured ones by expectation maximisation,
-    stopped early, and the expectation given the lowest is not biased by its having been chosen
-    (Efron 2011, J. Am. Stat. Assoc. 106). The interval is that of its seed's noise around this.
+    The lowest of many is also the luckiest. An empirical Bayes estimate says by how much.
+    Expectation maximisation, stopped early, estimates the distribution of the true errors from the
+    measured ones. The expectation given the lowest is not biased by the selection (Efron 2011,
+    J. Am. Stat. Assoc. 106). The interval covers the noise of its seed.
 
-    All are measured on the same images, which are lucky for all alike: what other images would
-    change comes on top.
+    All are measured on the same images, which are lucky for all alike: the effect of other images
+    comes on top.
     """
     import numpy as np
 
@@ -176,7 +176,7 @@ def expected_of_lowest(errors: Sequence[float], n_images: int, noise: SeedNoise)
 
 
 def best_of(errors: Sequence[float], n_drawn: int) -> float:
-    """The expected minimum of `n_drawn` of these errors, drawn without putting back.
+    """The expected minimum of `n_drawn` of these errors, drawn without replacement.
 
     The i-th lowest of n is the minimum in C(n - i, m - 1) of the C(n, m) ways to draw m.
     """

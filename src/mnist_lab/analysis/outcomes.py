@@ -1,4 +1,4 @@
-"""What each trial came to, and several of them together: errors, spreads, the final table."""
+"""The outcomes of trials, alone and together: errors, spreads, the final table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Spread(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """How many trials there are, by what became of them; `unfinished` ones wait or run."""
+    """The number of trials by outcome; `unfinished` ones wait or run."""
 
     complete: int = 0
     diverged: int = 0
@@ -42,20 +42,20 @@ class Tally(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """The number of all trials."""
         return sum(self)
 
     def but_complete(self) -> list[str]:
-        """What became of the others: `2 failed`, `1 unfinished`."""
+        """The outcomes other than complete, in words: `2 failed`, `1 unfinished`."""
         return [f"{n} {what}" for what, n in self._asdict().items() if n and what != "complete"]
 
 
 class SummaryRow(NamedTuple):
-    """What the repeats of one configuration came to: a line of every table and every comparison.
+    """The repeats of one configuration: a row of every table and every comparison.
 
-    `value` is that of the varied hyperparameter, None where nothing in particular varies; `name`
-    tells the row from the others, such as `0.1`, and `title` stands for itself. `completed` are the
-    trials whose errors count, each as :func:`largest_completed` has it.
+    `value` is that of the varied hyperparameter, None if none varies. `name` distinguishes the row
+    from the others, such as `0.1`; `title` is clear without them. `completed` are the trials whose
+    errors count, each as :func:`largest_completed` returns it.
     """
 
     value: float | None
@@ -66,12 +66,12 @@ class SummaryRow(NamedTuple):
 
     @property
     def configuration(self) -> TrainConfig:
-        """That the errors are of."""
+        """The configuration behind the errors."""
         return (self.completed or self.trials)[0].configuration
 
     @property
     def tally(self) -> Tally:
-        """What became of the trials."""
+        """The outcomes of the trials."""
         return tally_of(self.trials)
 
     @property
@@ -81,17 +81,17 @@ class SummaryRow(NamedTuple):
 
     @property
     def error(self) -> Spread | None:
-        """Their spread."""
+        """The spread of the errors."""
         return spread_of(self.errors)
 
     @property
     def mean(self) -> float:
-        """Their mean; there must be one."""
+        """The mean of the errors; there must be one."""
         return fmean(self.errors)
 
     @property
     def train_error(self) -> float:
-        """The mean training error of their last epochs; there must be one."""
+        """The mean training error of the last epochs; there must be one."""
         return fmean(trial.epochs[-1].train_error for trial in self.completed)
 
     @property
@@ -101,11 +101,11 @@ class SummaryRow(NamedTuple):
 
     @property
     def budget(self) -> float:
-        """How many epochs were asked for."""
+        """The number of epochs asked for."""
         return max(trial.configuration.epochs for trial in self.trials)
 
     def interval(self, n_images: int) -> Interval | None:
-        """The 95 % interval of the error on so many images, where there is one."""
+        """The 95 % interval of the error on so many images, if there is one."""
         return error_interval(self.errors, n_images)
 
     @property
@@ -116,16 +116,16 @@ class SummaryRow(NamedTuple):
 
     @property
     def positions(self) -> list[float]:
-        """The epochs after which the trial that got furthest was validated."""
+        """The epochs after which the longest trial was validated."""
         return [one.epoch for one in max((trial.epochs for trial in self.trials), key=len)]
 
     def curve(self, error: Literal["valid_error", "train_error"]) -> list[Spread | None]:
         """The errors at each of the `positions`, over the trials that reached it.
 
-        None where none validated.
+        None where no trial validated.
 
-        The epoch in which a trial diverged ends its curve, and enters the mean only where there is
-        no other trial: the mean of 90 % and four times 1 % says nothing about either.
+        The epoch in which a trial diverged ends its curve. It enters the mean only if there is no
+        other trial: the mean of 90 % and four times 1 % says nothing about either.
         """
         spreads = []
         for n in range(1, len(self.positions) + 1):
@@ -145,28 +145,28 @@ def spread_of(values: Iterable[float | None]) -> Spread | None:
 
 
 def outcome_of(trial: Trial) -> Outcome:
-    """What became of a trial."""
+    """The outcome of a trial."""
     if trial.state == "complete":
         return "diverged" if trial.diverged else "complete"
     return "failed" if trial.state == "failed" else "unfinished"
 
 
 def tally_of(trials: Iterable[Trial]) -> Tally:
-    """How many trials met each outcome."""
+    """The number of trials with each outcome."""
     outcomes = [outcome_of(trial) for trial in trials]
     return Tally(*(outcomes.count(one) for one in Tally._fields))  # type: ignore[arg-type]
 
 
 def n_ended(trials: Iterable[Trial]) -> int:
-    """How many of the trials have ended, however they did."""
+    """How many of the trials have ended, in any way."""
     return sum(trial.ended is not None for trial in trials)
 
 
 def n_planned(settings: StudySettings, trials: Collection[Trial]) -> int:
-    """How many trials a study comes to, as far as is known.
+    """How many trials a study will have, as far as known.
 
-    A race goes on with those that are left alone. HpBandSter proposes more than it was asked for
-    where too few of a rung could be trained.
+    A race continues only with those that are left. HpBandSter proposes extra trials where too few
+    of a rung could be trained.
     """
     if settings.configurations:
         return len(racing.planned(settings, trials))
@@ -174,19 +174,19 @@ def n_planned(settings: StudySettings, trials: Collection[Trial]) -> int:
 
 
 def n_epochs_done(trials: Iterable[Trial]) -> float:
-    """How many epochs all trials together are trained."""
+    """How many epochs all trials together have trained."""
     return whole(sum(trial.n_epochs for trial in trials))
 
 
 def n_epochs_planned(settings: StudySettings, trials: Collection[Trial]) -> float:
-    """How many epochs a study comes to, as :func:`n_planned` counts trials."""
+    """How many epochs a study will train, as :func:`n_planned` counts trials."""
     if settings.configurations:
         return whole(sum(one.epochs for one in racing.planned(settings, trials)))
     return settings.n_epochs
 
 
 def n_epochs_left(settings: StudySettings, trials: Collection[Trial]) -> float:
-    """How many epochs are still to be trained; those that a failed trial lacks are not."""
+    """How many epochs are still to be trained; the missing ones of failed trials do not count."""
     spent = sum(
         trial.n_epochs if trial.ended is None else trial.configuration.epochs for trial in trials
     )
@@ -200,9 +200,9 @@ def final_error(trial: Trial) -> float | None:
 
 
 def endings(trials: Iterable[Trial]) -> list[Trial]:
-    """Every training that ended, in the order in which they did: each trial as it was then.
+    """Every training that ended, in that order: each trial as it was then.
 
-    A trial with several budgets is there once for each that it was trained for.
+    A trial with several budgets appears once for each that it completed.
     """
     ended = []
     for trial in trials:
@@ -226,17 +226,17 @@ def _as_of(trial: Trial, rung: Rung) -> Trial:
 def largest_completed(trial: Trial) -> Trial | None:
     """The trial as it was at the largest budget that it completed with an error that counts.
 
-    None before the first. A trial that was promoted, and trains on or failed since, stands here
-    with what it reached before.
+    None before the first. A promoted trial that still trains or has failed since appears with what
+    it reached before.
     """
     return next((one for one in reversed(endings([trial])) if final_error(one) is not None), None)
 
 
 def best_trial(trials: Iterable[Trial]) -> Trial | None:
-    """The incumbent: the lowest final validation error; of equals, the one proposed first.
+    """The incumbent: the lowest final validation error; among equals, the one proposed first.
 
-    Only what was trained for the largest budget that any trial completed is compared, as HpBandSter
-    does. A trial that has since been promoted stands here as it was at that budget.
+    As in HpBandSter, only trials of the largest budget that any trial completed are compared. A
+    trial promoted since appears as it was at that budget.
     """
     counted = [one for one in endings(trials) if final_error(one) is not None]
     return min(
@@ -249,7 +249,7 @@ def best_trial(trials: Iterable[Trial]) -> Trial | None:
 def seconds_per_epoch(*trials: Trial) -> float | None:
     """The median duration of a whole epoch; None before the first.
 
-    The first of a trial includes the compilation, so it only counts if there is no other.
+    A trial's first epoch includes the compilation, so it counts only if there is no other.
     """
     whole_ones = [
         (place, epoch.duration_s)
@@ -266,7 +266,7 @@ def summary(trials: Iterable[Trial], varied: str | None = None) -> list[SummaryR
 
     Args:
         trials: of any study.
-        varied: the hyperparameter whose values make the rows; without it each configuration is one.
+        varied: the hyperparameter with a row for each value; None: a row for each configuration.
     """
     rows, key_of = [], attrgetter(f"configuration.{varied}" if varied else "configuration")
     for key, group in grouped(trials, key_of).items():
@@ -278,9 +278,9 @@ def summary(trials: Iterable[Trial], varied: str | None = None) -> list[SummaryR
 
 
 def best_row(settings: StudySettings, trials: Iterable[Trial]) -> SummaryRow | None:
-    """The best of a study: of a sweep the lowest mean, of a search the incumbent; None before.
+    """The best of a study: the lowest mean of a sweep, the incumbent of a search; None before.
 
-    Of a race it is the lowest mean of those left.
+    In a race it is the lowest mean of those left.
     """
     if settings.configurations:
         leader = racing.race_of(settings, trials).leader
@@ -313,7 +313,7 @@ def completed_error(trial: Trial) -> float | None:
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
-    """The items by key, keys in the order of their first."""
+    """The items by key, keys in order of first appearance."""
     groups: dict[Any, list[T]] = {}
     for one in items:
         groups.setdefault(key(one), []).append(one)

@@ -1,4 +1,4 @@
-"""Words to one call; results and errors to words and an exit code."""
+"""Turn words into one call; turn results and errors into words and an exit code."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-_CONTINUE = "what is finished is kept, run the same command again to continue"
+_CONTINUE = "what is finished is kept; run the same command again to continue"
 
 
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
@@ -97,7 +97,7 @@ def _fail_unforeseen(problem: Exception, *, debug: bool) -> int:
             sys.stdout = None  # Python would complain once more when it flushes
             unwritten = LabError(
                 f"cannot write to standard output ({problem.strerror})",
-                next_step="make room; what was trained is kept, the same command shows it",
+                next_step="make room; what was trained is kept, and the same command shows it",
             )
             return _fail(unwritten, debug=debug)
     from mnist_lab import machine  # what no other failure needs

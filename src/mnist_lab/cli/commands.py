@@ -1,6 +1,6 @@
 """The subcommands: each turns its words into one call and its result into words.
 
-What only some commands need is imported inside them: `--help` and `status` answer at once.
+Heavy imports stand inside the commands that need them: `--help` and `status` answer at once.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ LEAST_GIB = 0.25
 _EXPERIMENTS, _SEARCHES, _RESULTS, _SETUP = map(
     cloup.Section, ("Experiments", "Searches", "Results", "Setup")
 )
-_RUN_DIR = cloup.argument("run_dir", type=PATH, help="Such as results/random-search.")
+_RUN_DIR = cloup.argument("run_dir", type=PATH, help="A run, such as results/random-search.")
 _ANY_RUN = cloup.argument(
-    "run_dir", type=PATH, required=False, help="Such as results/random-search; none: all runs."
+    "run_dir", type=PATH, required=False, help="Such as results/random-search. [default: all runs]"
 )
 
 
@@ -101,6 +101,42 @@ for _name, _experiment in EXPERIMENTS.items():
     _add_experiment(_name, _experiment)
 
 
+@mnist_lab.command("doctor", section=_SETUP)
+@output_options
+def doctor(**output: Any) -> None:
+    """Check whether this machine is ready to train.
+
+    \b
+    mnist-lab doctor
+    """
+    from mnist_lab.cli import show
+
+    show.doctor(**output)
+
+
+@mnist_lab.command("space", section=_SETUP)
+@space_option
+@cloup.option(
+    "--out",
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder for the figure. [default: results/space; with --json no figure]",
+)
+@output_options
+def space(space: Path | None, out: Path | None, **output: Any) -> None:
+    """Show what the search space samples, and why.
+
+    \b
+    mnist-lab space
+    mnist-lab space --space configs/wide-space.json
+    """
+    from mnist_lab.cli import show
+
+    if out is None and not output["as_json"]:
+        out = Path("results/space")
+    show.space(space, out, **output)
+
+
 @mnist_lab.command("worker", section=_SETUP)
 @cloup.argument("run_dir", type=click.Path(path_type=Path), required=False)
 @cloup.option("--join", "at", metavar="HOST:PORT", help="Where the run listens; needs --token.")
@@ -147,6 +183,66 @@ def status(run_dir: Path | None, **output: Any) -> None:
     from mnist_lab.cli import show
 
     show.status(run_dir, **output)
+
+
+@mnist_lab.command("report", section=_RESULTS)
+@cloup.argument("run_dirs", type=PATH, nargs=-1, required=True)
+@cloup.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The file. [default: report.html in the run directory; of several, beside the first]",
+)
+@output_options
+def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
+    """Write one HTML page about a run, or compare several.
+
+    \b
+    mnist-lab report results/random-search
+    mnist-lab report results/hyperband results/bohb
+
+    The page needs no network. It can be read on a phone and printed.
+    """
+    from mnist_lab import study
+    from mnist_lab.cli import show
+
+    watch = show.watcher(no_color=output["no_color"], quiet=False)
+    show.report(run_dirs, study.report(run_dirs, out, watch.note), **output)
+
+
+@mnist_lab.command("dashboard", section=_RESULTS)
+@cloup.argument(
+    "folder", type=PATH, required=False, help="Whose runs are shown. [default: results]"
+)
+@cloup.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address of this machine to listen at. At another than the default, others on the network can read along.",
+)
+@cloup.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="Port to listen at. [default: a free one]",
+)
+@cloup.option("--no-open", is_flag=True, help="Open no browser.")
+@debug_option
+def dashboard(folder: Path | None, **options: Any) -> None:
+    """Show all runs in the browser, live while they train.
+
+    \b
+    mnist-lab dashboard
+    mnist-lab dashboard results/reference --port 8765 --no-open
+
+    It only reads. The address that it prints holds a secret: anyone who has it can look. Ctrl-C ends
+    it; the runs go on.
+    """
+    from mnist_lab.cli import show
+
+    show.dashboard(folder, **options)
 
 
 @mnist_lab.command("plot", section=_RESULTS)
@@ -210,66 +306,6 @@ def schema(file: str | None) -> None:
     show.schema(file)
 
 
-@mnist_lab.command("report", section=_RESULTS)
-@cloup.argument("run_dirs", type=PATH, nargs=-1, required=True)
-@cloup.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="The file. [default: report.html in the run directory; of several, beside the first]",
-)
-@output_options
-def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
-    """Write one HTML page about a run, or compare several.
-
-    \b
-    mnist-lab report results/random-search
-    mnist-lab report results/hyperband results/bohb
-
-    The page needs no network. It can be read on a phone and printed.
-    """
-    from mnist_lab import study
-    from mnist_lab.cli import show
-
-    watch = show.watcher(no_color=output["no_color"], quiet=False)
-    show.report(run_dirs, study.report(run_dirs, out, watch.note), **output)
-
-
-@mnist_lab.command("dashboard", section=_RESULTS)
-@cloup.argument(
-    "folder", type=PATH, required=False, help="Whose runs are shown. [default: results]"
-)
-@cloup.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="Address of this machine to listen at. At another, whoever can listen in can read along.",
-)
-@cloup.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    metavar="N",
-    help="Port to listen at. [default: a free one]",
-)
-@cloup.option("--no-open", is_flag=True, help="Open no browser.")
-@debug_option
-def dashboard(folder: Path | None, **options: Any) -> None:
-    """Show all runs in the browser, live while they train.
-
-    \b
-    mnist-lab dashboard
-    mnist-lab dashboard results/reference --port 8765 --no-open
-
-    It only reads. The address that it prints holds a secret: whoever has it can look. Ctrl-C ends
-    it; the runs go on.
-    """
-    from mnist_lab.cli import show
-
-    show.dashboard(folder, **options)
-
-
 @mnist_lab.command("completion", section=_SETUP)
 @cloup.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @debug_option
@@ -286,39 +322,3 @@ def completion(shell: str) -> None:
     script = shell_completion.get_completion_class(shell)
     assert script is not None  # noqa: S101 - the choices are click's own
     click.echo(script(mnist_lab, {}, "mnist-lab", "_MNIST_LAB_COMPLETE").source())
-
-
-@mnist_lab.command("space", section=_SETUP)
-@space_option
-@cloup.option(
-    "--out",
-    type=PATH,
-    metavar="FOLDER",
-    help="Folder for the figure. [default: results/space; with --json no figure]",
-)
-@output_options
-def space(space: Path | None, out: Path | None, **output: Any) -> None:
-    """Show what the search space samples, and why.
-
-    \b
-    mnist-lab space
-    mnist-lab space --space configs/wide-space.json
-    """
-    from mnist_lab.cli import show
-
-    if out is None and not output["as_json"]:
-        out = Path("results/space")
-    show.space(space, out, **output)
-
-
-@mnist_lab.command("doctor", section=_SETUP)
-@output_options
-def doctor(**output: Any) -> None:
-    """Check this machine: ready to train, or what is missing.
-
-    \b
-    mnist-lab doctor
-    """
-    from mnist_lab.cli import show
-
-    show.doctor(**output)

@@ -1,4 +1,4 @@
-"""What the doctor looks at, and the problems and notes that it has."""
+"""What the doctor checks, and its problems and notes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Problem(NamedTuple):
-    """One line about what makes training poor, a note, or impossible, a problem."""
+    """One line about what hampers training (a note) or prevents it (a problem)."""
 
     text: str
     prevents_training: bool = False
 
     @property
     def kind(self) -> str:
-        """What it is called."""
+        """Its name: `problem` or `note`."""
         return "problem" if self.prevents_training else "note"
 
 
@@ -37,7 +37,7 @@ _Fatal = partial(Problem, prevents_training=True)
 
 
 def examine() -> tuple[dict[str, Any], list[Problem]]:
-    """What there is on this machine, ready for JSON, sizes in GiB; and the problems."""
+    """Describe this machine, ready for JSON, sizes in GiB; and list the problems."""
     found = machine.describe() | {
         "bfloat16": machine.has_bfloat16(),
         "gpus": machine.usable_gpus(),
@@ -50,7 +50,7 @@ def examine() -> tuple[dict[str, Any], list[Problem]]:
 
 
 def on_what() -> str:
-    """The data that a training would take now, in words."""
+    """The data that a training would use now, in words."""
     source = data.locate()
     if source is None:
         return "MNIST, which is downloaded first (if that fails, on the sample of 5,000 digits)"
@@ -61,13 +61,13 @@ def _software(versions: dict[str, str]) -> Iterator[Problem]:
     missing = [name for name, version in versions.items() if version == machine.NOT_INSTALLED]
     if missing:
         yield _Fatal(
-            f"not installed: {', '.join(missing)}; install what is missing, in the version that "
-            "requirements.lock names"
+            f"not installed: {', '.join(missing)}; install the versions that requirements.lock "
+            "names"
         )
     if data.locate() is None:
         yield Problem(
-            f"no file of MNIST is here yet: it will be downloaded to {data.cache_file()}; where "
-            f"there is no network, put it there, or name it with --data or {data.DATA_VARIABLE}"
+            f"MNIST is not here yet: it will be downloaded to {data.cache_file()}; without a "
+            f"network, put it there, or name it with --data or {data.DATA_VARIABLE}"
         )
         return
     try:
@@ -85,7 +85,7 @@ def _folders() -> Iterator[Problem]:
     else:
         yield _Fatal(
             f"runs cannot be written to results in the current folder ({reason.strerror}); "
-            "change to a folder that can be written, or give --out"
+            "change to a writable folder, or give --out"
         )
     next_step = "set TMPDIR to a folder on a disk with room"
     try:
@@ -94,14 +94,14 @@ def _folders() -> Iterator[Problem]:
         yield _Fatal(f"{error.strerror}; {next_step}")
     else:
         if temporary.stat().st_dev != runs.stat().st_dev:
-            name = f"{temporary}, which takes temporary files"
+            name = f"{temporary} (temporary files)"
             yield from _disk(name, temporary, None, next_step)
     cache = data.cache_file().parent
     if (reason := _write_error(_nearest(cache))) is not None:
         yield Problem(
-            f"Keras' cache, {cache}, cannot be written ({reason.strerror}), so that no download is "
-            "kept there; set KERAS_HOME to a folder that can be written, or name a file of MNIST "
-            f"with --data or {data.DATA_VARIABLE}"
+            f"Keras' cache, {cache}, cannot be written ({reason.strerror}), so no download is kept "
+            "there; set KERAS_HOME to a writable folder, or name an MNIST file with --data or "
+            f"{data.DATA_VARIABLE}"
         )
 
 
@@ -110,8 +110,8 @@ def _disk(name: str, folder: Path, reason: OSError | None, next_step: str) -> It
     if reason is not None:
         yield _Fatal(f"the disk of {name} is full ({reason.strerror}); {next_step}")
     elif free_gib < FREE_DISK_GIB:
-        should = f"{FREE_DISK_GIB} GiB should be; {next_step}"
-        yield Problem(f"{free_gib} GiB is free on the disk of {name}, and {should}")
+        should = f"less than {FREE_DISK_GIB} GiB; {next_step}"
+        yield Problem(f"only {free_gib} GiB is free on the disk of {name}, {should}")
 
 
 def _machine(n_gpus: int, n_cores: int) -> Iterator[Problem]:
@@ -126,9 +126,9 @@ def _machine(n_gpus: int, n_cores: int) -> Iterator[Problem]:
     n_listed = machine.listed_gpus()
     if n_listed and not n_gpus:
         yield Problem(
-            f"TensorFlow sees none of the GPUs that NVIDIA's driver lists ({n_listed}), so that "
-            "training is on the CPU; install tensorflow[and-cuda], and unset CUDA_VISIBLE_DEVICES "
-            "if it hides them"
+            f"TensorFlow sees none of the GPUs that NVIDIA's driver lists ({n_listed}): training "
+            "uses the CPU; install tensorflow[and-cuda], and unset CUDA_VISIBLE_DEVICES if it "
+            "hides them"
         )
     if n_busy := min(round(machine.busy_cores()), n_cores):
         yield Problem(
@@ -138,7 +138,7 @@ def _machine(n_gpus: int, n_cores: int) -> Iterator[Problem]:
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder itself, or, where it is yet to be made, what it would be made in."""
+    """The folder itself, or the existing folder in which it would be made."""
     return next(one for one in (folder, *folder.parents) if os.path.lexists(one))
 
 

@@ -1,6 +1,6 @@
 """The end of a command: the answer, what it means, what to read and what to run next.
 
-It fits a screen: what does not is left out, beginning with the least.
+It fits one screen: the least important lines are left out first.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _WARNINGS = {"learned nothing", "failed", "diverges"}
 
 
 class Line(NamedTuple):
-    """A line; `style` is rich's, and what is `whole` is never broken: it is to be copied."""
+    """A line with a rich `style`; a `whole` one is never wrapped, so that it can be copied."""
 
     text: str
     style: str = ""
@@ -65,9 +65,9 @@ class Line(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What was asked: in words, with a table, and what is said below it.
+    """The answer: in words, with a table and the lines below it.
 
-    Of the lines of the table the first `least` are always shown.
+    The first `least` lines of the table are always shown.
     """
 
     lines: list[Line]
@@ -77,12 +77,12 @@ class Answer(NamedTuple):
 
 
 def ending(run: Run, found: Sequence[Finding], width: int = WIDTH) -> list[Line]:
-    """The lines about a run that has just ended, at most a screen of 24 of 80 columns.
+    """The lines about a run that has just ended: at most 24, of 80 columns.
 
     Args:
         run: as it ended.
-        found: its findings; of three the claims are shown.
-        width: of the terminal; only the table and what is to be copied may be wider.
+        found: its findings; the claims of up to three are shown.
+        width: of the terminal, in columns; only the table and lines to copy may be wider.
     """
 
     def wrapped(lines: Iterable[Line]) -> list[Line]:
@@ -133,7 +133,7 @@ def _head(run: Run) -> Iterator[Line]:
     parts = [settings.experiment, run.info.data.name, *state, what, took]
     yield Line(" · ".join(parts), "dim")
     if run.n_before:
-        yield Line(f"{run.n_before} of {planned} trials were done before", "dim")
+        yield Line(f"{run.n_before} of {planned} trials were already done", "dim")
 
 
 def _answer(run: Run, found: Sequence[Finding]) -> Answer:
@@ -143,7 +143,7 @@ def _answer(run: Run, found: Sequence[Finding]) -> Answer:
     best = views.best(info, trials)
     if best is None:
         validates = info.data.n_valid or info.settings.experiment == "test"
-        none = "No result yet." if validates else "No image validates, so there is no error."
+        none = "No result yet." if validates else "No validation images, so no error."
         return Answer([Line(f"  {none}", "bold")])
     if info.settings.experiment == "test":
         return _of_test(info, trials, best)
@@ -153,9 +153,9 @@ def _answer(run: Run, found: Sequence[Finding]) -> Answer:
 
 
 def _of_race(info: RunInfo, trials: Sequence[Trial], standing: list[Line]) -> Answer:
-    """Who wins or leads, as the findings say; then each configuration, who is left first.
+    """The winner or leader, as in the findings; then each configuration, those left first.
 
-    Only differences on equal seeds compare them: the longer somebody stays, the more seeds its mean
+    Only differences on equal seeds compare them: the longer one stays, the more seeds its mean
     is of.
     """
     race, configurations = race_of(info.settings, trials), info.settings.configurations or ()

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def next_command(runs: Sequence[Run], *, reported: bool = False) -> str:
-    """The command that follows from these runs: one that just ended, or those that are reported.
+    """The command that follows from these runs: one that just ended, or those in a report.
 
-    From learning rates to filter sizes to searches, to the test of the best, to report and tables.
+    The order: learning rates, filter sizes, searches, the test of the best, report and tables.
     """
     paths = [str(run.path) for run in runs]
     for run in runs:
@@ -47,7 +47,7 @@ def _command(*words: str) -> str:
 
 
 def _data(run: Run) -> list[str]:
-    """The option that names a run's data, where they are at hand and not found without it."""
+    """The option that names a run's data, if they are here and not found without it."""
     from mnist_lab import data  # NumPy, which `status` does without
 
     source = run.info.data.source
@@ -58,7 +58,8 @@ def _data(run: Run) -> list[str]:
 def _winner(runs: Sequence[Run]) -> Run | None:
     """The search with the lowest validation error at the largest budget that all of them have.
 
-    Without one each counts with its own largest. Other data than the first one's do not compare.
+    Without a common budget each counts with its own largest. Only runs on the first one's data are
+    compared.
     """
     searches = [run for run in runs if run.best is not None and RunDir(run.path).best.exists()]
     # A race has asked which of them is the best.

@@ -20,7 +20,7 @@ AnyCommand = TypeVar("AnyCommand", bound="Callable[..., Any]")
 
 
 def _numbers(kind: type[int | float]) -> Callable[[Any], list[float]]:
-    """What reads numbers of this kind, separated by commas, or a settings file's list of them."""
+    """A reader of numbers of this kind, separated by commas, or of a settings file's list."""
 
     def numbers(value: Any) -> list[float]:
         try:
@@ -33,14 +33,14 @@ def _numbers(kind: type[int | float]) -> Callable[[Any], list[float]]:
 
 
 class Cluster(click.ParamType["str | dict[str, Any]"]):
-    """A place to train; what a batch system needs is in the settings file's table `[cluster]`."""
+    """A place to train; a batch system's options are in the settings file's table `[cluster]`."""
 
     name = "place"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | dict[str, Any]:
-        """The place, with what the table says of it."""
+        """The place, with its options from the table."""
         del param
         table = ((ctx and ctx.default_map) or {}).get("cluster")
         place: str | dict[str, Any] = value
@@ -59,7 +59,7 @@ class Epochs(click.ParamType[float]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """The number, an int where it is whole."""
+        """The number, an int if it is whole."""
         try:
             number = Fraction(str(value))
         except (ValueError, ZeroDivisionError):
@@ -97,13 +97,13 @@ PATH: Any = click.Path(path_type=Path)
 _OWN: dict[str, tuple[Any, str, str]] = {
     "values": (None, "A,B,...", "Values to compare."),
     "runs": (PATH, "", ""),
-    "top": (int, "N", "How many of the best of each run take part."),
-    "max_repeats": (int, "N", "Most trainings of each configuration; a later call may raise it."),
-    "iters": (int, "N", "Configurations to train; a later call may raise it."),
+    "top": (int, "N", "How many of the best of each run to include."),
+    "max_repeats": (int, "N", "Most trainings of each configuration; can be raised later."),
+    "iters": (int, "N", "Configurations to train; can be raised later."),
     "min_epochs": (Epochs(), "EPOCHS", "Epochs before the first selection, such as 2 or 1/16."),
     "max_epochs": (Epochs(), "EPOCHS", "Epochs of the trials that survive all selections."),
     "eta": (int, "N", "At each selection, continue the best one in N."),
-    "survivors": (int, "N", "Trials of a bracket that reach its last rung, at least."),
+    "survivors": (int, "N", "Fewest trials of a bracket that reach its last rung."),
     "epochs": (Epochs(), "EPOCHS", "Epochs of each training."),
     "repeats": (int, "N", "Trainings of each configuration, from different seeds."),
     "space": (PATH, "FILE", "Search space in ConfigSpace's JSON. [default: the exercise sheet's]"),
@@ -176,7 +176,7 @@ _LIMITS = (
         metavar="DURATION",
         help="Stop after 2h, 90m or 1h30m, with exit code 75; the same command continues.",
     ),
-    cloup.option("--until", metavar="HH:MM", help="The same, at this time of day."),
+    cloup.option("--until", metavar="HH:MM", help="Stop at this time of day."),
 )
 _WHERE = (
     _workers("; 0: train nothing here, wait for other workers"),
@@ -193,8 +193,8 @@ _WHERE = (
         metavar="N",
         default=1,
         show_default=True,
-        help="Threads of each training. More are slower overall and change the last digits; a run "
-        "keeps its number.",
+        help="Threads of each training; fixed for a run. More are slower overall and change the "
+        "last digits.",
     ),
     _NICE,
     cloup.option(
@@ -207,7 +207,7 @@ _WHERE = (
     cloup.option(
         "--host",
         metavar="ADDRESS",
-        help="Address at which workers of other machines may join. [default: none may]",
+        help="Address at which other machines may join. [default: none]",
     ),
 )
 _RUN = (
@@ -215,11 +215,11 @@ _RUN = (
         "--out",
         type=PATH,
         metavar="FOLDER",
-        help="Run directory. [default: results/<command>; where another run is there, "
+        help="Run directory. [default: results/<command>; if taken by another run, "
         "results/<command>-2 and so on]",
     ),
-    _flag("--dry-run", "Check everything, and show what would be trained."),
-    _flag("--fresh", "Set the earlier run with these settings aside, and start anew."),
+    _flag("--dry-run", "Check everything and show what would be trained."),
+    _flag("--fresh", "Set the earlier run with these settings aside and start anew."),
     _flag("--retry-failed", "Train the failed trials of this run again."),
     cloup.option(
         "--settings",
@@ -228,7 +228,7 @@ _RUN = (
         is_eager=True,
         expose_value=False,
         callback=_read_settings,
-        help="Read options from a TOML file; an option typed here wins.",
+        help="Read options from a TOML file; typed options win.",
     ),
     _QUIET,
     *_OUTPUT,
@@ -236,7 +236,7 @@ _RUN = (
 
 
 def output_options(command: AnyCommand) -> AnyCommand:
-    """Add the options about what a command prints."""
+    """Add the options for a command's output."""
     return _add(_OUTPUT, command)
 
 
@@ -246,7 +246,7 @@ def worker_options(command: AnyCommand) -> AnyCommand:
 
 
 def experiment_options(one: Experiment, command: AnyCommand) -> AnyCommand:
-    """Add the options of a command that trains: its own, with the defaults of the table; groups."""
+    """Add the options of a command that trains, in groups, with the defaults of the table."""
     made = {name: _own(one, name, default) for name, default in one.defaults.items()}
     arguments = [made.pop("runs")] if "runs" in made else []
     length = [made.pop(name) for name in _LENGTH if name in made]

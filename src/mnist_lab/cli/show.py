@@ -50,23 +50,23 @@ if TYPE_CHECKING:
 
 
 class _Console(Console):
-    """rich's, for which a reader that is gone is an error like others, not the end of a thread."""
+    """rich's console, which raises an error like others when the reader is gone."""
 
     def on_broken_pipe(self) -> None:
-        """Tell the caller; rich would end the process, from a thread that thread alone."""
+        """Tell the caller; rich would end the process or, in a thread, that thread only."""
         raise BrokenPipeError
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """What rich renders; names of files and runs may hold what a terminal would obey."""
+        """What rich renders, made harmless: names of files and runs may hold control codes."""
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else printable_lines(segment.text)
             yield segment._replace(text=text)
 
 
 def watcher(*, no_color: bool, quiet: bool) -> Watcher:
-    """Who shows the progress, on standard error."""
+    """The watcher that shows progress on standard error."""
     from mnist_lab.progress import Lines, LiveTable, Silent
 
     if quiet:
@@ -76,7 +76,7 @@ def watcher(*, no_color: bool, quiet: bool) -> Watcher:
 
 
 def outcome(run: Run, *, as_json: bool, no_color: bool) -> None:
-    """Show the end of a study; a TimeLimit is raised where its time ended it."""
+    """Show the end of a study; raise a TimeLimit if that ended it."""
     try:
         _outcome(run, as_json=as_json, no_color=no_color)
     except BrokenPipeError:
@@ -131,7 +131,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         return
     say = _sayer(no_color=no_color)
     if brackets:
-        table = Table("bracket", "configurations", "epochs of each, in all", "epochs")
+        table = Table("bracket", "configurations", "epochs at each rung", "epochs in all")
         for number, one in enumerate(brackets, start=1):
             going_on, budgets = (" → ".join(map(budget_text, them)) for them in one)
             table.add_row(str(number), going_on, budgets, budget_text(one.n_epochs))
@@ -149,21 +149,21 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         text = f"nothing: all is done in {run.path} ({done}{failed})"
     elif any(trial.epochs for trial in trials):
         text = (
-            f"{counted(n_left, 'more time')}, {epochs_text(n_more, 'more ')}, {on}; "
+            f"{counted(n_left, 'more training')}, {epochs_text(n_more, 'more ')}, {on}; "
             f"{n_all - n_left} of {n_all} trainings and {budget_text(n_epochs - n_more)} of "
             f"{epochs_text(n_epochs)} are done in {run.path}"
         )
     else:
-        asked = f"{counted(n_left, 'time')}, {epochs_text(n_more)} in all"
+        asked = f"{counted(n_left, 'training')}, {epochs_text(n_more)} in all"
         text = f"{describe_brackets(brackets) if brackets else asked}, {on}, into {run.path}"
     most = " at most" if settings.configurations and n_left else ""
-    say(f"would train{most} {text}{_rough(run) if n_left else ''}")
+    say(f"would run{most} {text}{_rough(run) if n_left else ''}")
     for note in run.info.data.notes:
         say(f"note: {note}")
 
 
 def status(path: Path | None, *, as_json: bool, no_color: bool) -> None:
-    """Show how a run stands, or all runs below a folder: `results` if there is no path."""
+    """Show the state of a run, or of all runs below a folder: `results` if there is no path."""
     if path is None or (not RunDir(path).exists() and any(runs_below(path))):
         _overview(path or RESULTS, as_json=as_json, no_color=no_color)
         return
@@ -212,7 +212,7 @@ def _status(run_dir: RunDir, *, as_json: bool, no_color: bool) -> None:
 
 
 def _overview(folder: Path, *, as_json: bool, no_color: bool) -> None:
-    """Show all runs below a folder, the newest first; of one that cannot be read, why."""
+    """Show all runs below a folder, newest first; for one that cannot be read, say why."""
     shown: list[tuple[str, dict[str, Any], tuple[str, ...]]] = []
     unreadable: dict[Path, str] = {}
     for path in runs_below(folder):
@@ -250,11 +250,11 @@ def _overview(folder: Path, *, as_json: bool, no_color: bool) -> None:
         say(table)
     for path, why in unreadable.items():
         say(f"{path.relative_to(folder)}: unreadable: {why}")
-    say(f"more about one: mnist-lab status {quoted(folder)}/RUN")
+    say(f"details: mnist-lab status {quoted(folder)}/RUN")
 
 
 def export(run_dir: Path, to: Sequence[Format], out: Path | None, **output: bool) -> None:
-    """Write a run for other programs, and show which files, and how to open them."""
+    """Write a run for other programs; show the files and how to open them."""
     from mnist_lab import export as exports
 
     files(exports.write(run_dir, *to, out=out), **output)
@@ -264,7 +264,7 @@ def export(run_dir: Path, to: Sequence[Format], out: Path | None, **output: bool
 
 
 def files(written: Sequence[Path], *, as_json: bool, no_color: bool) -> None:
-    """Show which files were written."""
+    """Show the files that were written."""
     if as_json:
         _print_json({"files": _texts(written)})
         return
@@ -283,7 +283,7 @@ def schema(name: str | None) -> None:
 
 
 def report(run_dirs: Sequence[Path], written: Path, *, as_json: bool, no_color: bool) -> None:
-    """Show which page was written about these runs, and what to do next."""
+    """Show the page that was written about these runs, and what to do next."""
     files([written], as_json=as_json, no_color=no_color)
     if as_json:
         return
@@ -318,7 +318,7 @@ def dashboard(folder: Path | None, *, host: str, port: int, no_open: bool) -> No
 
 
 def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool) -> None:
-    """Show how a search space samples, and draw it if there is a folder for it."""
+    """Show how a search space samples; draw it if there is a folder for the figure."""
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
     from mnist_lab.space import explaining
     from mnist_lab.study.results import draw_space
@@ -460,7 +460,7 @@ def _measured(name: str, error: Spread | None) -> dict[str, Any]:
 
 
 def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
-    """The table of the results, and one of what is begun and not finished, if anything is."""
+    """The table of the results, and one of unfinished trials, if there are any."""
     say(views.drawn(views.summary_table(info, trials)))
     unfinished = views.unfinished_table(info, trials)
     if unfinished.rows:
@@ -468,7 +468,7 @@ def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) ->
 
 
 def _plain(words: Sequence[str], numbers: Sequence[str]) -> Table:
-    """A table without lines, with columns of words, then of numbers, which are on the right."""
+    """A table without lines: columns of words, then of right-aligned numbers."""
     table = Table(*words, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for head in numbers:
         table.add_column(head, justify="right", no_wrap=True)
@@ -485,7 +485,7 @@ def _print_json(value: dict[str, Any], **how: Any) -> None:
 
 
 def _sayer(*, no_color: bool) -> Callable[..., None]:
-    """Who prints lines and tables; a name in them may look like markup."""
+    """The function that prints lines and tables; a name in them may look like markup."""
     # Wide when nobody looks: a log file has no edge to wrap at.
     width = None if sys.stdout.isatty() else 160
     console = _Console(no_color=no_color or None, width=width, highlight=False)

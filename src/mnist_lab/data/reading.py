@@ -1,4 +1,4 @@
-"""Files -> arrays, not yet checked: an .npz in Keras' layout, or a folder of four IDX files."""
+"""Read files into arrays, not yet checked: an .npz in Keras' layout, or a folder of IDX files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _GIVE = f"--data takes a .npz file, a folder of the four IDX files of MNIST, or 
 
 @contextmanager
 def refusing_broken(path: Path) -> Iterator[None]:
-    """Turn what goes wrong in reading `path` into a :class:`DataError` that names it."""
+    """Turn any failure in reading `path` into a :class:`DataError` that names it."""
     # An array's header in an .npz is Python, to numpy. Encrypted zip; sizes that no machine holds.
     odd = (SyntaxError, tokenize.TokenError, RuntimeError, MemoryError)
     try:
@@ -49,17 +49,17 @@ def refusing_broken(path: Path) -> Iterator[None]:
 
 
 def missing(path: Path | str) -> DataError:
-    """The error where a person names a file or folder that is not there."""
+    """The error for a file or folder that does not exist."""
     is_near = get_close_matches(str(path), [SAMPLE])
     step = f"did you mean --data {SAMPLE}?" if is_near else _GIVE
     return DataError(f"no file or folder {str(path)!r}", next_step=step)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, tuple[str, ...]]]:
-    """Four arrays by their npz keys, not yet checked; the names of the data set and its classes.
+    """Four arrays by npz key, not yet checked; the names of the data set and its classes.
 
     Raises:
-        DataError: there is no such file or folder, or it does not hold four whole arrays.
+        DataError: the file or folder is missing, or does not hold four complete arrays.
     """
     with refusing_broken(path):
         if path.is_dir() or (idx_key(path) and path.is_file()):
@@ -83,7 +83,7 @@ def _start(path: Path) -> bytes:
 
 
 def _has_arrays(path: Path) -> bool:
-    """Whether a zip archive is an .npz, whatever it is called."""
+    """Whether a zip archive is an .npz, whatever its name."""
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith(".npy") for name in archive.namelist())
 
@@ -94,7 +94,7 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             if member.file_size > _MAX_BYTES:
                 raise ValueError(f"{member.filename} claims {member.file_size:,} bytes")
             if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                raise ValueError(f"{member.filename} is packed as numpy never does it")
+                raise ValueError(f"{member.filename} is compressed as numpy never does it")
         if lacks := [key for key in NPZ_KEYS if key not in npz]:
             way = _renaming(lacks, sorted(set(npz.files) - set(NPZ_KEYS)))
             raise DataError(f"{path} has no {', '.join(lacks)}", next_step=way)
@@ -106,14 +106,14 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
             except ValueError as error:
                 if "Object arrays" not in str(error):
                     raise
-                why = "Python objects, which are never loaded, as that can run code"
+                why = "Python objects, which are never loaded because they can run code"
                 way = f"save np.array({key[0]}.tolist())"
                 raise DataError(f"{path}: {key} holds {why}", next_step=way) from None
         return arrays
 
 
 def _renaming(lacks: list[str], others: list[str]) -> str:
-    """What to do about arrays that are missing, where there are others: rename what says it all."""
+    """What to do about missing arrays if there are others: rename those with clear names."""
     meant = defaultdict(list)
     for name in others:
         if match := _OTHER_NAME.fullmatch(name) or _OTHER_ORDER.fullmatch(name):

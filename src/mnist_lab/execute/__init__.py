@@ -1,1 +1,1 @@
-"""Who executes: the loop of a run, what its journal knows, and the workers, here or elsewhere."""
+"""Execution: the loop of a run, the contents of its journal, and the workers, here or elsewhere."""

@@ -1,4 +1,4 @@
-"""Where a run is executed: Dask's scheduler, and the workers that it hands steps to."""
+"""The cluster that executes a run: Dask's scheduler, and the workers that get its steps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RETRY_S = 1.0
 
 
 class Token(Frozen):
-    """What it takes to join a run: secret, and void when the run is no longer written."""
+    """The secret for joining a run, valid while a process writes the run."""
 
     scheduler: str
     credentials: Credentials
@@ -52,7 +52,7 @@ class Token(Frozen):
 
 
 class Ready(NamedTuple):
-    """A worker is there, and has loaded what it trains with."""
+    """A worker has joined and is ready to train."""
 
     worker: str
 
@@ -65,20 +65,20 @@ class Gone(NamedTuple):
 
 
 class Back(NamedTuple):
-    """A step that was submitted came back; None: nobody knows what became of it."""
+    """A submitted step came back; None: its result is unknown."""
 
     step: Future
     taken: Taken | None
 
 
 class Workers(Protocol):
-    """Workers that this process has started, here or elsewhere, and watches over."""
+    """Workers that this process started, here or elsewhere, and watches."""
 
     def look(self, clock_s: float) -> list[tuple[str, str | None]]:
-        """Replace the dead; returns their names, and why each died."""
+        """Replace dead workers; return their names, and why each died."""
 
     def kill(self, name: str) -> None:
-        """End a worker at once, if it is one of these, for another to take its place."""
+        """End a worker at once, if it is one of these; another takes its place."""
 
     def stop(self) -> None:
         """End all of them."""
@@ -89,7 +89,7 @@ class Cluster:
 
     Args:
         trainer: what the workers train with.
-        host: this machine's address for workers of others; loopback is for this one alone.
+        host: this machine's address for workers elsewhere; loopback serves this machine only.
         scheduler: the address of an existing scheduler; Dask's configuration has its credentials.
     """
 
@@ -118,8 +118,7 @@ class Cluster:
                 self._client = connect(
                     scheduler,
                     None,
-                    "see whether it runs there, and whether Dask's configuration has what it asks "
-                    "for",
+                    "check that it runs there, and that Dask's configuration has what it asks for",
                 )
             opened.callback(self._client.close)
             for topic in ("all", TOPIC):
@@ -133,7 +132,7 @@ class Cluster:
 
     @property
     def token(self) -> Token:
-        """What others need to join."""
+        """The token that others need to join."""
         trainer = self._trainer
         return Token(
             scheduler=self._client.scheduler.address,
@@ -146,17 +145,17 @@ class Cluster:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of the thread in which everything is sent and received."""
+        """The event loop of the thread that sends and receives everything."""
         loop: asyncio.AbstractEventLoop = self._client.loop.asyncio_loop
         return loop
 
     def names(self) -> dict[str, bool]:
-        """The names of the workers that ever came, and whether each is still there."""
+        """The names of all workers so far, and whether each is still there."""
         here = set(self._names.copy().values())
         return {name: name in here for name in self._seen.copy()}
 
     def employ(self, workers: Workers) -> None:
-        """Look after these workers from now on, and end them at the end."""
+        """Watch these workers from now on, and end them at the end."""
         self._workers = workers
         self._opened.callback(workers.stop)
 
@@ -170,7 +169,7 @@ class Cluster:
     ) -> Future:
         """Have a worker take the step from `before` to the epoch `stop`.
 
-        What comes of it is not told by itself.
+        Its result is not reported unless :meth:`expect` asks for it.
         """
         (address,) = (address for address, name in self._names.items() if name == worker)
         return self._client.submit(
@@ -186,12 +185,12 @@ class Cluster:
         )
 
     def expect(self, step: Future) -> None:
-        """Have :meth:`wait` tell when this step is back."""
+        """Let :meth:`wait` report this step when it is back."""
         fetched = asyncio.run_coroutine_threadsafe(self._fetch(step), self.loop)
         fetched.add_done_callback(lambda taken: self._events.put((step, taken)))
 
     def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
-        """What happened, after waiting for something for so long at most.
+        """What happened, after waiting at most this long for something.
 
         Raises:
             StudyError: the scheduler is gone.
@@ -209,13 +208,13 @@ class Cluster:
             return
 
     def look(self, clock_s: float) -> Iterator[Gone]:
-        """The workers of this process that died, and why; they are replaced."""
+        """The workers of this process that died, and why; replaces them."""
         if self._workers is not None:
             for name, reason in self._workers.look(clock_s):
                 yield Gone(name, reason)
 
     def dismiss(self, worker: str) -> None:
-        """Have a worker ended at once, for another to take its place: it may be stuck."""
+        """End a worker at once, as it may be stuck; another takes its place."""
         if self._workers is not None:
             self._workers.kill(worker)
         self._client.log_event(TOPIC, {"dismissed": worker})
@@ -231,10 +230,10 @@ class Cluster:
         self._opened.close()
 
     async def _fetch(self, step: Future) -> Taken | None:
-        """What became of a step; None: nobody knows.
+        """The result of a step; None if it is unknown.
 
-        Dask's own `gather` asks for several at once, and a worker that is cut off would keep the
-        others' steps back.
+        Dask's own `gather` asks for several at once, and a worker that is cut off would hold back
+        the others' steps.
         """
         try:
             problem = await step.exception()
@@ -251,7 +250,7 @@ class Cluster:
         return None
 
     def _equip(self) -> None:
-        """Have the workers of somebody else's scheduler load what they train with."""
+        """Load the trainer on the workers of somebody else's scheduler."""
         try:
             self._client.register_plugin(self._trainer)
         except LabError as problem:
@@ -259,11 +258,11 @@ class Cluster:
         except Exception as problem:
             raise StudyError(
                 f"a worker of the scheduler cannot train ({problem})",
-                next_step="install there what is installed here",
+                next_step="install the same packages there",
             ) from problem
 
     def _dismantle(self) -> None:
-        """Leave nothing on somebody else's workers, as far as they answer and had it."""
+        """Remove everything from somebody else's workers, as far as they answer."""
         leaving = self._client.scheduler.unregister_worker_plugin(name=self._trainer.name)
         with suppress(Exception):
             asyncio.run_coroutine_threadsafe(leaving, self.loop).result(ANSWER_S)

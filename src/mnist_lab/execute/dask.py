@@ -1,4 +1,4 @@
-"""Dask as this program uses it: its settings, its credentials, its servers without HTTP."""
+"""Dask as this program uses it: settings, credentials, and servers without HTTP."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ _one_at_a_time = threading.Lock()
 
 
 class Credentials(Frozen):
-    """What every process of a run shows and trusts, as PEM: secret."""
+    """The secret PEM texts that every process of a run shows and trusts."""
 
     certificate: str = Field(min_length=1)  # Dask takes none for a wish to go without
     key: str
 
 
 class _Door:
-    """Who comes to a port of ours is heard once it has shown the run's certificate, or goes soon.
+    """Accept only connections that show the run's certificate; drop the others soon.
 
     Args:
-        listener: Dask's, which lets whoever says nothing stay for ever.
+        listener: Dask's, which keeps a silent connection for ever.
     """
 
     def __init__(self, listener: Any) -> None:
@@ -102,7 +102,7 @@ class _Door:
 
 
 class _Server(distributed.core.Server):  # type: ignore[misc]  # Dask is untyped
-    """What our servers do not do as Dask's do: they trust nobody who merely is near."""
+    """How our servers differ from Dask's: they do not trust a connection for being local."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -110,12 +110,12 @@ class _Server(distributed.core.Server):  # type: ignore[misc]  # Dask is untyped
         sys.path.remove(self.local_directory)
 
     async def listen(self, *args: Any, **options: Any) -> None:
-        """As the base class, with an eye on who comes."""
+        """As the base class, but watch new connections."""
         await super().listen(*args, **options)
         _Door(self.listeners[-1])
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
-        """There is none: it asks nobody who he is."""
+        """Start none: it authenticates nobody."""
 
 
 class Scheduler(_Server, distributed.Scheduler):  # type: ignore[misc]
@@ -126,17 +126,17 @@ class Worker(_Server, distributed.Worker):  # type: ignore[misc]
     """Dask's worker, as :class:`_Server` says."""
 
     async def handle_scheduler(self, comm: Any) -> None:
-        """Take what the scheduler has to say, from the first word on."""
+        """Receive everything from the scheduler, from its first message on."""
         print(READY, flush=True)  # noqa: T201 - into the parent's file
         await super().handle_scheduler(comm)
 
 
 @contextmanager
 def dask_settings() -> Iterator[None]:
-    """Dask's configuration while something of ours is made.
+    """Dask's configuration while our objects are made.
 
-    The folder that each of its servers makes, and nothing here writes to, is gone afterwards: where
-    it is by default others may write, and after a kill it stayed.
+    The unused folder of each Dask server is removed afterwards: by default it lies where others may
+    write, and it would survive a kill.
     """
     with (
         _one_at_a_time,
@@ -147,7 +147,7 @@ def dask_settings() -> Iterator[None]:
 
 
 def bracketed(host: str) -> str:
-    """An address as Dask wants it, which takes an IPv6 one in brackets alone."""
+    """An address in Dask's form, with brackets around IPv6."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -156,11 +156,11 @@ def connect(scheduler: str, security: Security | None, next_step: str) -> Any:
 
     Args:
         scheduler: its address.
-        security: None is what Dask's own configuration has.
+        security: None takes it from Dask's own configuration.
         next_step: of the error.
 
     Raises:
-        StudyError: nobody answers, or not as a scheduler does; its cause says why.
+        StudyError: nothing answers, or not as a scheduler does; its cause says why.
     """
     try:
         place = urlsplit(scheduler)
@@ -189,9 +189,9 @@ def _reason(problem: BaseException) -> str:
 
 
 def new_credentials() -> Credentials:
-    """Credentials for one run: an authority that signed itself, and nothing else.
+    """Credentials for one run: only a self-signed authority.
 
-    They are void with the run, and valid at any time, as the clocks of machines differ.
+    They end with the run and are valid at any time, because the clocks of machines differ.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mnist-lab")])
@@ -215,7 +215,7 @@ def new_credentials() -> Credentials:
 
 
 def security(credentials: Credentials) -> Security:
-    """Mutual TLS 1.3 between all who have these credentials."""
+    """Mutual TLS 1.3 between all processes with these credentials."""
     roles = ("client", "scheduler", "worker")
     return Security(
         require_encryption=True,

@@ -58,14 +58,14 @@ _LISTS = {"job_extra_directives", "job_script_prologue", "job_directives_skip"}
 
 
 class Elsewhere:
-    """A command in each place, started again whenever it ends.
+    """A command in each place, restarted whenever it ends.
 
     Args:
-        places: name to what runs the command there until it ends, and returns its last words; when
-            cancelled it ends it.
+        places: by name, a function that runs the command there and returns its last output; when
+            cancelled it ends the command.
         loop: of another thread, in which they run.
-        known: the names of the workers that ever came, and whether each is still there; a start's
-            begin with its own.
+        known: the names of all workers so far, and whether each is still there; they begin with the
+            name of their start.
         note: called in that thread with a line for each place that ended.
     """
 
@@ -86,10 +86,10 @@ class Elsewhere:
         self._in_loop(self._start(places))
 
     def look(self, clock_s: float) -> list[tuple[str, str | None]]:
-        """See whether there is a place that works, or may; workers are watched over there.
+        """Check that at least one place works or may still work; each place watches its workers.
 
         Raises:
-            StudyError: everywhere the command ends before a worker is known, again and again.
+            StudyError: in every place the command repeatedly ends before a worker is known.
         """
         del clock_s
         for task in self._tasks:
@@ -103,10 +103,10 @@ class Elsewhere:
         return []
 
     def kill(self, name: str) -> None:
-        """Who watches over it there is told by the run."""
+        """Do nothing: the run tells the process that watches it there."""
 
     def stop(self) -> None:
-        """End the command in all places, and wait until it has ended."""
+        """End the command in all places, and wait for that."""
         self._in_loop(self._end())
 
     async def _start(self, places: Mapping[str, Run]) -> None:
@@ -150,10 +150,10 @@ class Elsewhere:
 
 
 def check_ssh(options: Mapping[str, Any]) -> None:
-    """Refuse what asyncssh cannot use.
+    """Refuse options that asyncssh cannot use.
 
     Raises:
-        SettingsError: it is not installed, or does not know an option, or does not take its value.
+        SettingsError: asyncssh is not installed, or refuses an option or its value.
     """
     try:
         import asyncssh
@@ -170,19 +170,19 @@ def check_ssh(options: Mapping[str, Any]) -> None:
 async def over_ssh(
     name: str, _: object, *, host: str, command: Sequence[str], options: Mapping[str, Any]
 ) -> str:
-    """Run a command on a host until it ends; it ends there, too, when the connection is lost.
+    """Run a command on a host until it ends; a lost connection ends it, too.
 
     Args:
         name: of the worker.
-        host: as in `user@host:port`, or as `~/.ssh/config` calls it.
+        host: as in `user@host:port`, or its name in `~/.ssh/config`.
         command: its words; `--name` and the name follow.
         options: of `asyncssh.connect`.
 
     Returns:
-        The last line that it wrote.
+        The last line of its output.
 
     Raises:
-        OSError: the host cannot be reached, or lets nobody in, or is lost.
+        OSError: the host cannot be reached, refuses the login, or is lost.
     """
     import asyncssh
 
@@ -212,18 +212,18 @@ async def over_ssh(
 
 
 class BatchSystem:
-    """Jobs of Slurm, PBS, LSF, SGE or HTCondor that run a command, one worker a core.
+    """Jobs of Slurm, PBS, LSF, SGE or HTCondor that run a command, one worker per core.
 
-    What a site needs is read from Dask's configuration files (`jobqueue.slurm.account`, ...);
-    `options`, as dask-jobqueue's clusters take them, come first.
+    A site's settings come from Dask's configuration files (`jobqueue.slurm.account`, ...);
+    `options`, those of dask-jobqueue's clusters, take precedence.
 
     Args:
         system: `slurm`, `pbs`, `lsf`, `sge` or `htcondor`.
         options: of dask-jobqueue.
 
     Raises:
-        SettingsError: dask-jobqueue is not installed, or does not know an option, lacks one, or
-            does not take its value.
+        SettingsError: dask-jobqueue is not installed, misses an option, or refuses an option or its
+            value.
     """
 
     def __init__(self, system: str, options: Mapping[str, Any]) -> None:
@@ -267,7 +267,7 @@ class BatchSystem:
             raise _unusable(problem) from None
 
     def script(self, command: Sequence[str], logs: Path) -> str:
-        """A job's script, for a person to see; nothing is made for it."""
+        """A job's script, to show to the user; this creates nothing."""
         script: str = self._job("NAME", command, Path(self._logs or logs)).job_script()
         return script
 
@@ -292,10 +292,10 @@ class BatchSystem:
             name: of the worker.
             is_there: whether it is known.
             command: its words; `--workers`, `--name` and their values follow.
-            logs: the folder, made if need be, where what the job prints is kept.
+            logs: the folder for the job's output, made if necessary.
 
         Returns:
-            What it wrote last.
+            Its last output.
 
         Raises:
             RuntimeError: it cannot be submitted.
@@ -317,7 +317,7 @@ class BatchSystem:
             await job.close()
 
     async def _may_be_queued(self, number: str, submitted_s: float) -> bool:
-        """Whether a job waits or runs; while the queue cannot be asked, it may."""
+        """Whether a job waits or runs; True while the queue does not answer."""
         async with self._asking:
             if time.monotonic() > self._asked_s + QUEUE_INTERVAL_S:
                 self._asked_s = time.monotonic()
@@ -325,7 +325,7 @@ class BatchSystem:
         return self._listed is None or self._asked_s < submitted_s or number in self._listed
 
     async def _list(self) -> set[str] | None:
-        """The numbers of the user's jobs that wait or run, if the system answers."""
+        """The numbers of the user's waiting and running jobs, if the system answers."""
         asking = await asyncio.create_subprocess_shell(
             self._queue, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
@@ -334,14 +334,14 @@ class BatchSystem:
 
 
 def _last_line(logs: Path, number: str) -> str:
-    """What a job wrote last, as far as it has reached this machine."""
+    """A job's last output, as far as it has reached this machine."""
     texts = [log.read_text(errors="replace") for log in sorted(logs.glob(f"*[!0-9]{number}.*"))]
     lines = "\n".join(texts).split("\n")
     return next((f": {said}" for line in reversed(lines) if (said := _said(line))), "")
 
 
 def _said(line: str) -> str:
-    """What a line of a worker's output says to us; a hint is for those who are there."""
+    """A line of a worker's output without its hint, which is for users of that machine."""
     return "" if line.startswith("hint: ") else line.strip().removeprefix("error: ")
 
 

@@ -28,11 +28,11 @@ REJOIN_PATIENCE_S = 600.0
 
 
 def connect(token: Token) -> Client:
-    """A line to a run.
+    """A connection to a run.
 
     Raises:
         SettingsError: the token is damaged.
-        StudyError: nobody answers.
+        StudyError: the run does not answer.
     """
     try:
         secured = dask.security(token.credentials)
@@ -45,7 +45,7 @@ def connect(token: Token) -> Client:
     return dask.connect(
         token.scheduler,
         secured,
-        "see whether it runs (mnist-lab status), and was started with --host and an address that "
+        "check that it runs (mnist-lab status), and was started with --host and an address that "
         "this machine reaches",
     )
 
@@ -61,17 +61,17 @@ def work(
     files: Sequence[int],
     note: Callable[[str], None],
 ) -> None:
-    """Work for a run until it ends; one that cannot be reached for a while is joined again.
+    """Work for a run until it ends; join again after it was out of reach for a while.
 
     Args:
-        client: the line to the run, which this closes.
+        client: the connection to the run, which this closes.
         token: of the run.
-        trainer: what this machine's workers train with.
-        slots: what each of them gets.
-        name: what their names begin with; None: this machine's.
+        trainer: of this machine's workers.
+        slots: the resources of each worker.
+        name: the beginning of their names; None: this machine's name.
         host: this machine's address for the run.
         files: descriptors that they inherit, under the same numbers.
-        note: called with a line when the run cannot be reached, and when it is reached again.
+        note: called with a line when the run cannot be reached, and when it can again.
 
     Raises:
         StudyError: a worker cannot start, or the run cannot be reached for
@@ -92,7 +92,7 @@ def work(
 
 
 def _watch_over(pool: Pool, client: Client) -> None:
-    """Keep the workers alive for as long as the run can be reached."""
+    """Keep the workers alive while the run can be reached."""
     start_s = time.monotonic()
 
     def happened(event: tuple[float, dict[str, Any]]) -> None:
@@ -111,7 +111,7 @@ def _watch_over(pool: Pool, client: Client) -> None:
 
 
 def _connect_again(token: Token, note: Callable[[str], None]) -> Client | None:
-    """Reach a run again that was cut off; None: it has ended."""
+    """Reconnect to a run that was cut off; None if it has ended."""
     until_s = time.monotonic() + REJOIN_PATIENCE_S
     is_told = False
     while True:
@@ -129,5 +129,5 @@ def _connect_again(token: Token, note: Callable[[str], None]) -> Client | None:
                 is_told = True
             time.sleep(1)
         else:
-            note("the run is reached again")
+            note("reconnected to the run")
             return client

@@ -1,4 +1,4 @@
-"""What the journal knows: what was proposed, how far each trial is, what came of it."""
+"""The knowledge in the journal: the proposals, the progress of each trial, its outcome."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Where the ledger keeps what is too large for the journal."""
+    """Storage for what is too large for the journal."""
 
     def write_checkpoint(self, trial: Proposed, checkpoint: Checkpoint) -> None:
         """Replace the trial's checkpoint."""
 
     def read_checkpoint(self, trial: Proposed) -> Checkpoint | None:
-        """The trial's checkpoint, if it has a sound one."""
+        """The trial's checkpoint, if it has an undamaged one."""
 
     def drop_checkpoint(self, trial: Proposed) -> None:
         """Remove the trial's checkpoint, if there is one."""
@@ -44,18 +44,18 @@ class Store(Protocol):
 
 
 class Known(NamedTuple):
-    """What the journal knows of a training; None: it could not be trained."""
+    """The result of a training in the journal; None: it failed."""
 
     trained: Trained | None
 
 
 class Ledger:
-    """Writes each thing that happens down, and answers what happened before.
+    """Records each event, and answers from earlier ones.
 
     Args:
-        trials: as the journal has them so far.
-        base: the configuration that proposed hyperparameters are put into.
-        emit: called with each new event; it is on the disk when `emit` returns.
+        trials: those in the journal so far.
+        base: the configuration that proposed hyperparameters modify.
+        emit: called with each new event, which is on the disk when `emit` returns.
         store: keeps checkpoints and models.
     """
 
@@ -90,16 +90,16 @@ class Ledger:
 
     @property
     def replaying(self) -> bool:
-        """Whether the journal holds results that nobody has asked for yet."""
+        """Whether the journal holds results that were not asked for yet."""
         return bool(self._known)
 
     def proposed(self, proposal: Proposal) -> tuple[Proposed, Known | None]:
-        """The trial that is proposed, and its result if the journal has it.
+        """The proposed trial, and its result if the journal has it.
 
-        One that was trained before, for a smaller budget, is promoted.
+        A trial with a smaller budget so far is promoted.
 
         Raises:
-            RunDirError: the journal holds another configuration under this id.
+            RunDirError: the journal has another configuration under this id.
         """
         budget = proposal.budget
         configuration = self._base.model_copy(update=proposal.values | {"epochs": budget})
@@ -128,10 +128,10 @@ class Ledger:
         return same, self._known.pop((same.trial, budget), None)
 
     def checkpoint(self, trial: Proposed, stops: Iterable[float]) -> Checkpoint | None:
-        """What the trial goes on from, if there is something.
+        """The state from which the trial resumes, if there is one.
 
-        The checkpoint is written before its record is: it may know one step more than the journal,
-        not two.
+        The checkpoint is written before its record, so it may be one step ahead of the journal, not
+        two.
         """
         checkpoint = self._store.read_checkpoint(trial)
         n_known = self._n_epochs.get(trial.trial, 0)
@@ -139,10 +139,10 @@ class Ledger:
         return None if too_far else checkpoint
 
     def started(self, trial: Proposed, worker: str, attempt: int, start: Checkpoint | None) -> None:
-        """A worker takes the trial, and goes on from `start`.
+        """A worker takes the trial and resumes from `start`.
 
-        The journal learns the epoch that it lacks. Epochs of which there is no checkpoint are void,
-        and trained again.
+        The journal receives a missing epoch. Epochs without a checkpoint no longer count and are
+        trained again.
         """
         reached = start.epoch.epoch if start else 0
         n_known = self._n_epochs.get(trial.trial, 0)
@@ -160,7 +160,7 @@ class Ledger:
             self._write(trial, start)
 
     def epoch(self, trial: Proposed, checkpoint: Checkpoint) -> None:
-        """A worker finished an epoch of the trial; one that is known already is not written."""
+        """A worker finished an epoch of the trial; a known one is not written again."""
         if checkpoint.epoch.epoch > self._n_epochs[trial.trial]:
             self._store.write_checkpoint(trial, checkpoint)
             self._write(trial, checkpoint)
@@ -187,12 +187,12 @@ class Ledger:
 
 
 def _trained(trial: Trial, rung: Rung) -> Trained:
-    """What a training came to; without a validation there is one rung, and its last record."""
+    """The result of a training; without validation there is one rung, and its last record."""
     error = trial.epochs[-1].train_error if rung.valid_error is None else rung.valid_error
     return Trained(error, rung.valid_loss)
 
 
 def _up_to(budget: float, proposed: Proposed) -> Proposed:
-    """The same trial, to be trained for another number of epochs."""
+    """The same trial with another number of epochs."""
     configuration = proposed.configuration.model_copy(update={"epochs": budget})
     return proposed.model_copy(update={"configuration": configuration})

@@ -1,9 +1,9 @@
-"""The loop of a run: propose, hand out, gather, write down, retry, until everything is trained.
+"""The loop of a run: propose, hand out, gather, record, retry, until everything is trained.
 
-One thread decides. What happens elsewhere (a step came back, a worker came or went) waits until the
-loop takes it. A worker never waits for the loop: while it takes a step, the next one is submitted
-already, on that one's result. A step counts when its line is on the disk; a lost one is taken again
-from the last that counts, which changes no number.
+One thread decides. Events elsewhere (a step came back, a worker came or went) wait until the loop
+takes them. A worker never waits for the loop: while it takes a step, the next one is already
+submitted, on that one's result. A step counts when its line is on the disk. A lost step is taken
+again from the last that counts, which changes no number.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ REASON_S = 2.0
 
 
 class _Task:
-    """A trial that is to be trained, and how it fared so far."""
+    """A trial to train, and its attempts so far."""
 
     def __init__(self, proposal: Proposal, trial: Proposed) -> None:
         self.proposal = proposal
@@ -56,7 +56,7 @@ class _Task:
 
 
 class _Worker:
-    """A worker and its steps in flight: the first is taken now, of the task that is started."""
+    """A worker and its submitted steps: the first is in progress, for the task it has started."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -64,7 +64,7 @@ class _Worker:
         self.heard_s = 0.0
 
     def drop(self, task: _Task) -> None:
-        """Forget the task's steps: whatever comes of them is not listened to."""
+        """Forget the task's steps: their results will be ignored."""
         for one, step in self.steps:
             if one is task:
                 step.cancel()
@@ -72,15 +72,15 @@ class _Worker:
 
 
 class Loop:
-    """Trains everything that is proposed and that the journal does not know yet.
+    """Trains every proposal that the journal does not know yet.
 
     Args:
-        proposals: who proposes.
-        ledger: what is known, and where what happens is written.
+        proposals: the source of the proposals.
+        ledger: the known results, and the record of new ones.
         open_cluster: called once, when there is something to train.
         patience_s: how many seconds a worker may take for an epoch of a configuration before it
             counts as stuck and is replaced.
-        tick: called about ten times a second; what it raises ends the run.
+        tick: called about ten times a second; an exception from it ends the run.
         note: called with a line about a worker that was lost or replaced.
     """
 
@@ -113,7 +113,7 @@ class Loop:
 
         Raises:
             StudyError: a worker cannot start.
-            LabError: what writing raised.
+            LabError: writing failed.
         """
         if not self._propose():
             return
@@ -138,7 +138,7 @@ class Loop:
         return bool(self._unexplained) or any(one.steps for one in self._workers.values())
 
     def _propose(self) -> bool:
-        """Have a task waiting, if there is one; what the journal knows is answered from it."""
+        """Get a task ready, if there is one; answer proposals from the journal."""
         while not self._waiting:
             proposal = self._proposals.next()
             while self._proposals.over:
@@ -153,7 +153,7 @@ class Loop:
         return True
 
     def _hand_out(self) -> None:
-        """Give each worker something to do, and something to do next."""
+        """Give each worker a step, and the next one."""
         for worker in sorted(self._workers.values(), key=lambda one: len(one.steps)):
             while len(worker.steps) < STEPS_IN_FLIGHT:
                 task, before = worker.steps[-1] if worker.steps else (None, None)
@@ -172,7 +172,7 @@ class Loop:
         worker.steps.append((task, step))
 
     def _next_task(self, worker: _Worker) -> _Task | None:
-        """What the worker does after what it has."""
+        """The worker's next task."""
         # A proposal that depends on results waits for one more of them. What killed a worker is
         # trained alone: a worker that goes on at once may die before its last result is known.
         if worker.steps and (worker.steps[-1][0].n_blamed or not self._proposals.independent):
@@ -187,7 +187,7 @@ class Loop:
         return task
 
     def _take_back(self) -> bool:
-        """Have a task waiting again that a busy worker has not started, for one that is idle."""
+        """Take back a task that a busy worker has not started, for an idle one."""
         for worker in self._workers.values():
             tasks = [task for task, _ in worker.steps]
             if tasks and tasks[-1] is not tasks[0]:
@@ -197,7 +197,7 @@ class Loop:
         return False
 
     def _begin(self, worker: _Worker) -> None:
-        """The worker's first step is of a task that it starts with."""
+        """Record that the worker starts the task of its first step."""
         task, step = worker.steps[0]
         task.n_started += 1
         worker.heard_s = self._clock_s
@@ -213,7 +213,7 @@ class Loop:
             self._took(*event)
 
     def _took(self, step: Future, taken: Taken | None) -> None:
-        """A step came back; of one that was given up since nothing is taken."""
+        """Take a step that came back; ignore one that was given up since."""
         heads = (one for one in self._workers.values() if one.steps and one.steps[0][1] is step)
         worker = next(heads, None)
         if worker is None or taken is None:  # its worker is gone, or will be missed
@@ -236,13 +236,13 @@ class Loop:
             trained = Trained(taken.step.result.loss, taken.step.checkpoint.epoch.valid_loss)
             self._proposals.tell(task.proposal, trained)
         if taken.leaves is not None:
-            self._note(f"worker {worker.name} is started anew: {taken.leaves}")
+            self._note(f"worker {worker.name} is restarted: {taken.leaves}")
             self._dismiss(worker.name)
         elif worker.steps:
             self._begin(worker)
 
     def _again(self, task: _Task, reason: str, *, blamed: bool) -> None:
-        """Try once more from the last epoch that counts, or write down that it failed."""
+        """Try once more from the last epoch that counts, or record the failure."""
         task.n_blamed += blamed
         task.n_lost += not blamed
         if task.n_blamed < MAX_ATTEMPTS and task.n_lost < MOST_LOSSES:
@@ -252,7 +252,7 @@ class Loop:
         self._proposals.tell(task.proposal, None)
 
     def _gone(self, name: str, reason: str | None) -> None:
-        """A worker is gone; why it died may be told before or after that is noticed."""
+        """A worker is gone; the reason may arrive before or after that is noticed."""
         worker = self._workers.pop(name, None)
         if worker is not None:
             task = self._taken_from(worker)
@@ -269,7 +269,7 @@ class Loop:
         self._again(task, f"its worker {reason}", blamed=True)
 
     def _taken_from(self, worker: _Worker) -> _Task | None:
-        """The task that a worker was at; one that it had not started waits again."""
+        """The task that a worker had started; one that it had not started waits again."""
         started, *others = dict.fromkeys(task for task, _ in worker.steps) or [None]
         for task in (started, *others):
             if task is not None:
@@ -283,7 +283,7 @@ class Loop:
             if worker.steps and silence_s > self._patience_s(
                 worker.steps[0][0].trial.configuration
             ):
-                self._gone(name, f"made no epoch for {silence_s:.0f} s")
+                self._gone(name, f"finished no epoch for {silence_s:.0f} s")
                 self._cluster.dismiss(name)
         for name, (task, until_s) in list(self._unexplained.items()):
             if self._clock_s > until_s:
@@ -292,7 +292,7 @@ class Loop:
                 self._again(task, "its worker was lost", blamed=False)
 
     def _dismiss(self, name: str) -> None:
-        """Have a worker that is at nothing started anew."""
+        """Restart an idle worker."""
         task = self._taken_from(self._workers.pop(name))
         if task is not None:
             self._waiting.appendleft(task)
@@ -316,9 +316,9 @@ def run_trials(
     """Train everything that `proposals` propose and the journal does not know yet.
 
     Args:
-        proposals: who proposes.
-        base: the configuration that proposed hyperparameters are put into.
-        trials: as the journal has them so far.
+        proposals: the source of the proposals.
+        base: the configuration that proposed hyperparameters modify.
+        trials: those in the journal so far.
         emit: called with each new event.
         store: keeps checkpoints and models.
         **options: of :class:`Loop`.

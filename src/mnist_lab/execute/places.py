@@ -1,4 +1,4 @@
-"""Places to run: this machine, hosts behind SSH, a batch system, an existing Dask scheduler."""
+"""Places to train: this machine, hosts behind SSH, a batch system, an existing Dask scheduler."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _AWAY = "192.0.2.1"
 
 
 class Place:
-    """Where a run is executed."""
+    """A place that executes a run."""
 
     # How many workers there will be, as far as that is known; 0: those that come.
     n_workers = 0
@@ -49,29 +49,29 @@ class Place:
         run_dir: RunDir,
         note: Callable[[str], None],
     ) -> Cluster:
-        """Start a scheduler and workers, or use those that are there.
+        """Start a scheduler and workers, or use existing ones.
 
         Args:
-            trainer: what the workers train with.
-            most: how many workers find something to do.
+            trainer: of the workers.
+            most: how many workers can have work.
             shared: a descriptor of :func:`mnist_lab.data.share`, for workers of this machine.
-            run_dir: where those who join find what they need.
+            run_dir: where joining workers find the token.
             note: called with a line when workers elsewhere end.
         """
         raise NotImplementedError
 
     def plan(self, run_dir: RunDir) -> str:
-        """What a person may want to see before: the script of a job; else empty."""
+        """A preview for the user: the script of a job; else empty."""
         del run_dir
         return ""
 
 
 class Local(Place):
-    """This machine, for itself or with others that join.
+    """This machine, alone or with others that join.
 
     Args:
-        slots: what each worker of this machine gets.
-        host: this machine's address for workers of others; None: there are none.
+        slots: the resources of each worker of this machine.
+        host: this machine's address for workers elsewhere; None: there are none.
     """
 
     def __init__(self, slots: Sequence[WorkerSlot], host: str | None = None) -> None:
@@ -104,10 +104,10 @@ class Local(Place):
 
 
 class _Elsewhere(Place):
-    """Places where `mnist-lab worker` is run for a run directory that they see, too.
+    """Places that run `mnist-lab worker` for a run directory that they also see.
 
     Args:
-        host: this machine's address for them; None: the one towards `there`, if that is known.
+        host: this machine's address for them; None: the one towards `there`, if known.
         there: one of them.
     """
 
@@ -124,7 +124,7 @@ class _Elsewhere(Place):
         note: Callable[[str], None],
         **_: Any,
     ) -> Cluster:
-        """Start the scheduler in this process, and have the command run in each place."""
+        """Start the scheduler in this process, and run the command in each place."""
         ways = (machine.address_towards(host, 22) for host in (self._there, _AWAY))
         host = self._host or next(filter(None, ways), machine.LOOPBACK)
         with ExitStack() as opened:
@@ -141,12 +141,12 @@ class _Elsewhere(Place):
 
 
 class Ssh(_Elsewhere):
-    """Hosts behind SSH that see the run directory: on each, one worker for each free core.
+    """Hosts behind SSH that see the run directory, with one worker per free core on each.
 
     Args:
-        hosts: as in `user@host:port`, or as `~/.ssh/config` calls them.
+        hosts: as in `user@host:port`, or their names in `~/.ssh/config`.
         host: this machine's address for them; None: the one towards the first of them.
-        words: further ones of `mnist-lab worker`.
+        words: further arguments of `mnist-lab worker`.
         options: of `asyncssh.connect`.
     """
 
@@ -181,8 +181,8 @@ class Batch(_Elsewhere):
     Args:
         system: one of :data:`~mnist_lab.execute.elsewhere.SYSTEMS`.
         n_workers: how many, each with a core.
-        host: this machine's address for them; None: the one towards the world.
-        options: of dask-jobqueue, before those of Dask's configuration files.
+        host: this machine's address for them; None: the one of the default route.
+        options: of dask-jobqueue; they override Dask's configuration files.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Batch(_Elsewhere):
 
 
 class Existing(Place):
-    """Somebody else's Dask scheduler, with the workers that it has.
+    """Somebody else's Dask scheduler with its workers.
 
     Args:
         scheduler: its address, `tcp://HOST:PORT` or `tls://HOST:PORT`.
@@ -215,7 +215,7 @@ class Existing(Place):
         self._scheduler = scheduler
 
     def open(self, trainer: Trainer, **_: Any) -> Cluster:
-        """Make its workers ones of this run."""
+        """Make its workers workers of this run."""
         return Cluster(trainer, host="", scheduler=self._scheduler)
 
 

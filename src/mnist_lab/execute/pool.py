@@ -1,4 +1,4 @@
-"""The worker processes of this machine: started, watched, started again, ended."""
+"""The worker processes of this machine: start, watch, restart, end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WORKER = "from mnist_lab.execute.worker import main; sys.exit(main(parent={}))"
 
 
 class WorkerSlot(NamedTuple):
-    """What one worker gets: a GPU by number if it has one, and its niceness (0 to 19)."""
+    """The resources of a worker: the number of its GPU, if any, and its niceness (0 to 19)."""
 
     gpu: int | None = None
     niceness: int = 0
@@ -51,13 +51,13 @@ class _Process(NamedTuple):
 
 
 class Pool:
-    """Worker processes, one for each slot, which load what they train with at once.
+    """Worker processes, one for each slot, which load their trainer at once.
 
     Args:
-        slots: what each gets.
-        trainer: what they train with.
+        slots: the resources of each.
+        trainer: of the workers.
         files: descriptors that each inherits, under the same numbers.
-        name: what their names begin with; None: this machine's.
+        name: the beginning of their names; None: this machine's name.
 
     Raises:
         StudyError: a process cannot be started.
@@ -85,29 +85,29 @@ class Pool:
             raise
 
     def join(self, line: Line) -> None:
-        """Make them workers of a run, as soon as they have loaded."""
+        """Make them workers of a run as soon as they have loaded."""
         self._line = line
         for worker in self._processes:
             _send(worker.process, worker.name, line)
 
     def kill(self, name: str) -> None:
-        """End a worker at once; the next look starts it again."""
+        """End a worker at once; the next check restarts it."""
         for worker in self._processes:
             if worker.name == name:
                 worker.process.kill()
                 worker.process.wait()
 
     def look(self, clock_s: float) -> list[tuple[str, str | None]]:
-        """Start each worker again that is dead.
+        """Restart each dead worker.
 
         Args:
             clock_s: seconds since the pool was made.
 
         Returns:
-            The dead ones' names, and why each died; None: the run sent it home, or was cut off.
+            The names of the dead, and why each died; None: the run dismissed it, or was cut off.
 
         Raises:
-            StudyError: one ended before it was ready, and so would the next; or it is not ready
+            StudyError: one ended before it was ready, as the next would too; or one is not ready
                 after `START_PATIENCE_S`.
         """
         dead: list[tuple[str, str | None]] = []
@@ -120,9 +120,9 @@ class Pool:
             if code is None:
                 if clock_s - worker.started_s > START_PATIENCE_S and not is_ready:
                     raise StudyError(
-                        f"a worker was not ready after {START_PATIENCE_S:.0f} s; its last words: "
+                        f"a worker was not ready after {START_PATIENCE_S:.0f} s; its last output: "
                         f"{_last_line(worker.output) or 'none'}",
-                        next_step="see whether disk and network are slow, then run the same "
+                        next_step="check whether disk or network is slow, then run the same "
                         "command again to continue",
                     )
                 continue
@@ -139,7 +139,7 @@ class Pool:
         return dead
 
     def stop(self) -> None:
-        """End all workers, and wait until they are gone."""
+        """End all workers, and wait for that."""
         for worker in self._processes:
             worker.process.terminate()
         for worker in self._processes:
@@ -170,7 +170,7 @@ class Pool:
         except OSError as problem:
             raise StudyError(
                 f"cannot start a worker with its temporary file ({problem.strerror or problem})",
-                next_step="make room or permit it, then run the same command again to continue",
+                next_step="make room or fix the permissions, then run the same command again",
             ) from None
         if slot.niceness:
             # Now, while it has one thread: those it starts later inherit this.

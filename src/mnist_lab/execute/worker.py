@@ -1,7 +1,7 @@
-"""What a worker does: it loads what it trains with once, then takes one step after the other.
+"""A worker: it loads its trainer once, then takes one step after another.
 
 A worker is a process with a Dask worker inside. Those that this program starts run :func:`main`,
-are told on their standard input what to do, and end when their parent does, however it died. The
+get their instructions on standard input, and end when their parent does, however it died. The
 workers of somebody else's Dask cluster get the same :class:`Trainer` from its scheduler.
 """
 
@@ -54,33 +54,33 @@ _one_at_a_time = threading.Lock()
 
 
 class Failure(NamedTuple):
-    """Why a step could not be taken."""
+    """The reason why a step failed."""
 
     reason: str
 
 
 class Taken(NamedTuple):
-    """A step as it comes back; `leaves` is why its worker is to take no other trial."""
+    """The result of a step; `leaves` says why its worker must not take another trial."""
 
     step: Step | Failure
     leaves: str | None = None
 
     @property
     def has_ended(self) -> bool:
-        """Whether the training is over with it."""
+        """Whether the training has ended."""
         return isinstance(self.step, Failure) or self.step.result is not None
 
 
 class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
-    """Dask's plugin that makes a process a worker of a run: its trainer, opened once, in a thread.
+    """Dask's plugin that makes a process a worker of a run: opens its trainer once, in a thread.
 
     Args:
         name: of the run.
         open_trainer: called with `arguments` in the worker; returns the function that takes a
             step.
         arguments: of that function.
-        n_threads: of TensorFlow's.
-        versions: package to version, where the run was started.
+        n_threads: of TensorFlow.
+        versions: package to version on the machine that started the run.
     """
 
     def __init__(
@@ -101,14 +101,14 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         self._first_gib: float | None = None
 
     def sharing(self, file: int) -> Trainer:
-        """The same, for processes that inherit a descriptor of :func:`mnist_lab.data.share`."""
+        """A copy for processes that inherit a descriptor of :func:`mnist_lab.data.share`."""
         arguments = self.arguments | {"shared": file}
         return Trainer(
             self.name, self._open, arguments, n_threads=self.n_threads, versions=self.versions
         )
 
     def check_versions(self) -> None:
-        """Refuse to work where a number might come out otherwise.
+        """Refuse to work where results might differ.
 
         Raises:
             StudyError: this machine has other versions.
@@ -126,7 +126,7 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
             )
 
     async def setup(self, worker: Any) -> None:
-        """Open the trainer, without keeping the worker from saying that it lives."""
+        """Open the trainer without blocking the worker's heartbeat."""
         del worker
         if self._train is None:
             os.environ.update(tensorflow_settings(self.n_threads))
@@ -136,7 +136,7 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         """Open the trainer.
 
         Raises:
-            LabError: this machine has other versions or other data, or no such device.
+            LabError: this machine has other versions, other data or no such device.
         """
         self.check_versions()
         unwanted = [name for name in UNWANTED if name not in sys.modules]
@@ -155,9 +155,9 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
     ) -> Taken:
         """Take the step from `before` to the epoch `stop`.
 
-        One that ended the training is handed on.
+        A state whose training has ended is returned as it is.
 
-        Whatever ends the training is told, not raised.
+        Any failure of the training is returned, not raised.
         """
         if isinstance(before, Taken):
             if before.has_ended:
@@ -165,7 +165,7 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
             assert isinstance(before.step, Step)  # noqa: S101 - a failure would have ended it
             before = before.step.checkpoint
         if self._train is None:
-            return Taken(Failure("its worker could not load what it trains with"))
+            return Taken(Failure("its worker could not get ready to train"))
         try:
             # Somebody's Dask worker may have several threads; this has one network.
             with _one_at_a_time:
@@ -175,7 +175,7 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         return taken._replace(leaves=self._growth()) if taken.has_ended else taken
 
     def _growth(self) -> str | None:
-        """How much its memory grew since its first trial, in words, if that is too much."""
+        """How much its memory grew since the first trial, in words, if that is too much."""
         gib = psutil.Process().memory_info().rss / 2**30
         if self._first_gib is None:
             self._first_gib = gib
@@ -187,13 +187,13 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
 def take_step(
     run: str, config: TrainConfig, seed: int, before: Taken | Checkpoint | None, stop: float
 ) -> Taken:
-    """Take the step from `before` to the epoch `stop` with this run's trainer, in a worker."""
+    """In a worker: take the step from `before` to the epoch `stop` with this run's trainer."""
     trainer: Trainer = get_worker().plugins[run]
     return trainer.take(config, seed, before, stop)
 
 
 class Line(NamedTuple):
-    """How a worker process reaches its run, and at which address of its own it is reached."""
+    """How a worker process reaches its run, and at which address the run reaches it."""
 
     scheduler: str
     credentials: Credentials
@@ -201,7 +201,7 @@ class Line(NamedTuple):
 
 
 def tensorflow_settings(n_threads: int) -> dict[str, str]:
-    """The environment variables that TensorFlow reads when it is imported."""
+    """The environment variables that TensorFlow reads on import."""
     return {
         "TF_NUM_INTRAOP_THREADS": str(n_threads),
         "TF_NUM_INTEROP_THREADS": "1",
@@ -216,8 +216,8 @@ def tensorflow_settings(n_threads: int) -> dict[str, str]:
 def main(parent: int) -> int:
     """Be a worker process, until the run or the parent ends.
 
-    The parent sends the trainer, then its name and the :class:`Line`: loading takes seconds, in
-    which the run is opened.
+    The parent sends the trainer, then its name and the :class:`Line`: loading takes seconds, while
+    the parent opens the run.
     """
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     try:

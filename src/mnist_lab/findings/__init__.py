@@ -1,7 +1,7 @@
-"""Conclusions from the records, in plain words: each with its numbers and its uncertainty.
+"""Conclusions from the records in plain words, each with its numbers and its uncertainty.
 
-Pure functions over records. What the records do not tell is not said: of a run without a sound
-trial there are no findings but that.
+Pure functions over records, which claim nothing that the records do not show. A run in which no
+trial succeeded has only that finding.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "findings", "method", "page"]
 
 _ERRORS = (
-    "All intervals hold 95 %. Of one training it is Wilson's, for the images that happened to be "
-    "drawn; of three or more it is Student's for their mean, for the seeds that happened to be."
+    "All intervals are 95 % intervals. For one training it is Wilson's, which covers the choice of "
+    "images. For three or more it is Student's for their mean, which covers the choice of seeds."
 )
 _METHODS = {
-    "sweep": f"{_ERRORS} The best is chosen for its low mean: where others are as good, its "
-    "interval lies a little too low. Values are compared by Student's paired test over equal "
-    "seeds. p says how often chance alone makes a difference as large; it is corrected by Holm's "
-    "method for every pair of values, as the lowest is chosen from all. Overfitting is a trend by "
-    "Kendall's test over the second half of the epochs.",
-    "search": f"{_ERRORS} What the best is expected to have on average over seeds is an empirical "
-    "Bayes estimate (Efron 2011). How much a hyperparameter matters is its share of the variance "
-    "of the ranks in a regression with squares, given the others (partial F test, Holm's "
-    "correction, interval of the noncentral F distribution). A rule for what failed is tested "
-    "against shuffled outcomes.",
-    "race": "Differences are taken on equal seeds, by Student's paired test. Their intervals are "
-    "wide enough for every look and every configuration (racing.py, docs/performance/race.md).",
-    "test": f"{_ERRORS} The interval of a standard deviation is the chi-square one. Classes are "
-    "compared by a chi-square test with the mean counts of the repeats.",
+    "sweep": f"{_ERRORS} The best was chosen for its low mean: where others are as good, its "
+    "interval lies slightly too low. Values are compared by Student's paired test over equal "
+    "seeds. p is how often chance alone makes a difference this large. Holm's method corrects it "
+    "for every pair of values, because the lowest is chosen from all. Overfitting is tested as a "
+    "trend over the second half of the epochs, by Kendall's test.",
+    "search": f"{_ERRORS} The average error of the best over other seeds is an empirical Bayes "
+    "estimate (Efron 2011). A hyperparameter's importance is its share of the variance of the "
+    "ranks in a regression with squares, given the others (partial F test, Holm's correction, "
+    "interval of the noncentral F distribution). Rules for failed trials are tested against "
+    "shuffled outcomes.",
+    "race": "Differences are taken on equal seeds, by Student's paired test. Their intervals allow "
+    "for every look and every configuration (racing.py, docs/performance/race.md).",
+    "test": f"{_ERRORS} A standard deviation has a chi-square interval. Classes are compared by a "
+    "chi-square test on the mean counts of the repeats.",
 }
 
 
 def findings(
     settings: StudySettings, trials: Sequence[Trial], n_valid: int, data: DatasetInfo | None = None
 ) -> list[Finding]:
-    """What a study shows, the most useful first.
+    """The findings of a study, the most useful first.
 
     Args:
         settings: of the study.
-        trials: as far as they are; those that wait, run or failed count nowhere.
-        n_valid: how many images validate.
-        data: what its classes are called; None: digits.
+        trials: all so far; those that wait, run or failed enter no number.
+        n_valid: the number of validation images.
+        data: names the classes; None: digits.
     """
     if any(trial.test is not None for trial in trials):
         return list(of_test(settings, trials, data))
@@ -74,7 +74,7 @@ def method(settings: StudySettings) -> str:
 
 
 def page(info: RunInfo, trials: Sequence[Trial]) -> str:
-    """The findings of a run as a page of Markdown: the answer, what else there is to know, how."""
+    """The findings of a run as a Markdown page: the answer, the other findings, the methods."""
     settings, data = info.settings, info.data
     found = findings(settings, trials, data.n_valid, data)
     tally = tally_of(trials)
@@ -84,7 +84,7 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
         f"images; {tally.complete} of {n_all} complete; seed {settings.seed}."
     )
     if tally.unfinished:
-        about += " More trials may change all of this."
+        about += " More trials may change this."
     parts = [f"# Findings: {settings.experiment} on {data.name}"]
     if found:
         answer, *others = found

@@ -15,7 +15,7 @@ from mnist_lab.analysis.intervals import (
     mean,
 )
 from mnist_lab.analysis.outcomes import tally_of
-from mnist_lab.words import between, counted, listed, percent, points
+from mnist_lab.words import between, capital, counted, listed, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ _CLEARLY = 2.6
 
 
 class Finding(NamedTuple):
-    """A conclusion: a `topic` of a word or three, a `claim` of one sentence, and its evidence.
+    """A conclusion: a `topic` of one to three words, a one-sentence `claim`, and its evidence.
 
     `numbers` may be empty.
     """
@@ -42,12 +42,12 @@ class Finding(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Both."""
+        """The claim and its numbers."""
         return f"{self.claim} {self.numbers}".rstrip()
 
 
 def bounds(errors: Sequence[float], n_images: int) -> str:
-    """What is known of a mean error: its interval, or the two errors that it is the mean of."""
+    """The uncertainty of a mean error: its interval, or the two errors behind it."""
     if len(errors) == 2:  # noqa: PLR2004 - too few for an interval
         low, high = map(percent, sorted(errors))
         return f"{low.removesuffix(' %')} and {high}"
@@ -56,22 +56,22 @@ def bounds(errors: Sequence[float], n_images: int) -> str:
 
 
 def measured(row: SummaryRow, n_valid: int) -> str:
-    """An error with what is known of it: `1.27 % (1.07 to 1.51 %)`."""
+    """An error with its uncertainty: `1.27 % (1.07 to 1.51 %)`."""
     known = bounds(row.errors, n_valid)
     return percent(row.mean) + (f" ({known})" if known else "")
 
 
 def trainings(errors: Sequence[float], n_images: int) -> str:
-    """What an error rests on: `The mean of 5 trainings from different seeds, 95 % interval ...`."""
+    """The basis of an error: `The mean of 5 trainings from different seeds, 95 % interval ...`."""
     n, known = len(errors), bounds(errors, n_images)
     if n < FEWEST:
         return f"One training, 95 % interval {known}" if n == 1 else f"Two trainings: {known}"
-    known = f"95 % interval {known}" if known else "which are all equal"
+    known = f"95 % interval {known}" if known else "all equal"
     return f"The mean of {n} trainings from different seeds, {known}"
 
 
 def best(row: SummaryRow, n_valid: int, claim: str, more: str) -> Finding:
-    """The lowest error: a `claim` that names it, what is known of it, and `more`."""
+    """The lowest error: a `claim` that names it, its uncertainty, and `more`."""
     how, error = trainings(row.errors, n_valid), row.error
     if error is not None and error.sd and error.n >= FEWEST:
         how += f"; standard deviation {points(error.sd)} points"
@@ -91,7 +91,7 @@ def left_out(trials: Sequence[Trial]) -> Iterator[Finding]:
     tally = tally_of(trials)
     if tally.failed:
         failed = f"{tally.failed} of {counted(tally.total, 'trial')} failed"
-        yield Finding("failed", f"{failed}, and no finding counts them.")
+        yield Finding("failed", f"{failed}; the findings ignore them.")
 
 
 def gaps(rows: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
@@ -109,18 +109,18 @@ def gaps(rows: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
         yield Finding(
             "training and validation",
             "The network knows its training images better than new ones.",
-            f"The validation error is above the training error of the last epoch, by "
+            f"The validation error exceeds the training error of the last epoch by "
             f"{_apart(above)}.",
         )
     if within:
         names = [f"{name} ({both})" for name, _, both in within]
         claim = "Training and validation error agree"
-        claim += "." if not above else f" with {listed([name for name, *_ in within])}."
-        yield Finding("agreement", claim, f"{listed(names)}: no gap beyond chance.")
+        claim += "." if not above else f" for {listed([name for name, *_ in within])}."
+        yield Finding("agreement", claim, f"{capital(listed(names))}: no gap beyond chance.")
     if below:
         yield Finding(
             "lag",
-            "A validation error below the training error is no mistake here.",
+            "A validation error below the training error is normal here.",
             f"It is lower by {_apart(below)}. The training error is a mean over the epoch, taken "
             "while the weights improve, so it lags.",
         )
@@ -132,10 +132,10 @@ def _apart(rows: Sequence[tuple[str, float, str]]) -> str:
 
 
 def _gap(row: SummaryRow, n_valid: int) -> float | None:
-    """The validation error less the training error: 0 if it may be chance, None if unknown.
+    """The validation error minus the training error: 0 if it may be chance, None if unknown.
 
-    With three or more trainings by the spread of their differences, else by the sampling error of
-    the validation images; the training images are many more.
+    Three or more trainings are judged by the spread of their differences, fewer by the sampling
+    error of the validation images; there are many more training images.
     """
     differences = [
         one.valid_error - one.epochs[-1].train_error
@@ -155,14 +155,14 @@ def _gap(row: SummaryRow, n_valid: int) -> float | None:
 def overfitting(row: SummaryRow, of: str) -> Iterator[Finding]:
     """Where the validation loss was lowest, and whether it rose while the training loss fell.
 
-    The rule: over the second half of the epochs, four or more, the validation loss rises and the
-    training loss falls, by Kendall's test for a trend, on the mean over the trainings: that is one
-    question, however many there are. The error need not rise with the loss: a network may become
-    surer of the same mistakes.
+    The rule: over the second half of the epochs (at least four), the validation loss rises and the
+    training loss falls, by Kendall's test for a trend. The mean over the trainings is tested: that
+    is one question, however many there are. The error need not rise with the loss: a network may
+    become more confident in the same mistakes.
 
     Args:
-        row: whose trainings are looked at.
-        of: what they are called: `the best`, `learning rate 0.1`.
+        row: the trainings to check.
+        of: their name in the text: `the best`, `learning rate 0.1`.
     """
     lowest: list[int] = []
     curves: list[tuple[list[float], list[float]]] = []
@@ -179,7 +179,7 @@ def overfitting(row: SummaryRow, of: str) -> Iterator[Finding]:
         losses = f" ({valid[place]:.3g})"
         if place < len(valid) - 1:
             losses += (
-                f" and {valid[-1]:.3g} at the end; the training loss went from {train[place]:.3g} "
+                f" and ended at {valid[-1]:.3g}; the training loss went from {train[place]:.3g} "
                 f"to {train[-1]:.3g}"
             )
     if not lowest:
@@ -187,7 +187,7 @@ def overfitting(row: SummaryRow, of: str) -> Iterator[Finding]:
     n, n_epochs = len(lowest), max(int(trial.n_epochs) for trial in row.completed)
     first, last = min(lowest), max(lowest)
     where = f"after epoch {first}" if first == last else f"between epochs {first} and {last}"
-    numbers = f"With {of} the validation loss was lowest {where} of {n_epochs}"
+    numbers = f"With {of}, the validation loss was lowest {where} of {n_epochs}"
     numbers += f"{losses}." if n == 1 else f" ({n} trainings)."
     shortest = min(len(valid) for valid, _ in curves)
     n_last = max(_FEWEST_OF_TREND, shortest // 2)
@@ -201,7 +201,7 @@ def overfitting(row: SummaryRow, of: str) -> Iterator[Finding]:
         return
     yield Finding(
         "overfitting",
-        "It overfits: the validation loss rose at the end while the training loss fell.",
+        "The network overfits: validation loss rose at the end while training loss fell.",
         f"{numbers} The rise over the last {n_last} epochs is more than chance, p = {rise:.2g}.",
     )
 

@@ -1,4 +1,4 @@
-"""What a race shows: who wins and by how much, what is undecided, who was dropped, what it cost."""
+"""What a race shows: the winner and its lead, what is undecided, what was dropped, the cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def of_race(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> I
         if len(race.left) > 1:
             yield _undecided(race)
     elif not race.left:
-        yield Finding("winner", "Nobody wins: each configuration failed or diverged.")
+        yield Finding("winner", "No configuration wins: all failed or diverged.")
     if dropped := [one for one in race.contenders if one.dropped is not None]:
         yield _dropped(race, dropped)
     if race.leader is not None:
@@ -36,7 +36,7 @@ def of_race(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> I
 
 
 def _first(race: Race, row: SummaryRow) -> Finding:
-    """Who wins, or leads, and by how much."""
+    """The configuration that wins or leads, and by how much."""
     leader, n = race.leader, race.n_rounds
     assert leader is not None  # noqa: S101 - asked by the caller
     wins = len(race.left) == 1
@@ -52,7 +52,7 @@ def _first(race: Race, row: SummaryRow) -> Finding:
 
 
 def _second(race: Race) -> tuple[Contender, Gap] | None:
-    """The next best, over the repeats that it has in common with the leader."""
+    """The next best, over the repeats that it shares with the leader."""
     leader = race.leader
     assert leader is not None  # noqa: S101 - asked by the caller
     gaps = [
@@ -73,7 +73,7 @@ def _behind(gap: Gap) -> str:
 
 
 def _undecided(race: Race) -> Finding:
-    """Who is left beside the leader, how far behind each may be, and what would tell more."""
+    """What is left beside the leader, how far behind each may be, and what would decide."""
     leader, others = race.left[0], race.left[1:]
     names = listed([name_of(one) for one in race.left])
     gaps = [(one, gap) for one in others if (gap := race.gap(one, leader)) is not None]
@@ -82,15 +82,15 @@ def _undecided(race: Race) -> Finding:
     )
     claim = f"Still undecided: {names}."
     if race.is_over:
-        claim = f"{race.n_rounds} repeats do not tell {names} apart."
-        more = f"a higher --max-repeats, up to {MOST_ROUNDS}, goes on"
-        more = more if race.most < MOST_ROUNDS else "more repeats are not worth their time"
+        claim = f"{race.n_rounds} repeats cannot separate {names}."
+        more = f"a higher --max-repeats, up to {MOST_ROUNDS}, continues"
+        more = more if race.most < MOST_ROUNDS else "more repeats are not worth the time"
         numbers += f". Take the leader, or the cheapest of them; {more}"
     return Finding("undecided", claim, f"{numbers}.")
 
 
 def _dropped(race: Race, dropped: Sequence[Contender]) -> Finding:
-    """Who was dropped, when, and why."""
+    """The configurations that were dropped, when, and why."""
     words = []
     for one in sorted(dropped, key=lambda one: (one.dropped or 0, one.place)):
         reason = "failed or diverged"
@@ -107,13 +107,13 @@ def _dropped(race: Race, dropped: Sequence[Contender]) -> Finding:
 def _certainty(race: Race, n_trained: int, n_valid: int) -> Finding:
     """What the race guarantees, what it does not, and what it cost."""
     most = len(race.contenders) * race.most
-    share = f", where to repeat all {race.most} times takes {most}" if n_trained < most else ""
+    share = f"; repeating all {race.most} times takes {most}" if n_trained < most else ""
     return Finding(
         "certainty",
         f"At most {100 * ALPHA:.0f} % of such races drop the best configuration.",
-        f"This holds for the mean over seeds on these {n_valid:,} validation images, by which the "
-        "configurations may have been chosen; mnist-lab test asks other images. Intervals are of "
-        "differences on equal seeds, wide enough for every look and every configuration. The race "
+        f"This holds for the mean over seeds on these {n_valid:,} validation images. They may have "
+        "chosen the configurations; `mnist-lab test` uses other images. Intervals are of "
+        "differences on equal seeds and allow for every look and every configuration. The race "
         f"took {counted(n_trained, 'training')}{share}.",
     )
 

@@ -1,8 +1,8 @@
-"""What a search shows: the best, how far to trust it, what matters, what failed, where to go on.
+"""What a search shows: the best, how far to trust it, what matters, what failed, what to try next.
 
-Errors are compared after the same number of epochs only: the best with those of its budget, as
-``best_trial`` does. What matters is asked of all trials, each by its standing among those that
-began alike (``analysis.importance``).
+Only errors after the same number of epochs are compared: the best with those of its budget, as
+``best_trial`` does. What matters is judged from all trials, each by its standing among those that
+began with the same budget (``analysis.importance``).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _errors(ended: Iterable[Trial]) -> list[float]:
 def _luck(
     errors: Sequence[float], expected: Estimate, n_valid: int, noise: SeedNoise
 ) -> Iterator[Finding]:
-    """How much lower than the mean over its seeds the lowest of n noisy errors probably is."""
+    """How far the lowest of n noisy errors probably lies below its mean over seeds."""
     luck, sd = expected.value - min(errors), noise.sd(expected.value, n_valid)
     if luck < sd / 5:
         return
@@ -104,9 +104,9 @@ def _luck(
         "luck",
         f"The winner probably looks better than it is, by about {points(luck)} points.",
         f"Expect about {percent(expected.value)} ({between(expected.interval)}) on average over "
-        f"other seeds. It is the lowest of {len(errors)} errors, and another seed alone changes an "
+        f"other seeds. Its error is the lowest of {len(errors)}. Another seed alone changes an "
         f"error by {points(sd)} points (standard deviation, {source(noise)}). "
-        "`mnist-lab race RUN_DIR` trains the best ones again with several seeds.",
+        "`mnist-lab race RUN_DIR` retrains the best ones with several seeds.",
     )
 
 
@@ -121,9 +121,9 @@ def _equals(
 ) -> Iterator[Finding]:
     """How many of the others may be as good as the best.
 
-    All are measured on the same images, so these hardly make a difference between them; their
-    seeds do. Each is compared as a pair of trainings; that the best was chosen for being the lowest
-    makes it lucky, so each is compared with what is expected of it, too.
+    All are measured on the same images, so only their seeds make a difference between them. Each is
+    compared with the best as a pair of trainings. The best was chosen for being the lowest and is
+    probably lucky, so each is also compared with its expected error.
     """
     n_close, n_lucky = (
         sum(error - reference <= noise.apart(lowest, error, n_valid) for error in others)
@@ -136,16 +136,16 @@ def _equals(
         who = capital(of) if n_lucky == len(others) else f"{n_lucky} of {of}"
         claim = f"{who} may be as good as the best."
         if n_close < n_lucky:
-            who = f"{n_close} of {of}" if n_close else f"None of {of}"
-            more = f"{n_lucky}" if len(others) > 1 else "it may be,"
+            who = f"{n_close or 'None'} of {of}" if len(others) > 1 else capital(of)
+            more = f"{n_lucky}" if len(others) > 1 else "but only"
             claim = f"{who} may be as good as the best, {more} if its seed was lucky."
     second = min(others)
     apart = points(noise.apart(lowest, second, n_valid))
     yield Finding(
         "best against others",
         claim,
-        f"The second best has {percent(second)}. Two trainings on the same images, with one seed "
-        f"each, differ by up to {apart} points by chance in 19 of 20 pairs (seeds' "
+        f"The second best has {percent(second)}. With one seed each, two trainings on the same "
+        f"images differ by chance by up to {apart} points in 19 of 20 pairs (seeds' "
         f"noise {source(noise)}).",
     )
 
@@ -156,9 +156,9 @@ def _matters(
     """Which hyperparameters matter, given the others, and how much.
 
     Args:
-        matters: all that were asked.
+        matters: the importance of each hyperparameter.
         trials: of the search.
-        drawn: at random, all of them; else shares depend on what was proposed.
+        drawn: whether all were drawn at random; if not, shares depend on the proposals.
     """
     if not matters:
         return
@@ -167,25 +167,25 @@ def _matters(
     n = len(standings(trials))
     how = f"n = {n}"
     among = f"Among the {n} that learned, low" if n < len(last_endings(trials)) else "Low"
-    how += "" if drawn else "; BOHB does not draw all at random, so shares are of what it tried"
+    how += "" if drawn else "; BOHB does not draw all at random, so shares depend on what it tried"
     if not seen:
         which = "No hyperparameter is" if len(unseen) > 1 else f"{capital(unseen[0])} is not"
-        claim = f"{which} seen to matter."
-        yield Finding("what matters", claim, f"It takes more trials, or larger effects ({how}).")
+        claim = f"{which} shown to matter."
+        yield Finding("what matters", claim, f"It takes more trials or larger effects ({how}).")
         return
     first, *rest = (in_words(one.name) for one in seen)
     claim = (
         f"{capital(first)} matters most, then {listed(rest)}."
         if rest
-        else (f"{capital(first)} matters" + (", and no other is seen to." if unseen else "."))
+        else (f"{capital(first)} matters" + ("; no other is shown to." if unseen else "."))
     )
     shares = [f"{_low_with(one)} ({_share(one)})" for one in seen]
     numbers = (
-        f"{among} errors come with {listed(shares)}: each one's own share of the variance of the "
-        f"trials' ranks, given the others, with its 95 % interval ({how})."
+        f"{among} errors come with {listed(shares)}. In brackets: each one's own share of the "
+        f"variance of the trials' ranks, given the others, with its 95 % interval ({how})."
     )
     if unseen and rest:
-        numbers += f" Not seen to matter: {listed(unseen)}."
+        numbers += f" Not shown to matter: {listed(unseen)}."
     yield Finding("what matters", claim, numbers)
 
 
@@ -205,9 +205,9 @@ def _share(one: Importance) -> str:
 
 
 def _common(shared: Common, winner: Trial) -> Finding:
-    """Which values of what matters most the good ones have."""
+    """Which values of the most important number the good trials share."""
     name, low, high, n, budget, others = shared
-    of = f"{n}, by their rank among those that began with as many epochs,"
+    of = f"{n}, ranked among those that began with as many epochs,"
     if budget is not None:
         of = f"the {n} trained for {epochs_text(budget)}"
     own, n_within = getattr(winner.configuration, name), shared.n_within
@@ -216,7 +216,7 @@ def _common(shared: Common, winner: Trial) -> Finding:
         "in common",
         f"The best {N_GOOD} of {of} have a {in_words(name)} of {low:.3g} to {high:.3g}.{outside}",
         f"{n_within or 'None'} of the {len(others)} others {'lie' if n_within > 1 else 'lies'} "
-        f"there, too; they go from {others[0]:.3g} to {others[-1]:.3g}.",
+        f"there too; these others go from {others[0]:.3g} to {others[-1]:.3g}.",
     )
 
 
@@ -226,7 +226,7 @@ def _range_of(trials: Sequence[Trial], name: str) -> tuple[float, float]:
 
 
 def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> Iterator[Finding]:
-    """How many learned nothing, the simplest rule that tells which, and what to do about it."""
+    """How many learned nothing, the simplest rule for which, and what to do about it."""
     ended = judged(trials)
     failed = [one for one in ended if has_failed(one)]
     if not failed:
@@ -244,7 +244,7 @@ def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> 
     if rule is None:
         rates = " to ".join(f"{rate:.3g}" for rate in sorted({*_range_of(failed, "learning_rate")}))
         numbers += f", with {'learning rates of' if len(failed) > 1 else 'learning rate'} {rates}"
-        numbers += "; no simple rule is seen that tells which." if len(failed) > 2 else "."  # noqa: PLR2004
+        numbers += "; no simple rule separates them." if len(failed) > 2 else "."  # noqa: PLR2004
         yield Finding("learned nothing", f"{claim}.", numbers)
         return
     conditions, lost = zip(*sorted(zip(rule.conditions, rule.lost, strict=True)), strict=True)
@@ -253,7 +253,7 @@ def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> 
         for place, one in enumerate(conditions)
     )
     who = "those" if not rule.misses else f"{len(failed) - rule.misses} of them"
-    taken = f"takes {rule.wrongly or 'none'} of the {n_sound} others"
+    taken = f"wrongly includes {rule.wrongly or 'none'} of the {n_sound} others"
     bounds = [_bound(one) for one in conditions]
     n_lost = rule.wrongly
     if rule.every:
@@ -262,15 +262,15 @@ def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> 
     yield Finding(
         "learned nothing",
         f"{claim}: {who} with {joined}.",
-        f"{numbers}. The rule misses {rule.misses or 'none'} and {taken}; where outcomes are "
-        f"shuffled, one as good is found with p = {rule.p:.2g}. In the search space (--space), "
-        f"{listed(bounds)} would avoid {'them' if not rule.misses else 'these'}, and would leave "
+        f"{numbers}. The rule misses {rule.misses or 'none'} and {taken}. Shuffled outcomes "
+        f"give a rule as good with p = {rule.p:.2g}. In the search space (--space), "
+        f"{listed(bounds)} would avoid {'them' if not rule.misses else 'these'} and leave "
         f"out {n_lost or 'none'} of the {n_sound} that learned.",
     )
 
 
 def _in_words(one: Condition, *, again: bool = False) -> str:
-    """A condition, without the name if it is that of the condition before."""
+    """A condition in words, without the name if the condition before has the same one."""
     name, value = in_words(one.name), rounded(one.value)
     words = {
         "<": f"below {value}",
@@ -318,13 +318,13 @@ def _edges(
     if not near:
         return
     chance = 100 * (1 - (1 - 2 * _EDGE) ** n_ranges)
-    claim = f"The best lies at the edge of the space, with {listed(near)}."
+    claim = f"The best lies at the edge of the search space: {listed(near)}."
     if beyond:
         advice = (
-            f"The others, too, are better with {listed(beyond)}: widen the range there (--space)."
+            f"Other trials are also better with {listed(beyond)}: widen the range there (--space)."
         )
     else:
-        advice = "The others do not show that it is better there, so this may be chance:"
+        advice = "Other trials do not show that it is better there, so this may be chance:"
         advice += f" {chance:.0f} % of random configurations lie as near to an end."
     yield Finding("edge", claim, advice)
 
@@ -337,9 +337,9 @@ def _more(
     Iterations of random search are exchangeable: each of n + k is the best with the same
     probability, so one of k more beats the best of n with probability k / (n + k); an even chance
     takes n more (A. Renyi (1962), on records: "Theorie des elements saillants d'une suite
-    d'observations"). The expected number is infinite, as the sum of n / (n + k) over all k is. A
-    diverged iteration is one that lost. What the second half was worth is the expected minimum of
-    a half drawn at random, less the minimum of all.
+    d'observations"). The expected number is infinite, because the sum of n / (n + k) over all k is.
+    A diverged iteration counts as lost. The second half gained the expected minimum of a random
+    half minus the minimum of all.
     """
     errors = _errors(ended)
     n = len(errors) + tally_of(trials).diverged
@@ -352,6 +352,6 @@ def _more(
         "more iterations",
         f"Another {n} iterations have an even chance of beating this best.",
         f"Doubling them to {n} gained {points(gain)} points (a random half has {percent(expected)} "
-        f"on average), {less} than what another seed changes ({points(sd)} points); the next one "
+        f"on average), {less} than another seed changes ({points(sd)} points). The next one "
         f"alone beats the best with a probability of {100 / (n + 1):.1f} %.",
     )

@@ -1,7 +1,7 @@
-"""What a sweep shows: the best value, how sure that is, who learns, who still falls, what it costs.
+"""What a sweep shows: the best value, how sure that is, what learns, what still falls, the cost.
 
-How values are compared is said in ``analysis.comparing``. Of several questions of one kind, p is
-corrected by Holm's method.
+``analysis.comparing`` says how values are compared. Where several questions of one kind are asked,
+Holm's method corrects p.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _p(value: float) -> str:
 
 
 def _how_compared(rows: Sequence[SummaryRow], n_valid: int) -> str:
-    """What the comparison rests on."""
+    """The basis of the comparison, in words."""
     n = min(len(row.errors) for row in rows)
     if n >= FEWEST:
         return f"Differences are taken seed by seed, n = {n} pairs."
@@ -119,9 +119,9 @@ def _how_compared(rows: Sequence[SummaryRow], n_valid: int) -> str:
     noise = assumed_noise(lowest)
     each = "One training" if n == 1 else "Two trainings"
     return (
-        f"{each} of each: another seed alone changes the difference between the best ones by up to "
+        f"{each} each: another seed alone changes the difference between the best values by up to "
         f"{points(noise.apart(lowest, lowest, n_valid) / math.sqrt(n))} points ({source(noise)}). "
-        "--repeats 5 tells more."
+        "--repeats 5 shows more."
     )
 
 
@@ -146,13 +146,13 @@ def _against_others(compared: Comparison, n_valid: int) -> Finding:
 
 
 def _costs(compared: Comparison, by_value: Sequence[SummaryRow], n_valid: int) -> Iterator[Finding]:
-    """What each filter size costs in time and gains in error, and whether the gain is shown."""
+    """What each filter size costs in time and gains in error, and whether the gain is certain."""
     seconds_of = timed(by_value)
     if len(seconds_of) < 2:  # noqa: PLR2004 - nothing to compare
         return
     (base_s, base), *others = seconds_of
     slowest_s, slowest = max(seconds_of, key=lambda one: one[0])
-    relative = [f"{row.name} {seconds / base_s:.2g}" for seconds, row in others]
+    relative = [f"{row.name} {seconds / base_s:.2g} times" for seconds, row in others]
     # The first epoch of each may compile, and does not count if there are others.
     n_later = sum(len(trial.epochs[1:]) for trial in base.trials)
     n_epochs = n_later or sum(len(trial.epochs) for trial in base.trials)
@@ -160,8 +160,8 @@ def _costs(compared: Comparison, by_value: Sequence[SummaryRow], n_valid: int) -
     yield Finding(
         "cost",
         f"{claim}{base.name}." if slowest is not base else "Larger filters cost no more time here.",
-        f"Times as long as {base.name} ({base_s:.3g} s, the median of {n_epochs} epochs): "
-        f"{listed(relative)}.",
+        f"Compared with {base.name} ({base_s:.3g} s, the median of {n_epochs} epochs): "
+        f"{listed(relative)} as long.",
     )
     found: dict[bool, list[str]] = {True: [], False: []}
     numbers = []
@@ -172,19 +172,17 @@ def _costs(compared: Comparison, by_value: Sequence[SummaryRow], n_valid: int) -
         less = f"{points(one.value)} points {'less' if one.value >= 0 else 'more'} error"
         numbers.append(f"{pair}: {times:.2g} times the time, {less}, {_p(one.p)}")
     shown, unshown = found[True], found[False]
-    claim = (
-        f"A gain in error is shown for {listed(shown)}" if shown else "No gain in error is shown"
-    )
+    claim = f"A lower error is shown for {listed(shown)}" if shown else "No lower error is shown"
     if unshown:
-        claim += f", none for {listed(unshown)}" if shown else f" for {listed(unshown)}"
+        claim += f", not for {listed(unshown)}" if shown else f" for {listed(unshown)}"
     how = _how_compared([row for _, row in seconds_of], n_valid)
     yield Finding("worth its time", f"{claim}.", f"{'; '.join(numbers)}. {how}")
 
 
 def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> Finding:
-    """Which values pass the goal, and after which epoch their mean error was first below it.
+    """Which values reach the goal, and after which epoch their mean error was first below it.
 
-    What diverged is not judged here.
+    Diverged values are not judged here.
     """
     passing, others = [], []
     n_epochs = max(len(row.positions) for row in by_value)
@@ -208,7 +206,7 @@ def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> Finding:
 
 
 class _Fall(NamedTuple):
-    """By how much a mean error fell at the end: over the last `n` epochs, and how sure that is."""
+    """How much a mean error fell over the last `n` epochs, and how sure that is."""
 
     row: SummaryRow
     n: int
@@ -223,23 +221,23 @@ class _Fall(NamedTuple):
 
 
 def _falls(known: Sequence[SummaryRow], n_valid: int) -> list[_Fall]:
-    """The falls that are more than chance, of all rows."""
+    """Of all rows, the falls that are more than chance."""
     found = [fall for row in known if (fall := _fall(row, n_valid)) is not None]
     chances = holm([one.p for one in found])
     return [one for one, p in zip(found, chances, strict=True) if one.by > 0 and p < ALPHA]
 
 
 def _falling(falls: Sequence[_Fall]) -> Iterator[Finding]:
-    """Which errors still fell at the end; for what barely learns, more epochs are no advice."""
+    """Which errors still fell at the end; more epochs are no advice for what barely learns."""
     learning = [fall for fall in falls if fall.row.mean <= _BARELY]
     if not learning:
         return
     names = [fall.row.name for fall in learning]
     error = "their errors were" if len(names) > 1 else "its error was"
     n, n_epochs = learning[0].n, len(learning[0].row.completed[0].epochs)
-    when = f"From the {n} epochs before to the last {n} of {n_epochs}"
+    when = f"From the {n} epochs before to the last {n} of {n_epochs},"
     if n == 1:
-        when = f"From epoch {n_epochs - 1} to epoch {n_epochs}"
+        when = f"From epoch {n_epochs - 1} to epoch {n_epochs},"
     yield Finding(
         "still falling",
         f"More epochs may help {listed(names)}: {error} still falling.",
@@ -248,14 +246,13 @@ def _falling(falls: Sequence[_Fall]) -> Iterator[Finding]:
 
 
 def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
-    """By how much the mean error of the last quarter lies below that of the quarter before.
+    """How far the mean error of the last quarter lies below that of the quarter before.
 
-    A validation error jumps from epoch to epoch, so that the last two say nothing; a mean over a
+    A validation error jumps from epoch to epoch, so the last two say nothing; a mean over a
     quarter is steadier. With three seeds or more each has its own fall, and Student's test says
     whether they are more than chance. With fewer, the noise of an epoch is the larger of the
-    sampling error and what is seen within the two quarters, so that a single bad epoch makes no
-    fall, and the last epoch must be the lowest, so that what fell before and is flat now does not
-    count.
+    sampling error and the spread within the two quarters, so a single bad epoch makes no fall. The
+    last epoch must also be the lowest, so a curve that fell before and is flat now does not count.
     """
     from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
 
@@ -285,9 +282,9 @@ def _fall(row: SummaryRow, n_valid: int) -> _Fall | None:
 def _barely(
     row: SummaryRow, others: Sequence[SummaryRow], falls: Sequence[_Fall], n_valid: int
 ) -> Finding:
-    """That a value has not learned, whether it still falls, and which of the `others` did better.
+    """A value that has not learned, whether it still falls, and which of the `others` did better.
 
-    The others are by value, this one among them; only this one where no other can be tried.
+    The others are sorted by value and include this one; only this one where none can be tried.
     """
     n_epochs, name = len(row.completed[0].epochs), capital(row.title)
     better = [other for other in others if other.mean <= _BARELY]
@@ -295,7 +292,7 @@ def _barely(
     fall = next((one for one in falls if one.row is row), None)
     known = f"{percent(row.mean)} error"
     known += f" ({where})" if (where := bounds(row.errors, n_valid)) else ""
-    numbers = f"{known} after {epochs_text(n_epochs)}; guessing is wrong in about 90 %."
+    numbers = f"{known} after {epochs_text(n_epochs)}; guessing has about 90 %."
     if better and not larger:
         other = better[-1]
         claim = f"{name} is too high: the network does not learn."
@@ -306,7 +303,7 @@ def _barely(
     else:
         claim = f"{name} barely learns within {epochs_text(n_epochs)}."
     if fall:
-        numbers += f" It still falls: by {points(fall.by)} points ({fall.spread}) at the end."
+        numbers += f" It was still falling at the end: by {points(fall.by)} points ({fall.spread})."
     if larger:
         other = larger[0]
         numbers += f" Try a larger one: {other.name} reaches {percent(other.mean)}."

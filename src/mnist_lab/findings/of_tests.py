@@ -1,4 +1,4 @@
-"""What the test images say: the error, its spread over seeds, where it goes wrong."""
+"""What a test shows: the error, its spread over seeds, the mistakes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def of_test(
     settings: StudySettings, trials: Sequence[Trial], data: DatasetInfo | None
 ) -> Iterator[Finding]:
-    """The findings of a test; there must be a score, and without `data` its classes are digits."""
+    """The findings of a test with at least one score; without `data` the classes are digits."""
     result = confusion([trial.test for trial in trials if trial.test is not None])
     if result.error is not None and result.n_images:
         n, mean, sd = result.error
@@ -45,24 +45,24 @@ def of_test(
 def _seeds(n: int, mean: float, sd: float, n_images: int) -> Finding:
     """How much another seed changes the error, and how much other images would.
 
-    These are two things: all trainings are scored on the same images, which are easy or hard for
-    all of them alike.
+    The two differ: all trainings are scored on the same images, which are easy or hard for all of
+    them alike.
     """
     low, high = map(points, deviation_interval(sd, n))
     return Finding(
         "seeds",
         f"Another seed changes the test error by about {points(sd)} points.",
-        f"That is the standard deviation over {n} seeds (95 % interval {low} to {high}). Other "
-        f"{n_images:,} images would change the error of all of them together, by about "
+        f"That is the standard deviation over {n} seeds (95 % interval {low} to {high}). Another "
+        f"{n_images:,} images would change all these errors together, by about "
         f"{points(binomial_sd(mean, n_images))} points.",
     )
 
 
 def _classes(result: Confusion, noun: str, names: Sequence[str]) -> Iterator[Finding]:
-    """Whether some classes are harder than others, which are the ends, and what is confused most.
+    """Whether some classes are harder, which are the extremes, and what is confused most.
 
-    A chi-square test over all classes, with the mean counts of the repeats: they share their
-    images, so ten repeats are no ten times as many.
+    A chi-square test over all classes, on the mean counts of the repeats: they share their
+    images, so ten repeats do not count as ten times the images.
     """
     from scipy.stats import chi2_contingency  # type: ignore[import-untyped]
 
@@ -92,7 +92,7 @@ def _classes(result: Confusion, noun: str, names: Sequence[str]) -> Iterator[Fin
     yield Finding(
         "digits" if noun == "digit" else "classes",
         claim,
-        f"The test error goes from {ends[0]} to {ends[1]}; p = {p:.2g} for all {noun}s being alike."
+        f"The test error ranges from {ends[0]} to {ends[1]}; p = {p:.2g} if no {noun} is harder."
         f" {capital(names[-true])} is most often taken for {names[-predicted]}: "
         f"{counted(times, 'time')}{where}.",
     )

@@ -1,8 +1,8 @@
-"""Numbers -> matplotlib figures, in one style, for the screen, print and the colour-blind.
+"""Turn numbers into matplotlib figures, in one style for screen, print and the colour-blind.
 
-Only matplotlib's objects are used: no pyplot, and its settings change inside an `rc_context` alone.
-Every figure says what it shows, which data it comes from, and how many trials it is about; a trial
-that failed or diverged is in it too. The same numbers give the same bytes.
+Only matplotlib's objects are used, not pyplot, and its settings change only in an `rc_context`.
+Every figure names what it shows, its data and its number of trials, and includes the trials that
+failed or diverged. The same numbers give the same bytes.
 """
 
 from mnist_lab.plots.mistakes import confusion, mistakes

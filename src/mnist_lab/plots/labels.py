@@ -1,4 +1,4 @@
-"""Words in figures: labels beside what they name, without overlap; trials and values in words."""
+"""Words in figures: labels beside what they name, without overlap, and legends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEY_X = 1.06  # of the markers beside the labels, in widths of the axes
 
 
 class End(NamedTuple):
-    """The label of what ends at `x` and `y` in data; `y` is None if nothing is drawn."""
+    """The label of a line that ends at `x` and `y` in data; `y` is None if nothing is drawn."""
 
     text: str
     color: str
@@ -34,7 +34,7 @@ class End(NamedTuple):
 
 
 def label_ends(axes: Axes, ends: Sequence[End]) -> None:
-    """Write the labels right of the axes, each as near to its end as the others allow."""
+    """Write the labels to the right of the axes, each as near to its line's end as possible."""
     height = 72 * axes.bbox.height / axes.figure.dpi
     to_axes = axes.transData + axes.transAxes.inverted()
     rows = [LABEL_POINTS * 1.35 * (end.text.count("\n") + 1) / height for end in ends]
@@ -96,11 +96,11 @@ def _spread_out(wanted: Sequence[float], sizes: Sequence[float]) -> list[float]:
 def mark_legend(
     figure: Figure, looks: Mapping[str, dict[str, Any]], *, right: float, bottom: float
 ) -> None:
-    """What marks mean; the legend's lower right corner is at these inches, and none for no mark.
+    """A legend of the marks, with its lower right corner at these inches; none without marks.
 
     Args:
-        figure: that the legend is put into.
-        looks: by name, in matplotlib's words.
+        figure: gets the legend.
+        looks: by name, in matplotlib's terms.
         right: from the figure's left edge.
         bottom: from the figure's lower edge.
     """
@@ -123,22 +123,22 @@ def mark_legend(
 
 
 def key_of(what: str, tally: Tally) -> str:
-    """What a figure shows, and what became of the trials, as the sentence below its title."""
+    """The sentence below a figure's title: what it shows, and the outcomes of the trials."""
     return "; ".join(filter(None, (what, remark(tally)))) + "."
 
 
 def beside(index: int, n: int, spread: float) -> float:
-    """How far the `index`-th of `n` stands from their place, so that one does not hide another."""
+    """How far the `index`-th of `n` stands from their place, so that none hides another."""
     return spread * ((2 * index + 1) / n - 1)
 
 
 def swarm(heights: Sequence[float], size: float, room: float) -> list[float]:
-    """How far each dot stands beside its column, so that those of about one height do not overlap.
+    """How far each dot stands beside its column, so that dots of similar height do not overlap.
 
     Args:
         heights: of the dots.
         size: a dot's width.
-        room: how far a dot may stand from the column; where it does not suffice, they overlap.
+        room: how far a dot may stand from the column; if that is too little, dots overlap.
     """
     placed: list[tuple[float, float]] = []
     found = [0.0] * len(heights)
@@ -157,17 +157,17 @@ def swarm(heights: Sequence[float], size: float, room: float) -> list[float]:
 
 
 def look(index: int) -> tuple[str, str]:
-    """Colour and marker of the line `index`."""
+    """The colour and marker of line `index`."""
     return COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
 
 
 def wrapped(*texts: str) -> str:
-    """A label that is narrow enough for its column; each text begins a line."""
+    """A label wrapped to its column's width; each text begins a line."""
     return "\n".join(line for text in texts for line in textwrap.wrap(text, 27))
 
 
 def remark(tally: Tally) -> str:
-    """What became of the trials that are not complete; empty if all are."""
+    """The outcomes of the trials that are not complete; empty if all are."""
     outcomes = tally.but_complete()
     if tally.total == 1 or not outcomes:
         return "".join(outcomes).removeprefix("1 ")

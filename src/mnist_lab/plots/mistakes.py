@@ -1,4 +1,4 @@
-"""The figures of a test: which classes were taken for which, and what they look like."""
+"""The figures of a test: which classes were mistaken for which, and what they look like."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SIDE = 0.62  # inches, the side of an image
 
 @styled()
 def confusion(numbers: Confusion, caption: Caption) -> Figure:
-    """Which classes were taken for which (counts of images), and the error of each class."""
+    """Which classes were mistaken for which (counts of images), and the error of each class."""
     error, interval = numbers.error, numbers.interval
     if error is None:
         figure = page.new_page("Test error", "", caption, height=4.6)
@@ -46,7 +46,7 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
         known = f" (95 % interval{of}: {low} to {high})"
     figure = page.new_page(
         f"Test error {percent(error.mean, error.sd)}{known}",
-        f"{numbers.n_images:,} images{summed}; grey: right.{_most_often(numbers, caption)}",
+        f"{numbers.n_images:,} images{summed}; grey: correct.{_most_often(numbers, caption)}",
         caption,
         height=6.1 + room,
     )
@@ -84,19 +84,18 @@ def mistakes(
 ) -> Figure:
     """The misclassified images: the true class, the predicted one, and in how many repeats.
 
-    Of a single training it says how sure the network was.
+    For a single training it shows the network's confidence instead.
 
     Args:
-        wrong: the mistakes and how many repeats made them, the worst first; as many as there is
-            room for are shown.
+        wrong: the mistakes and how many repeats made them, worst first; as many are shown as fit.
         images: all test images, shape `(n, 28, 28)`, 0 to 255.
-        numbers: the whole of the test.
-        caption: where the figure comes from.
+        numbers: the whole test.
+        caption: the origin of the figure.
     """
     shown, noun, names = wrong[:_MOST_SHOWN], caption.noun, caption.classes
     n_rows = math.ceil(len(shown) / _IN_ROW) or 1
     n_repeats = len(numbers.errors)
-    key = f"Below each: true → predicted {noun}, and the probability of that prediction."
+    key = f"Below each: true → predicted {noun}, and the network's confidence."
     if n_repeats > 1:
         least = "at least " * _is_cut(wrong, numbers)
         erred = f"{least}how many of {n_repeats} networks erred"

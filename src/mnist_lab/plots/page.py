@@ -1,4 +1,4 @@
-"""What all figures share: one style, the page with its small print, axes, and the files."""
+"""What all figures share: the style, the page with its small print, the axes and the files."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ _NAMELESS: dict[str, dict[str, None]] = {
 
 
 class Caption(NamedTuple):
-    """Where a figure comes from; what is empty is left out.
+    """The origin of a figure; empty parts are left out.
 
     `notice` is what the reader must know about the data (`DatasetInfo.notice`) and stands below the
-    title; the rest is small print: `n` says how many (`n = 5`), `version` is of mnist-lab, `common`
-    is what all trainings have in common. `noun` and `classes` are what an image shows, one of ten;
-    `n_valid` is how many images each validation error is of.
+    title. The rest is small print: `n` says how many (`n = 5`), `version` is mnist-lab's, `common`
+    is what all trainings share. `noun` and `classes` name what an image shows, one of ten;
+    `n_valid` is the number of images behind each validation error.
     """
 
     data_name: str
@@ -94,7 +94,7 @@ class Caption(NamedTuple):
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in our style; afterwards matplotlib's settings are as before."""
+    """Draw in our style, then restore matplotlib's settings."""
     with mpl.rc_context():
         mpl.rcdefaults()  # the figures are the same whatever the user's matplotlibrc says
         mpl.rcParams.update(_STYLE)
@@ -115,7 +115,7 @@ def content(figure: Figure, suffix: str) -> bytes:
 
 
 def new_page(title: str, key: str, caption: Caption, *, height: float) -> Figure:
-    """An empty figure: `height` inches for axes and small print; title, key and notice on top."""
+    """An empty figure: title, key and notice, then `height` inches for axes and small print."""
     name, notice = caption.data_name, caption.notice
     if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}…"
@@ -157,7 +157,7 @@ def add_axes(figure: Figure, left: float, bottom: float, width: float, height: f
 def percent_axis(
     axes: Axes, errors: Sequence[float], *, below: float = 0.0, above: float = 0.0
 ) -> None:
-    """A logarithmic y axis around `errors`; shares of its height stay free `below` and `above`."""
+    """A logarithmic y axis around `errors`, with shares of its height free `below` and `above`."""
     low, high = error_range(errors, 0.05)
     height = (high - low) / (1 - below - above)
     axes.set_yscale("log", nonpositive="clip")
@@ -180,12 +180,12 @@ def error_range(errors: Sequence[float], margin: float) -> tuple[float, float]:
 
 
 def on_axis(axes: Axes, error: float) -> float:
-    """Where an error stands: one of 0, for which a logarithmic axis has no place, at its foot."""
+    """The height of an error on a logarithmic axis; 0, which has no place there, is at its foot."""
     return max(error, axes.get_ylim()[0])
 
 
 def percent_ticks(low: float, high: float) -> list[float]:
-    """A few round errors between two powers of ten, up to 100 %, in steps of about one size."""
+    """A few round errors between two powers of ten, up to 100 %, in steps of similar size."""
     ticks: list[float] = []
     for digits in ((1, 3), (1, 2, 3, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)):
         if len(ticks) < 4:  # noqa: PLR2004 - fewer do not show that the scale is logarithmic
@@ -214,7 +214,7 @@ def integer_axis(axes: Axes, last: float) -> None:
 
 
 def budget_axis(axes: Axes, epochs: Collection[float]) -> None:
-    """A logarithmic x axis of epochs, some below 1, all of which are ticks up to the first one."""
+    """A logarithmic x axis of epochs; every budget below 1 has a tick."""
     most = max(epochs)
     whole = [2**power for power in range(int(math.log2(most)) + 1)] if most >= 1 else []
     ticks = sorted({epoch for epoch in epochs if epoch < 1} | {*whole} | {most})
@@ -245,7 +245,7 @@ def log_axis(axes: Axes, lower: float, upper: float) -> None:
 
 
 def log_ticks(lower: float, upper: float) -> list[float]:
-    """Decades in a wide range, else doublings from `lower`, or both ends; seven at most."""
+    """Decades in a wide range, else doublings from `lower`, or both ends; at most seven."""
     wide, most = 100, 7
     if upper / lower >= wide:
         low, high = math.ceil(math.log10(lower) - 1e-9), math.floor(math.log10(upper) + 1e-9)
@@ -257,7 +257,7 @@ def log_ticks(lower: float, upper: float) -> list[float]:
 
 
 def say(axes: Axes, text: str) -> None:
-    """Say in the middle of the axes why they are empty."""
+    """Write in the middle of the axes why they are empty."""
     axes.set(xticks=[], yticks=[])
     axes.minorticks_off()
     axes.annotate(text, (0.5, 0.5), xycoords="axes fraction", ha="center", fontsize=11, color=GREY)

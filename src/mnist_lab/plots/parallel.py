@@ -50,10 +50,10 @@ def parallel_coordinates(
     tally: Tally,
     caption: Caption,
 ) -> Figure:
-    """Every trial, given by rank, as a line from hyperparameter to hyperparameter and to its error.
+    """Every trial, sorted by rank, as a line through its hyperparameters to its error.
 
-    The better, the darker; the best is orange. Where a hyperparameter is inactive, the line runs
-    below its axis; where there is no error, it ends above the last one.
+    Darker is better; the best is orange. Where a hyperparameter is inactive, the line runs below
+    its axis; without an error, it ends above the last one.
     """
     n_ranked = sum(one.rank is not None for one in trials)
     what = f"A line for each trial: {shades_in_words(trials)}"

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 @styled()
 def race(race: Race, configurations: Sequence[TrainConfig], caption: Caption) -> Figure:
-    """Mean differences to the leader on equal seeds; who was dropped is grey and ends there."""
+    """Mean differences from the leader on equal seeds; dropped ones are grey and end early."""
     key = (
-        "Mean difference to the leader on equal seeds, above 0 is worse; band: down to the lower "
-        f"end of the interval, from repeat {FEWEST} on; grey, ×: dropped, as worse beyond doubt."
+        "Mean difference from the leader on equal seeds, above 0 is worse; band: down to the lower "
+        f"end of the interval, from repeat {FEWEST} on; grey, ×: dropped as clearly worse."
     )
     figure = page.new_page(_claim(race), key, caption, height=4.6)
     axes = page.add_axes(figure, LEFT, BOTTOM, 4.9, 3.6)
-    axes.set(xlabel="repeats", ylabel="error above that of the leader, in points")
+    axes.set(xlabel="repeats", ylabel="error above the leader's, in points")
     page.integer_axis(axes, max(race.n_rounds, 1))
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{100 * value:+.3g}" if value else "0")
     )
     if race.leader is None:
-        page.say(axes, "no repeat is complete" if race.left else "each failed or diverged")
+        page.say(axes, "no repeat is complete" if race.left else "all failed or diverged")
         return figure
     ends, heights = [], [0.0]
     for one in race.contenders:
@@ -56,11 +56,11 @@ def _claim(race: Race) -> str:
     """What the race shows, as the title."""
     repeats, leader = counted(race.n_rounds, "repeat"), race.leader
     if leader is None:
-        return "A race without a winner" * (not race.left) or "A race that has just begun"
+        return "No configuration wins" * (not race.left) or "The race has just begun"
     name = f"Configuration {leader.place + 1}"
     if len(race.left) == 1:
         return f"{name} wins after {repeats}"
-    end = "are not told apart" if race.is_over else "are left"
+    end = "remain undecided" if race.is_over else "are left"
     return f"{name} leads; {len(race.left)} of {len(race.contenders)} {end} after {repeats}"
 
 

@@ -71,7 +71,7 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "best": {"marker": "*", "color": ORANGE, "markersize": 13, "markeredgecolor": "white"},
     **{name: LOST[name] for name in ("failed", "diverged")},
 }
-_NAMES = {"winner": "best of its bracket", "best": "best of all"}
+_NAMES = {"beaten": "not promoted", "winner": "best of its bracket", "best": "best of all"}
 
 
 @styled()
@@ -80,7 +80,7 @@ def incumbent(
 ) -> Figure:
     """Every final error as a dot, the lowest so far as a line, the `best` in words.
 
-    Where the search is counted in epochs, a dot's marker and shade tell its budget.
+    If `by_epochs`, the x axis counts epochs, and a dot's marker and shade show its budget.
     """
     what = "Error after the last epoch"
     if by_epochs:
@@ -172,12 +172,12 @@ def _mark_best(axes: Axes, at: float, place: str, trial: Trial) -> None:
 
 @styled()
 def brackets(panels: Sequence[BracketPanel], tally: Tally, caption: Caption) -> Figure:
-    """Every trial through the rungs of its bracket, a panel for the brackets of equal numbers."""
+    """Every trial through the rungs of its bracket, in one panel for brackets of equal numbers."""
     steps = [step for panel in panels for _, own in panel.climbs for step in own]
     budgets = {budget for panel in panels for budget in panel.bracket.epochs}
     what = "A dot for each configuration and budget, a line where it was promoted"
     if min(budgets, default=1) < 1:
-        what += " (below an epoch by its loss)"
+        what += " (by loss below one epoch)"
     n_rows = math.ceil(len(panels) / _MOST_COLUMNS)  # four panels are two rows of two
     n_columns = math.ceil(len(panels) / n_rows)
     rows = [panels[start : start + n_columns] for start in range(0, len(panels), n_columns)]
@@ -309,10 +309,10 @@ def _draw_lost(axes: Axes, look: str, place: int, n: int) -> None:
 def draw_medians(
     axes: Axes, methods: Iterable[tuple[str, int, Sequence[tuple[float, float, float, float]]]]
 ) -> None:
-    """The error that each way to search had found by then: its median, and a band to the extremes.
+    """Draw the lowest error of each way to search: the median, and a band to the extremes.
 
     Args:
-        axes: with the limits that they are to have.
+        axes: with their final limits.
         methods: name, number of searches and :func:`~mnist_lab.analysis.history.median_progress`
             of each.
     """

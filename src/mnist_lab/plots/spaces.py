@@ -1,4 +1,4 @@
-"""The figure of a search space: what was drawn from it, beside a uniform distribution."""
+"""The figure of a search space: its draws beside a uniform distribution."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def search_space(
     caption: Caption,
     examples: Mapping[str, int] | None = None,
 ) -> Figure:
-    """How often each value is drawn, beside what is expected of a uniform distribution.
+    """How often each value is drawn, beside what a uniform distribution would give.
 
-    A range is shown on a linear axis and beside it on a logarithmic one, if it does not begin at 0.
-    The shares of a hyperparameter that is not always active are those of the draws in which it is.
+    A range is shown on a linear axis and, if it does not begin at 0, on a logarithmic one too. A
+    hyperparameter that is not always active has its shares among the draws in which it is.
 
     Args:
         hyperparameters: with their draws.
-        caption: where the figure comes from.
+        caption: the origin of the figure.
         examples: a value to mark, by hyperparameter.
     """
     rows = _rows(hyperparameters)
@@ -49,7 +49,7 @@ def search_space(
     title = "What the search space samples"
     key = "Pale: draws; blue: their median; black: expected if uniform."
     if log:
-        title = "Where the scale is logarithmic, each doubling is equally likely"
+        title = "On a logarithmic scale, each doubling is equally likely"
         key += " log=True does not mean powers of two."
     pitch = _PITCH + 0.15 * any(map(_note, hyperparameters))
     height = pitch * len(rows) + 0.35

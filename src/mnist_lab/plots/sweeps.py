@@ -1,4 +1,4 @@
-"""The figures of a sweep: learning curves, and what a filter size achieves for its time."""
+"""The figures of a sweep: learning curves, and the error and time of each filter size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @styled()
 def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -> Figure:
-    """Errors by epoch, one colour for each value: validation solid, training dashed and thin."""
+    """Errors by epoch, one colour per value: validation solid, training thin and dashed."""
     validated = [one.curve("valid_error") for one in rows]
     tops = [point for curve in validated for point in curve if point]
     points = tops + [point for one in rows for point in one.curve("train_error") if point]
@@ -47,7 +47,7 @@ def learning_curves(rows: Sequence[SummaryRow], varied: str, caption: Caption) -
 
 
 def _verdict(rows: Sequence[SummaryRow], varied: str, caption: Caption) -> str:
-    """Which value has the lowest error at the end, and which cannot be told from it."""
+    """Which value has the lowest error at the end, and which may be as good."""
     names, compared = in_words(varied), compare(rows, caption.n_valid)
     if compared is None:
         return f"Error by {names}"
@@ -123,7 +123,7 @@ def _bargain(rows: Sequence[SummaryRow], caption: Caption) -> str:
     compared = compare(rows, caption.n_valid)
     found = gains(compared) if compared else []
     if compared is None or not found:
-        return "What a filter size achieves, and what it costs"
+        return "Error and time of each filter size"
 
     def seconds(row: SummaryRow) -> float:
         return row.seconds_per_epoch or 0.0
@@ -133,11 +133,11 @@ def _bargain(rows: Sequence[SummaryRow], caption: Caption) -> str:
     if worthy is not best:
         share = seconds(worthy) / seconds(best)
         of = f"takes {100 * share:.0f} % of its time"
-        return f"{worthy.name} cannot be told from {best.name}, and {of}"
+        return f"{worthy.name} may be as good as {best.name}, and {of}"
     if best is fastest:
-        return f"{best.name} has the lowest error, and is the fastest"
+        return f"{best.name} has the lowest error and is the fastest"
     times = f"{seconds(best) / seconds(fastest):.2g} times as long as {fastest.name}"
-    return f"{best.name} has the lowest error, and takes {times}"
+    return f"{best.name} has the lowest error and takes {times}"
 
 
 def _draw_cost(axes: Axes, row: SummaryRow, index: int) -> End:

@@ -1,4 +1,4 @@
-"""The trials of a search one by one: their learning curves, and what each hyperparameter did."""
+"""The trials of a search: their learning curves, and the error against each hyperparameter."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SPREAD = 0.28
 
 
 def line_style(one: RankedTrial, n_ranked: int) -> dict[str, Any]:
-    """The look of a trial's line, in matplotlib's words; in grey, too, the best stands out."""
+    """The style of a trial's line in matplotlib's terms; the best stands out in grey, too."""
     if one.rank is None:
         return {"color": GREY, "linestyle": ":", "linewidth": 1.0}
     if one.rank == 1:
@@ -62,14 +62,14 @@ def line_style(one: RankedTrial, n_ranked: int) -> dict[str, Any]:
 
 
 def shades_in_words(trials: Sequence[RankedTrial]) -> str:
-    """What the shades of the trials tell."""
+    """What the shades of the trials mean."""
     budgets = {one.budget for one in trials if one.rank is not None}
     longer = " (longer trained before shorter)" if len(budgets) > 1 else ""
-    return f"the better, the darker{longer}; orange: the best"
+    return f"darker is better{longer}; orange: the best"
 
 
 def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> None:
-    """The scale of the shades, at these inches; where there is only one rank there is none."""
+    """The scale of the shades, at these inches; none for a single rank."""
     if n_ranked > 1:
         axes = page.add_axes(figure, left, bottom, 1.3, 0.09)
         axes.pcolormesh([[*range(n_ranked)]], cmap=_SHADES)
@@ -81,7 +81,7 @@ def rank_scale(figure: Figure, n_ranked: int, *, left: float, bottom: float) -> 
 
 @styled()
 def ranked_curves(trials: Sequence[RankedTrial], tally: Tally, caption: Caption) -> Figure:
-    """The validation error of every trial after each epoch, the better the darker."""
+    """The validation error of every trial after each epoch; darker is better."""
     key = labels.key_of(f"A line for each trial: {shades_in_words(trials)}", tally)
     ranked = [one for one in trials if one.rank is not None]
     title = "Learning curves of all trials"
@@ -138,9 +138,9 @@ def hyperparameters(
     caption: Caption,
     shared: Common | None = None,
 ) -> Figure:
-    """The error of every trial, given by rank, against each hyperparameter that is active in it.
+    """The error of every trial, sorted by rank, against each hyperparameter active in it.
 
-    `shared` is what the good ones have in common, if anything.
+    `shared` is what the good trials have in common, if anything.
     """
     title = "Error by hyperparameter"
     if shared:

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+"""What the user sees while a study runs: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """Somebody who follows a study; called from several threads, one at a time."""
+    """A follower of a study; called from several threads, one at a time."""
 
     def begin(self, title: str, forecast: Forecast) -> None:
-        """A study starts, or continues with the trials of `forecast`, which follows its events."""
+        """The study starts or continues; `forecast` has its trials and follows its events."""
 
     def update(self, event: Event) -> None:
-        """Something happened; it is in the journal already, and the forecast knows it."""
+        """Something happened; the journal and the forecast already know it."""
 
     def note(self, text: str) -> None:
-        """One line that a person should read, before or during the study."""
+        """One line for the user, before or during the study."""
 
     def tick(self) -> None:
         """Called about ten times a second from the main thread."""
 
     def end(self) -> None:
-        """The study ended, however it did."""
+        """The study ended, in any way."""
 
 
 class Silent(Watcher):
@@ -48,7 +48,7 @@ class Silent(Watcher):
 
 
 class _View(Watcher):
-    """What lines and table share: the study's state in words."""
+    """What lines and table share: the state of the study in words."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -62,7 +62,7 @@ class _View(Watcher):
         self.note(title)
 
     def update(self, event: Event) -> None:
-        """Say who reaches the last rung of a bracket: among these is the best."""
+        """Say which trials reach the last rung of a bracket; the best is among them."""
         if isinstance(event, Promoted):
             trial = self._forecast.trials.numbered(event.trial)
             if text := finalist(trial, self._forecast.brackets):
@@ -89,7 +89,7 @@ _QUIET_S = 60.0
 class Lines(_View):
     """Plain lines, for log files and pipes: one for each result, and one a minute.
 
-    Of trials that train for a part of an epoch: one for ten of them, and one for each rung.
+    Trials that train for a part of an epoch share a line: one for ten, and one for each rung.
     """
 
     _has_outlook = False
@@ -123,7 +123,7 @@ class Lines(_View):
                 self.note(text)
 
     def tick(self) -> None:
-        """Say where it stands, if nothing was said for a minute."""
+        """Report the state, if nothing was said for a minute."""
         if time.monotonic() - self._last >= _QUIET_S:
             self.note(self._standing(with_best=True))
 
@@ -137,7 +137,7 @@ class Lines(_View):
         return ", ".join(done + self._outlook())
 
     def _outlook(self) -> list[str]:
-        """The time left, and what fits before the deadline, in words, as far as they are known."""
+        """The time left, and what fits before the deadline, in words, as far as known."""
         if not (left_s := self._forecast.seconds_left()):
             return []
         return list(filter(None, [f"about {roughly(left_s)} left", self._forecast.words()]))
@@ -178,7 +178,7 @@ class LiveTable(_View):
             self._live.update(self._draw(now), refresh=True)
 
     def end(self) -> None:
-        """Take the table away, as the summary follows; a notebook keeps it as it is at the end."""
+        """Remove the table, because the summary follows; a notebook keeps it."""
         self._drawn = 0.0
         self.tick()
         with _silent_when_lost(self._console):
@@ -197,7 +197,7 @@ class LiveTable(_View):
 
 @contextmanager
 def _silent_when_lost(console: Console) -> Iterator[None]:
-    """Let a study go on where nothing can be shown: a full log, a terminal that is gone."""
+    """Let a study continue when nothing can be shown: a full log, a closed terminal."""
     try:
         yield
     except OSError:

@@ -1,4 +1,4 @@
-"""What a study looks like on a terminal while it runs, in as many columns as there are."""
+"""The view of a running study on a terminal, in as many columns as there are."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MARKS = {"complete": "✓", "diverged": "✗", "failed": "✗", "unfinished": "
 
 
 class RungRow(NamedTuple):
-    """What became of all trials of one budget; `best` is the lowest validation error."""
+    """The state of all trials of one budget; `best` is the lowest validation error."""
 
     budget: float
     n_trained: int
@@ -54,7 +54,7 @@ class RungRow(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What is the best so far: its error, what it is, and what that is an error of."""
+    """The best so far: its error, its name, and what the error is of."""
 
     error: str
     name: str
@@ -62,7 +62,7 @@ class Standing(NamedTuple):
 
 
 def rung_rows(brackets: Sequence[Bracket], trials: Iterable[Trial]) -> list[RungRow]:
-    """A row for each budget, over all brackets, the shortest first; failed trials count."""
+    """A row for each budget over all brackets, shortest first; failed trials count."""
     planned: Counter[float] = Counter()
     for bracket in brackets:
         planned.update(dict(zip(bracket.epochs, bracket.n_configs, strict=True)))
@@ -84,13 +84,13 @@ def rung_rows(brackets: Sequence[Bracket], trials: Iterable[Trial]) -> list[Rung
 
 
 def varied(planned: Sequence[TrainConfig]) -> list[str]:
-    """The hyperparameters in which the planned configurations differ; of equal ones none."""
+    """The hyperparameters in which the planned configurations differ; may be empty."""
     names = [name for name in TrainConfig.model_fields if name != "epochs"]
     return [name for name in names if len({getattr(one, name) for one in planned}) > 1]
 
 
 def spark(errors: Sequence[float], width: int) -> str:
-    """Errors as a line of blocks, on a logarithmic scale from their lowest to their highest."""
+    """Errors as a line of blocks, on a logarithmic scale from lowest to highest."""
     if len(errors) > width:
         errors = [errors[round(n * (len(errors) - 1) / (width - 1))] for n in range(width)]
     logs = [math.log(max(error, 1e-4)) for error in errors]
@@ -100,7 +100,7 @@ def spark(errors: Sequence[float], width: int) -> str:
 
 
 def _bar(share: float, width: int) -> Text:
-    """A bar that is filled to this share of its width, without colours, too."""
+    """A bar filled to this share of its width; it also works without colours."""
     from rich.text import Text
 
     n_halves = min(round(2 * width * share), 2 * width)
@@ -109,7 +109,7 @@ def _bar(share: float, width: int) -> Text:
 
 
 class Screen:
-    """Draws a study, whose trials are told apart by the hyperparameter that varies, or by all."""
+    """Draws a study; its trials are named by the hyperparameter that varies, or by all."""
 
     def __init__(self, forecast: Forecast) -> None:
         self._forecast = forecast
@@ -121,7 +121,7 @@ class Screen:
         self.best: Standing | None = None
 
     def name(self, trial: Trial) -> str:
-        """What tells a trial from the others: `lr 0.1`, or its whole configuration."""
+        """The short name of a trial: `lr 0.1`, or its whole configuration."""
         name = short(trial.configuration, self._fields)
         return f"{name} · repeat {trial.repeat}" if self._repeats and trial.repeat else name
 
@@ -251,7 +251,7 @@ class Screen:
 
 
 def finalist(trial: Trial, brackets: Sequence[Bracket]) -> str:
-    """What is said when a trial is promoted to its bracket's last rung; empty for other rungs."""
+    """The line for a trial promoted to its bracket's last rung; empty for other rungs."""
     number, budget = trial.id[0], trial.configuration.epochs
     if number >= len(brackets) or budget != brackets[number].epochs[-1]:
         return ""
@@ -264,7 +264,7 @@ def finalist(trial: Trial, brackets: Sequence[Bracket]) -> str:
 
 
 def rung_done(forecast: Forecast, trial: Trial, budget: float) -> str:
-    """What is said when the last of a bracket's trials has ended its rung; empty before."""
+    """The line for a rung whose last trial has ended; empty before."""
     number = trial.id[0]
     if number >= len(forecast.brackets) or budget not in forecast.brackets[number].epochs:
         return ""

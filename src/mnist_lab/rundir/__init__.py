@@ -1,6 +1,6 @@
-"""Every file under a run: the names, atomic writes, the append-only journal, the lock.
+"""Every file of a run: the names, atomic writes, the append-only journal, the lock.
 
-No other room composes a file name of a run; `files` says what is promised of each.
+No other room composes a file name of a run; `files` states the promises for each.
 """
 
 from mnist_lab.rundir.directory import RESULTS, RunDir, runs_below

@@ -1,4 +1,4 @@
-"""The file of a checkpoint: its checksum, a line of JSON that says whose it is, the state."""
+"""The file of a checkpoint: its checksum, a line of JSON with its owner, the state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mnist_lab.records import FORMAT_VERSION, Checkpoint, Epoch, Proposed
 
 
 class _Head(Frozen):
-    """What the bytes behind it are the state of."""
+    """The training whose state the bytes after it are."""
 
     format_version: int = FORMAT_VERSION
     configuration: TrainConfig
@@ -18,14 +18,14 @@ class _Head(Frozen):
 
 
 def to_bytes(trial: Proposed, checkpoint: Checkpoint) -> bytes:
-    """The content of the file: the CRC-32 of all that follows it in the first line."""
+    """The content of the file; its first line has the CRC-32 of all that follows it."""
     head = _Head(configuration=trial.configuration, seed=trial.seed, epoch=checkpoint.epoch)
     rest = head.model_dump_json().encode() + b"\n" + checkpoint.state
     return b"%08x\n%s" % (zlib.crc32(rest), rest)
 
 
 def from_bytes(content: bytes, trial: Proposed) -> Checkpoint | None:
-    """The checkpoint in the file; None if it is damaged, of another training or version."""
+    """The checkpoint in the file; None if it is damaged, or of another training or version."""
     checksum, _, rest = content.partition(b"\n")
     if checksum != b"%08x" % zlib.crc32(rest):
         return None

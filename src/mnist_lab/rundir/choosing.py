@@ -1,4 +1,4 @@
-"""The folder of a run: the one that was named, or the one where its settings belong."""
+"""The folder of a run: the one given, or the one that fits its settings."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Chosen(NamedTuple):
-    """The folder of a run, and the settings that it is trained with there.
+    """The folder of a run, and the settings for training there.
 
-    `info` is that of the run that goes on there; `why` says why it is not the usual folder.
+    `info` is that of the run to continue there; `why` says why it is not the usual folder.
     """
 
     run_dir: RunDir
@@ -42,11 +42,11 @@ class Folder(NamedTuple):
     fresh: bool = False  # the run that is there is set aside
 
     def choose(self) -> Chosen:
-        """The folder as the disk stands now; with `fresh` that of the run to set aside.
+        """The folder, by what is on the disk now; with `fresh`, that of the run to set aside.
 
         Raises:
-            SettingsError: the folder that was named holds another run, or other files.
-            RunDirError: the run that was named is damaged.
+            SettingsError: the given folder holds another run, or other files.
+            RunDirError: the given run is damaged.
         """
         if self.out is None:
             return self._belonging()
@@ -61,9 +61,9 @@ class Folder(NamedTuple):
 
     @contextmanager
     def hold(self, say: Callable[[str], None]) -> Iterator[tuple[Chosen, Held]]:
-        """Choose the folder, make it, and hold it; `say` is told what a person should know.
+        """Choose the folder, make it, and hold it; `say` gets lines for the user.
 
-        It raises as :meth:`choose` and :func:`lock.hold` do.
+        It raises the errors of :meth:`choose` and :func:`lock.hold`.
         """
         chosen = self.choose()
         if self.fresh and chosen.run_dir.exists():
@@ -95,7 +95,7 @@ class Folder(NamedTuple):
             yield chosen, held
 
     def _belonging(self) -> Chosen:
-        """The run with these settings, of several the longest; else a folder that is free."""
+        """The run with these settings, the longest of several; else a free folder."""
         found = {path: self._what_is_in(RunDir(path)) for path in self._siblings()}
         agreeing = {path: info for path, info in found.items() if isinstance(info, RunInfo)}
         usual = RESULTS / self.names[0]
@@ -114,7 +114,7 @@ class Folder(NamedTuple):
         return Chosen(RunDir(free), self.settings, why=why)
 
     def _siblings(self) -> list[Path]:
-        """What stands in `results` under these names, alone or with a number, in this order."""
+        """The folders in `results` with these names, alone or with a number, in this order."""
         names = "|".join(map(re.escape, self.names))
         pattern = re.compile(rf"({names})(?:-([2-9]|[1-9]\d+))?")
         paths: list[Path] = []
@@ -125,7 +125,7 @@ class Folder(NamedTuple):
         return [path for _, path in found]
 
     def _what_is_in(self, run_dir: RunDir) -> RunInfo | str:
-        """The run that goes on there; else why nothing can, in words, empty if it is free."""
+        """The run to continue there; else the reason why none can, empty if it is free."""
         if not run_dir.path.is_dir():
             return "is no folder"
         try:
@@ -142,6 +142,6 @@ class Folder(NamedTuple):
         return info
 
     def _adopted(self, info: RunInfo) -> StudySettings:
-        """The settings with what the run that is there decides."""
+        """The settings, completed by what the run there decides."""
         own = {"precision": info.settings.precision} if self.any_precision else {}
         return self.settings.model_copy(update=own)

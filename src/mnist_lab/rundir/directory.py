@@ -1,4 +1,4 @@
-"""One run directory: what its files are called, reading and writing them, and who may."""
+"""One run directory: the names of its files, reading and writing them, and who may."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ RESULTS = Path("results")
 
 
 class RunDir:
-    """One run directory; making the object touches nothing on the disk.
+    """One run directory; creating the object does not touch the disk.
 
-    Whatever writes, or removes a checkpoint, raises a RunDirError where the disk does not let it.
+    Every method that writes or removes a checkpoint raises a RunDirError if the disk refuses.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +63,7 @@ class RunDir:
         return os.path.lexists(self.run)
 
     def create(self) -> None:
-        """Make the folder, and prove that it can be written; a SettingsError where it is a file."""
+        """Make the folder, and prove that it can be written; a SettingsError if it is a file."""
         try:
             # A link may point to what was renamed, or is yet to be made.
             path = Path(os.path.realpath(self.path))
@@ -83,7 +83,7 @@ class RunDir:
             raise SettingsError(fault, next_step="give another --out") from None
 
     def check_is_ours(self) -> None:
-        """Raise a SettingsError where the folder holds something else than a run."""
+        """Raise a SettingsError if the folder holds anything but a run."""
         if not self.path.is_dir() or self.exists():
             return
         # A lock or a temporary file is what remains of a run that was killed before it began.
@@ -94,7 +94,7 @@ class RunDir:
 
     @contextmanager
     def locked(self, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
-        """As :func:`lock.hold`; what killed processes left in the run is removed."""
+        """Hold the run as :func:`lock.hold` does, and remove what killed processes left in it."""
         with lock.hold(self._lock, say) as held:
             self.drop_token()
             self._remove_leftovers()
@@ -114,11 +114,11 @@ class RunDir:
                         path.unlink()
 
     def writer(self) -> str | None:
-        """Who writes this run now, in words; None if nobody does, as far as can be seen."""
+        """The process that writes this run now, in words; None if there seems to be none."""
         return lock.writer(self._lock)
 
     def set_aside(self) -> Path:
-        """Rename the folder to a free name that tells when, and return that; nothing is deleted."""
+        """Rename the folder to a free name with the time, and return that; deletes nothing."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         path = self.path.resolve()
         aside = path.with_name(f"{path.name}-before-{stamp}")
@@ -130,11 +130,11 @@ class RunDir:
             lock.forget(aside / self._lock.name)
         except OSError as problem:
             fault = f"cannot rename the earlier run {path} ({problem.strerror})"
-            raise files.refused(fault, "permit it, or give another --out") from None
+            raise files.refused(fault, "fix its permissions, or give another --out") from None
         return aside
 
     def read_info(self) -> RunInfo:
-        """`run.json`; a SettingsError where there is none, a RunDirError where it is damaged."""
+        """`run.json`; a SettingsError if there is none, a RunDirError if it is damaged."""
         try:
             text = files.read_bytes(self.run, most=MOST_INFO_BYTES)
         except OSError as problem:
@@ -205,7 +205,7 @@ class RunDir:
         files.write_bytes(self.findings, text.encode())
 
     def write_model(self, trial: Proposed, content: bytes) -> None:
-        """Write `model.keras`: one model a run, the first trial's, however good the others are."""
+        """Write `model.keras`: one model per run, always the first trial's."""
         if trial.trial == 1:
             files.write_bytes(self.model, content)
 
@@ -214,11 +214,11 @@ class RunDir:
         files.write_json(self.test, result.model_dump(mode="json"))
 
     def write_token(self, text: str) -> None:
-        """Write what it takes to join the run, for its owner alone to read."""
+        """Write the token for joining the run, readable by its owner only."""
         files.write_bytes(self.token, text.encode(), mode=0o600)
 
     def read_token(self) -> str:
-        """What it takes to join the run; a RunDirError where nobody trains it now."""
+        """The token for joining the run; a RunDirError if no process trains it now."""
         try:
             return files.read_bytes(self.token).decode()
         except (OSError, UnicodeDecodeError) as problem:
@@ -229,7 +229,7 @@ class RunDir:
             raise files.refused(fault, way) from None
 
     def drop_token(self) -> None:
-        """Remove what it takes to join the run: it is void."""
+        """Remove the token for joining the run, which is no longer valid."""
         with suppress(OSError):  # it can wait: nobody listens any more
             self.token.unlink(missing_ok=True)
 
@@ -240,7 +240,7 @@ class RunDir:
         return path
 
     def read_figure(self, name: str, suffix: str) -> bytes | None:
-        """The bytes of the figure `name`; None if there is none that can be read."""
+        """The bytes of the figure `name`; None if there is no readable one."""
         with suppress(OSError, RunDirError):
             return files.read_bytes(self.path / f"{name}.{suffix}")
         return None
@@ -284,9 +284,9 @@ class RunDir:
         files.write_bytes(self._checkpoint(trial), checkpoints.to_bytes(trial, checkpoint))
 
     def read_checkpoint(self, trial: Proposed) -> Checkpoint | None:
-        """The checkpoint of a trial; None if there is none that it can go on from.
+        """The checkpoint of a trial; None if there is no usable one.
 
-        What cannot be read in its place is removed, so that another can be written.
+        An unreadable file in its place is removed, so that another can be written.
         """
         path = self._checkpoint(trial)
         try:
@@ -297,7 +297,7 @@ class RunDir:
             return None
 
     def drop_checkpoint(self, trial: Proposed) -> None:
-        """Remove the checkpoint of a trial; its folder stays, as others may be writing there."""
+        """Remove the checkpoint of a trial; its folder stays, because others may write there."""
         path = self._checkpoint(trial)
         try:
             if path.is_dir() and not path.is_symlink():
@@ -308,7 +308,7 @@ class RunDir:
             raise files.unwritable(path, problem) from None
 
     def drop_checkpoints(self) -> None:
-        """Remove what is left of them: one whose process was killed just after its result."""
+        """Remove leftover checkpoints, as of a process killed just after a result."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _checkpoint(self, trial: Proposed) -> Path:

@@ -17,7 +17,7 @@ RunState = Literal["running", "complete", "stopped", "interrupted", "failed"]
 
 
 class Identity(Frozen):
-    """Which trainings a run consists of; those of two runs with the same `id` are the same.
+    """The identity of a run's trainings; two runs with the same `id` have the same trainings.
 
     `id` is random, and empty in runs of format version 1; `digests` are those of the data set.
     """
@@ -27,7 +27,7 @@ class Identity(Frozen):
     digests: dict[Text, Text]
 
     def differences(self, later: Identity, there: str, now: str) -> list[str]:
-        """What differs, in words; `there` and `now` name the two.
+        """The differences, in words; `there` and `now` name the two sides.
 
         `iters`, and the `repeats` of a race, may have grown.
         """
@@ -56,7 +56,7 @@ class Identity(Frozen):
 
 
 class RunInfo(Frozen):
-    """`run.json`: what was asked, with what, on what, and how it stands.
+    """`run.json`: the settings, versions, data and machine of a run, and its state.
 
     `versions` maps package to version, `machine` describes the computer that started the run;
     `started`, `continued` (when the last session began) and `ended` are RFC 3339. `spent_s` adds up
@@ -82,18 +82,18 @@ class RunInfo(Frozen):
 
     @property
     def identity(self) -> Identity:
-        """Which trainings it consists of."""
+        """The identity of its trainings."""
         return Identity(id=self.id, settings=self.settings, digests=self.data.digests)
 
 
 def differences(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> list[str]:
-    """In what `settings`, but for more `iters`, and data differ from a run's, in words."""
+    """How `settings` and data differ from the run's, in words, except for more `iters`."""
     now = Identity(id=info.id, settings=settings, digests=digests)
     return info.identity.differences(now, "there", "now")
 
 
 def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
-    """Raise a SettingsError where other `settings`, but for more `iters`, or data would go on."""
+    """Raise a SettingsError if `settings`, except for more `iters`, or data differ."""
     if not (different := differences(info, settings, digests)):
         return
     before, after = info.settings.iters, settings.iters
@@ -116,7 +116,7 @@ class Curves(Frozen):
 class TestRepeat(Frozen):
     """One repeat of a test; its interval is Wilson's, for the images.
 
-    `mistakes` are the most confident ones, the most confident first.
+    `mistakes` are the most confident ones, most confident first.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name

@@ -1,15 +1,15 @@
-"""Writing files so that no failure damages what is there: full disk, power cut or killed process.
+"""Writing files so that no failure damages them: a full disk, a power cut or a killed process.
 
 The promise, for every file of a run:
 
 * A file that is replaced is whole at every moment, the old one or the new one. A failure leaves no
   temporary file; a killed process or a power cut may.
-* The journal is only added to, whole lines in order. A line that could not be finished is cut off:
-  at once, or when the journal is next opened.
-* What a call has written when it returns survives a power cut, as far as the file system and the
-  disk keep their own promises.
-* No link is followed out of a run: what is read or added to is a file of its own, and what is
-  replaced is the name. The run directory itself may be a link.
+* The journal only grows, by whole lines in order. An unfinished line is cut off: at once, or when
+  the journal is next opened.
+* When a call returns, what it wrote survives a power cut, as far as the file system and the disk
+  keep their own promises.
+* No link is followed out of a run: reading and appending need a real file, and replacing replaces
+  the name. The run directory itself may be a link.
 * A disk that is full, over its quota or read-only ends the run with one line. The same command
   continues it when there is room, from the last epoch that was written.
 """
@@ -48,9 +48,9 @@ MOST_BYTES = 2**30
 
 
 def regular(path: str, flags: int) -> int:
-    """The `opener` for Python's `open` on a file of a run; a RunDirError where it is none.
+    """The `opener` for Python's `open` on a file of a run; a RunDirError for anything else.
 
-    Nothing is followed or waited for: a link, a folder, a pipe, a device.
+    It never follows a link and never waits for a pipe or device.
     """
     try:
         number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
@@ -79,7 +79,7 @@ def read_bytes(path: Path, *, most: int | None = MOST_BYTES, start: int = 0) -> 
 
 
 def refused(problem: str, next_step: str = RESTORE) -> RunDirError:
-    """The error for a file of a run that is not as it was written."""
+    """The error for a file of a run that was changed since it was written."""
     return RunDirError(problem, next_step=next_step)
 
 
@@ -89,7 +89,7 @@ def _not_of_a_run(path: Path | str) -> RunDirError:
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Replace `path` atomically, readable for `mode` less the umask; return when it is on the disk.
+    """Replace `path` atomically, with `mode` less the umask; return when it is on the disk.
 
     Raises:
         RunDirError: the file cannot be written.
@@ -114,10 +114,10 @@ def write_bytes(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 
 def is_leftover(path: Path, *, may_live: bool) -> bool:
-    """Whether a process that was killed left this file of a run behind, half written.
+    """Whether a killed process left this file of a run half written.
 
-    One that `may_live` is known by the number in the file's name, and by having begun before the
-    file did; one of another machine counts as killed.
+    If `may_live`, a living process is recognised by the number in the file's name and by a start
+    before the file's; one of another machine counts as killed.
     """
     match = _TEMPORARY.fullmatch(path.name)
     if match and match[1] and may_live:
@@ -135,7 +135,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_below(root: Path, name: str, content: bytes) -> Path:
-    """Replace the file `name` below `root`, in folders that are made and not links; its path."""
+    """Replace the file `name` below `root`, making its folders, none of them a link; its path."""
     path = root / name
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def write_below(root: Path, name: str, content: bytes) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder inside a run, if it is not there; a RunDirError where it is a link."""
+    """Make a folder inside a run, if it is missing; a RunDirError if it is a link."""
     refuse_link(path)
     if path.is_dir():
         return
@@ -162,13 +162,13 @@ def make_folder(path: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise a RunDirError where a file or folder inside a run is a link."""
+    """Raise a RunDirError if a file or folder inside a run is a link."""
     if path.is_symlink():
         raise _not_of_a_run(path)
 
 
 def sync_folder(path: Path) -> None:
-    """Put the names in a folder on the disk: until then a power cut can undo a rename."""
+    """Force the names in a folder to the disk: until then a power cut can undo a rename."""
     try:
         number = os.open(path, os.O_RDONLY)
         try:
@@ -182,13 +182,13 @@ def sync_folder(path: Path) -> None:
 
 def unwritable(path: Path, problem: OSError, *, what: str = "") -> WriteError:
     """The error for a file of a run that cannot be written."""
-    next_step = "make room or permit it, then run the same command again to continue"
+    next_step = "make room or fix the permissions, then run the same command again"
     problem_text = f"cannot write {what and what + ' '}{path} ({problem.strerror})"
     return WriteError(problem_text, next_step=next_step)
 
 
 def first_line(problem: Exception) -> str:
-    """An exception's words as part of one line, 200 characters at most."""
+    """An exception's first line, cut to 200 characters."""
     words = str(problem)
     if isinstance(problem, ValidationError):
         first = problem.errors(include_url=False)[0]

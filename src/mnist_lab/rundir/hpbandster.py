@@ -32,7 +32,7 @@ def result_lines(trials: list[Trial]) -> bytes:
 
 
 def _results(trial: Trial) -> Iterator[list[Any]]:
-    """A line for each budget that the trial was trained for, or failed at."""
+    """A line for each budget that the trial completed or failed at."""
     crashed = {"loss": 1.0, "info": {"state": "CRASHED", "reason": trial.reason}}
     for rung in trial.rungs:
         result, problem = crashed, trial.reason

@@ -1,9 +1,8 @@
 """The journal: every event of a run in the order it happened, one JSON object a line.
 
 Each line has its number (`line`), the checksum of the line before it (`after`) and its own
-(`crc32`, of everything in front of that key); the first names the run. So a line that is lost,
-doubled, moved, changed or of another run is found. What the disk damaged at the end was not yet
-built upon and is cut off.
+(`crc32`, of everything before that key); the first names the run. So a line that is lost, doubled,
+moved, changed or of another run is found. Damage at the end is cut off: nothing depends on it yet.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _LINE = re.compile(
 
 
 class Begun(Identity):
-    """The first line of a journal: whose it is."""
+    """The first line of a journal: the identity of its run."""
 
     event: Literal["begun"] = "begun"
     time: Time
@@ -49,7 +48,7 @@ _ENTRY: TypeAdapter[Any] = TypeAdapter(Entry)
 
 
 class _Line(NamedTuple):
-    """A line that is as it was written, if not in its place; of version 1 it has number 0."""
+    """An undamaged line, perhaps in the wrong place; lines of version 1 have number 0."""
 
     number: int
     after: str
@@ -71,12 +70,12 @@ _START = _Place()
 class Journal:
     """The append-only journal of one run, open for writing.
 
-    `events` are all that it holds by now; `repaired` says in words, for the user, what opening it
-    cut off; None if it was whole. One of format version 1 is written anew.
+    `events` are all its events; `repaired` tells the user what was cut off on opening, or is None.
+    A journal of format version 1 is rewritten.
 
     Raises:
-        RunDirError: when opened on, or told to append to, a disk that does not take it; or the
-            journal is damaged, or another run's.
+        RunDirError: the disk refuses to open it or to append, or the journal is damaged or another
+            run's.
     """
 
     def __init__(self, path: Path, identity: Identity) -> None:
@@ -89,7 +88,7 @@ class Journal:
             size = "1 byte" if n_damaged == 1 else f"{n_damaged:,} bytes"
             self.repaired = (
                 f"the end of the journal was damaged ({size}, as a power cut leaves it) and was "
-                "cut off; what it said is trained again"
+                "cut off; the lost part is trained again"
             )
         self._n_lines, self._last, begun = 0, _NOTHING, b""
         if lines and not is_old:
@@ -118,7 +117,8 @@ class Journal:
         """Write one event, and return when it is on the disk.
 
         Raises:
-            RunDirError: this one, or one before it, had no room; the journal is as before.
+            RunDirError: this event or one before it did not fit on the disk; the journal is
+                unchanged.
         """
         if self._failure is not None:
             raise self._failure
@@ -126,7 +126,7 @@ class Journal:
         self.events.append(event)
 
     def retry_failed(self) -> None:
-        """Have the trials that failed trained again."""
+        """Mark the failed trials for training again."""
         for trial in fold(self.events):
             if trial.state == "failed":
                 self.append(Retried(time=now(), trial=trial.trial))
@@ -213,9 +213,9 @@ class Follower:
 
 
 def read_journal(path: Path, identity: Identity | None) -> list[Event]:
-    """The events in a journal, in order, without what is damaged at its end; none without a file.
+    """The events in a journal, in order, without damage at its end; empty without a file.
 
-    A RunDirError where it cannot be read, is damaged before its end, or is not that `identity`'s.
+    A RunDirError if it is unreadable, damaged before its end, or does not belong to `identity`.
     """
     return _events(_read(path, identity)[0])
 
@@ -238,7 +238,8 @@ def _read(
             raise files.refused(f"{path} is gone") from None
         content = b""
     except OSError as problem:
-        fault, next_step = f"cannot read {path} ({problem.strerror})", f"permit it, or {files.ANEW}"
+        fault = f"cannot read {path} ({problem.strerror})"
+        next_step = f"fix its permissions, or {files.ANEW}"
         raise files.refused(fault, next_step) from None
     is_chained = start != _START or not content.startswith(b'{"event":')
     texts = content.split(b"\n")  # not splitlines, which knows other ends of lines, too
@@ -260,7 +261,7 @@ def _read(
 
 
 def _parse_chained(text: bytes, place: str) -> _Line | None:
-    """The line with this text; None if it is not as it was written."""
+    """The line with this text; None if it is damaged."""
     match = _LINE.fullmatch(text)
     if match is None or _checksum(text[: match.end("entry")]) != match["crc32"].decode():
         return None
@@ -274,7 +275,7 @@ def _parse_chained(text: bytes, place: str) -> _Line | None:
 
 
 def _parse_old(text: bytes, _: str) -> _Line | None:
-    """As :func:`_parse_chained`, of format version 1."""
+    """As :func:`_parse_chained`, for format version 1."""
     try:
         return _Line(0, _NOTHING, _NOTHING, EVENT.validate_json(text))
     except ValidationError:

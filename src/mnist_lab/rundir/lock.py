@@ -1,10 +1,10 @@
-"""The lock of a run: one process writes it, of this machine or of another that sees the folder.
+"""The lock of a run: only one process writes it, on any machine that sees the folder.
 
 The lock of the operating system (flock) refuses at once and ends with its process, but on a shared
-folder it may hold among the processes of one machine only, or not exist. So the holder also keeps a
-lease beside it: a file with its name, which it touches every few seconds. Whoever finds one watches
-it: if it changes its process lives, if not that one died and is followed. Only change counts: the
-clocks of two machines differ.
+folder it may work only within one machine, or not at all. So the holder also keeps a lease beside
+it: a file with its name, which it touches every few seconds. A process that finds a lease watches
+it: if it changes, the holder lives; if not, the holder has died and is replaced. Only changes
+count, because the clocks of two machines differ.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Held:
         self._lease, self._file = lease, Path(lease.lock_file)
 
     def check(self) -> None:
-        """Make sure that the run is still this process's to write; it takes one small read.
+        """Check that this process may still write the run; it takes one small read.
 
-        A RunDirError where another process took it over, or may soon: nothing is written any more.
+        A RunDirError if another process took it over, or may soon: nothing more is written.
         """
         if not self.is_mine():
             taken = f"{_look(self._file)} took over {self._file.parent} while this process was"
@@ -64,7 +64,7 @@ class Held:
             raise unwritable(self._file, lost.error, what="the lock")
 
     def is_mine(self) -> bool:
-        """Whether nobody took the lock over, as far as can be seen."""
+        """Whether no other process seems to have taken the lock over."""
         # What cannot be read now, as the network is down, is not lost yet. A lease that is gone
         # is: whoever took over may have ended since.
         with suppress(OSError):
@@ -77,8 +77,8 @@ class Held:
 def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
     """Hold the lock `path`; it ends with the process, however that ends.
 
-    `say` is told in one line when another machine must be watched for :data:`GIVEN_UP_AFTER_S`. It
-    raises Busy where another process writes the run, whose host and process id are named.
+    `say` gets a line if another machine must be watched for :data:`GIVEN_UP_AFTER_S`. Raises Busy,
+    with host and process id, if another process writes the run.
     """
     from filelock import FileLock, Timeout
 
@@ -111,10 +111,10 @@ def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[He
 
 
 def writer(path: Path) -> str | None:
-    """Who holds the lock, in words; None if nobody does.
+    """The holder of the lock, in words; None if there is none.
 
-    Nothing is written and nobody is waited for, so of another machine, which may have died, all
-    that can be told is when it was last seen, up to :data:`SEEN_S` ago.
+    This writes nothing and waits for nothing. So it only says when another machine, which may have
+    died, was last seen, up to :data:`SEEN_S` ago.
     """
     file = path.with_suffix(".lease")
     with suppress(OSError), open(path, "rb", opener=regular) as lock:
@@ -131,7 +131,7 @@ def writer(path: Path) -> str | None:
 
 
 def forget(path: Path) -> None:
-    """Remove the lease, whosever it is."""
+    """Remove the lease, whoever holds it."""
     path.with_suffix(".lease").unlink(missing_ok=True)
 
 
@@ -148,7 +148,7 @@ def _lease(path: Path) -> SoftFileLease:
 
 
 def _claim(lease: SoftFileLease, say: Callable[[str], None]) -> None:
-    """Take the lease where there is none, or that of a dead process."""
+    """Take the lease if there is none, or if its process is dead."""
     from filelock import LeaseSettingsMismatch, Timeout
 
     file = Path(lease.lock_file)
@@ -178,10 +178,10 @@ def _claim(lease: SoftFileLease, say: Callable[[str], None]) -> None:
 
 
 def _is_dead(owner: OwnerRecord) -> bool:
-    """Whether a holder is known to be dead; of another machine nothing is known.
+    """Whether a holder is known to be dead; for another machine this is unknown.
 
-    filelock takes two machines of one name for one that was started again, and a process that its
-    parent did not ask how it ended for a living one.
+    filelock mistakes two machines of one name for one that restarted, and a zombie for a living
+    process.
     """
     import psutil
     from filelock._identity import host_name, owner_is_stale, process_start_token
@@ -196,7 +196,7 @@ def _is_dead(owner: OwnerRecord) -> bool:
 
 
 def _read(file: Path) -> tuple[bytes, int, int] | None:
-    """What changes with every heartbeat and holder: content, time in ns, number of the file."""
+    """What changes with every heartbeat and holder: content, time in ns, inode."""
     try:
         with open(file, "rb", opener=regular) as opened:
             found = os.fstat(opened.fileno())

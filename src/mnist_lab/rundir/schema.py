@@ -14,9 +14,9 @@ from mnist_lab.rundir.journal import CHAIN, Entry
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """The JSON schema (draft 2020-12) of each file by its name; of the journal, that of a line.
+    """The JSON schema (draft 2020-12) of each file by name; the journal's is that of a line.
 
-    What is in `hpbandster/` is as HpBandSter and ConfigSpace define it.
+    HpBandSter and ConfigSpace define the files in `hpbandster/`.
     """
     run = RunDir(Path())
     models: dict[Path, Any] = {

@@ -1,1 +1,1 @@
-"""Who decides: what a study trains next, by HpBandSter's iterations and BOHB's model."""
+"""Decisions: what a study trains next, by HpBandSter's iterations and BOHB's model."""

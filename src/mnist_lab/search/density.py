@@ -1,9 +1,9 @@
-"""BOHB's model of a search: where the good configurations lie, and where the others.
+"""BOHB's model of a search: where the good configurations lie, and where the others lie.
 
 Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at Scale" (ICML
-2018), with HpBandSter's numbers. HpBandSter's own calls what ConfigSpace and NumPy no longer have,
-draws from NumPy's global generator, and its densities are not finite where all good configurations
-share a choice; so this one is ours.
+2018), with HpBandSter's constants. HpBandSter's own model calls functions that ConfigSpace and
+NumPy no longer have, draws from NumPy's global generator, and its densities are not finite if all
+good configurations share a choice. So this is our own.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ NARROWEST = 1e-3
 class Cube(NamedTuple):
     """The search space as a unit cube, as :mod:`mnist_lab.space` describes it.
 
-    `kinds` has, for each dimension, its number of choices, or 0 where it is continuous; a vector
-    holds a choice's index, a number from 0 to 1, or NaN where the hyperparameter is inactive.
+    `kinds` has the number of choices of each dimension, or 0 if it is continuous. A vector holds a
+    choice's index, a number from 0 to 1, or NaN if the hyperparameter is inactive.
     """
 
     kinds: tuple[int, ...]
@@ -42,7 +42,7 @@ class Cube(NamedTuple):
 
 
 class DensityModel:
-    """Learns from results, and proposes where good ones are dense and others are not.
+    """Learns from results, and proposes points where good ones are dense and others are not.
 
     Args:
         cube: the search space.
@@ -57,22 +57,22 @@ class DensityModel:
     def learn(
         self, id_: HpBandSterId, values: Mapping[str, Any], budget: float, loss: float
     ) -> None:
-        """Take in the loss of a configuration that was trained for `budget` epochs."""
+        """Learn the loss of a configuration trained for `budget` epochs."""
         results = self._results.setdefault(budget, {})
         results[id_] = (self._cube.to_vector(values), loss)
 
     def propose(self, seed: int) -> dict[str, Any] | None:
         """The hyperparameters where good results are densest, compared with the others.
 
-        Of :data:`N_SAMPLES` draws around the good configurations the one with the largest ratio of
-        the two densities; the results are those of the largest budget that has enough of them.
+        Among :data:`N_SAMPLES` draws around the good configurations, this is the one with the
+        largest ratio of the two densities. They use the largest budget with enough results.
 
         Args:
             seed: of the draws.
 
         Returns:
-            The hyperparameters; None where one is to be drawn at random: before there are enough
-            results, and in a third of all cases.
+            The hyperparameters; None to draw at random instead: before there are enough results,
+            and in a third of all cases.
         """
         generator = np.random.default_rng([seed, len(self._cube.kinds)])
         if generator.random() < RANDOM_SHARE:
@@ -133,7 +133,7 @@ class _Density:
         self._widths = np.clip(widths, NARROWEST, np.maximum(widest, NARROWEST))
 
     def at(self, place: Vector) -> float:
-        """The density at a place of shape `(d,)`."""
+        """The density at a point of shape `(d,)`."""
         kernels = np.empty_like(self._points)
         for one, kind in enumerate(self._kinds):
             column, width = self._points[:, one], self._widths[one]
@@ -146,7 +146,7 @@ class _Density:
         return float(kernels.prod(axis=1).mean())
 
     def draw(self, generator: np.random.Generator) -> Vector:
-        """A place near one of the points, further away than the density says: for diversity."""
+        """A point near one of the points, drawn more widely than the density for diversity."""
         point: Vector = self._points[generator.integers(len(self._points))].copy()
         for one, kind in enumerate(self._kinds):
             width = self._widths[one]
@@ -159,7 +159,7 @@ class _Density:
 
 
 def _truncated_normal(mean: float, width: float, generator: np.random.Generator) -> float:
-    """A normal draw between 0 and 1: what falls outside is drawn again."""
+    """A normal draw between 0 and 1: values outside are drawn again."""
     while True:
         value = generator.normal(mean, width)
         if 0 <= value <= 1:
@@ -169,7 +169,7 @@ def _truncated_normal(mean: float, width: float, generator: np.random.Generator)
 def _imputed(vectors: Vector, kinds: tuple[int, ...], generator: np.random.Generator) -> Vector:
     """The vectors with each NaN, of an inactive hyperparameter, replaced by a value that occurs.
 
-    Where it is active in none of them any value does.
+    If it is active in none of them, any value is used.
     """
     filled: Vector = vectors.copy()
     for one, kind in enumerate(kinds):

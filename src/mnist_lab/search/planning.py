@@ -1,4 +1,4 @@
-"""What a study will train: its proposals, and the configurations that they will be, as a plan."""
+"""What a study will train: its proposals, and a plan of their configurations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def proposals_of(settings: StudySettings, trials: Iterable[Trial] = ()) -> Proposals:
-    """Who proposes the configurations of this study; `trials` are those that its journal knows."""
+    """The source of this study's configurations; `trials` are those in its journal."""
     from mnist_lab.search import proposals  # HpBandSter, only to train
 
     seed = settings.seed
@@ -41,10 +41,10 @@ def _brackets_of(settings: StudySettings) -> list[Bracket]:
 
 
 def plan(settings: StudySettings, trials: Collection[Trial] = ()) -> list[TrainConfig]:
-    """The configurations that will be proposed, in the order they are handed out.
+    """The configurations that will be proposed, in the order of their start.
 
-    BOHB's depend on results; in their places stand random ones. So do a race's, which goes on with
-    those alone that its `trials` left.
+    BOHB's depend on results, so random ones stand in for them. A race's depend on results, too: it
+    continues only with those that its `trials` left.
     """
     if settings.configurations:
         return racing.planned(settings, trials)
@@ -62,9 +62,9 @@ def plan(settings: StudySettings, trials: Collection[Trial] = ()) -> list[TrainC
 
 
 def guessed_plan(settings: StudySettings, trials: Sequence[Trial]) -> list[TrainConfig]:
-    """As :func:`plan`, but in the places of all that a search draws stand those that it drew.
+    """As :func:`plan`, but configurations drawn so far stand in for all that a search will draw.
 
-    It takes no time, and is enough to guess what the rest costs. There must be a trial.
+    It is fast, and enough to guess the cost of the rest. It needs at least one trial.
     """
     if settings.space is None:
         return plan(settings, trials)
@@ -77,9 +77,9 @@ def guessed_plan(settings: StudySettings, trials: Sequence[Trial]) -> list[Train
 
 
 def promotions(settings: StudySettings, planned: Iterable[TrainConfig]) -> list[TrainConfig]:
-    """What will be promoted of the :func:`plan`, with the epochs that each adds.
+    """The promotions in the :func:`plan`, with the epochs that each adds.
 
-    Which ones they are is not known yet; in their places stand others of the same bracket.
+    The promoted trials are not known yet; others of the same bracket stand in for them.
     """
     stand_ins, promoted = iter(planned), []
     for bracket in settings.brackets:
@@ -93,7 +93,7 @@ def promotions(settings: StudySettings, planned: Iterable[TrainConfig]) -> list[
 
 
 def _distinct(settings: StudySettings) -> list[TrainConfig]:
-    """The configurations of a grid; long ones first, so that the last to end keeps nobody waiting.
+    """The configurations of a grid; long ones first, so that no long one ends alone.
 
     The order among equals is the order given.
     """

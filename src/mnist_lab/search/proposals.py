@@ -1,8 +1,8 @@
-"""Who proposes the next training: HpBandSter's iterations, asked by `next` and taught by `tell`.
+"""The source of the next training: HpBandSter's iterations; `next` asks and `tell` reports results.
 
 A proposal is drawn from (study seed, HpBandSter's id), never from a generator that other proposals
-have advanced, so it does not depend on how many workers there are or who was first. Those of BOHB
-depend on the results that are known, too.
+have advanced, so it does not depend on the number of workers or on their order. BOHB's proposals
+also depend on the known results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WORST_LOSS = 1e9
 class Proposal(NamedTuple):
     """A configuration to train up to the last of its stops: its hyperparameters, its trial's seed.
 
-    The stops are the budgets of its rungs so far, at each of which the training is validated.
+    The stops are the budgets of its rungs so far; the training is validated at each.
     """
 
     id: HpBandSterId
@@ -48,14 +48,14 @@ class Proposal(NamedTuple):
 
     @property
     def budget(self) -> float:
-        """In epochs."""
+        """The last stop, in epochs."""
         return self.stops[-1]
 
 
 class Trained(NamedTuple):
-    """What a training came to: its last error, and its validation loss, None if that is not finite.
+    """The result of a training: its last error, and its validation loss, None if not finite.
 
-    The error is of the validation, or of the training where no image validates.
+    The error is the validation's, or the training's without validation images.
     """
 
     error: float
@@ -66,7 +66,7 @@ class Proposals:
     """Configurations drawn from a search space at random: random search and Hyperband.
 
     Args:
-        draw: one configuration of the search space, decided by the seed it is given.
+        draw: returns one configuration of the search space, determined by the given seed.
         brackets: HpBandSter's iterations; random search has one configuration in each.
         seed: of the study.
     """
@@ -82,7 +82,7 @@ class Proposals:
         self._iterations: list[_Iteration] = []
 
     def next(self) -> Proposal | None:
-        """What to train next; None while that depends on results that nobody told yet."""
+        """What to train next; None while that depends on results not yet reported."""
         while True:
             for iteration in self._iterations:
                 run = iteration.get_next_run()
@@ -98,11 +98,11 @@ class Proposals:
             self._iterations.append(_Iteration(number, self._brackets[number], self))
 
     def tell(self, proposal: Proposal, trained: Trained | None) -> float | None:
-        """The proposal was trained, and came to this; None: it could not be.
+        """Report the result of a proposal; None: it could not be trained.
 
         Returns:
-            What it is compared by with others of its budget: the error. Within the first epoch the
-            loss shows more (docs/performance.md says what was measured).
+            The number that compares it with others of its budget: the error or, within the first
+            epoch, the loss, which shows more (docs/performance.md has the measurements).
         """
         iteration = self._iterations[proposal.id[0]]
         is_last = proposal.budget == iteration.budgets[-1]
@@ -121,11 +121,11 @@ class Proposals:
         return self._draw(self.seed_of(id_))
 
     def seed_of(self, id_: HpBandSterId) -> int:
-        """The seed of its trial."""
+        """The seed of the trial."""
         return derive_seed(self._seed, *id_)
 
     def repeat_of(self, id_: HpBandSterId) -> int | None:
-        """Which of the trainings of one configuration it is, from 1, where there are several."""
+        """The number of the repeat, from 1, if a configuration has several trainings."""
         del id_
         return None
 
@@ -133,7 +133,7 @@ class Proposals:
 class Grid(Proposals):
     """Given configurations, each repeated from several seeds, in the order given.
 
-    The seed of a trial comes from its repeat alone, so the values of a sweep are compared on the
+    The seed of a trial depends only on its repeat, so the values of a sweep are compared on the
     same seeds, pair by pair.
 
     Args:
@@ -159,23 +159,23 @@ class Grid(Proposals):
         return self._draw(id_[2] // self._repeats)
 
     def seed_of(self, id_: HpBandSterId) -> int:
-        """The seed of its repeat."""
+        """The seed of the repeat."""
         return derive_seed(self._seed, self.repeat_of(id_))
 
     def repeat_of(self, id_: HpBandSterId) -> int:
-        """Which repeat it is, from 1."""
+        """The number of the repeat, from 1."""
         return 1 + id_[2] % self._repeats
 
 
 class Race(Proposals):
-    """Given configurations round after round, each from the round's seed, but those dropped.
+    """Given configurations round after round, each from the round's seed, except those dropped.
 
-    Who is dropped depends on complete rounds alone, and nothing of a round is proposed before that
-    is known: so the order of the results changes nothing, and more of them no proposal.
+    Drops depend only on complete rounds, and a round is proposed only after its drops are known. So
+    neither the order of the results nor later results change a proposal.
 
     Args:
         configurations: the hyperparameters and the epochs of each.
-        most: rounds.
+        most: the maximum number of rounds.
         seed: of the study.
     """
 
@@ -188,7 +188,7 @@ class Race(Proposals):
         self._due: list[int] = []
 
     def next(self) -> Proposal | None:
-        """The next of the round; None while it is not known who is left, and at the end."""
+        """The next of the round; None until the drops are known, and at the end."""
         if not self._due:
             n, most = len(self._configurations), self._most
             race = racing.judge(n, self._results, most)
@@ -202,7 +202,7 @@ class Race(Proposals):
         return Proposal(id_, values, self.seed_of(id_), self.repeat_of(id_), (values["epochs"],))
 
     def tell(self, proposal: Proposal, trained: Trained | None) -> float | None:
-        """The error; of a training that failed or diverged there is none."""
+        """The error; a training that failed or diverged has none."""
         is_sound = trained is not None and trained.loss is not None
         number, _, place = proposal.id
         self._results[place, number + 1] = trained.error if trained and is_sound else None
@@ -210,19 +210,19 @@ class Race(Proposals):
         return None if trained is None else trained.error
 
     def seed_of(self, id_: HpBandSterId) -> int:
-        """The seed of its round: that of a sweep's repeat."""
+        """The seed of the round: that of a sweep's repeat."""
         return derive_seed(self._seed, self.repeat_of(id_))
 
     def repeat_of(self, id_: HpBandSterId) -> int:
-        """The round, from 1."""
+        """The number of the round, from 1."""
         return id_[0] + 1
 
 
 class Bohb(Proposals):
     """Configurations that a density model of the good results proposes (Falkner et al., 2018).
 
-    What was proposed once is proposed again: a search that continues does not depend on the order
-    in which its results came.
+    Earlier proposals are repeated: a continued search does not depend on the order in which its
+    results came.
 
     Args:
         draw: see :class:`Proposals`.
@@ -247,21 +247,21 @@ class Bohb(Proposals):
         self._recorded = recorded
 
     def tell(self, proposal: Proposal, trained: Trained | None) -> float | None:
-        """Let the model learn, too; a training that failed counts among the bad ones."""
+        """Also let the model learn; a failed training counts as a bad one."""
         loss = super().tell(proposal, trained)
         known = float("inf") if loss is None else loss
         self._model.learn(proposal.id, proposal.values, proposal.budget, known)
         return loss
 
     def propose(self, id_: HpBandSterId) -> dict[str, Any]:
-        """The recorded ones, else the model's, else one drawn at random."""
+        """The recorded hyperparameters, else the model's, else random ones."""
         if id_ in self._recorded:
             return self._recorded[id_]
         return self._model.propose(self.seed_of(id_)) or super().propose(id_)
 
 
 class _Iteration(BaseIteration):  # type: ignore[misc]  # HpBandSter is untyped
-    """HpBandSter's iteration by successive halving, which asks for the configuration by its id."""
+    """HpBandSter's successive halving, which asks for a configuration by its id."""
 
     def __init__(self, number: int, bracket: Bracket, proposals: Proposals) -> None:
         # HpBandSter changes the list of what it still has to propose.
@@ -276,7 +276,7 @@ class _Iteration(BaseIteration):  # type: ignore[misc]  # HpBandSter is untyped
         return added
 
     def process_results(self) -> None:
-        """Promote; who is not promoted will be trained no further."""
+        """Promote; trials that are not promoted end here."""
         super().process_results()
         beaten = [id_ for id_, datum in self.data.items() if datum.status == "TERMINATED"]
         self._proposals.over.extend(beaten)
@@ -284,7 +284,7 @@ class _Iteration(BaseIteration):  # type: ignore[misc]  # HpBandSter is untyped
     def _advance_to_next_stage(
         self, config_ids: Sequence[HpBandSterId], losses: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """The best of a rung go on; HpBandSter's rule, in which the first of equals wins."""
+        """Promote the best of a rung by HpBandSter's rule, in which the first of equals wins."""
         del config_ids
         ranks: NDArray[np.int64] = np.argsort(np.argsort(losses, kind="stable"), kind="stable")
         promoted: NDArray[np.bool_] = ranks < self.num_configs[self.stage]

@@ -1,11 +1,11 @@
-"""The search space: what it holds, its JSON, what it samples, its vectors for a model.
+"""The search space: its contents, its JSON, its draws, its vectors for a model.
 
 `log=True` means that the logarithm of the value is uniform: each doubling is equally likely. It
 does not mean powers of two: 22 filters and a batch size of 95 are ordinary draws.
 
-A hyperparameter that its condition leaves out is inactive: a configuration lacks it, and the base
-configuration's value holds. One that compares an inactive one takes ConfigSpace's view, as the
-programs do that read a search: only "not equal" is true.
+A hyperparameter is inactive if its condition is not met: a configuration lacks it, and the base
+configuration's value is used. A condition on an inactive one follows ConfigSpace, as do the
+programs that read a search: only "not equal" is true.
 """
 
 from mnist_lab.space import explaining

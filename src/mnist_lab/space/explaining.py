@@ -1,4 +1,4 @@
-"""A search space explained: its hyperparameters, its rules, and what 10,000 draws show."""
+"""Explain a search space: its hyperparameters, its rules, and what 10,000 draws show."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def describe(space: ConfigurationSpace) -> list[Hyperparameter]:
 
 
 def sampled(space: ConfigurationSpace) -> list[Hyperparameter]:
-    """The hyperparameters of the space, with what it samples."""
+    """The hyperparameters of the space, with their draws."""
     drawn = draws(space, N_DRAWS)
     shares = {name: len(values) / N_DRAWS for name, values in drawn.items()}
     return [one._replace(draws=drawn[one.name], active=shares[one.name]) for one in describe(space)]
@@ -45,7 +45,7 @@ def rules(space: ConfigurationSpace) -> list[str]:
 
 
 def examples(hyperparameters: Sequence[Hyperparameter]) -> dict[str, int]:
-    """Of each logarithmic range of whole numbers the first draw that is no power of two."""
+    """For each logarithmic range of whole numbers, the first draw that is no power of two."""
     return {
         one.name: odd[0]
         for one in hyperparameters
@@ -58,7 +58,7 @@ def explain(
 ) -> dict[str, str]:
     """How a search space samples, in sentences with their numbers, by topic.
 
-    `examples` are the whole numbers that somebody wonders about, by hyperparameter.
+    `examples` are the whole numbers to explain, by hyperparameter.
     """
     found = {}
     if any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters):
@@ -85,7 +85,7 @@ def explain(
 
 
 def as_json(one: Hyperparameter, example: int | None = None) -> dict[str, Any]:
-    """What was drawn of a hyperparameter; shares are of the draws in which it is active."""
+    """The draws of a hyperparameter; shares are of those in which it is active."""
     n_draws = len(one.draws)
     row: dict[str, Any] = {"name": one.name, "scale": one.scale, "n_draws": n_draws}
     row |= {"distribution": one.distribution, "active": one.active}
@@ -105,18 +105,18 @@ def as_json(one: Hyperparameter, example: int | None = None) -> dict[str, Any]:
 
 
 def quantiles(one: Hyperparameter) -> dict[str, float]:
-    """What was drawn of a range while it was active; nothing of choices."""
+    """The quantiles of a range's draws while it was active; empty for choices."""
     ordered = [] if one.choices else sorted(one.draws)
     shares = {"p10": 0.1, "median": 0.5, "p90": 0.9}
     return {name: ordered[int(share * len(ordered))] for name, share in shares.items() if ordered}
 
 
 def _doublings(one: Hyperparameter) -> list[dict[str, Any]]:
-    """Of each doubling of a range its bounds and its shares of what is expected and of the draws.
+    """The bounds of each doubling of a range, with its expected share and its share of the draws.
 
-    The upper bound belongs to the next doubling, and the last may be cut short. What is expected is
-    known where the logarithm of any number is uniform: whole numbers only come close. A range from
-    0 on has no doublings.
+    The upper bound belongs to the next doubling, and the last may be cut short. The expected share
+    is known if the logarithm of any number is uniform: whole numbers only come close. A range that
+    begins at 0 has no doublings.
     """
     if not one.lower or not one.upper:
         return []
@@ -138,7 +138,7 @@ def _powers_of_two(one: Hyperparameter) -> list[int]:
 
 
 def _range(one: Hyperparameter) -> Iterator[str]:
-    """Of a range: its doublings, its median, its powers of two."""
+    """Sentences about a range: its doublings, its median, its powers of two."""
     scale = "logarithmic" if one.scale == "log" else "linear"
     kind = scale if one.distribution == "uniform" else f"{scale}, {one.distribution}"
     text = f"{rounded(one.lower)} to {rounded(one.upper)}, {kind}"

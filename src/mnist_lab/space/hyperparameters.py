@@ -1,4 +1,4 @@
-"""A hyperparameter in ConfigSpace's JSON: what it must say, and an older one as today's."""
+"""A hyperparameter in ConfigSpace's JSON: its rules, and the conversion of older ones."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _MOST_STEPS = 20  # in a line that can be read
 def current(one: dict[str, Any], source: str, *, is_old: bool) -> dict[str, Any]:
     """The JSON object of a hyperparameter of ours as ConfigSpace 1.2 writes it.
 
-    `is_old`: ConfigSpace wrote it, in the file `source`, before 1.0. It is refused if a key is
-    missing, unknown or illegal, or has a meaning that ConfigSpace does not know any more.
+    `is_old`: a ConfigSpace before 1.0 wrote it, in the file `source`. It is refused if a key is
+    missing, unknown or illegal, or has a meaning that ConfigSpace has dropped.
     """
     one = dict(one)
     for old, new in _OLD_KEYS.items():
@@ -46,7 +46,7 @@ def current(one: dict[str, Any], source: str, *, is_old: bool) -> dict[str, Any]
 
 
 def _faults(one: dict[str, Any], step: Any, *, is_old: bool) -> Iterator[tuple[str, str]]:
-    """What is wrong, and what to do; each relies on the last."""
+    """The faults, and what to do; each check relies on those before it."""
     kind, name = one["type"], one["name"]
     if not isinstance(kind, str) or kind not in _KEYS:
         near = nearest(str(kind), _KEYS)
@@ -76,7 +76,7 @@ def _faults(one: dict[str, Any], step: Any, *, is_old: bool) -> Iterator[tuple[s
 
 
 def _ordinal(one: dict[str, Any], step: Any) -> dict[str, Any]:
-    """The hyperparameter with the values of its range in steps, as far as they fit into a line."""
+    """The hyperparameter with the values of its stepped range, as far as they fit into a line."""
     lower, upper, default = (one.get(key, math.nan) for key in (*_RANGE, "default_value"))
     values: list[Any] = []
     is_range = one["type"].startswith("uniform_") and all(map(_is_number, (lower, upper, step)))
@@ -91,7 +91,7 @@ def _ordinal(one: dict[str, Any], step: Any) -> dict[str, Any]:
 
 
 def _rules(one: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
-    """Key, what its value is, and whether it holds; each may rely on those before it."""
+    """Key, the rule for its value, and whether it holds; each may rely on those before it."""
     kind, default = one["type"], one.get("default_value")
     if kind == "constant":
         return
@@ -124,7 +124,7 @@ def _rules(one: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
 
 
 def _is_number(value: Any, *, whole: bool = False, at_least: float = -1e300) -> bool:
-    """Whether it is a number of JSON that is neither infinite nor absurd."""
+    """Whether it is a JSON number that is neither infinite nor absurd."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return at_least <= value <= 1e300 and (not whole or value % 1 == 0)  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The exercise sheet's search space, and those in files of ConfigSpace's JSON."""
+"""The exercise sheet's search space, and those in ConfigSpace's JSON files."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def read_space(path: Path) -> ConfigurationSpace:
     """The search space in a file of ConfigSpace's own JSON.
 
     Raises:
-        SettingsError: the file is missing, is not such JSON, varies what the CNN does not know or
-            reaches beyond the ranges of :class:`~mnist_lab.config.TrainConfig`, or forbids almost
-            everything.
+        SettingsError: the file is missing or is not such JSON, or the space varies what the CNN
+            does not have, exceeds the ranges of :class:`~mnist_lab.config.TrainConfig`, or forbids
+            almost everything.
     """
     parsed = partial(_parsed, path=path)
     return check_space(read_json(path, "a search space", _EXAMPLE, parsed), path)
 
 
 def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
-    """The search space of ConfigSpace's JSON object, which was read from the file `path`.
+    """The search space of ConfigSpace's JSON object, read from the file `path`.
 
     Raises:
         SettingsError: as :func:`read_space`.
@@ -96,7 +96,7 @@ def check_space(values: dict[str, Any], path: Path) -> ConfigurationSpace:
 
 @contextlib.contextmanager
 def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
-    """What goes wrong with the search space in this file is a :class:`SettingsError`."""
+    """Turn any failure with the search space in this file into a :class:`SettingsError`."""
     try:
         # ConfigSpace divides by a sigma of 0, which NumPy would only warn about.
         with np.errstate(divide="raise", invalid="raise", over="raise"):
@@ -113,7 +113,7 @@ def _refusing(path: Path, values: dict[str, Any]) -> Iterator[None]:
 
 
 def _first_refused(values: dict[str, Any]) -> str:
-    """The first part of a space with which ConfigSpace takes it no longer."""
+    """The first part of a space that ConfigSpace refuses."""
     kept: dict[str, Any] = {part: [] for part in _PARTS}
     for part in _PARTS:
         for one in values[part]:
@@ -126,7 +126,7 @@ def _first_refused(values: dict[str, Any]) -> str:
 
 
 def _parsed(text: str, path: Path) -> Any:
-    """The value of a JSON text; ConfigSpace's other formats are named."""
+    """The value of a JSON text; errors name ConfigSpace's other formats."""
     if other := _OTHER_FORMAT.match(text):
         problem = f"{path} is {'PCS' if other['pcs'] else 'YAML'}, not JSON"
         raise SettingsError(problem, next_step=_EXAMPLE)
@@ -143,7 +143,7 @@ def _parsed(text: str, path: Path) -> Any:
 def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
     """The JSON object as ConfigSpace 1.2 writes it, made from it or from an older one.
 
-    ConfigSpace would translate an old one, too, but drops what it no longer knows.
+    ConfigSpace would translate an old one, too, but would drop what it no longer knows.
     """
     parts = {part: values.get(part) or [] for part in _PARTS}
     for problem, next_step in _faults(values, parts):
@@ -157,7 +157,7 @@ def _current(values: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _faults(values: dict[str, Any], parts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is wrong, and what to do; each relies on the last."""
+    """The faults, and what to do; each check relies on those before it."""
     version = values.get("format_version", values.get("json_format_version", _FORMAT_VERSION))
     if not isinstance(version, (int, float)) or version > _FORMAT_VERSION:
         problem = f"its format version is {json.dumps(version)}; the newest known is"

@@ -23,7 +23,7 @@ _FLOATS = {name for name, field in TrainConfig.model_fields.items() if field.ann
 
 
 def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
-    """One configuration, decided by `seed` alone: the active hyperparameters, in Python's numbers.
+    """One configuration, determined by `seed`: the active hyperparameters, as Python numbers.
 
     Raises:
         SettingsError: the space forbids everything.
@@ -38,7 +38,7 @@ def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
 
 
 def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, list[Any]]:
-    """The values of each hyperparameter in `n_draws` configurations where it is active."""
+    """The values of each hyperparameter, where active, in `n_draws` configurations."""
     random = np.random.RandomState(seed)
     drawn: list[dict[str, Any]] = []
     while len(drawn) < n_draws:
@@ -53,16 +53,16 @@ def to_dict(space: ConfigurationSpace) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> ConfigurationSpace:
-    """The space of :func:`to_dict`."""
+    """The space from the JSON object of :func:`to_dict`."""
     with silence():
         # A copy: ConfigSpace takes apart what it is given.
         return ConfigurationSpace.from_serialized_dict(copy.deepcopy(values))
 
 
 def kinds(space: ConfigurationSpace) -> tuple[int, ...]:
-    """For each dimension of the vectors the number of choices, 0 for one of numbers.
+    """For each dimension of the vectors, its number of choices, or 0 for numbers.
 
-    The order is that of the space's hyperparameters: those on which others depend come first.
+    The order is that of the space's hyperparameters: those that others depend on come first.
     """
     return tuple(0 if hasattr(one, "lower") else int(one.size) for one in space.values())
 
@@ -100,8 +100,8 @@ def from_vector(space: ConfigurationSpace, vector: Vector) -> dict[str, Any] | N
 
     Args:
         space: with d hyperparameters.
-        vector: shape `(d,)`; what is beyond the range counts as its end, an index is rounded, and
-            NaN is the hyperparameter's default.
+        vector: shape `(d,)`; values beyond the range count as its end, an index is rounded, and
+            NaN means the hyperparameter's default.
 
     Returns:
         The values of the active hyperparameters; None if the space forbids their combination.
@@ -115,7 +115,7 @@ def from_vector(space: ConfigurationSpace, vector: Vector) -> dict[str, Any] | N
 
 
 def active(space: ConfigurationSpace, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a whole configuration what the space varies, without what its conditions leave out.
+    """The active hyperparameters of the space in a whole configuration.
 
     Raises:
         ValueError: see :func:`to_vector`.
@@ -176,5 +176,5 @@ def _constants(space: ConfigurationSpace) -> Vector:
 
 
 def silence() -> contextlib.AbstractContextManager[Any]:
-    """Let nothing be printed, as ConfigSpace 1.2.0 does where "at least" is forbidden."""
+    """Suppress what ConfigSpace 1.2.0 prints for a forbidden "at least"."""
     return contextlib.redirect_stdout(io.StringIO())

@@ -1,9 +1,8 @@
 """Each experiment as one call: what to propose, where to record it, what to draw from it.
 
-The command line calls these functions, and so does a notebook. All take the same :class:`Options`,
-raise a :class:`~mnist_lab.errors.LabError` whose text says what to do, and return a :class:`Run`.
-The same call again continues a run that was interrupted, whoever started it, and returns at once
-when all is done.
+The command line and notebooks call these functions. All take the same :class:`Options`, raise a
+:class:`~mnist_lab.errors.LabError` that says what to do, and return a :class:`Run`. The same call
+again continues an interrupted run, and returns at once when all is done.
 """
 
 from mnist_lab.study import experiments

@@ -1,4 +1,4 @@
-"""The experiments, one function each: from what is asked to the settings of a study, checked."""
+"""The experiments, one function each: from the arguments to the checked settings of a study."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def random_search(
     """Train configurations drawn from a search space.
 
     Args:
-        iters: how many configurations; a later call may raise it.
+        iters: the number of configurations; a later call may raise it.
         epochs: of each training.
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
@@ -124,16 +124,16 @@ def hyperband(
     space: str | Path | None = _HYPERBAND["space"],
     **options: Unpack[Options],
 ) -> Run:
-    """Train configurations drawn from a search space, and only the best of them for long.
+    """Train configurations drawn from a search space briefly, and continue the best.
 
     Args:
-        iters: how many brackets; a later call may raise it.
+        iters: the number of brackets; a later call may raise it.
         min_epochs: of the first rung of the first bracket; may be below 1.
         max_epochs: of the last rung, at least `min_epochs`.
-        eta: one in so many goes on to the next rung, which has so many times the epochs; at least
-            2. The smallest budget that comes of it is `min_epochs` or the next larger one.
-        survivors: at least so many trials of a bracket reach its last rung. With 1 the brackets
-            are Hyperband's own.
+        eta: one in `eta` trials continues to the next rung, which has `eta` times the epochs; at
+            least 2. The smallest resulting budget is `min_epochs` or the next larger one.
+        survivors: the fewest trials of a bracket that reach its last rung. With 1 the brackets are
+            Hyperband's own.
         space: a file of ConfigSpace's JSON; None is the exercise sheet's space.
         **options: see :class:`Options`.
     """
@@ -151,10 +151,10 @@ def bohb(
     space: str | Path | None = _BOHB["space"],
     **options: Unpack[Options],
 ) -> Run:
-    """Hyperband whose configurations are proposed by a model of the results so far.
+    """Hyperband with configurations proposed by a model of the results so far.
 
-    Which results are known when a configuration is proposed depends on the workers, so other
-    numbers of workers propose others. What the journal knows is proposed again.
+    The results known at each proposal depend on the workers, so another number of workers leads to
+    other proposals. Configurations in the journal are proposed again.
 
     Args:
         iters: as for :func:`hyperband`.
@@ -178,15 +178,15 @@ def race(
     max_repeats: int = _RACE["max_repeats"],
     **options: Unpack[Options],
 ) -> Run:
-    """Repeat the best configurations from common seeds, and drop who is worse, until one wins.
+    """Repeat the best configurations from common seeds, dropping worse ones, until one wins.
 
     Args:
         runs: run directories of searches and sweeps, none, one or several.
-        config: configurations that take part besides, or files of them.
-        top: how many of the best of each run take part, at least 1.
-        epochs: of each training; None: each configuration's own, which of a search is the largest
-            budget.
-        max_repeats: trainings of each configuration at most, up to 40; a later call may raise it.
+        config: further configurations, or files of them.
+        top: how many of the best of each run to include, at least 1.
+        epochs: of each training; None: each configuration's own, which is the largest budget of a
+            search.
+        max_repeats: most trainings of each configuration, up to 40; a later call may raise it.
         **options: see :class:`Options`.
     """
     several = [runs] if isinstance(runs, str | Path) else list(runs)
@@ -212,14 +212,14 @@ def race(
 
 
 def _best_of(path: Path, top: int) -> list[TrainConfig]:
-    """The configurations of a run with the lowest errors, those trained longest first."""
+    """The configurations of a run with the lowest errors, longest trained first."""
     run = load_run(path)
     rows = [row for row in summary(run.trials) if row.errors]
     rows.sort(key=lambda row: (-row.configuration.epochs, row.mean))
     if not rows:
         raise SettingsError(
             f"{path} has no trial with a validation error",
-            next_step="name a search or a sweep that has trained something",
+            next_step="name a search or sweep with finished trials",
         )
     settings = run.info.settings
     whole = {} if settings.min_epochs is None else {"epochs": settings.base.epochs}
@@ -238,7 +238,7 @@ def test(
     """Retrain a configuration, and score the test images once per repeat.
 
     Args:
-        config: the configuration, or a file of it such as the `best.json` of a search. Where
+        config: the configuration, or its file, such as the `best.json` of a search. If
             `results/test` is another test, the folder is named after the file's search.
         epochs: of each training; None: the configuration's.
         repeats: trainings from different seeds.
@@ -271,7 +271,7 @@ def _sweep(
     if not values or len(set(values)) < len(values):
         twice = next((value for value in values if values.count(value) > 1), None)
         raise SettingsError(
-            "--values: there are none" if twice is None else f"--values: {twice} is there twice",
+            "--values: the list is empty" if twice is None else f"--values: {twice} appears twice",
             next_step="name each once; --repeats trains each several times",
         )
     config = check(TrainConfig, base, source="")
@@ -311,7 +311,7 @@ def _search(
 def _run(
     experiment: str, base: TrainConfig, options: Options, *, origin: str = "", **own: Any
 ) -> Run:
-    """The run of this experiment; `own` are those of its settings that others do not have."""
+    """The run of this experiment; `own` are the settings that other experiments do not have."""
     with interruptible():
         if (out := options.get("out")) is not None:
             RunDir(Path(out)).check_is_ours()  # before anything takes long
@@ -345,7 +345,7 @@ def _run(
 
 
 def _origin(config: Path) -> str:
-    """A name for where a configuration is from: the run that found it, else its own file."""
+    """A name for a configuration's origin: the run that found it, else its own file."""
     path = Path(os.path.abspath(config))  # noqa: PTH100 - resolves `..`, but no symbolic link
     name = path.parent.name if path.name == RunDir(path.parent).best.name else path.stem
     return re.sub(r"[^\w.+-]+", "-", name)[:60].strip("-.")
@@ -353,14 +353,14 @@ def _origin(config: Path) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """End what is inside at the first Ctrl-C, and ignore others while it tidies up.
+    """Stop the body at the first Ctrl-C, and ignore further ones while it tidies up.
 
-    Else a second one would leave workers behind in a notebook's kernel, which lives on. This is
-    where Python's own handler is in place, which is put back. The command line has a handler of its
-    own, which is let alone; and in other threads than the main one no signal arrives.
+    Otherwise a second one would leave workers behind in a notebook's kernel, which lives on. This
+    replaces only Python's own handler, and puts it back; the command line has a handler of its own.
+    Signals never arrive in threads other than the main one.
 
     Raises:
-        Interrupted: there was one.
+        Interrupted: on Ctrl-C.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

@@ -1,4 +1,4 @@
-"""What a study leaves behind: figures, findings, the best configuration, the test result."""
+"""The results of a study: figures, findings, the best configuration, the test result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MISTAKES = "mistakes"
 
 
 def write_records(run_dir: RunDir, settings: StudySettings, trials: list[Trial]) -> list[Path]:
-    """Write the records for other programs, made from the journal's trials, and name them."""
+    """Write the records for other programs from the journal's trials; return the files."""
     run_dir.write_curves(trials)
     if settings.space is None:
         return [run_dir.curves]
@@ -47,7 +47,7 @@ def write_records(run_dir: RunDir, settings: StudySettings, trials: list[Trial])
 def write_results(
     run_dir: RunDir, info: RunInfo, trials: list[Trial], note: Callable[[str], None]
 ) -> list[Path]:
-    """Write what the records mean, and name it; `note` is told what is not written."""
+    """Write the findings and figures; return the files. `note` is told what is missing."""
     if all(trial.ended is None for trial in trials):
         return []
     run_dir.write_findings(findings.page(info, trials))
@@ -68,7 +68,7 @@ def write_results(
 def draw(
     run_dir: RunDir, info: RunInfo, trials: list[Trial], note: Callable[[str], None] | None = None
 ) -> list[Path]:
-    """Write the :func:`figures`, a PNG and an SVG for each, and name the files."""
+    """Write the :func:`figures`, each as a PNG and an SVG; return the files."""
     from mnist_lab import plots  # matplotlib, only to draw
 
     return [
@@ -81,7 +81,7 @@ def draw(
 def draw_space(
     hyperparameters: Sequence[Hyperparameter], name: str, out: Path, examples: Mapping[str, int]
 ) -> list[Path]:
-    """Draw a search space into the folder `out`; `name` says whose it is.
+    """Draw a search space into the folder `out`; `name` is its name.
 
     `examples` are values to mark in it, by hyperparameter.
     """
@@ -98,7 +98,7 @@ def draw_space(
 
 
 def test_result(trials: list[Trial]) -> TestResult:
-    """What `test.json` holds of these trials, at least one, all of one configuration."""
+    """The content of `test.json` for these trials, at least one, all of one configuration."""
     scored = [(trial, trial.test) for trial in trials if trial.test is not None]
     together = confusion([score for _, score in scored])
     return TestResult(
@@ -124,10 +124,10 @@ def test_result(trials: list[Trial]) -> TestResult:
 
 
 def proposed_values(space: dict[str, Any], trials: Iterable[Trial]) -> list[dict[str, Any]]:
-    """Each trial's hyperparameters that are active in the search space, given as its JSON.
+    """Each trial's active hyperparameters in the search space, given as its JSON.
 
     Raises:
-        RunDirError: a trial is not of this space.
+        RunDirError: a trial is not from this space.
     """
     from mnist_lab import space as spaces  # ConfigSpace takes a second to import
 
@@ -144,9 +144,9 @@ def proposed_values(space: dict[str, Any], trials: Iterable[Trial]) -> list[dict
 def figures(
     run_dir: RunDir, info: RunInfo, trials: list[Trial], note: Callable[[str], None] | None = None
 ) -> dict[str, Figure]:
-    """The figures of a run by name, drawn from its records; `note` is told which cannot be.
+    """The figures of a run by name, drawn from its records; `note` is told which are missing.
 
-    The misclassified images are looked up in the run's data set, where it is on this machine.
+    The misclassified images come from the run's data set, if it is on this machine.
     """
     from mnist_lab import plots  # matplotlib, only to draw
 
@@ -208,7 +208,7 @@ def _test_images(
     wrong: Sequence[tuple[Mistake, int]],
     note: Callable[[str], None],
 ) -> NDArray[np.uint8] | None:
-    """The test images of the run's data set, which no record holds; None where it is not here."""
+    """The test images of the run's data set, which no record holds; None if it is not here."""
     places = [data.source, datasets.locate()]
     why = f"the run's data set is no longer at {places[0]}"
     for place in dict.fromkeys(place for place in places if place is not None):
@@ -221,7 +221,7 @@ def _test_images(
     what = "digits" if data.noun == "digit" else "images"
     note(
         f"{'the' if has_it else 'no'} figure of the misclassified {what}"
-        f"{' stays as it is' * has_it}: {why}; {datasets.DATA_VARIABLE} can say where it is now"
+        f"{' stays as it is' * has_it}: {why}; set {datasets.DATA_VARIABLE} to where it is now"
     )
     return None
 

@@ -34,10 +34,10 @@ LOOK_S = 1.0
 
 
 class Run(NamedTuple):
-    """A run as it stood on the disk; of one that a call returns, `stopped` means by the time limit.
+    """A run as it was on the disk; if a call returns it, `stopped` means by the time limit.
 
-    `n_before` counts the trials that had ended when the call began; `files` is what the call wrote.
-    A notebook shows it as a table and the figures.
+    `n_before` counts the trials that had ended when the call began; `files` are those that the call
+    wrote. A notebook shows it as a table and the figures.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Run(NamedTuple):
     def best(self) -> Trial | None:
         """The trial with the lowest validation error at the largest budget; None before any.
 
-        Of a race, the best of those of the configuration that leads.
+        In a race, the best trial of the leading configuration.
         """
         if self.info.settings.configurations:
             row = best_row(self.info.settings, self.trials)
@@ -58,15 +58,15 @@ class Run(NamedTuple):
         return best_trial(self.trials)
 
     def figures(self, note: Callable[[str], None] | None = None) -> dict[str, Figure]:
-        """The figures by name, drawn from the records as they stand in this object.
+        """The figures by name, drawn from the records in this object.
 
-        The misclassified images are looked up in the run's data set, where it is on this machine;
-        `note` is told which figure cannot be drawn.
+        The misclassified images come from the run's data set, if it is on this machine; `note` is
+        told which figure is missing.
         """
         return results.figures(RunDir(self.path), self.info, self.trials, note)
 
     def draw(self, note: Callable[[str], None] | None = None) -> list[Path]:
-        """Write the :meth:`figures` into the run directory, and name the files."""
+        """Write the :meth:`figures` into the run directory; return the files."""
         return results.draw(RunDir(self.path), self.info, self.trials, note)
 
     def shown(self, label: str, link: str, note: Callable[[str], None] | None = None) -> Shown:
@@ -109,7 +109,7 @@ class Run(NamedTuple):
         return notebook.frame(views.epoch_sheet(self.trials))
 
     def __repr__(self) -> str:
-        """One line, where the records are many."""
+        """One line instead of many records."""
         settings = self.info.settings
         return (
             f"<Run {printable(str(self.path))}: {settings.experiment}, {self.info.state}, "
@@ -117,7 +117,7 @@ class Run(NamedTuple):
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the trials, the best of them, and the figures."""
+        """The view in a notebook: the trials, the best, and the figures."""
         shown = [notebook.trials_html(str(self.path), self.info, self.trials)]
         if any(trial.epochs for trial in self.trials):
             shown += [notebook.figure_html(*figure) for figure in self.figures().items()]
@@ -125,7 +125,7 @@ class Run(NamedTuple):
 
 
 def load_run(path: str | Path) -> Run:
-    """The run in a directory, as its journal tells it now; whoever writes it is not disturbed.
+    """The run in a directory, by its journal now; this does not disturb a process that writes it.
 
     Args:
         path: a run directory, such as `results/lr-sweep`.
@@ -142,9 +142,9 @@ def load_run(path: str | Path) -> Run:
 
 
 def seconds_left(run: Run) -> float | None:
-    """How long a run that is going on still takes, as far as its records show; None if they do not.
+    """The seconds that a running run still takes, by its records; None if they do not show it.
 
-    Whoever trains it knows more: what will be drawn, and what each worker has begun.
+    The process that trains it knows more: what will be drawn, and what each worker has begun.
     """
     n_running = sum(trial.state == "running" for trial in run.trials)
     if run.info.state != "running" or not n_running:
@@ -160,11 +160,11 @@ def seconds_left(run: Run) -> float | None:
 
 
 def halted(run: Run, why: str = "") -> str:
-    """What a person is told when a run stops early: what is kept, and how to continue.
+    """The message when a run stops early: what is kept, and how to continue.
 
     Args:
-        run: as it stands now.
-        why: what stopped it; empty for the person's own Ctrl-C.
+        run: in its current state.
+        why: the reason; empty for the user's own Ctrl-C.
     """
     again = typed(run.info.settings.experiment, without={"--fresh", "--retry-failed"})
     return f"Stopped{why and f' ({why})'}: {standing(run)}. Continue: {again}"
@@ -179,7 +179,7 @@ def typed(experiment: str, *, without: Collection[str] = ()) -> str:
 
 
 def standing(run: Run) -> str:
-    """How far a run has come: `2 of 6 trials finished, 27 epochs saved`."""
+    """The progress of a run: `2 of 6 trials finished, 27 epochs saved`."""
     done, planned = n_ended(run.trials), n_planned(run.info.settings, run.trials)
     n_epochs = n_epochs_done(run.trials)
     return f"{done} of {counted(planned, 'trial')} finished, {epochs_text(n_epochs)} saved"
@@ -188,7 +188,7 @@ def standing(run: Run) -> str:
 def watch(path: str | Path) -> Run:
     """Follow a run that another process writes until it ends, and return it.
 
-    A notebook shows its table meanwhile. To interrupt ends the watching alone, not the run.
+    A notebook shows its table meanwhile. Interrupting stops only the watching, not the run.
 
     Args:
         path: the run directory.
@@ -249,5 +249,5 @@ def report(
 
 
 def images_per_epoch(settings: StudySettings, data: DatasetInfo) -> int:
-    """How many images an epoch trains on."""
+    """The number of images in an epoch."""
     return data.n_train + (data.n_valid if settings.fit_on != "train" else 0)

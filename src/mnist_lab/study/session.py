@@ -45,32 +45,32 @@ DRAWING = "mnist_lab.plots"
 
 
 class Options(TypedDict, total=False):
-    """How and where a study runs; what is left out has the default named here.
+    """How and where a study runs; each default is named here.
 
     Attributes:
-        out: the run directory: `results/<experiment>`, or where that is another run's, with
+        out: the run directory. Default: `results/<experiment>` or, if another run is there, with
             a number, such as `results/lr-sweep-2`.
-        data: a path, or `sample`: looked for as :func:`mnist_lab.data.load` says.
-        device: `cpu`, `gpu` or `auto`, the default: a GPU that TensorFlow sees, else the CPU.
-        cluster: where to train: `local`, the default, this machine; `ssh:HOST,HOST`; `slurm`,
-            `pbs`, `lsf`, `sge` or `htcondor`; the address of a Dask scheduler; or a dictionary
-            of that as `place` and what else it needs, as dask-jobqueue or asyncssh call it.
-        workers: how many trainings at the same time on this machine. None: every GPU, or every
-            core that is free; with 0 it only coordinates those that join.
-        host: the address that workers of other machines reach this one at. None: loopback, for
-            this one alone.
-        threads_per_worker: threads of each training: 1. Other numbers round differently, so it is
-            part of the settings.
-        nice: let other people's work go first: False.
-        time_limit: stop after a duration such as `2h`: never.
-        until: stop at a time of day such as `18:00`: never.
-        precision: `float32`, `bfloat16` or `auto`: that of the run that is continued, else
-            bfloat16 on a processor that has it, else float32. `float32` by default.
-        seed: of the study, from which every trial's seed comes: 0.
-        fresh: set an older run aside and start anew, instead of continuing it: False.
-        retry_failed: train the failed trials of the run that goes on again: False.
-        dry_run: check everything and train nothing: False.
-        watch: who follows the study: a live table in a notebook, nobody elsewhere.
+        data: a path, or `sample`. Default: found as :func:`mnist_lab.data.load` describes.
+        device: `cpu`, `gpu` or `auto`: a GPU that TensorFlow sees, else the CPU. Default: `auto`.
+        cluster: where to train: `local`, this machine; `ssh:HOST,HOST`; `slurm`, `pbs`, `lsf`,
+            `sge` or `htcondor`; the address of a Dask scheduler; or a dictionary with one of
+            these as `place` and further options of dask-jobqueue or asyncssh. Default: `local`.
+        workers: trainings at the same time on this machine; 0 only coordinates workers that join.
+            Default: one per GPU, or per free core.
+        host: the address at which other machines reach this one. Default: loopback, for this
+            machine only.
+        threads_per_worker: threads of each training. Other numbers round differently, so this is
+            part of the settings. Default: 1.
+        nice: let other people's work go first. Default: False.
+        time_limit: stop after a duration such as `2h`. Default: never.
+        until: stop at a time of day such as `18:00`. Default: never.
+        precision: `float32`, `bfloat16` or `auto`: that of the run to continue, else bfloat16 on a
+            processor that has it, else float32. Default: `float32`.
+        seed: of the study; every trial's seed comes from it. Default: 0.
+        fresh: set an older run aside and start anew, instead of continuing it. Default: False.
+        retry_failed: train the failed trials of the run again. Default: False.
+        dry_run: check everything and train nothing. Default: False.
+        watch: the follower of the study. Default: a live table in a notebook, none elsewhere.
     """
 
     out: str | Path
@@ -92,21 +92,21 @@ class Options(TypedDict, total=False):
 
 
 def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin: str = "") -> Run:
-    """Begin, continue or just read the run that is asked for.
+    """Begin, continue or just read a run.
 
     Args:
         settings: of the study.
-        n_gpus: how many GPUs it trains on; 0 is the CPU.
+        n_gpus: the number of GPUs to train on; 0 means the CPU.
         options: the options, checked.
-        origin: names the folder, beside the experiment, where the usual one is another run's.
+        origin: becomes part of the folder's name if another run has the usual one.
 
     Returns:
-        The run as it ended. With the state `stopped` the time limit ended it; of a dry run the
-        records are those of earlier sessions.
+        The run as it ended. The state `stopped` means that the time limit ended it. After a dry
+        run the records are those of earlier sessions.
 
     Raises:
-        SettingsError: the settings are not those of the run that is there.
-        DataError: the data set cannot be loaded, or is not that of the run that is there.
+        SettingsError: the existing run has other settings.
+        DataError: the data set cannot be loaded, or the existing run has another one.
         RunDirError: the directory cannot be read or written, or another process writes it.
         StudyError: every trial failed, or workers cannot start.
     """
@@ -161,7 +161,7 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
 
 @contextmanager
 def _telling_what_is_kept(run_dir: RunDir) -> Iterator[None]:
-    """Let whoever stops the process know what is kept, and how to continue."""
+    """Tell the person who stops the process what is kept and how to continue."""
     try:
         yield
     except (KeyboardInterrupt, Terminated) as stop:
@@ -175,7 +175,7 @@ def _telling_what_is_kept(run_dir: RunDir) -> Iterator[None]:
 
 
 def _what_would_be(chosen: Chosen, data: DatasetInfo, watch: Watcher) -> Run:
-    """The run as it stands before a study that is not to be trained."""
+    """The run before a study that will not be trained."""
     if chosen.why:
         watch.note(chosen.why)
     trials = [] if chosen.info is None else chosen.run_dir.read_trials()
@@ -195,7 +195,7 @@ class _Session:
     """The work on a run directory that this process holds.
 
     Raises:
-        SettingsError: the run that is there has other settings or data.
+        SettingsError: the existing run has other settings or data.
     """
 
     def __init__(
@@ -223,9 +223,9 @@ class _Session:
             self._info = _new_info(settings, data)
 
     def is_over(self) -> bool:
-        """Whether everything that is asked for was done in an earlier session.
+        """Whether earlier sessions have done everything.
 
-        The journal decides: a complete run whose journal lost events since goes on.
+        The journal decides: a complete run whose journal lost events later continues.
         """
         journal, info = self._run_dir.follow(), self._info
         if self._run_dir.exists():
@@ -246,7 +246,7 @@ class _Session:
         shared: int,
         deadline: Deadline | None,
     ) -> Run:
-        """Train what is missing; whatever happens, the files tell what is done."""
+        """Train what is missing; whatever happens, the files record what is done."""
         self._write_info("running")
         found = self._run_dir.read_trials()
         state: RunState = "stopped"
@@ -352,7 +352,7 @@ class _Session:
             self._run_dir.drop_token()
 
     def _replan(self, forecast: Forecast, event: Event) -> None:
-        """A race may drop somebody when a training ends."""
+        """A race may drop a configuration when a training ends."""
         if self._settings.configurations and isinstance(event, Finished | Failed):
             forecast.replan(plan(self._settings, list(forecast.trials)))
 
@@ -403,7 +403,7 @@ class _Session:
 
 
 def _seconds_of_killed(info: RunInfo, run_dir: RunDir) -> float:
-    """What the session before lasted, to its last event, where it could not write that itself."""
+    """The duration of the previous session up to its last event, if it could not write that."""
     events = run_dir.read_events() if info.state == "running" else []
     began = timestamp(info.continued or info.started)
     return max(timestamp(events[-1].time) - began, 0.0) if events else 0.0
@@ -423,7 +423,7 @@ def _new_info(settings: StudySettings, data: DatasetInfo) -> RunInfo:
 
 
 def _check_batch_sizes(settings: StudySettings, data: DatasetInfo) -> None:
-    """Refuse a batch that is larger than the training images."""
+    """Refuse a batch larger than the number of training images."""
     n_train = images_per_epoch(settings, data)
     largest = max(config.batch_size for config in plan(settings))
     if largest > n_train:

@@ -1,4 +1,4 @@
-"""The workers of a run: how many this machine takes, and those that join from others."""
+"""The workers of a run: how many fit on this machine, and those that join from others."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def join(
     """Work for a run until it ends.
 
     Args:
-        run: the run directory, where this machine sees it.
-        at: `HOST:PORT` of the run, where it does not; with `token`.
+        run: the run directory, if this machine sees it.
+        at: otherwise `HOST:PORT` of the run, with `token`.
         token: a copy of the run's `.token.json`.
-        data: as for the studies; by default where the run has it, else where this machine does.
-        workers: how many; None is one for each free core, or each GPU.
+        data: as for the studies; by default the run's path, else the one found on this machine.
+        workers: how many; None: one for each free core, or each GPU.
         nice: let other people's work go first.
-        name: what the workers' names begin with; None: this machine's.
-        watch: its notes say what happens; there is no study to draw.
+        name: the beginning of the workers' names; None: this machine's name.
+        watch: gets the notes; there is no study to draw.
 
     Raises:
-        SettingsError: what was given does not name a run.
-        RunDirError: nobody writes the run.
-        StudyError: nobody answers, or a worker cannot start.
+        SettingsError: the arguments do not name a run.
+        RunDirError: no process writes the run.
+        StudyError: the run does not answer, or a worker cannot start.
         DataError: this machine has another data set than the run.
     """
     from mnist_lab.execute import joining, worker  # Dask, only to train
@@ -152,7 +152,7 @@ def _address(at: str) -> tuple[str, int]:
 
 
 def _source(source: str) -> str | None:
-    """Where the run has its data set, if this machine sees it there; else its own."""
+    """The run's path to its data set, if this machine sees it; else this machine's own."""
     here = source == datasets.SAMPLE or os.path.exists(source)  # noqa: PTH110 - Path's raises if forbidden
     return source if here else None
 
@@ -167,10 +167,10 @@ def _slots(token: Token, workers: int | None, *, nice: bool) -> tuple[list[Worke
 
 
 def check_workers(workers: int | None, least: int, here: str = "") -> None:
-    """Refuse a number of workers that no machine has.
+    """Refuse an impossible number of workers.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the number is impossible.
     """
     if workers is not None and not least <= workers <= MOST_WORKERS:
         size, legal = "large", f"the limit is {MOST_WORKERS:,}"
@@ -180,15 +180,15 @@ def check_workers(workers: int | None, least: int, here: str = "") -> None:
 
 
 def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[Place, str]:
-    """Where a study is executed, and a line to tell about it, empty where there is none.
+    """The place that executes a study, and a line about it, perhaps empty.
 
     Args:
-        options: what was asked for.
+        options: of the study.
         settings: of the study.
-        n_gpus: that are used, 0 for the CPU.
+        n_gpus: the number of GPUs in use, 0 for the CPU.
 
     Raises:
-        StudyError: so many workers cannot train on this machine.
+        StudyError: this machine cannot run so many workers.
     """
     from mnist_lab.execute import places  # Dask, only to train
 
@@ -203,7 +203,7 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
         words = ["--nice"] * bool(nice) + ([] if workers is None else ["--workers", str(workers)])
         return places.Ssh(where.split(","), host=host, words=words, options=details), ""
     if kind in _ADDRESSES:
-        remark = "--workers does not count: the scheduler has workers of its own" if workers else ""
+        remark = "--workers is ignored: the scheduler has its own workers" if workers else ""
         return places.Existing(f"{kind}:{where}"), remark
     if not workers:
         raise SettingsError(
@@ -215,7 +215,7 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
 
 
 def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, dict[str, Any]]:
-    """A place's kind, where it is, and what else the table `[cluster]` says of it.
+    """A place's kind, its address, and its further options from the table `[cluster]`.
 
     Args:
         cluster: as in :class:`~mnist_lab.study.session.Options`.
@@ -240,7 +240,7 @@ def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, di
         )
     if details and kind in {"local", *_ADDRESSES}:
         raise SettingsError(
-            f"[cluster]: {', '.join(details)} means nothing for {kind}",
+            f"[cluster]: {', '.join(details)} does not apply to {kind}",
             next_step="leave it out, or name the place that it is for",
         )
     return kind, where, details
@@ -249,20 +249,20 @@ def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, di
 def slots_for(
     workers: int | None, n_gpus: int, n_threads: int, *, nice: bool
 ) -> tuple[list[WorkerSlot], str]:
-    """One worker per GPU; else one per free core, each with one thread, as the network is small.
+    """One worker per GPU; else one per free core, each with one thread: the network is small.
 
     Args:
-        workers: how many are asked for; None: as many as there are GPUs or free cores.
-        n_gpus: that are used, 0 for the CPU.
+        workers: the number asked for; None: one per GPU or free core.
+        n_gpus: the number of GPUs in use, 0 for the CPU.
         n_threads: of each worker.
         nice: let other work go first.
 
     Returns:
-        What each gets, and a line that says why `auto` made them fewer than this machine's cores,
-        empty where it did not.
+        The slot of each worker, and a line that says why `auto` chose fewer than this machine's
+        cores, empty if it did not.
 
     Raises:
-        StudyError: so many workers cannot train on this machine.
+        StudyError: this machine cannot run so many workers.
     """
     from mnist_lab.execute.pool import WorkerSlot  # Dask, only to train
 

@@ -1,9 +1,9 @@
 """Fit one configuration, epoch by epoch, as fast as the machine allows; evaluate.
 
-The images stay in memory as bytes and one compiled call runs up to an epoch over a given order of
-them: Python is not in the loop. It is compiled once for all configurations, so a short training of
-another network costs little besides; Keras draws the weights and has the trained model. A training
-depends on its configuration and its seed alone; the order and the dropout of epoch e come from
+The images stay in memory as bytes, and one compiled call runs up to an epoch over a given order of
+them, without Python in the loop. It is compiled once for all configurations, so a short training of
+another network costs little extra. Keras draws the weights and holds the trained model. A training
+depends only on its configuration and its seed; the order and the dropout of epoch e come from
 (seed, e).
 """
 

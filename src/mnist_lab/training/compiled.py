@@ -1,10 +1,10 @@
-"""What TensorFlow runs without Python: the steps of an epoch, and an evaluation.
+"""The compiled TensorFlow functions: the steps of an epoch, and an evaluation.
 
-Traced and optimised once in a process for all configurations: the number and size of the filters,
-the batch size and the rates are only known when it runs. To compile anew for each of them took up
-to twice as long as a sixteenth of an epoch (benchmarks/short.py). It is the network of
-:mod:`mnist_lab.model` and Keras' optimiser written out, and gives their numbers (the tests compare
-both with Keras' `fit`).
+Each process traces and optimises them once for all configurations: the number and size of the
+filters, the batch size and the rates are only known at run time. Compiling for each configuration
+took up to twice as long as a sixteenth of an epoch (benchmarks/short.py). The code is the network
+of :mod:`mnist_lab.model` and Keras' optimiser written out, and gives their numbers (the tests
+compare both with Keras' `fit`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _N_SEEDS = tf.int32.max - 1
 
 
 class Kind(NamedTuple):
-    """What a step does beside plain gradient descent."""
+    """What a step does in addition to plain gradient descent."""
 
     momentum: bool
     weight_decay: bool
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
 
 
 class Hyperparameters(NamedTuple):
-    """What the steps of an epoch are taken with: float32, but for the batch size and the seed."""
+    """The hyperparameters of an epoch's steps: float32, except the batch size and the seed."""
 
     batch_size: tf.Tensor
     """int32"""
@@ -59,7 +59,7 @@ class Hyperparameters(NamedTuple):
     kept: tf.Tensor
     """What the others are multiplied by: `1 / (1 - dropout)`."""
     seed: tf.Tensor
-    """Of the first step's dropout, `(2,)` int64; each step adds 1 to the second of it."""
+    """The seed of the first step's dropout, `(2,)` int64; each step adds 1 to its second number."""
 
 
 class Images(NamedTuple):
@@ -70,7 +70,7 @@ class Images(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What the steps of an epoch came to so far: images seen, their losses, how many right."""
+    """The sums of an epoch's steps so far: images seen, their losses, the number correct."""
 
     n_seen: tf.Tensor
     loss: tf.Tensor
@@ -78,7 +78,7 @@ class Sums(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """A convolution with its ReLU and pooling: what their gradients are computed from."""
+    """A convolution with its ReLU and pooling: the tensors for computing their gradients."""
 
     inputs: tf.Tensor
     kernel: tf.Tensor
@@ -87,7 +87,7 @@ class _Block(NamedTuple):
 
 
 def variables() -> list[tf.Variable]:
-    """The weights of the network, of whichever configuration, or a velocity for each; empty yet."""
+    """The weights of the network for any configuration, or a velocity for each; still empty."""
     return [
         tf.Variable(tf.zeros([side or 0 for side in shape]), shape=tf.TensorShape(shape))
         for shape in _SHAPES
@@ -100,10 +100,10 @@ def _scaled(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def _through_blocks(weights: list[tf.Variable], images: tf.Tensor, dtype: tf.DType) -> list[_Block]:
-    """Both convolutions of the network, each with what follows it.
+    """Both convolutions of the network, each with its ReLU and pooling.
 
-    ReLU comes before the pooling here, as oneDNN then computes it with the convolution; the pooled
-    numbers are the same.
+    ReLU comes before the pooling here because oneDNN then computes it with the convolution; the
+    pooled numbers are the same.
     """
     blocks: list[_Block] = []
     for layer in (weights[0:2], weights[2:4]):
@@ -119,10 +119,10 @@ def _through_blocks(weights: list[tf.Variable], images: tf.Tensor, dtype: tf.DTy
 def _gradients_of_blocks(blocks: list[_Block], upstream: tf.Tensor) -> list[tf.Tensor]:
     """The gradients of the kernels and biases of the blocks, in the order of the weights.
 
-    `upstream` is that of the last pooled numbers, `(n, height, width, filters)`. Max pooling hands
-    each gradient on to one pixel, so ReLU's zeros among the pooled pixels, and their sum, which is
-    the bias' gradient, are those of all pixels, from a quarter as many numbers. TensorFlow's own
-    differentiation does not see that, and teaching it (`tf.custom_gradient`) would register each
+    `upstream` is the gradient of the last pooled numbers, `(n, height, width, filters)`. Max
+    pooling passes each gradient to one pixel. So ReLU's zeros among the pooled pixels, and their
+    sum, the bias' gradient, are those of all pixels, from a quarter as many numbers. TensorFlow's
+    own differentiation misses that, and teaching it (`tf.custom_gradient`) would register each
     traced graph for ever.
     """
     gradients: list[tf.Tensor] = []
@@ -172,9 +172,9 @@ def _behind_blocks(
 
 
 def dropped(units: tf.Tensor, hyperparameters: Hyperparameters, number: tf.Tensor) -> tf.Tensor:
-    """What is left of the hidden units `(n, 128)` in the epoch's step of that number, as in Keras.
+    """The hidden units `(n, 128)` after dropout in the epoch's step of that number, as in Keras.
 
-    In float32: in bfloat16 the random numbers are multiples of 1/128, and so would be the share of
+    In float32, because bfloat16 random numbers are multiples of 1/128, and so would be the share of
     the dropped units.
     """
     seed = (hyperparameters.seed + tf.stack([0, tf.cast(number, tf.int64)])) % _N_SEEDS
@@ -184,9 +184,9 @@ def dropped(units: tf.Tensor, hyperparameters: Hyperparameters, number: tf.Tenso
 
 
 def _loss_and_right(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Cross-entropy per image `(n,)`, how many are right, and the predicted classes `(n,)` int32.
+    """Cross-entropy per image `(n,)`, the number correct, and the predicted classes `(n,)` int32.
 
-    Logits that are not finite predict nothing, so they are counted as wrong.
+    Logits that are not finite predict nothing, so they count as wrong.
     """
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     predicted = tf.argmax(logits, axis=1, output_type=tf.int32)
@@ -197,15 +197,15 @@ def _loss_and_right(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf
 def compile_training(
     weights: list[tf.Variable], velocities: list[tf.Variable], dtype: tf.DType, kind: Kind
 ) -> Any:
-    """A compiled function that trains on a part of an epoch, or on the whole of it.
+    """A compiled function that trains on an epoch or a part of it.
 
     (:class:`Images`, order `(n,)` int32, end, :class:`Hyperparameters`, :class:`Sums`) -> `Sums`,
-    to be handed in again where the epoch goes on; zeros at its beginning.
+    to be passed in again when the epoch continues; zeros at its beginning.
 
-    The steps take a batch of the order each, up to its place `end`, the last one what is left, and
-    every image weighs the same in all of them: a mean over the last 16 of 50,000 images, as in
-    Keras' `fit`, would be a step with the noise of 16 at the learning rate of a batch, right before
-    the validation. A loss that is not finite ends the epoch early. Gradient descent, momentum and
+    Each step takes a batch of the order, up to its place `end`; the last one takes the rest. Every
+    image weighs the same in all of them: a mean over the last 16 of 50,000 images, as in Keras'
+    `fit`, would be a step with the noise of 16 at the learning rate of a batch, right before the
+    validation. A loss that is not finite ends the epoch early. Gradient descent, momentum and
     weight decay are those of Keras' `SGD`, operation by operation.
     """
 
@@ -267,9 +267,9 @@ def compile_training(
 
 
 def compile_evaluation(weights: list[tf.Variable], dtype: tf.DType) -> Any:
-    """A compiled function of the first `n` images.
+    """A compiled function that evaluates the first `n` images.
 
-    (:class:`Images`, n) -> (sum of losses, number right, predicted `(n,)`).
+    (:class:`Images`, n) -> (sum of losses, number correct, predicted `(n,)`).
     """
 
     @tf.function(reduce_retracing=True, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow is untyped

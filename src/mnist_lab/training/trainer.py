@@ -46,15 +46,15 @@ N_VALID_WITHIN = 2500
 
 
 class Trainer:
-    """Trains configurations one after the other on one data set, in this process.
+    """Trains configurations one after another on one data set, in this process.
 
     Args:
-        training: the data; test images are not in it, by its type.
+        training: the data; its type has no test images.
         precision: `float32`, or `bfloat16` by Keras' `mixed_bfloat16` policy.
         device: `cpu`, or `gpu` for the first GPU that this process sees.
 
     Raises:
-        DeviceError: a GPU is asked for and TensorFlow sees none.
+        DeviceError: a GPU is requested and TensorFlow sees none.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Trainer:
     def fit(self, config: TrainConfig, *, seed: int) -> Iterator[Epoch]:
         """Train `config` from `seed`, yielding each epoch when it is done.
 
-        A loss that is not finite ends the training: of the last epoch the one that is not is null.
+        A loss that is not finite ends the training and is null in the last epoch.
 
         Raises:
             SettingsError: the batch size exceeds the number of training images.
@@ -98,9 +98,9 @@ class Trainer:
         """Get ready to train.
 
         Args:
-            config: the configuration; for how many epochs does not matter.
-            seed: decides the initial weights, the order of the images and the dropout.
-            start: a :meth:`checkpoint` of the same training, to go on from it.
+            config: the configuration; its number of epochs does not matter.
+            seed: determines the initial weights, the order of the images and the dropout.
+            start: a :meth:`checkpoint` of the same training to resume from.
 
         Raises:
             SettingsError: the batch size exceeds the number of training images.
@@ -134,12 +134,12 @@ class Trainer:
                 variable.assign(value)
 
     def advance(self, stop: float) -> Epoch:
-        """Train on to the epoch `stop`, and validate.
+        """Continue to the epoch `stop`, and validate.
 
         Args:
-            stop: at most the end of the epoch that has begun. One within an epoch is rounded to a
-                whole step of the optimiser, and not to none. However often a training stops within
-                an epoch, its numbers at the end of it are the same.
+            stop: at most the end of the current epoch. A stop within an epoch is rounded to whole
+                steps of the optimiser, at least one. However often a training stops within an
+                epoch, its numbers at the end of it are the same.
 
         Raises:
             RuntimeError: nothing has begun.
@@ -183,7 +183,7 @@ class Trainer:
         )
 
     def checkpoint(self) -> bytes:
-        """The training as it stands between two steps: the content of an `.npz` file.
+        """The state of the training between two steps: the content of an `.npz` file.
 
         Raises:
             RuntimeError: nothing has begun.
@@ -235,13 +235,13 @@ class Trainer:
         return model.to_bytes(self._model())
 
     def _trained(self) -> TrainConfig:
-        """What is being trained."""
+        """The current training."""
         if self._config is None:
             raise RuntimeError("nothing was trained yet")
         return self._config
 
     def _model(self) -> keras.Model:
-        """The trained model as Keras has it."""
+        """The trained model in Keras."""
         network = model.build_model(self._trained(), seed=self._seed, precision=self._precision)
         network.set_weights(self.weights())
         return network
@@ -259,7 +259,7 @@ class Trainer:
 def use_device(device: Device) -> str:
     """Make TensorFlow use `device`, and return its name for :func:`tf.device`.
 
-    A GPU's memory is taken as it is needed, so that others can use it too.
+    A GPU's memory is allocated on demand, so that others can use it too.
 
     Raises:
         DeviceError: `gpu`, and TensorFlow sees none.
@@ -276,7 +276,7 @@ def use_device(device: Device) -> str:
 
 
 def hyperparameters(config: TrainConfig, seed: NDArray[np.int64]) -> Hyperparameters:
-    """What the steps of an epoch are taken with; `seed` is that of its dropout."""
+    """The hyperparameters of an epoch's steps; `seed` is that of its dropout."""
     return Hyperparameters(
         batch_size=tf.constant(config.batch_size),
         learning_rate=tf.constant(config.learning_rate, tf.float32),
@@ -293,7 +293,7 @@ def _on_device(split: data.Split) -> Images:
 
 
 def _tensor(array: NDArray[Any]) -> tf.Tensor:
-    """The array on the device; what processes share, and is therefore writable, is not copied."""
+    """The array on the device; arrays that processes share, which are writable, are not copied."""
     if not array.flags.writeable:
         return tf.constant(array)
     # Only on a GPU does `identity` copy.
@@ -303,7 +303,7 @@ def _tensor(array: NDArray[Any]) -> tf.Tensor:
 def _mistakes(
     network: keras.Model, test: data.Split, predicted: NDArray[np.int32]
 ) -> tuple[Mistake, ...]:
-    """The most confident of the mistakes, those first; `predicted` has shape `(n,)`."""
+    """The most confident mistakes, most confident first; `predicted` has shape `(n,)`."""
     wrong = np.flatnonzero(predicted != test.labels)
     found = []
     for start in range(0, len(wrong), EVALUATION_BATCH):

@@ -1,4 +1,4 @@
-"""What a worker trains its trials with: the data loaded once, then one step at a time."""
+"""The training in a worker: the data are loaded once, then trials train one step at a time."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def open_trainer(
     keep_model: bool = False,
     shared: int | None = None,
 ) -> Callable[[TrainConfig, int, Checkpoint | None, float], Step]:
-    """What a worker process trains its trials with.
+    """The function with which a worker process trains its trials.
 
     Args:
-        source: of the data set, as :func:`mnist_lab.data.load` takes it.
-        digests: that the data set must have, so that all workers of a run train on the same one.
+        source: of the data set, for :func:`mnist_lab.data.load`.
+        digests: required of the data set, so that all workers of a run train on the same one.
         precision: see :class:`~mnist_lab.training.trainer.Trainer`.
         device: see :class:`~mnist_lab.training.trainer.Trainer`.
         fit_on: `train+valid` leaves no image for the validation.
         final: score the test images, once, after the last epoch.
-        keep_model: hand the trained model over, too.
-        shared: a descriptor that this process inherited, of :func:`mnist_lab.data.share`: its
-            arrays are trained on, and nothing is loaded.
+        keep_model: also return the trained model.
+        shared: an inherited descriptor of :func:`mnist_lab.data.share`: its arrays are used, and
+            nothing is loaded.
 
     Returns:
-        A pure function of (configuration, seed, checkpoint to go on from or None, epoch to stop
-        at): trains, at most to the end of the epoch that has begun, and at the end of the training
-        tells what came of it. Where only that is missing it trains nothing.
+        A pure function of (configuration, seed, checkpoint to resume from or None, epoch to stop
+        at). It trains at most to the end of the current epoch and, at the end of the training,
+        adds the outcome. If only the outcome is missing, it trains nothing.
 
     Raises:
         DataError: the data set cannot be loaded, or is another one.
