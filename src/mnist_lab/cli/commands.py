@@ -219,7 +219,7 @@ def report(run_dirs: tuple[Path, ...], out: Path | None, **output: Any) -> None:
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="Address of this machine to listen at. At another than the default, others on the network can read along.",
+    help="Address of this machine to listen at. At any but the default, others can read along.",
 )
 @cloup.option(
     "--port",
@@ -237,8 +237,8 @@ def dashboard(folder: Path | None, **options: Any) -> None:
     mnist-lab dashboard
     mnist-lab dashboard results/reference --port 8765 --no-open
 
-    It only reads. The address that it prints holds a secret: anyone who has it can look. Ctrl-C ends
-    it; the runs go on.
+    It only reads. The address that it prints holds a secret: anyone who has it can look.
+    Ctrl-C ends the dashboard; the runs go on.
     """
     from mnist_lab.cli import show
 
