@@ -76,7 +76,7 @@ def test_the_list_shows_every_run(served: Dashboard) -> None:
         "time left": "–",
         "best error": "3.40 %",
         "test error": "–",
-        "95 % interval": "2.13 to 4.67 %",
+        "95 % interval": "–",
         "error by epoch": "lowest error by epoch: 5.30 to 3.30 %",
         "when": "",
         "experiment": "lr-sweep",

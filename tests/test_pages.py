@@ -112,7 +112,9 @@ def test_each_kind_of_run_has_its_figures(tmp_path: Path) -> None:
     assert list(figures_of(shown(search(tmp_path / "one", 1)))) == ["incumbent", "curves"]
 
 
-@pytest.mark.parametrize("make", [sweep, search, final_test, lambda _: None], ids=str)
+@pytest.mark.parametrize(
+    "make", [sweep, search, final_test, lambda _: None], ids=["sweep", "search", "test", "none"]
+)
 def test_the_columns_of_a_trace_fit(make: Callable[[Path], Path | None], tmp_path: Path) -> None:
     """Each point has its place and its trial, and each trial its words."""
     path = make(tmp_path / "run")
@@ -326,7 +328,7 @@ def test_the_answer_comes_first() -> None:
     assert found["verdict"] not in found["findings"]
     assert "24 min 25 s (wall clock)" in found["standing"]
     assert "all trials together" in found["standing"]
-    assert found["method"].startswith("All intervals hold 95 %.")
+    assert found["method"].startswith("All intervals are 95 % intervals.")
     assert sections.run(of_trials([]), "run-1")["verdict"] is None
 
 
@@ -368,9 +370,9 @@ class Two:
 @pytest.mark.parametrize(
     "two",
     [
-        Two((0.01, 0.011), (3, 3), "overlaps with that of b: too close to call", warned=False),
-        Two((0.01, 0.05), (3, 3), "lies below those of the others", warned=False),
-        Two((0.01, 0.05), (3, 6), "lies below those of the others", warned=True),
+        Two((0.01, 0.011), (3, 3), "Too close to call: b may be as good", warned=False),
+        Two((0.01, 0.05), (3, 3), "The others are worse, beyond chance", warned=False),
+        Two((0.01, 0.05), (3, 6), "The others are worse, beyond chance", warned=True),
     ],
 )
 def test_whether_a_difference_is_real(two: Two) -> None:

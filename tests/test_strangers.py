@@ -83,10 +83,10 @@ def test_no_text_of_a_stranger_is_obeyed(
     monkeypatch.setenv("COLUMNS", "500")
     seen = [study.load_run(path)._repr_html_(), repr(study.load_run(path))]
     with run.locked():
-        for words in ("status", "status --json", "plot", "report", "export --to csv"):
+        for words in ("status", "status --json", "plot", "report", "export --to csv --to latex"):
             assert cli.main([*words.split(), str(path)]) == 0
             seen += capsys.readouterr()
-    seen += [file.read_text() for file in path.rglob("*.csv")]
+    seen += [file.read_text() for end in ("csv", "tex") for file in path.rglob(f"*.{end}")]
     seen += [run.report.read_text(encoding="utf-8").partition("<script")[0]]
     run.run.write_text(json.dumps(info | {BAD: 1}), encoding="utf-8")
     assert cli.main(["status", str(path), "--debug"]) == 2
@@ -460,7 +460,8 @@ def test_any_damage_is_one_line(
             forge(run, lines)
         else:
             run.run.write_text(json.dumps(lines[0]), encoding="utf-8")
-    for words in ("status", "export --to course", "export --to csv", "plot"):
+    formats = " ".join(f"--to {one}" for one in ("course", "csv", "optuna", "markdown", "latex"))
+    for words in ("status", f"export {formats}", "plot"):
         began = time.monotonic()
         assert cli.main([*words.split(), str(path)]) in {0, 1, 2}
         assert time.monotonic() - began < 20

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mnist_lab.analysis.intervals import ALPHA, FEWEST, assumed_noise, holm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mnist_lab.analysis.outcomes import SummaryRow
 
@@ -77,34 +77,46 @@ def compare(rows: Iterable[SummaryRow], n_valid: int) -> Comparison | None:
         n_valid: the number of validation images.
     """
     known = tuple(sorted((row for row in rows if row.errors), key=lambda row: row.mean))
-    pairs = list(combinations(range(len(known)), 2))
-    found = [_difference(known[low], known[high], n_valid) for low, high in pairs]
+    errors = [
+        {one.seed: error for one, error in zip(row.completed, row.errors, strict=True)}
+        for row in known
+    ]
+    return Comparison(known, differences(errors, n_valid)) if known else None
+
+
+def differences(
+    groups: Sequence[Mapping[int, float]], n_images: int
+) -> dict[tuple[int, int], Difference]:
+    """How far each group lies above each group before it, corrected together.
+
+    Args:
+        groups: of each configuration the errors by seed, at least one; lowest mean first.
+        n_images: the number of images that all are measured on.
+    """
+    pairs = list(combinations(range(len(groups)), 2))
+    found = [_difference(groups[low], groups[high], n_images) for low, high in pairs]
     corrected = holm([one.p for one in found])
     more = [one._replace(p=p) for one, p in zip(found, corrected, strict=True)]
-    return Comparison(known, dict(zip(pairs, more, strict=True))) if known else None
+    return dict(zip(pairs, more, strict=True))
 
 
-def _difference(low: SummaryRow, high: SummaryRow, n_valid: int) -> Difference:
+def _difference(low: Mapping[int, float], high: Mapping[int, float], n_images: int) -> Difference:
     """Student's paired test over equal seeds; for fewer than three a normal one, as assumed."""
     from scipy.stats import norm, ttest_1samp  # type: ignore[import-untyped]
 
-    seeds = {one.seed: error for one, error in zip(low.completed, low.errors, strict=True)}
     # Rounded, as the last binary digits would make equal differences unequal, and p tiny.
-    pairs = tuple(
-        round(error - seeds[one.seed], 9)
-        for one, error in zip(high.completed, high.errors, strict=True)
-        if one.seed in seeds
-    )
-    value = fmean(pairs) if pairs else high.mean - low.mean
+    pairs = tuple(round(error - low[seed], 9) for seed, error in high.items() if seed in low)
+    means = fmean(low.values()), fmean(high.values())
+    value = fmean(pairs) if pairs else means[1] - means[0]
     if len(pairs) >= FEWEST and len(set(pairs)) > 1:
         return Difference(value, pairs, float(ttest_1samp(pairs, 0).pvalue))
-    n_valid = max(n_valid, 1)
+    n_images = max(n_images, 1)
     sds = [
-        assumed_noise(row.mean).sd(row.mean, n_valid) / math.sqrt(len(row.errors))
-        for row in (low, high)
+        assumed_noise(mean).sd(mean, n_images) / math.sqrt(len(errors))
+        for mean, errors in zip(means, (low, high), strict=True)
     ]
     # Where nothing is wrong, or all, a difference of one image says nothing all the same.
-    sd = max(math.hypot(*sds), 1 / n_valid)
+    sd = max(math.hypot(*sds), 1 / n_images)
     return Difference(value, pairs, float(2 * norm.sf(abs(value) / sd)))
 
 

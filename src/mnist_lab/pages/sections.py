@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mnist_lab.analysis.comparing import differences
 from mnist_lab.analysis.history import rank
-from mnist_lab.analysis.outcomes import n_epochs_done, n_planned, summary, tally_of
+from mnist_lab.analysis.outcomes import best_row, n_epochs_done, n_planned, summary, tally_of
 from mnist_lab.catalogue import EXPERIMENTS
 from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, describe_brackets
 from mnist_lab.errors import printable
@@ -255,21 +257,28 @@ def _verdicts(runs: Sequence[Shown]) -> Iterator[str]:
     for is_test in (False, True):
         own = [run for run in runs if run.is_test == is_test]
         found = [
-            (it.error.mean, run.label, it) for run in own if (it := best(run.info, run.trials))
+            (fmean(errors.values()), run.label, errors) for run in own if (errors := _errors(run))
         ]
         if len(found) < 2:  # noqa: PLR2004 - nothing to compare
             continue
-        (error, label, lowest), *others = sorted(found, key=lambda one: one[:2])
-        mine, near = lowest.interval(), []
-        for _, other, one in others:
-            theirs = one.interval()
-            if mine is None or theirs is None or theirs.low <= mine.high:
-                near.append(other)
-        shows = "lies below those of the others."
+        means, labels, groups = zip(*sorted(found, key=lambda one: one[:2]), strict=True)
+        data = own[0].info.data
+        more = differences(groups, data.n_test if is_test else data.n_valid)
+        near = [labels[k] for k in range(1, len(labels)) if not more[0, k].is_shown]
+        shows = "The others are worse, beyond chance."
         if near:
-            shows = f"overlaps with that of {listed(near)}: too close to call."
+            shows = f"Too close to call: {listed(near)} may be as good."
         kind = "test" if is_test else "validation"
-        yield f"{label} has the lowest {kind} error, {percent(error)}. Its 95 % interval {shows}"
+        yield f"{labels[0]} has the lowest {kind} error, {percent(means[0])}. {shows}"
+
+
+def _errors(run: Shown) -> dict[int, float]:
+    """The errors of a run's best configuration, or of a test, by seed; may be empty."""
+    if run.is_test:
+        scored = ((one.seed, one.test.test_error) for one in run.trials if one.test)
+        return dict(scored)
+    row = best_row(run.info.settings, run.trials)
+    return {one.seed: e for one, e in zip(row.completed, row.errors, strict=True)} if row else {}
 
 
 def _side_by_side(runs: Sequence[Shown]) -> Table:
