@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 import time
 from itertools import chain
 from pathlib import Path
@@ -286,6 +287,36 @@ def test_what_is_kept(
     done = lab.run(*SWEEP)
     assert re.search(rf"continuing after 0 finished trials and {n_epochs} epochs?\n", done.stderr)
     assert "Next     mnist-lab filter-sweep" in done.stdout
+
+
+# A signal that arrives where exceptions are ignored, as in somebody's `except` or a `__del__`.
+LOSES = f"""
+import runpy, signal, sys
+from contextlib import suppress
+from mnist_lab import progress
+from mnist_lab.records import EpochDone
+
+update = progress.Lines.update
+
+def lose(self, event):
+    update(self, event)
+    if isinstance(event, EpochDone) and event.epoch.epoch == 3:
+        with suppress(BaseException):
+            signal.raise_signal(int(sys.argv[-1]))
+
+progress.Lines.update = lose
+runpy.run_path({lab.LAB[1]!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(("lost", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_lost_signal_is_obeyed(lost: signal.Signals, code: int) -> None:
+    """What a handler raises may be lost; the run ends all the same, a moment later."""
+    program = [sys.executable, "-c", LOSES]
+    process = lab.start(*SWEEP, "--seed", str(int(lost)), command=program)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert printed.splitlines()[-1].startswith("Stopped")
 
 
 def test_nothing_was_begun() -> None:

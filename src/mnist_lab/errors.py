@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,6 +132,30 @@ class Terminated(_Stopped):
     """SIGTERM or SIGHUP; what is finished is kept."""
 
     exit_code = ExitCode.TERMINATED
+
+
+_asked: list[BaseException] = []
+
+
+def stop(why: BaseException) -> NoReturn:
+    """Raise what a signal asks for, and keep it for :func:`check_stop`.
+
+    What a signal's handler raises may be lost, in a library's `except` or where Python ignores
+    exceptions.
+    """
+    _asked.append(why)
+    raise why
+
+
+def check_stop() -> None:
+    """Raise what a signal asked for, if that was lost."""
+    if _asked:
+        raise _asked[0]
+
+
+def forget_stop() -> None:
+    """Let go of a stop that was obeyed, and of the frames that it holds."""
+    _asked.clear()
 
 
 def no_gpu() -> DeviceError:

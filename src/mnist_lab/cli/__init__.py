@@ -22,6 +22,7 @@ from mnist_lab.errors import (
     Terminated,
     printable_lines,
     similar,
+    stop,
 )
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ _CONTINUE = "what is finished is kept; run the same command again to continue"
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
     # The next Ctrl-C does not wait: what is finished is on the disk, and workers end with us.
     signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
-    raise KeyboardInterrupt
+    stop(KeyboardInterrupt())
 
 
 def _terminate(number: int, _: FrameType | None) -> NoReturn:
-    raise Terminated(f"terminated by {signal.Signals(number).name}", next_step=_CONTINUE)
+    stop(Terminated(f"terminated by {signal.Signals(number).name}", next_step=_CONTINUE))
 
 
 def _nowhere(mode: str = "w") -> IO[str]:

@@ -99,6 +99,7 @@ class Cluster:
         self._names: dict[str, str] = {}  # of the workers, by address
         self._heard: dict[str, str] = {}  # of those whose coming is not told yet, too
         self._seen: set[str] = set()  # of all that ever came
+        self._fetching: set[asyncio.Future[Taken | None]] = set()
         self._workers: Workers | None = None
         self._turns = itertools.count()
         self._credentials = new_credentials()
@@ -186,8 +187,8 @@ class Cluster:
 
     def expect(self, step: Future) -> None:
         """Let :meth:`wait` report this step when it is back."""
-        fetched = asyncio.run_coroutine_threadsafe(self._fetch(step), self.loop)
-        fetched.add_done_callback(lambda taken: self._events.put((step, taken)))
+        # A coroutine that is made here would be lost, with a warning, where a signal comes next.
+        self.loop.call_soon_threadsafe(self._begin_to_fetch, step)
 
     def wait(self, timeout_s: float) -> Iterator[Ready | Gone | Back]:
         """What happened, after waiting at most this long for something.
@@ -228,6 +229,12 @@ class Cluster:
     def close(self) -> None:
         """End the workers and the scheduler."""
         self._opened.close()
+
+    def _begin_to_fetch(self, step: Future) -> None:
+        fetching = asyncio.ensure_future(self._fetch(step))
+        self._fetching.add(fetching)  # the loop itself does not keep its tasks
+        fetching.add_done_callback(self._fetching.discard)
+        fetching.add_done_callback(lambda taken: self._events.put((step, taken)))
 
     async def _fetch(self, step: Future) -> Taken | None:
         """The result of a step; None if it is unknown.

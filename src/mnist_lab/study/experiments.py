@@ -21,7 +21,7 @@ from mnist_lab.config import (
     read_train_config,
     read_train_configs,
 )
-from mnist_lab.errors import Interrupted, SettingsError, nearest, no_gpu
+from mnist_lab.errors import Interrupted, SettingsError, forget_stop, nearest, no_gpu, stop
 from mnist_lab.racing import MOST_ROUNDS
 from mnist_lab.rundir import RunDir
 from mnist_lab.study.run import load_run
@@ -371,10 +371,11 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, _first)
     try:
         yield
-    except (KeyboardInterrupt, Interrupted) as stop:
-        interrupted, kept = True, str(stop)
+    except (KeyboardInterrupt, Interrupted) as why:
+        interrupted, kept = True, str(why)
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        forget_stop()
     # Outside, so that the error holds no frames: they would keep what they use open.
     if interrupted:
         raise Interrupted(kept or "interrupted; what is finished is kept, call again to continue")
@@ -382,4 +383,4 @@ def interruptible() -> Iterator[None]:
 
 def _first(_: int, __: FrameType | None) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    stop(KeyboardInterrupt())

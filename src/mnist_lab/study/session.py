@@ -16,7 +16,15 @@ from rich.console import Console
 from mnist_lab import data as datasets
 from mnist_lab import machine
 from mnist_lab.analysis.outcomes import n_ended, n_epochs_done
-from mnist_lab.errors import Interrupted, LabError, SettingsError, StudyError, Terminated, TimeLimit
+from mnist_lab.errors import (
+    Interrupted,
+    LabError,
+    SettingsError,
+    StudyError,
+    Terminated,
+    TimeLimit,
+    check_stop,
+)
 from mnist_lab.forecast import Deadline, Forecast, deadline_of, in_prospect
 from mnist_lab.progress import LiveTable, Silent, Watcher
 from mnist_lab.records import EpochDone, Failed, Finished, fold, now, timestamp
@@ -316,6 +324,7 @@ class _Session:
                 loading.start()
 
         def tick() -> None:
+            check_stop()
             self._held.check()
             if deadline is not None and deadline.seconds_left() <= 0:
                 raise TimeLimit(f"the time limit was {deadline.words()}")
