@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+REFERENCE = TESTS.parent / "results" / "reference"
 REAL = [sys.executable, "-m", "mnist_lab"]
 # Whose workers compute the formula, where no number is looked at.
 LAB = [sys.executable, str(TESTS / "formula_lab.py")]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from lab import REFERENCE
 from made_events import failed, proposed, run_info, started, study_settings
 from made_runs import final_test, make_run, search, sweep
 
@@ -17,7 +18,6 @@ from mnist_lab.study import load_run
 if TYPE_CHECKING:
     from mnist_lab.cli.ending import Line
 
-REFERENCE = Path(__file__).parent.parent / "results" / "reference"
 RUNS = sorted(path.parent for path in REFERENCE.glob("*/run.json"))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+from lab import REFERENCE
 from made_events import (
     an_epoch,
     epoch_done,
@@ -36,7 +37,6 @@ from mnist_lab.rundir import RunDir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 TEXTS: tuple[export.Format, ...] = ("markdown", "latex")
 SCORE = TestScore(test_error=0.25, test_loss=None, confusion=((3, 1), (0, 0)))
 

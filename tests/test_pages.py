@@ -15,6 +15,7 @@ import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lab import REFERENCE
 from made_events import made_trial, run_info, study_settings
 from made_figures import brackets, hyperband
 from made_runs import EVIL, final_test, search, sweep
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from mnist_lab.records import Trial
 
-REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 SPACE = space.to_dict(space.default_space())
 SEARCH: dict[str, Any] = {"experiment": "random-search", "values": None, "space": SPACE}
 

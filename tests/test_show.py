@@ -31,6 +31,7 @@ from made_runs import final_test, make_run, sweep
 
 from mnist_lab import cli, space
 from mnist_lab.cli import show
+from mnist_lab.cli.ending import WIDTH
 from mnist_lab.config import TrainConfig
 from mnist_lab.records import EpochDone, Event, fold
 from mnist_lab.rundir import RunDir
@@ -129,13 +130,15 @@ def slow(trial: int, number: int, valid_error: float | None = 0.04) -> EpochDone
 
 @pytest.fixture
 def status(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Status:
-    """What `status` prints of a run, in words without frames, and as JSON."""
+    """What `status` prints of a run, in words, and as JSON; its tables fit 80 columns."""
 
     def status(path: Path, writer: str = "") -> tuple[str, Any]:
         if writer:
             monkeypatch.setattr(RunDir, "writer", lambda _: writer)
         assert cli.main(["status", str(path)]) == 0
-        words = " ".join(re.sub(r"[^\S ]|[│┃]", " ", capsys.readouterr().out).split())
+        lines = capsys.readouterr().out.splitlines()
+        assert max(len(line) for line in lines if line.startswith("  ")) <= WIDTH
+        words = " ".join(" ".join(lines).split())
         assert cli.main(["status", str(path), "--json"]) == 0
         return words, json.loads(capsys.readouterr().out)
 
@@ -154,8 +157,8 @@ def test_status_of_a_run_that_goes_on(status: Status) -> None:
     assert "unfinished" not in words
     for part in (
         "2 running",
-        "running 2/3 validation error 20.0 % 20.00 20 s",
-        "running 0/3 – – –",
+        "2/3 20.0 % 20.00 20 s",
+        "0/3 – – running",
         "1 of 6 trials complete, 2 running, 0 failed, 3 left; 5 of 18 epochs done, about ",
         "process 7 on pool is writing it",
     ):
@@ -164,6 +167,14 @@ def test_status_of_a_run_that_goes_on(status: Status) -> None:
     left = [tuple(one[key] for key in keys) for one in told["unfinished"]]
     assert left == [(2, 2, 0.2, 20.0), (3, 0, None, None)]
     assert told["left_s"] > 2
+
+
+@pytest.mark.parametrize("experiment", ["lr-sweep", "wide-space", "hyperband", "test-hyperband-6"])
+def test_status_of_the_reference_runs(status: Status, experiment: str) -> None:
+    """A row for each value, repeat, or one of the best ten; what all share is not in it."""
+    words, told = status(lab.REFERENCE / experiment)
+    assert ("the best 10 of" in words) is (experiment in {"wide-space", "hyperband"})
+    assert words.count("filters of") == (told["best"] is not None)
 
 
 def test_status_of_a_search_that_goes_on(status: Status) -> None:
@@ -175,7 +186,7 @@ def test_status_of_a_search_that_goes_on(status: Status) -> None:
     assert "about 13 min" in words or "about 14 min" in words
     write_events(RunDir(run), slow(1, 2), finished(1, budget=2), promoted(1, 6))
     words, told = status(run, "process 7 on pool")
-    assert "waiting 2/6" in words
+    assert "2/6 4.00 % 20.00 waiting" in words
     assert told["left_s"] is None  # nobody trains it now
 
 
@@ -188,7 +199,7 @@ def test_status_of_a_run_that_stopped(status: Status, state: str) -> None:
         events += [slow(trial, number, 0.5 - number / 20) for number in range(1, 10)]
     settings = study_settings(values=(0.1, 0.2, 0.3), base=TrainConfig(epochs=10))
     words, told = status(make_run(Path("r"), settings, *events, state=state))
-    assert words.count("stopped 9/10 validation error 5.00 %") == 3
+    assert words.count("9/10 5.00 % 20.00 stopped") == 3
     assert "0 of 3 trials complete, 0 running, 0 failed, 3 left; 27 of 30 epochs done" in words
     assert [one["left_s"] for one in (told, *told["unfinished"])] == [None] * 4
 

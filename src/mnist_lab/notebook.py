@@ -14,7 +14,7 @@ from rich.console import Console
 from mnist_lab.analysis.outcomes import n_ended, n_planned
 from mnist_lab.config import TrainConfig
 from mnist_lab.errors import not_installed, printable
-from mnist_lab.views import RUNNING, best_in_words, trial_table
+from mnist_lab.views import best_in_words, trial_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mnist_lab.rundir import RunInfo
     from mnist_lab.views import Sheet
 
-_HEADS = (*RUNNING[:2], "state", *RUNNING[2:-1])
+_HEADS = ("trial", "configuration", "state", "epoch", "error", "s/epoch")
 
 
 class Cell:

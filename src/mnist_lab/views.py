@@ -42,8 +42,6 @@ from mnist_lab.words import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    import rich.table
-
     from mnist_lab.analysis.intervals import Interval
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
@@ -52,8 +50,6 @@ NOTHING = "–"
 # A search is shown by its best; all of it is in curves.json.
 MOST_ROWS = 10
 _WIDTH = 80
-# What is told of a trial while it is trained.
-RUNNING = ("trial", "configuration", "epoch", "error", "s/epoch", "time left")
 
 
 class Sheet(NamedTuple):
@@ -132,31 +128,52 @@ def epoch_sheet(trials: Iterable[Trial]) -> Sheet:
 
 
 def summary_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
-    """The final table: a row for each configuration; for a test, one for each repeat."""
+    """What there is so far, quickly: a row for each value or configuration, or repeat of a test.
+
+    A search is shown by its best; a race by whoever is left, then by whoever it dropped.
+    """
     if info.settings.experiment == "test":
         heads = ("repeat", "seed", "test error", "95 % interval", "s/epoch", "state")
         return trial_table(info, trials, heads)
-    rows = _rows(info, trials)
-    shown, caption = rows, ""
     if info.settings.space is not None:
-        shown = sorted(rows, key=_place)[:MOST_ROWS]
-        if len(shown) < len(rows):
-            caption = f"the best {len(shown)} of {len(rows)}; all are in curves.json"
+        ranked, n_all = ranked_table(trials, MOST_ROWS), len(trials)
+        caption = f"the best {len(ranked.rows)} of {n_all}; all are in curves.json"
+        return ranked._replace(caption=caption * (len(ranked.rows) < n_all))
+    rows, dropped = _rows(info, trials), set[TrainConfig]()
+    if info.settings.configurations:
+        contenders = race_of(info.settings, trials).contenders
+        given = info.settings.configurations
+        dropped = {given[one.place] for one in contenders if one.dropped is not None}
+        rows.sort(key=lambda row: (row.configuration in dropped, *_place(row)))
+    is_running = info.state == "running"
     cells = [
         [
-            Cell(describe(row.configuration)),
+            _name_cell(info, row),
             number_cell(len(row.errors)),
             error_cell(row.error),
             number_cell(row.seconds_per_epoch, "{:.2f}"),
-            Cell(_notes(row, is_running=info.state == "running")),
+            Cell(
+                ", ".join(
+                    ["dropped"] * (row.configuration in dropped)
+                    + _notes(row, is_running=is_running)
+                )
+            ),
         ]
-        for row in shown
+        for row in rows
     ]
-    if info.settings.configurations:
-        for one, line in zip(race_of(info.settings, trials).contenders, cells, strict=False):
-            dropped = f"dropped after repeat {one.dropped}" if one.dropped else ""
-            line[-1] = Cell(", ".join(filter(None, (dropped, line[-1].text))))
-    return Table(("configuration", "n", "validation error", "s/epoch", "notes"), cells, caption)
+    return Table((_varied(info), "n", "validation error", "s/epoch", "notes"), cells)
+
+
+def _varied(info: RunInfo) -> str:
+    """The head of the column that tells a run's rows apart."""
+    name = VARIED.get(info.settings.experiment)
+    return in_words(name) if name else "configuration"
+
+
+def _name_cell(info: RunInfo, row: SummaryRow) -> Cell:
+    if info.settings.experiment in VARIED:
+        return Cell(row.name, row.value)
+    return Cell(short(row.configuration))
 
 
 def _rows(info: RunInfo, trials: Sequence[Trial]) -> list[SummaryRow]:
@@ -177,16 +194,15 @@ def result_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
         found, on = best(info, trials), Cell(fitted_on(info))
         tested = [[on, *_spread_cells(found.error, found.interval())]] if found else []
         return Table(("trained on", *spread), tested)
-    varied = VARIED.get(info.settings.experiment)
     rows = [
         [
-            Cell(row.name, row.value) if varied else Cell(short(row.configuration)),
+            _name_cell(info, row),
             *_spread_cells(row.error, row.interval(info.data.n_valid) if row.errors else None),
             number_cell(row.seconds_per_epoch, "{:.2f}"),
         ]
         for row in _rows(info, trials)
     ]
-    return Table((in_words(varied) if varied else "configuration", *spread, "s/epoch"), rows)
+    return Table((_varied(info), *spread, "s/epoch"), rows)
 
 
 def ranked_table(trials: Sequence[Trial], most: int) -> Table:
@@ -240,7 +256,7 @@ def fitted_on(info: RunInfo) -> str:
 
 def unfinished_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
     """The trials of :func:`unfinished`."""
-    heads = (*RUNNING[:2], "state", *RUNNING[2:])
+    heads = ("trial", "configuration", "epoch", "error", "s/epoch", "time left")
     return trial_table(info, unfinished(info, trials), heads)._replace(title="not finished")
 
 
@@ -271,20 +287,6 @@ def aligned(shown: Table) -> list[str]:
     ]
 
 
-def drawn(shown: Table) -> rich.table.Table:
-    """A table for the terminal, with right-aligned numbers."""
-    from rich.markup import escape  # only a terminal needs it, as a notebook while it trains
-    from rich.table import Table as Drawn
-
-    table = Drawn(title=escape(shown.title) or None, caption=escape(shown.caption) or None)
-    table.title_justify = table.caption_justify = "left"
-    for head, is_number in zip(shown.heads, shown.is_number, strict=True):
-        table.add_column(head, justify="right" if is_number else "left")
-    for row in shown.rows:
-        table.add_row(*(escape(cell.text) for cell in row))
-    return table
-
-
 def _cells(trial: Trial, state: str) -> dict[str, Cell]:
     """All the cells that a table can have for a trial, by column heading."""
     n_epochs, budget = trial.n_epochs, trial.configuration.epochs
@@ -300,25 +302,21 @@ def _cells(trial: Trial, state: str) -> dict[str, Cell]:
         "trial": number_cell(trial.trial),
         "repeat": number_cell(trial.repeat),
         "seed": number_cell(trial.seed),
-        "configuration": Cell(describe(trial.configuration)),
+        "configuration": Cell(short(trial.configuration)),
         "state": Cell(state),
         "outcome": Cell(": ".join(filter(None, (outcome_of(trial), trial.reason)))),
         "epoch": Cell(reached_text(n_epochs, budget), n_epochs),
         "epochs": Cell(
             budget_text(n_epochs) + f" of {budget_text(budget)}" * (n_epochs != budget), n_epochs
         ),
-        "error": Cell(
-            f"test error {percent(trial.test.test_error)}"
-            if trial.test
-            else last_error(trial.epochs)
-        ),
+        "error": _error_so_far(trial),
         "validation error": error_cell(completed_error(trial)),
         "training error": error_cell(_OF_TRIAL["train_error"](trial)),
         "test error": error_cell(result.error),
         "95 % interval": interval_cell(result.interval),
         "s/epoch": number_cell(seconds_per_epoch(trial), "{:.2f}"),
         "seconds": number_cell(sum(epoch.duration_s for epoch in trial.epochs), "{:,.1f}"),
-        "time left": Cell() if left_s is None else Cell(duration(left_s), left_s),
+        "time left": Cell(state) if left_s is None else Cell(duration(left_s), left_s),
     }
 
 
@@ -393,19 +391,31 @@ def last_error(epochs: Sequence[Epoch]) -> str:
     return f"validation error {percent(last.valid_error)}"
 
 
+def _error_so_far(trial: Trial) -> Cell:
+    """The validation error of the last epoch, or which other error it is."""
+    if trial.test:
+        return Cell(f"{percent(trial.test.test_error)} (test)", trial.test.test_error)
+    if not trial.epochs:
+        return Cell()
+    last = trial.epochs[-1]
+    if last.valid_error is None:
+        return Cell(f"{percent(last.train_error)} (training)", last.train_error)
+    return error_cell(last.valid_error)
+
+
 def _place(row: SummaryRow) -> tuple[float, float]:
     """A key that sorts the best first, comparing only trials with as many epochs."""
     return -row.configuration.epochs, row.error.mean if row.error else 1.0
 
 
-def _notes(row: SummaryRow, *, is_running: bool) -> str:
+def _notes(row: SummaryRow, *, is_running: bool) -> list[str]:
     tally = row.tally
     if not is_running:
-        return ", ".join(tally.but_complete())
+        return tally.but_complete()
     n_running = sum(trial.state == "running" for trial in row.trials)
     counts = {"running": n_running, "waiting": tally.unfinished - n_running}
     running = [f"{n} {what}" for what, n in counts.items() if n]
-    return ", ".join([*tally._replace(unfinished=0).but_complete(), *running])
+    return [*tally._replace(unfinished=0).but_complete(), *running]
 
 
 def number_cell(value: float | None, text: str = "{}") -> Cell:

@@ -460,11 +460,12 @@ def _measured(name: str, error: Spread | None) -> dict[str, Any]:
 
 
 def _say_tables(say: Callable[..., None], info: RunInfo, trials: list[Trial]) -> None:
-    """The table of the results, and one of unfinished trials, if there are any."""
-    say(views.drawn(views.summary_table(info, trials)))
-    unfinished = views.unfinished_table(info, trials)
-    if unfinished.rows:
-        say(views.drawn(unfinished))
+    """The table of the results, and one of unfinished trials; none that would be empty."""
+    for table in (views.summary_table(info, trials), views.unfinished_table(info, trials)):
+        if table.rows:
+            around = [[text] * bool(text) for text in (table.title, table.caption)]
+            for line in (*around[0], *views.aligned(table), *around[1], ""):
+                say(line, soft_wrap=True)
 
 
 def _plain(words: Sequence[str], numbers: Sequence[str]) -> Table:
