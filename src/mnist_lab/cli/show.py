@@ -131,12 +131,12 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         return
     say = _sayer(no_color=no_color)
     if brackets:
-        table = Table("bracket", "configurations", "epochs at each rung", "epochs in all")
+        table = _plain(("bracket", "configurations", "epochs at each rung"), ("epochs in all",))
         for number, one in enumerate(brackets, start=1):
             going_on, budgets = (" → ".join(map(budget_text, them)) for them in one)
             table.add_row(str(number), going_on, budgets, budget_text(one.n_epochs))
     else:
-        table = Table("configuration", "trainings")
+        table = _plain(("configuration",), ("trainings",))
         for config in dict.fromkeys(planned):
             table.add_row(short(config), str(planned.count(config)))
     say(table)
@@ -375,7 +375,8 @@ def doctor(*, as_json: bool, no_color: bool) -> None:
     found["versions"] = ", ".join(f"{n} {v}" for n, v in found["versions"].items())
     words = {"True": "yes", "False": "no", "None": "unknown"}
     for name, value in found.items():
-        table.add_row(name.replace("_", " "), escape(words.get(str(value), str(value))))
+        head = name.replace("_gib", " (GiB)").replace("_", " ")
+        table.add_row(head, escape(words.get(str(value), str(value))))
     say()
     say(table)
 
