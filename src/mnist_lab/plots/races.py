@@ -10,7 +10,7 @@ from mnist_lab.plots import page
 from mnist_lab.plots.labels import End, label_ends, look, wrapped
 from mnist_lab.plots.page import BOTTOM, GREY, INK, LEFT, styled
 from mnist_lab.racing import FEWEST
-from mnist_lab.words import counted, describe, percent, signed
+from mnist_lab.words import counted, percent, short, signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def race(race: Race, configurations: Sequence[TrainConfig], caption: Caption) -> Figure:
     """Mean differences from the leader on equal seeds; dropped ones are grey and end early."""
     key = (
-        "Mean difference from the leader on equal seeds, above 0 is worse; band: down to the lower "
-        f"end of the interval, from repeat {FEWEST} on; grey, ×: dropped as clearly worse."
+        "Mean difference from the leader on equal seeds, above 0 is worse; band and bar: down to the "
+        f"lower end of the interval, from repeat {FEWEST} on; grey, ×: dropped as clearly worse."
     )
     figure = page.new_page(_claim(race), key, caption, height=4.6)
     axes = page.add_axes(figure, LEFT, BOTTOM, 4.9, 3.6)
@@ -72,7 +72,7 @@ def _draw(
     assert leader is not None  # noqa: S101 - asked by the caller
     color, marker = look(one.place)
     color = GREY if one.dropped else color
-    name = f"{one.place + 1}: {describe(configuration)}"
+    name = f"{one.place + 1}: {short(configuration)}"
     if one is leader:
         axes.plot((0, race.n_rounds), (0, 0), color=color)
         shown = percent(sum(one.known) / len(one.known)) if one.known else ""
@@ -85,23 +85,24 @@ def _draw(
     axes.plot(rounds, means, color=color, marker=marker, markersize=3.5)
     sure: list[tuple[int, Gap]] = [(n, gap) for n, gap in gaps if gap.half < 1]
     if sure:
-        axes.fill_between(
-            [n for n, _ in sure],
-            [gap.mean - gap.half for _, gap in sure],
-            [gap.mean for _, gap in sure],
-            color=color,
-            alpha=0.12,
-            linewidth=0,
-        )
+        if not one.dropped:
+            axes.fill_between(
+                [n for n, _ in sure],
+                [gap.mean - gap.half for _, gap in sure],
+                [gap.mean for _, gap in sure],
+                color=color,
+                alpha=0.12,
+                linewidth=0,
+            )
         n, gap = sure[-1]
         lower = gap.mean - gap.half
         axes.plot((n, n), (gap.mean, lower), "-_", color=color, linewidth=1, markevery=[1])
     if one.dropped:
         axes.plot(rounds[-1], means[-1], "x", color=INK, markersize=8)
-    ended = f"dropped after repeat {one.dropped}" if one.dropped else "still in the race"
+    ended = f"dropped after {one.dropped}" if one.dropped else "undecided"
     if one.dropped and one.by is None:
         ended += ", failed or diverged"
-    label = wrapped(name, f"{signed(means[-1])} points, {ended}")
+    label = wrapped(name, f"{signed(means[-1])}, {ended}")
     # The first bands may be so wide that nothing else would be seen.
     seen = [*means, *(edge for _, gap in sure[-1:] for edge in (gap.mean - gap.half,))]
     return End(label, color, marker, rounds[-1], means[-1]), seen
