@@ -182,7 +182,7 @@ def _of_race(info: RunInfo, trials: Sequence[Trial], standing: list[Line]) -> An
                 Cell(note),
             ]
         )
-    heads = ("", "configuration", "error", "points behind", "repeats", "")
+    heads = ("", "configuration", "error", "behind", "n", "")
     text = ["", *views.aligned(Table(heads, cells))]
     return Answer(standing, text, min(len(text), 2 + len(race.left)))
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def race(race: Race, configurations: Sequence[TrainConfig], caption: Caption) -> Figure:
     """Mean differences from the leader on equal seeds; dropped ones are grey and end early."""
     key = (
-        "Mean difference from the leader on equal seeds, above 0 is worse; band and bar: down to the "
-        f"lower end of the interval, from repeat {FEWEST} on; grey, ×: dropped as clearly worse."
+        "Mean difference from the leader on equal seeds, above 0 is worse; band and bar: down to "
+        f"the lower end of the interval, from repeat {FEWEST} on; grey, ×: dropped as worse."
     )
     figure = page.new_page(_claim(race), key, caption, height=4.6)
     axes = page.add_axes(figure, LEFT, BOTTOM, 4.9, 3.6)
