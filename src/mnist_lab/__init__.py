@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mnist_lab.study import Options, Run, load_run, watch
     from mnist_lab.study.experiments import *  # noqa: F403 - the functions of the experiments
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Options", "Run", "TrainConfig", "__version__", "load_run", "watch"]
 __all__ += [function_name(name) for name in EXPERIMENTS]
