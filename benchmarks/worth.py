@@ -8,9 +8,10 @@
 Each method searches the exercise sheet's space, or another one without peers, once per seed, as a
 whole process that a user would start, with two workers, in bfloat16 unless it says otherwise. Seeds
 take turns, so that a machine whose speed drifts is fair to all: random search first, as it says how
-long the methods "as long" and the peers may take; then the others, with another one first for each
-seed. A search's seconds count from its command's start. An error counts when a training on whole
-epochs has ended, validated on all validation images.
+long the methods "as long" may take; then the others, with another one first for each seed. Peers
+search for ten minutes, about four times what Hyperband takes. A search's seconds count from its
+command's start. An error counts when a training on whole epochs has ended, validated on all
+validation images.
 
 Writes worth.json after each search (worth-wide-space.json for that space), and the same command
 goes on with what is missing; a search that was interrupted begins anew, as its seconds would be
@@ -60,12 +61,13 @@ ERRORS = (0.015, 0.012, 0.0105, 0.0095)  # that a reader may want to reach
 MOST = 0.05  # the largest error that the figure has room for
 N_TESTS = 10  # trainings of each winner, as in results/reference
 N_PEER_SEEDS = 3
+PEER_SECONDS = 600.0
 
 
 class Method(NamedTuple):
     """A command of ours, or a peer's script with its requirements.
 
-    With `as_long` it goes on for as long as random search took for the same seed; so does a peer.
+    With `as_long` it goes on for as long as random search took for the same seed.
     """
 
     words: tuple[str, ...]
@@ -422,8 +424,8 @@ def main() -> None:
             not_asked = requirements is not None and (space or seed >= N_PEER_SEEDS)
             if is_there or not_asked or method not in arguments.only:
                 continue
-            limit_s = None
-            if as_long or requirements:
+            limit_s = PEER_SECONDS if requirements else None
+            if as_long:
                 took = [
                     one["seconds"]
                     for one in searches
