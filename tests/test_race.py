@@ -136,6 +136,14 @@ def test_the_end_is_told_in_words() -> None:
     assert "--max-repeats" in told["undecided"]
 
 
+def test_a_training_without_an_epoch_has_no_error() -> None:
+    """A journal by hand may end a training before its first epoch; that counts as failed."""
+    settings, trials = _study([0.01], [0.02])
+    trials[0] = trials[0].model_copy(update={"epochs": ()})
+    errors = [one.errors for one in race_of(settings, trials).contenders]
+    assert errors == [(None,), (0.02,)]
+
+
 @pytest.fixture(scope="module")
 def configurations(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Files of configurations, as words of the command."""

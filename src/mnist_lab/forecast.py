@@ -151,7 +151,8 @@ class Forecast:
 
     `trials` are in their current state. `since` has the monotonic time of the last news of each
     trial in training. `promotions` are placeholders for the trials to be promoted, with the added
-    epochs. An epoch trains on `n_images`.
+    epochs. `planned` has the configurations of all trials, in the order of their start; `n_workers`
+    are trained at the same time. An epoch trains on `n_images`.
     """
 
     def __init__(
@@ -172,7 +173,7 @@ class Forecast:
         self.since: dict[int, float] = {}
         self._lock = threading.Lock()
         self._costs = CostModel(n_images)
-        self._n_workers, self._planned, self._promotions = n_workers, planned, promotions
+        self.n_workers, self.planned, self._promotions = n_workers, planned, promotions
         for trial in self.trials:
             for epoch, part in zip(trial.epochs, trial.parts, strict=True):
                 self._costs.learn(trial.configuration, part, epoch.duration_s)
@@ -192,7 +193,7 @@ class Forecast:
     def replan(self, planned: Sequence[TrainConfig]) -> None:
         """Accept a shorter plan: a race has dropped some."""
         with self._lock:
-            self._planned = planned
+            self.planned = planned
             self.n_trainings = len(planned) + len(self._promotions)
 
     def patience_s(self, config: TrainConfig) -> float:
@@ -202,19 +203,7 @@ class Forecast:
 
     def seconds_left(self) -> float | None:
         """Seconds until everything is trained; None before the first epoch."""
-        now = time.monotonic()
-        with self._lock:
-            return max(self._ends(now), default=now) - now if self._costs.seconds else None
-
-    @property
-    def planned(self) -> Sequence[TrainConfig]:
-        """The configurations of all trials, in the order of their start."""
-        return self._planned
-
-    @property
-    def n_workers(self) -> int:
-        """How many trials are trained at the same time."""
-        return self._n_workers
+        return self.rough_s() if self._costs.seconds else None
 
     def rough_s(self) -> float:
         """Seconds until everything is trained; a guess before the first measured epoch."""
@@ -271,7 +260,7 @@ class Forecast:
             trial = self.trials.numbered(number)
             n_left = trial.configuration.epochs - trial.n_epochs
             ends.append(max(since + n_left * self._costs.epoch_s(trial.configuration), now))
-        free = [*ends, *[now] * (self._n_workers - len(ends))]
+        free = [*ends, *[now] * (self.n_workers - len(ends))]
         heapq.heapify(free)
         for config, n_left in self._waiting():
             seconds = n_left * self._costs.epoch_s(config)
@@ -288,7 +277,7 @@ class Forecast:
                 yield config, config.epochs - trial.n_epochs
             budgets = dict.fromkeys([*(rung.budget for rung in trial.rungs), config.epochs])
             promoted.update(whole(after - before) for before, after in pairwise(budgets))
-        for config in self._planned[len(self.trials) :]:
+        for config in self.planned[len(self.trials) :]:
             yield config, config.epochs
         for config in self._promotions:
             # A stand-in holds the place of one that is not known yet.

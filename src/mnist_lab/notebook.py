@@ -114,10 +114,7 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     if info.settings.space is not None:  # the best first, as far as they trained equally long
         trials = sorted(trials, key=lambda one: (-one.n_epochs, one.valid_error or 1.0))
     table = trial_table(info, trials, _HEADS)
-    right = [
-        any(row[index].value is not None for row in table.rows) for index in range(len(_HEADS))
-    ]
-    sides = [f"text-align: {'right' if is_number else 'left'}" for is_number in right]
+    sides = [f"text-align: {'right' if is_number else 'left'}" for is_number in table.is_number]
     head = "".join(
         f'<th style="{side}">{escape(name)}</th>'
         for side, name in zip(sides, table.heads, strict=True)

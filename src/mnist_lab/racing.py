@@ -187,5 +187,6 @@ def planned(settings: StudySettings, trials: Collection[Trial]) -> list[TrainCon
 
 def _result(trial: Trial) -> float | None:
     """Its error; None where it failed or diverged."""
-    is_sound = trial.state == "complete" and trial.epochs[-1].valid_loss is not None
+    is_complete = trial.state == "complete" and trial.epochs
+    is_sound = is_complete and trial.epochs[-1].valid_loss is not None
     return trial.valid_error if is_sound else None

@@ -290,10 +290,8 @@ def aligned(shown: Table) -> list[str]:
 def _cells(trial: Trial, state: str) -> dict[str, Cell]:
     """All the cells that a table can have for a trial, by column heading."""
     n_epochs, budget = trial.n_epochs, trial.configuration.epochs
-    result, left_s = (
-        confusion([trial.test] if trial.test else []),
-        seconds_left(trial, state),
-    )
+    result = confusion([trial.test] if trial.test else [])
+    left_s = seconds_left(trial, state)
     varied = {
         in_words(name): Cell(value_text(name, round(value, 6)), value)
         for name, value in trial.configuration

@@ -122,9 +122,8 @@ def section(runs: Mapping[str, tuple[str, Run]]) -> str:
     """One run, or several compared, as a section; `runs` has the name and the run of each key."""
     shown = [run.shown(name, f"/files/{key}") for key, (name, run) in runs.items()]
     if len(shown) == 1:
-        values = {"run": sections.run(shown[0], "run")}
-        data = json_text(figures.of_run(shown[0]))
-        return _TEMPLATES.get_template("run.html").render(data=data, **values)
+        data, run = json_text(figures.of_run(shown[0])), sections.run(shown[0], "run")
+        return _TEMPLATES.get_template("run.html").render(data=data, run=run)
     links = [f"/run?{parameter(key)}" for key in runs]
     return _TEMPLATES.get_template("comparison.html").render(
         comparison=sections.comparison(shown, links),

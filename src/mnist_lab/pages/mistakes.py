@@ -42,7 +42,7 @@ def matrix(trials: Sequence[Trial], data: DatasetInfo) -> dict[str, Any] | None:
             share = round(count / most, 3)
             look = "right" if true == predicted else "dark" if share > _DARK else "light"
             cells.append(
-                {"count": count, "pair": f"{true}-{predicted}", "share": share} | {"look": look}
+                {"count": count, "pair": f"{true}-{predicted}", "share": share, "look": look}
             )
         error = error_cell(numbers.class_errors[true]).text
         rows.append({"name": _name(data, true), "cells": cells, "error": error})

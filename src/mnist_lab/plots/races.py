@@ -104,5 +104,5 @@ def _draw(
         ended += ", failed or diverged"
     label = wrapped(name, f"{signed(means[-1])}, {ended}")
     # The first bands may be so wide that nothing else would be seen.
-    seen = [*means, *(edge for _, gap in sure[-1:] for edge in (gap.mean - gap.half,))]
+    seen = [*means, *(gap.mean - gap.half for _, gap in sure[-1:])]
     return End(label, color, marker, rounds[-1], means[-1]), seen
