@@ -39,7 +39,7 @@ clean:
 
 # Two stamps, so that a changed setting in pyproject.toml does not download TensorFlow again.
 .venv/installed: .venv/locked pyproject.toml
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # setuptools goes first: what has no wheel is built with the locked one, not the newest of the day.
@@ -47,9 +47,10 @@ clean:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
 	  echo "mnist-lab needs Python 3.11 to 3.13, and $(PYTHON) is" \
 	    "$$(command -v $(PYTHON) >/dev/null && $(PYTHON) -V 2>&1 || echo missing): try make run PYTHON=python3.11" >&2; exit 1; }
-	rm -rf .venv
-	$(PYTHON) -m venv .venv
-	sed -nE '/^setuptools==/,/[^\\]$$/p' requirements.lock > .venv/build.txt
-	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement .venv/build.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --use-pep517 --require-hashes --requirement requirements.lock
+	@echo "installing TensorFlow and the other packages into .venv: 3 GB, one or two minutes"
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@sed -nE '/^setuptools==/,/[^\\]$$/p' requirements.lock > .venv/build.txt
+	@$(BIN)/pip install --quiet --no-deps --require-hashes --requirement .venv/build.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --use-pep517 --require-hashes --requirement requirements.lock
 	@touch $@

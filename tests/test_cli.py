@@ -88,6 +88,8 @@ BAD = {
     "lr-sweep --values 0": "--values: 0 is too small; learning rates are above 0",
     "lr-sweep --values fast": "'fast' is not a list of numbers",
     "lr-sweep --values 0.1,,0.2": "is not a list of numbers",
+    "lr-sweep --values 0,1": "decimal commas; write points, and commas between the numbers",
+    "lr-sweep --rates 0.1": "see mnist-lab lr-sweep --help",
     "lr-sweep --values 0.1,0.1": "--values: 0.1 appears twice\nhint: name each once",
     "lr-sweep --repeats 0": "--repeats: 0 is too small; repeats go from 1 to",
     "lr-sweep --seed -1": "--seed: -1 is too small; seeds go from 0",

@@ -217,6 +217,23 @@ class TestLearning:
         assert falling.startswith("Learning rate 0.0001 barely learns within 3 epochs.")
         assert falling.endswith("It was still falling at the end: by 1.00 points (± 0.88).")
 
+    def test_edge(self) -> None:
+        """The best has nothing beyond it, not even what failed there."""
+        found = of_sweep({0.1: [[0.01]], 0.01: [[0.3]]}, "edge")
+        assert found.startswith("0.1 is the largest value tried: a larger one may be better.")
+        assert "smallest" in of_sweep({0.1: [[0.3]], 0.01: [[0.01]]}, "edge")
+        assert of_sweep({1.0: [[0.9]], 0.1: [[0.01]], 0.01: [[0.3]]}, "edge") == ""
+        assert of_sweep({0.1: [[0.01]]}, "edge") == ""
+
+    def test_seeds_that_end_far_apart(self) -> None:
+        """They are named, and are no agreement of training and validation."""
+        far = {0.3: [[0.04], [0.102], [0.314]], 0.1: [[0.05], [0.051], [0.052]]}
+        text = of_sweep(far, "unsteady")
+        assert text.startswith("Learning rate 0.3 depends on the seed: errors end between 4.00 % a")
+        assert "The 3 trainings end with 4.00 %, 10.2 % and 31.4 %." in text
+        assert "0.3" not in of_sweep(far, "agreement", train=0.06)
+        assert of_sweep({0.1: [[0.04], [0.06]], 1e-4: [[0.7], [0.9]]}, "unsteady") == ""
+
     def test_diverging(self) -> None:
         """How many, when, and which smaller rate did not; else a tenth of it."""
         bad = [
@@ -487,7 +504,7 @@ class TestSearch:
         trials[4] = trials[4].model_copy(update={"epochs": trials[4].epochs})
         text = told(findings(SEARCH, trials, N_VALID), "more iterations")
         half = fmean(min(pair) for pair in combinations(errors, 2))
-        assert text.startswith("Another 5 iterations have an even chance of beating this best.")
+        assert text.startswith("Another 5 configurations have an even chance of beating this best.")
         assert "beats the best with a probability of 16.7 %" in text
         assert f"a random half has {percent(half)} on average" in text
         assert f"gained {points(half - 0.010)} points" in text

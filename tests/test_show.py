@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -251,6 +252,18 @@ def test_advice_is_true_in_every_command(capsys: pytest.CaptureFixture[str]) -> 
     for words in ("status r", "plot r", "report r", "export r --to csv"):
         assert cli.main(words.split()) == 2
         assert "or train anew with --fresh, which sets the run aside" in capsys.readouterr().err
+
+
+def test_what_is_near_or_old(status: Status, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is misspelt has a neighbour; a report that is older than its run is named."""
+    path = sweep(Path("results/lr-sweep"))
+    assert cli.main(["status", "results/lrsweep"]) == 2
+    assert "did you mean 'results/lr-sweep'?" in capsys.readouterr().err
+    assert cli.main(["report", str(path)]) == 0
+    capsys.readouterr()
+    assert "is older" not in status(path)[0]
+    os.utime(path / "report.html", (0, 0))
+    assert "report is older than the run; anew: mnist-lab report results/lr" in status(path)[0]
 
 
 def test_status_of_a_test(status: Status) -> None:

@@ -355,7 +355,7 @@ def check(model: type[AnyFrozen], values: dict[str, Any], *, source: str) -> Any
         raise _settings_error(problem.errors()[0], model, source) from None
 
 
-_BEST = "use the best.json of a search"
+_BEST = "use the best.json that a search writes, such as mnist-lab hyperband"
 
 
 def read_train_config(path: Path) -> TrainConfig:

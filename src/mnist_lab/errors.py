@@ -170,6 +170,10 @@ def not_installed(what: str, package: str) -> SettingsError:
     return SettingsError(problem, next_step=f"pip install {package}")
 
 
+# Of all letters the share that must agree: typing errors have more, other words less.
+_CLOSE = 0.76
+
+
 def nearest(word: str, legal: Iterable[str]) -> str:
     """The legal word closest to `word`, as ``"did you mean 'x'?"``, or all of them."""
     choices = sorted(legal)
@@ -178,5 +182,5 @@ def nearest(word: str, legal: Iterable[str]) -> str:
 
 def similar(word: str, legal: Iterable[str]) -> str:
     """The legal word closest to `word`, as ``"did you mean 'x'?"``; "" if none is close."""
-    close = get_close_matches(word, list(legal), n=1)
+    close = get_close_matches(word, list(legal), n=1, cutoff=_CLOSE)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -304,5 +304,6 @@ def rough_text(settings: StudySettings, forecast: Forecast) -> str:
     if settings.device != "cpu" or not (seconds := forecast.rough_s()):
         return ""
     left = " left" * any(trial.epochs for trial in forecast.trials)
-    guess = f"{roughly(seconds)} to {roughly(2 * seconds)}{left}"
-    return f"; roughly {guess} with {counted(forecast.n_workers, 'worker')}"
+    low, high = roughly(seconds), roughly(2 * seconds)
+    guess = low + f" to {high}" * (low != high)
+    return f"; roughly {guess}{left} with {counted(forecast.n_workers, 'worker')}"

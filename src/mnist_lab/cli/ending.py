@@ -232,7 +232,9 @@ def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> An
     error = percent(best.error.mean)
     answer = f"Best {in_words(name)}: {value}, with a validation error of {error}"
     shared = describe(settings.base, without=name).removesuffix(", ")
-    seeds = f", from {settings.repeats} seeds each" if settings.repeats > 1 else ""
+    seeds = (
+        f", from {settings.repeats} seeds each" if settings.repeats > 1 else ", one training each"
+    )
     below = [Line(f"  All with {shared}{seeds}.")]
     fastest = min((row.seconds_per_epoch or math.inf for row in rows), default=math.inf)
     is_of_rates = name == "learning_rate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,11 @@ def _numbers(kind: type[int | float]) -> Callable[[Any], list[float]]:
     """A reader of numbers of this kind, separated by commas, or of a settings file's list."""
 
     def numbers(value: Any) -> list[float]:
+        if kind is float and isinstance(value, str) and re.search(r"\b0,\d", value):
+            raise click.BadParameter(
+                f"{value!r} has decimal commas; write points, and commas between the numbers, "
+                "such as 0.1,0.01"
+            )
         try:
             return [kind(word) for word in (value.split(",") if isinstance(value, str) else value)]
         except (TypeError, ValueError):

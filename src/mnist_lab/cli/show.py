@@ -26,11 +26,11 @@ from mnist_lab.words import (
     clock,
     command,
     counted,
-    duration,
     epochs_text,
     in_words,
     percent,
     quoted,
+    roughly,
     rounded,
     short,
 )
@@ -192,14 +192,14 @@ def _status(run_dir: RunDir, *, as_json: bool, no_color: bool) -> None:
         f"{path}: {info.state}; {counts['complete']} of {counts['planned']} trials complete, "
         f"{counts['running']} running, {counts['failed']} failed, {counts['left']} left; "
         f"{budget_text(epochs['done'])} of {epochs_text(epochs['planned'])} done"
-        + (f", about {duration(left_s)} left" if left_s else "")
+        + (f", about {roughly(left_s)} left" if left_s else "")
     )
     for note in info.data.notes:
         say(f"note: {note}")
     for line in views.best_in_words(info, trials):
         say(line)
-    if run_dir.findings.exists():
-        say(f"findings: {run_dir.findings}")
+    for line in _to_read(run_dir):
+        say(line, soft_wrap=True)
     if writer is not None:
         say(f"{writer} is writing it")
     elif info.state != "complete" or counts["failed"]:
@@ -209,6 +209,14 @@ def _status(run_dir: RunDir, *, as_json: bool, no_color: bool) -> None:
             say(f"continue: {line}", soft_wrap=True)
         if counts["failed"]:
             say(f"train the failed ones again: {line} --retry-failed", soft_wrap=True)
+
+
+def _to_read(run_dir: RunDir) -> Iterator[str]:
+    if run_dir.findings.exists():
+        yield f"findings: {run_dir.findings}"
+    report, journal = run_dir.report, run_dir.journal
+    if report.exists() and report.stat().st_mtime < journal.stat().st_mtime:
+        yield f"the report is older than the run; anew: mnist-lab report {quoted(run_dir.path)}"
 
 
 def _overview(folder: Path, *, as_json: bool, no_color: bool) -> None:
@@ -350,8 +358,6 @@ def space(path: Path | None, out: Path | None, *, as_json: bool, no_color: bool)
     say(table)
     for line in (*rules, *(f"{topic}: {text}" for topic, text in sentences.items())):
         say(line)
-    for one in sampled:
-        say(f"first draws, {in_words(one.name)}: {', '.join(map(rounded, one.draws[:5]))}")
     files(written, as_json=False, no_color=no_color)
 
 

@@ -32,9 +32,10 @@ _ERRORS = (
 _METHODS = {
     "sweep": f"{_ERRORS} The best was chosen for its low mean: where others are as good, its "
     "interval lies slightly too low. Values are compared by Student's paired test over equal "
-    "seeds. p is how often chance alone makes a difference this large. Holm's method corrects it "
-    "for every pair of values, because the lowest is chosen from all. Overfitting is tested as a "
-    "trend over the second half of the epochs, by Kendall's test.",
+    "seeds, with fewer than three seeds by an assumed spread. p is how often chance alone makes a "
+    "difference this large. Holm's method corrects it for every pair of values, because "
+    "the lowest is chosen from all. Overfitting is tested as a trend over the second half of the "
+    "epochs, by Kendall's test.",
     "search": f"{_ERRORS} The average error of the best over other seeds is an empirical Bayes "
     "estimate (Efron 2011). A hyperparameter's importance is its share of the variance of the "
     "ranks in a regression with squares, given the others (partial F test, Holm's correction, "

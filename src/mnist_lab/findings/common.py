@@ -132,10 +132,11 @@ def _apart(rows: Sequence[tuple[str, float, str]]) -> str:
 
 
 def _gap(row: SummaryRow, n_valid: int) -> float | None:
-    """The validation error minus the training error: 0 if it may be chance, None if unknown.
+    """The validation error minus the training error: 0 if they agree, None if that is unknown.
 
     Three or more trainings are judged by the spread of their differences, fewer by the sampling
-    error of the validation images; there are many more training images.
+    error of the validation images; there are many more training images. Where the spread would
+    hide a gap of half the error, nothing is known.
     """
     differences = [
         one.valid_error - one.epochs[-1].train_error
@@ -147,7 +148,9 @@ def _gap(row: SummaryRow, n_valid: int) -> float | None:
     gap = fmean(differences)
     if len(differences) >= FEWEST:
         found = mean(differences)
-        return 0.0 if found and found.interval.low <= 0 <= found.interval.high else gap
+        if found is None or not found.interval.low <= 0 <= found.interval.high:
+            return gap
+        return 0.0 if max(map(abs, found.interval)) <= row.mean / 2 else None
     error = _CLEARLY * binomial_sd(min(max(row.mean, 1 / n_valid), 1 - 1 / n_valid), n_valid)
     return gap if abs(gap) > error / math.sqrt(len(differences)) else 0.0
 

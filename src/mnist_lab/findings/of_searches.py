@@ -207,16 +207,16 @@ def _share(one: Importance) -> str:
 def _common(shared: Common, winner: Trial) -> Finding:
     """Which values of the most important number the good trials share."""
     name, low, high, n, budget, others = shared
-    of = f"{n}, ranked among those that began with as many epochs,"
+    of, how = f"the {n}", " Trials that began with the same number of epochs are ranked together."
     if budget is not None:
-        of = f"the {n} trained for {epochs_text(budget)}"
+        of, how = f"the {n} trained for {epochs_text(budget)}", ""
     own, n_within = getattr(winner.configuration, name), shared.n_within
     outside = "" if low <= own <= high else f" The best itself has {own:.3g}."
     return Finding(
         "in common",
         f"The best {N_GOOD} of {of} have a {in_words(name)} of {low:.3g} to {high:.3g}.{outside}",
         f"{n_within or 'None'} of the {len(others)} others {'lie' if n_within > 1 else 'lies'} "
-        f"there too; these others go from {others[0]:.3g} to {others[-1]:.3g}.",
+        f"there too; these others go from {others[0]:.3g} to {others[-1]:.3g}.{how}",
     )
 
 
@@ -236,9 +236,14 @@ def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> 
     how = [f"{n_diverged} diverged"] * bool(n_diverged)
     how += [f"{n_stuck} stayed above {100 * CHANCE:.0f} % error"] * bool(n_stuck)
     numbers = capital(listed(how))
-    budgets = {one.configuration.epochs for one in failed}
-    how_long = f" in {epochs_text(budgets.pop())}" if len(budgets) == 1 else ""
-    of = counted(len(last_endings(trials)), "trial")
+    last, budgets = last_endings(trials), {one.configuration.epochs for one in failed}
+    of, how_long = counted(len(last), "trial"), ""
+    if len(budgets) == 1:
+        budget = budgets.pop()
+        how_long = f" in {epochs_text(budget)}"
+        n_as_long = sum(one.configuration.epochs >= budget for one in last)
+        if n_as_long < len(last):
+            of = f"the {n_as_long} trained that long"
     claim = f"{len(failed)} of {of} learned next to nothing{how_long}"
     rule = separating(dimensions, trials)
     if rule is None:
@@ -350,7 +355,7 @@ def _more(
     less = "less" if gain < sd else "more"
     yield Finding(
         "more iterations",
-        f"Another {n} iterations have an even chance of beating this best.",
+        f"Another {n} configurations have an even chance of beating this best.",
         f"Doubling them to {n} gained {points(gain)} points (a random half has {percent(expected)} "
         f"on average), {less} than another seed changes ({points(sd)} points). The next one "
         f"alone beats the best with a probability of {100 / (n + 1):.1f} %.",

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 # Above this a network "barely learns"; ten classes are guessed with an error of about 90 %.
 _BARELY = 0.5
+# Errors of one value that differ by this factor and by so much are no noise of 10,000 images.
+_UNSTEADY, _APART = 2, 0.02
 # After fewer epochs a network that has not learned yet has hardly begun.
 _BEGUN = 3
 
@@ -61,6 +63,7 @@ def of_sweep(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> 
         yield _best(known[0], varied, n_valid)
         if len(known) > 1:
             yield _against_others(compared, n_valid)
+            yield from _edge(known[0], rows)
         if settings.experiment == "filter-sweep":
             yield from _costs(compared, by_value, n_valid)
         if is_of_rates:
@@ -72,6 +75,8 @@ def of_sweep(settings: StudySettings, trials: Sequence[Trial], n_valid: int) -> 
             yield _barely(row, by_value if is_of_rates else [row], falls, n_valid)
     for row in sorted(rows, key=_value):
         yield from _diverging(row, by_value)
+    for row in by_value:
+        yield from _unsteady(row)
     if known:
         yield from gaps(known, n_valid)
         yield from overfitting(known[0], known[0].title)
@@ -142,6 +147,33 @@ def _against_others(compared: Comparison, n_valid: int) -> Finding:
         "best against others",
         claim,
         f"{capital('; '.join(words))}. {_how_compared(compared.rows, n_valid)}",
+    )
+
+
+def _edge(lowest: SummaryRow, rows: Sequence[SummaryRow]) -> Iterator[Finding]:
+    """Whether nothing beyond the best value was tried."""
+    values = sorted(map(_value, rows))
+    if lowest.value not in {values[0], values[-1]}:
+        return
+    end, beyond = ("largest", "larger") if lowest.value == values[-1] else ("smallest", "smaller")
+    yield Finding(
+        "edge",
+        f"{lowest.name} is the {end} value tried: a {beyond} one may be better.",
+        "--values takes any others.",
+    )
+
+
+def _unsteady(row: SummaryRow) -> Iterator[Finding]:
+    """Whether some trainings of a value end with far higher errors than others."""
+    low, high = min(row.errors), max(row.errors)
+    if high < _UNSTEADY * low or high - low < _APART:
+        return
+    yield Finding(
+        "unsteady",
+        f"{capital(row.title)} depends on the seed: errors end between {percent(low)} and "
+        f"{percent(high)}.",
+        f"The {len(row.errors)} trainings end with "
+        f"{listed([percent(error) for error in sorted(row.errors)])}.",
     )
 
 

@@ -47,7 +47,7 @@ def search_space(
     rows = _rows(hyperparameters)
     log = any(one.scale == "log" and one.distribution == "uniform" for one in hyperparameters)
     title = "What the search space samples"
-    key = "Pale: draws; blue: their median; black: expected if uniform."
+    key = "Pale: draws; blue: their median; black: expected."
     if log:
         title = "On a logarithmic scale, each doubling is equally likely"
         key += " log=True does not mean powers of two."

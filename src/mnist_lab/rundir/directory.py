@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from mnist_lab.errors import RunDirError, SettingsError, WriteError
+from mnist_lab.errors import RunDirError, SettingsError, WriteError, similar
 from mnist_lab.records import FORMAT_VERSION, Event, Trial
 from mnist_lab.rundir import checkpoints, files, hpbandster, lock
 from mnist_lab.rundir.documents import Curves, RunInfo
@@ -144,6 +144,8 @@ class RunDir:
                 if not self.path.exists():
                     fault = f"no folder {str(self.path)!r}"
             way = "give the folder of a run, such as results/lr-sweep"
+            runs = [str(one.parent) for one in self.path.parent.glob(f"*/{self.run.name}")]
+            way = similar(str(self.path), runs) or way
             raise SettingsError(fault, next_step=way) from None
         try:
             version = json.loads(text)["format_version"]

@@ -42,7 +42,7 @@ class Identity(Frozen):
             if None not in grown and grown[0] < grown[1]:
                 before[key] = after[key]
         different = [
-            f"{key} {before.get(key)} {there}, {after.get(key)} {now}"
+            f"{key} {_typed(before.get(key))} {there}, {_typed(after.get(key))} {now}"
             for key in before | after
             if before.get(key) != after.get(key)
         ]
@@ -84,6 +84,10 @@ class RunInfo(Frozen):
     def identity(self) -> Identity:
         """The identity of its trainings."""
         return Identity(id=self.id, settings=self.settings, digests=self.data.digests)
+
+
+def _typed(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def differences(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> list[str]:

@@ -65,15 +65,20 @@ def explain(
         uniform = "log=True makes the logarithm of the value uniform: each doubling is equally"
         found["log"] = f"{uniform} likely. It does not mean powers of two."
     if examples:
-        draws_of = {one.name: one.draws for one in hyperparameters}
+        known = {one.name: one for one in hyperparameters}
         names, times = [], []
         for name, value in examples.items():
-            is_filters, drawn = name == "num_filters", draws_of[name]
+            one, is_filters = known[name], name == "num_filters"
             names.append(counted(value, "filter") if is_filters else f"{in_words(name)} {value}")
-            n_times = counted(drawn.count(value), "time")
-            times.append(f"{names[-1]} came {n_times} in {len(drawn):,} draws")
+            n_values = (one.upper or 0) - (one.lower or 0) + 1
+            without = f"{len(one.draws) / n_values:.0f} if all values were equally likely"
+            n_times = counted(one.draws.count(value), "time")
+            times.append(f"{names[-1]} came {n_times} in {len(one.draws):,} draws ({without})")
         are = "is an ordinary draw" if len(names) == 1 else "are ordinary draws"
-        found["ordinary"] = f"{capital(listed(names))} {are}: {listed(times)}."
+        found["ordinary"] = (
+            f"{capital(listed(names))} {are}, as any whole number of the range may come: "
+            f"{listed(times)}."
+        )
     for one in hyperparameters:
         text = " ".join(_choices(one) if one.choices else _range(one))
         if one.active < 1:
