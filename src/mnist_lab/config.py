@@ -245,8 +245,8 @@ def place_between(low: float, high: float, value: float, *, log: bool) -> float:
 class StudySettings(Frozen):
     """Everything that decides the results of a study, and nothing else.
 
-    A run directory continues only if these agree with `run.json` (`iters` may grow). Workers,
-    output folder and verbosity are absent because they change no number.
+    A run directory continues only if these agree with `run.json` (`iters`, and a race's `repeats`,
+    may grow). Workers, output folder and verbosity are absent because they change no number.
     """
 
     experiment: Experiment

@@ -138,7 +138,7 @@ def space(space: Path | None, out: Path | None, **output: Any) -> None:
 
 
 @mnist_lab.command("worker", section=_SETUP)
-@cloup.argument("run_dir", type=click.Path(path_type=Path), required=False)
+@cloup.argument("run_dir", type=PATH, required=False)
 @cloup.option("--join", "at", metavar="HOST:PORT", help="Where the run listens; needs --token.")
 @cloup.option(
     "--token",

@@ -88,11 +88,6 @@ class Ledger:
             if trial.state == "failed":
                 self._known[trial.trial, trial.configuration.epochs] = Known(None)
 
-    @property
-    def replaying(self) -> bool:
-        """Whether the journal holds results that were not asked for yet."""
-        return bool(self._known)
-
     def proposed(self, proposal: Proposal) -> tuple[Proposed, Known | None]:
         """The proposed trial, and its result if the journal has it.
 

@@ -91,13 +91,13 @@ def _typed(value: object) -> str:
 
 
 def differences(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> list[str]:
-    """How `settings` and data differ from the run's, in words, except for more `iters`."""
+    """How `settings` and data differ from the run's, in words; what may grow is no difference."""
     now = Identity(id=info.id, settings=settings, digests=digests)
     return info.identity.differences(now, "there", "now")
 
 
 def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, str]) -> None:
-    """Raise a SettingsError if `settings`, except for more `iters`, or data differ."""
+    """Raise a SettingsError if there are :func:`differences`."""
     if not (different := differences(info, settings, digests)):
         return
     before, after = info.settings.iters, settings.iters
