@@ -83,6 +83,7 @@ BAD = {
     "lr-sweep --epoch 3": "--epochs",
     "lr-sweep extra": "unexpected extra argument",
     "lr-sweep --epochs many": "--epochs: 'many' is not a number of epochs, such as 6",
+    "lr-sweep --epochs 1e999999999": "is not a number of epochs, such as 6, 0.125 or 1/8",
     "lr-sweep --epochs 1/0": "is not a number of epochs, such as 6, 0.125 or 1/8",
     "lr-sweep --epochs 0": "--epochs: 0 is too small; epochs go from 0.000001 to 1,000,000",
     "lr-sweep --values 0": "--values: 0 is too small; learning rates are above 0",

@@ -557,6 +557,7 @@ def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
     [
         (b"", "{} is not a copy of a run's .token.json"),
         (b"{}", "{} is not a copy of a run's .token.json"),
+        (token_for(1).replace("fit_on", "fit").encode(), "{} is not a copy of a run's .token.json"),
         (b"\xff\xfe\x00", "cannot read {}"),
         (None, "cannot read {}"),
         (

@@ -111,6 +111,13 @@ def test_no_record_holds_nan(number: float) -> None:
         TestScore(test_error=number, test_loss=None, confusion=())
 
 
+@pytest.mark.parametrize("n", [3, 11])
+def test_confusion_matrix(n: int) -> None:
+    """It has a row and a column for each of at most ten classes."""
+    with pytest.raises(ValidationError, match="at most ten rows, and as many columns"):
+        TestScore(test_error=0.5, test_loss=None, confusion=((0,) * 11,) * n)
+
+
 def test_no_event() -> None:
     """What is not exactly an event is refused."""
     begun = f'"time": "{TIME}", "trial"'

@@ -265,6 +265,7 @@ def test_disagreement() -> None:
             "already has 10 iterations; ",
         ),
         (SEARCH, SEARCH.model_copy(update={"space": {"x": 1}}), "another search space;"),
+        (SEARCH, SEARCH.model_copy(update={"iters": 11, "seed": 1}), "seed 0 there, 1 now;"),
         (sweep, SEARCH, "experiment lr-sweep .*; iters None there, 10 now"),
         (SEARCH, sweep, "experiment random-search .*; iters 10 there, None now"),
     ]:

@@ -166,9 +166,12 @@ class Mistake(Frozen):
     confidence: Fraction
 
 
+_MOST_CLASSES = 10
+
+
 def _square(matrix: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-    if any(len(row) != len(matrix) for row in matrix):
-        raise ValueError("a confusion matrix has as many columns as rows")
+    if len(matrix) > _MOST_CLASSES or any(len(row) != len(matrix) for row in matrix):
+        raise ValueError("a confusion matrix has at most ten rows, and as many columns")
     return matrix
 
 

@@ -66,11 +66,13 @@ class Epochs(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """The number, an int if it is whole."""
+        text = str(value)
         try:
-            number = Fraction(str(value))
-        except (ValueError, ZeroDivisionError):
+            # Not of the text alone: 1e999999999 would be written out.
+            number = Fraction(text if "/" in text else repr(float(text)))
+            return int(number) if number.denominator == 1 else float(number)
+        except (ValueError, ZeroDivisionError, OverflowError):
             self.fail(f"{value!r} is not a number of epochs, such as 6, 0.125 or 1/8", param, ctx)
-        return int(number) if number.denominator == 1 else float(number)
 
 
 class Workers(click.ParamType["int | None"]):

@@ -115,7 +115,7 @@ class Trainer(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         """
         here = machine.versions()
         different = [
-            f"{name} {self.versions[name]} there, {here[name]} here"
+            f"{name} {self.versions.get(name)} there, {here[name]} here"
             for name in VERSIONS
             if self.versions.get(name) != here[name]
         ]

@@ -45,10 +45,10 @@ def matrix(trials: Sequence[Trial], data: DatasetInfo) -> dict[str, Any] | None:
                 {"count": count, "pair": f"{true}-{predicted}", "share": share, "look": look}
             )
         error = error_cell(numbers.class_errors[true]).text
-        rows.append({"name": _name(data, true), "cells": cells, "error": error})
+        rows.append({"name": data.class_names[true], "cells": cells, "error": error})
     return {
         "noun": data.noun,
-        "names": [_name(data, place) for place in range(len(rows))],
+        "names": data.class_names[: len(rows)],
         "rows": rows,
         "n": len(scores),
         "n_images": numbers.n_images,
@@ -75,7 +75,7 @@ def gallery(
             "pair": f"{one.true}-{one.predicted}",
             "source": _png(images[one.image]) if one.image in images else "",
             "image": one.image,
-            "words": f"{_name(data, one.true)} → {_name(data, one.predicted)}",
+            "words": f"{data.class_names[one.true]} → {data.class_names[one.predicted]}",
             "note": f"{times} of {n}" if n > 1 else percent(min(one.confidence, _SUREST)),
         }
         for one, times in wrong
@@ -110,9 +110,3 @@ def _png(image: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
     Image.fromarray(255 - image).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
-
-
-def _name(data: DatasetInfo, place: int) -> str:
-    """The name of a class; a file may have more classes than names."""
-    names = data.class_names
-    return names[place] if place < len(names) else str(place)

@@ -101,7 +101,7 @@ def check_agreement(info: RunInfo, settings: StudySettings, digests: dict[str, s
     if not (different := differences(info, settings, digests)):
         return
     before, after = info.settings.iters, settings.iters
-    if before and len(different) == 1 and after != before:
+    if before and after and after < before and len(different) == 1:
         problem = f"this run already has {before} iteration{'s' * (before > 1)}"
         next_step = "--iters can only grow; --fresh or --out starts anew"
     else:

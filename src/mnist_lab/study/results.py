@@ -17,7 +17,7 @@ from mnist_lab.progress import Silent
 from mnist_lab.racing import race_of
 from mnist_lab.records import now
 from mnist_lab.rundir import RunDir, RunInfo, TestRepeat, TestResult
-from mnist_lab.words import describe
+from mnist_lab.words import counted, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -231,11 +231,11 @@ def _caption(info: RunInfo, trials: list[Trial]) -> Caption:
 
     settings = info.settings
     is_one = settings.space is None and settings.configurations is None
-    counted = f"{len(endings(trials))} trainings" if not is_one else f"n = {settings.repeats}"
+    n = f"n = {settings.repeats}" if is_one else counted(len(endings(trials)), "training")
     return plots.Caption(
         data_name=info.data.name,
         notice=info.data.notice,
-        n=counted,
+        n=n,
         date=info.started[:10],
         version=__version__,
         noun=info.data.noun,

@@ -78,7 +78,8 @@ def join(
     text = _token_text(run, token)
     try:
         joined = Token.model_validate_json(text)
-    except ValueError:
+        given = {name: joined.arguments[name] for name in ("source", "digests", "fit_on", "device")}
+    except (ValueError, KeyError):
         raise SettingsError(
             f"{token or run} is not a copy of a run's .token.json",
             next_step="copy it again",
@@ -87,7 +88,6 @@ def join(
         _address(at)
         joined = joined.model_copy(update={"scheduler": f"tls://{at}"})
     host, port = _address(joined.scheduler.partition("//")[2])
-    given = joined.arguments
     with ExitStack() as opened:
         client = opened.enter_context(closing(joining.connect(joined)))
         source, quiet = data or _source(given["source"]), isinstance(watch, Silent)
@@ -99,7 +99,7 @@ def join(
         trainer = worker.Trainer(
             joined.run,
             open_trainer,
-            given | {"source": dataset.info.source, "shared": shared},
+            joined.arguments | {"source": dataset.info.source, "shared": shared},
             n_threads=joined.n_threads,
             versions=joined.versions,
         )
