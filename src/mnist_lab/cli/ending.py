@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mnist_lab.study import Run
 
 MOST_LINES, WIDTH = 24, 80
-_N_CLAIMS = 3
+_N_CLAIMS = 4
 _FEWEST_ROWS, _MOST_ROWS = 3, 6  # of a search
 _LONGEST_TABLE = 14  # of a sweep, in lines
 # What the answer and its table say already, and what is said as a warning.
@@ -81,7 +81,7 @@ def ending(run: Run, found: Sequence[Finding], width: int = WIDTH) -> list[Line]
 
     Args:
         run: as it ended.
-        found: its findings; the claims of up to three are shown.
+        found: its findings; the claims of up to four are shown.
         width: of the terminal, in columns; only the table and lines to copy may be wider.
     """
 
