@@ -806,6 +806,7 @@ def test_examples() -> None:
     assert explaining.examples([WHOLE, batch, RATE, CHOICE]) == {"num_filters": 3}
     told = explaining.explain([WHOLE, batch], {"num_filters": 3, "batch_size": 4})["ordinary"]
     assert told == (
-        "3 filters and batch size 4 are ordinary draws: 3 filters came 2 times in 4 draws and "
-        "batch size 4 came 1 time in 2 draws."
+        "3 filters and batch size 4 are ordinary draws, as any whole number of the range may come: "
+        "3 filters came 2 times in 4 draws (1 if all values were equally likely) and batch size 4 "
+        "came 1 time in 2 draws (0 if all values were equally likely)."
     )

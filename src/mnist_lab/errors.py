@@ -170,17 +170,19 @@ def not_installed(what: str, package: str) -> SettingsError:
     return SettingsError(problem, next_step=f"pip install {package}")
 
 
-# Of all letters the share that must agree: typing errors have more, other words less.
-_CLOSE = 0.76
-
-
 def nearest(word: str, legal: Iterable[str]) -> str:
     """The legal word closest to `word`, as ``"did you mean 'x'?"``, or all of them."""
     choices = sorted(legal)
     return similar(word, choices) or f"choose one of {', '.join(choices)}"
 
 
-def similar(word: str, legal: Iterable[str]) -> str:
-    """The legal word closest to `word`, as ``"did you mean 'x'?"``; "" if none is close."""
-    close = get_close_matches(word, list(legal), n=1, cutoff=_CLOSE)
+def similar(word: str, legal: Iterable[str], *, least: float = 0.6) -> str:
+    """The legal word closest to `word`, as ``"did you mean 'x'?"``; "" if none is close.
+
+    Args:
+        word: as it was typed.
+        legal: what it may be.
+        least: the share of the letters that must agree, from 0 to 1.
+    """
+    close = get_close_matches(word, list(legal), n=1, cutoff=least)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -125,6 +125,10 @@ def _fail(error: LabError, *, debug: bool) -> int:
     return error.exit_code
 
 
+# All options begin with dashes: other words agree in less, such as --rates and --repeats.
+_CLOSE = 0.76
+
+
 def _fail_usage(error: click.ClickException, arguments: Sequence[str], *, debug: bool) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _tell(f"{error.format_message()}\n")  # the help, in many lines
@@ -149,7 +153,8 @@ def _in_our_words(error: click.ClickException, arguments: Sequence[str]) -> Sett
             way = f"--values {_value(option, arguments)}"
         else:
             params = context.command.params if context else []
-            way = similar(option, [one for param in params for one in param.opts]) or see
+            options = [one for param in params for one in param.opts]
+            way = similar(option, options, least=_CLOSE) or see
         return SettingsError(f"{name} has no {option}", next_step=way)
     if isinstance(error, click.BadParameter) and error.param is not None:
         param = error.param
