@@ -159,7 +159,7 @@ def _edge(lowest: SummaryRow, rows: Sequence[SummaryRow]) -> Iterator[Finding]:
     yield Finding(
         "edge",
         f"{lowest.name} is the {end} value tried: a {beyond} one may be better.",
-        "--values takes any others.",
+        f"--values takes {beyond} ones.",
     )
 
 
