@@ -565,7 +565,7 @@ def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
             "the certificates of the token cannot",
         ),
     ],
-    ids=["empty", "json", "bytes", "absent", "damaged"],
+    ids=["empty", "json", "keys", "bytes", "absent", "damaged"],
 )
 def test_token_that_is_none_is_refused(content: bytes | None, rule: str, tmp_path: Path) -> None:
     """Whatever else lies there, it is a wrong command line and no defect."""

@@ -27,7 +27,6 @@ from mnist_lab.config import TrainConfig
 from mnist_lab.pages import figures, sections
 from mnist_lab.pages.figures.parallel import _Axis, _placed
 from mnist_lab.pages.figures.searches import _front
-from mnist_lab.records import TestScore
 from mnist_lab.words import in_words
 
 if TYPE_CHECKING:
@@ -344,17 +343,6 @@ def test_mistakes_are_pictures() -> None:
     assert max(one["share"] for one in cells if one["look"] != "right") == 1
     numbers = [one["image"] for one in found["mistakes"]["images"]]
     assert len(set(numbers)) == len(numbers)
-
-
-def test_more_classes_than_names() -> None:
-    """A file may say anything of its classes: what has no name has its number."""
-    rows = ((1, 1, *(0,) * 10), *((0,) * 12,) * 11)
-    score = TestScore(test_error=0.5, test_loss=None, confusion=rows)
-    trial = made_trial(1, [None], test=score)
-    values: dict[str, Any] = {"experiment": "test", "values": None, "fit_on": "train+valid"}
-    found = sections.run(of_trials([trial], **values), "run-1")["confusion"]
-    assert found["names"][-1] == "11"
-    assert found["rows"][-1]["error"] == "–"
 
 
 @dataclass

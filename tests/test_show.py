@@ -258,7 +258,7 @@ def test_what_is_near_or_old(status: Status, capsys: pytest.CaptureFixture[str])
     """A folder that is misspelt has a neighbour; a report that is older than its run is named."""
     path = sweep(Path("results/lr-sweep"))
     assert cli.main(["status", "results/lrsweep"]) == 2
-    assert "did you mean 'results/lr-sweep'?" in capsys.readouterr().err
+    assert "did you mean 'lr-sweep'?" in capsys.readouterr().err
     assert cli.main(["report", str(path)]) == 0
     capsys.readouterr()
     assert "is older" not in status(path)[0]

@@ -415,7 +415,7 @@ def test_matrices_that_do_not_agree(tmp_path: Path) -> None:
     lines = journal_lines(RunDir(path))
     for matrix, words in (
         ([[1]], "mixes tests with 1 and 10 classes"),
-        ([[1, 2]], "as many columns as rows"),
+        ([[1, 2]], "as many columns"),
     ):
         lines[-1]["test"]["confusion"] = matrix
         forge(RunDir(path), lines)

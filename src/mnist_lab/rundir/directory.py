@@ -144,8 +144,8 @@ class RunDir:
                 if not self.path.exists():
                     fault = f"no folder {str(self.path)!r}"
             way = "give the folder of a run, such as results/lr-sweep"
-            runs = [str(one.parent) for one in self.path.parent.glob(f"*/{self.run.name}")]
-            way = similar(str(self.path), runs) or way
+            beside = self.path.parent.glob(f"*/{self.run.name}")
+            way = similar(self.path.name, [one.parent.name for one in beside]) or way
             raise SettingsError(fault, next_step=way) from None
         try:
             version = json.loads(text)["format_version"]
