@@ -50,6 +50,7 @@ OTHERS = TrainConfig(momentum=0.9, dropout=0.25, weight_decay=1e-4, epochs=2)
 WORDS: dict[str, dict[str, Any]] = {
     "lr-sweep": SWEEP,
     "lr-sweep --values 1,0.5 --repeats 3": {"values": [1.0, 0.5], "repeats": 3},
+    "lr-sweep --values 1.0,0.10,0.05": {"values": [1.0, 0.1, 0.05]},
     "filter-sweep": SIZES | {"epochs": 12, "repeats": 1},
     "filter-sweep --learning-rate 0.001": SIZES | {"learning_rate": 0.001},
     "random-search --iters 7": {"iters": 7, "epochs": 6, "space": None},

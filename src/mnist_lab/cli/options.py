@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 AnyCommand = TypeVar("AnyCommand", bound="Callable[..., Any]")
 
 
+_DECIMAL_COMMA = re.compile(r"(?<![\d.])0,\d+(?![\d.])")
+
+
 def _numbers(kind: type[int | float]) -> Callable[[Any], list[float]]:
     """A reader of numbers of this kind, separated by commas, or of a settings file's list."""
 
     def numbers(value: Any) -> list[float]:
-        if kind is float and isinstance(value, str) and re.search(r"\b0,\d", value):
+        if kind is float and isinstance(value, str) and _DECIMAL_COMMA.search(value):
             raise click.BadParameter(
                 f"{value!r} has decimal commas; write points, and commas between the numbers, "
                 "such as 0.1,0.01"
