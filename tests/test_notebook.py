@@ -177,7 +177,7 @@ def test_tour() -> None:
         assert html.count("<tr>") == 1 + trials
         assert re.findall('<img alt="(.*?)" src="data:image/png;base64,iVBOR', html) == figures
     assert "5,000 of its 70,000 digits" in shown["lr-sweep"]["text/html"]
-    assert re.search("<td.*>test .* %</td>", shown["test"]["text/html"])
+    assert re.search(r"<td.*>.* % \(test\)</td>", shown["test"]["text/html"])
     progress = [o for o in cells["lr-sweep"].outputs if o.output_type == "display_data"]
     assert "2 of 2 trials done" in progress[-1].data["text/html"]
 
