@@ -111,7 +111,8 @@ class Reader:
 
     def draw(self, figure: str) -> WebElement:
         """Scroll to a figure, which is drawn then."""
-        element, *_ = self.until(lambda: self.all(f"{figure} .plot"))  # a script makes it
+        self.until(lambda: self.all(f"{figure} .plot"))  # a script makes it
+        element = self.one(f"{figure} .plot")
         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
         self.until(lambda: element.find_elements(By.CSS_SELECTOR, ".plot-container g.trace"))
         return element
