@@ -8,9 +8,11 @@ their records (benchmarks/tables.py).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -142,15 +145,19 @@ def test_the_picture_is_of_a_recorded_search() -> None:
     assert describe(TrainConfig(**one["winner"]), without="epochs") in shown
 
 
-def test_commands_on_the_pages_exist() -> None:
-    """No page shows a command or an option that does not exist."""
-    shown = r"^mnist-lab ([a-z-]+)([^#\n]*)|`mnist-lab ([a-z-]+)([^`]*)`"
-    lines = [line for page in TEXTS for line in re.findall(shown, page, re.MULTILINE)]
-    assert len(lines) > 30
-    for name, words, other_name, other_words in lines:
-        command = mnist_lab.commands[name or other_name]
-        options = {option for param in command.params for option in param.opts} | {"--help"}
-        assert set(re.findall(r"--[a-z-]+", words or other_words)) <= options
+def test_commands_on_the_pages_are_right() -> None:
+    """Each command of a page is one that the program takes: its name, its options, their values."""
+    shown = r"^ *(?:\.venv/bin/|\$ )?mnist-lab ([a-z].*)|`mnist-lab ([a-z][^`\n]*)`"
+    pages = [*TEXTS, (ROOT / "results/reference/README.md").read_text(encoding="utf-8")]
+    found = [one or other for page in pages for one, other in re.findall(shown, page, re.MULTILINE)]
+    assert len(found) > 90
+    for line in found:
+        name, *words = shlex.split(re.split(r"  | [#>]", line)[0])
+        if name == "batch-sweep":  # which a contributor adds, and another test does
+            continue
+        # A name alone speaks of the command, whose arguments another sentence gives.
+        with contextlib.suppress(click.exceptions.Exit):
+            mnist_lab.commands[name].make_context(name, words, resilient_parsing=not words)
 
 
 def anchors(page: Path) -> set[str]:
