@@ -125,10 +125,10 @@ def test_a_comparison_needs_several(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = first | {"method": "random search", "epochs": 300}
     known = tables.record("worth") | {"searches": [first, *others, alone]}
     monkeypatch.setattr(tables, "record", lambda _: known)
-    assert "`random-search" not in tables.fast()
+    assert "`random-search" not in tables.fast("worth")
     known["searches"].append(alone)
-    assert "`random-search --iters 50 --epochs 6` | 2 | 300 |" in tables.fast()
-    assert "`hyperband` takes 10 % of random search's epochs" in tables.fast()
+    assert "`random-search --iters 50 --epochs 6` | 2 | 300 |" in tables.fast("worth")
+    assert "`hyperband` takes 10 % of random search's epochs" in tables.fast("worth")
 
 
 def test_the_picture_is_of_a_recorded_search() -> None:

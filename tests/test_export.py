@@ -228,7 +228,7 @@ def test_optuna_of_a_run_that_is_not_over(run: RunDir) -> None:
 TABLES = {
     "lr-sweep": ("| 0.1 | 5 | 1.39 ± 0.14 % | 1.22 to 1.56 % | 4.26 |", "12 epochs. Error"),
     "hyperband": ("| 1 | 0.79 % | 0.054 | 18 | 46 | 5×5 |", "after 18 epochs, n = 1 training"),
-    "test-hyperband-20": ("included | 10 | 0.71 ± 0.08 % | 0.65 to 0.76 % |", "10,000 test images"),
+    "test-hyperband-whole-20": ("included | 10 | 0.71 ± 0.08 % | 0.65 to 0.76 % |", "10,000 test images"),
 }
 
 

@@ -150,7 +150,7 @@ def test_colours_are_those_of_the_other_figures() -> None:
         assert light[f"--{name}"].upper() == color.upper()
     named = {
         color
-        for one in (halving(3), a_race(), shown(REFERENCE / "hyperband"))
+        for one in (halving(3), a_race(), shown(REFERENCE / "hyperband-whole"))
         for color in re.findall(r'"(--[\w-]+)"', json.dumps(figures_of(one)))
     }
     assert "--shade-7" in named
@@ -230,7 +230,7 @@ def test_a_trial_of_one_point_is_seen() -> None:
 
 def test_importance_is_that_of_the_findings() -> None:
     """Shares and intervals are those of the analysis, which is asked once, and not done anew."""
-    one = shown(REFERENCE / "hyperband")
+    one = shown(REFERENCE / "hyperband-whole")
     rows = importance(list(dimensions_of(one.info.settings.space or {})), one.trials)
     (choice,) = figures_of(one)["influence"]["choices"].values()
     bars = {
@@ -322,7 +322,7 @@ def test_the_best_comes_first(tmp_path: Path) -> None:
 
 def test_the_answer_comes_first() -> None:
     """Of the findings the first is the verdict; durations are of the clock, or say they are not."""
-    found = sections.run(shown(REFERENCE / "hyperband"), "run-1")
+    found = sections.run(shown(REFERENCE / "hyperband-whole"), "run-1")
     assert found["verdict"].claim == "The best configuration has a validation error of 0.79 %."
     assert found["verdict"] not in found["findings"]
     assert "24 min 25 s (wall clock)" in found["standing"]

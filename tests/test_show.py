@@ -170,7 +170,7 @@ def test_status_of_a_run_that_goes_on(status: Status) -> None:
     assert told["left_s"] > 2
 
 
-@pytest.mark.parametrize("experiment", ["lr-sweep", "wide-space", "hyperband", "test-hyperband-6"])
+@pytest.mark.parametrize("experiment", ["lr-sweep", "wide-space", "hyperband", "test-hyperband-whole-6"])
 def test_status_of_the_reference_runs(status: Status, experiment: str) -> None:
     """A row for each value, repeat, or one of the best ten; what all share is not in it."""
     words, told = status(lab.REFERENCE / experiment)

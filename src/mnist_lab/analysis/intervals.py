@@ -128,7 +128,7 @@ class SeedNoise(NamedTuple):
 
 
 # Over the seeds of 6 configurations with 0.8 to 3 % error, 40 trainings, in results/reference
-# (lr-sweep, filter-sweep, test-hyperband-6-train and test-random-search-6-train) the standard
+# (lr-sweep, filter-sweep, test-hyperband-whole-6-train and test-random-search-6-train) the standard
 # deviation is 1.12 times the sampling error, 95 % interval 0.90 to 1.46;
 # benchmarks/false_alarms.py computes it.
 USUAL = SeedNoise(1.12)
