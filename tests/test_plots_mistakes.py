@@ -62,6 +62,9 @@ def test_mistakes() -> None:
     found = texts(repeated)
     assert "40 test digits misclassified by some of 3 networks, none by all" in found
     assert any(text.endswith("Shown: the worst 30.") for text in found)
+    one = numbers._replace(matrix=((0, 1), (0, 9)))
+    lone = texts(plots.mistakes([(WRONG[0][0], 1)], IMAGES, one, CAPTION))
+    assert "1 test digit misclassified by some of 3 networks, none by all" in lone
     few = plots.mistakes(WRONG[:4], IMAGES, numbers, CAPTION)
     found = texts(few)
     assert "The 4 test digits that most of 3 networks get wrong" in found

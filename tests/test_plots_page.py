@@ -66,8 +66,6 @@ def poor() -> Iterator[tuple[Figure, str]]:
     yield of_ranked("ranked_curves", ranked(1, {1: "failed"})), unfinished
     for name in ("ranked_curves", "hyperparameters", "parallel_coordinates"):
         yield of_ranked(name, []), "no trial yet"
-    yield plots.mistakes([], IMAGES, confusion([]), CAPTION), "no test result"
-    yield plots.mistakes([], IMAGES, CONFUSION, CAPTION), "no test digit is misclassified"
     yield plots.confusion(confusion([]), CAPTION), "no test result"
     yield plots.search_space([SPACE[0]._replace(draws=[])], CAPTION), "no draw"
 

@@ -27,6 +27,11 @@ class Confusion(NamedTuple):
     error: Spread | None
     interval: Interval | None
 
+    @property
+    def n_wrong(self) -> int:
+        """The mistakes of all repeats; records list only the most confident ones of each."""
+        return sum(sum(row) - row[digit] for digit, row in enumerate(self.matrix))
+
 
 def confusion(scores: Sequence[TestScore]) -> Confusion:
     """The test results of all repeats together; all of them scored the same images."""

@@ -87,7 +87,7 @@ def gallery(
     else:
         about += "the network's confidence."
     # Records hold the most confident mistakes of each repeat.
-    if sum(times for _, times in wrong) < sum(map(_n_wrong, scores)):
+    if sum(times for _, times in wrong) < confusion(scores).n_wrong:
         about += " The records hold the most confident mistakes alone."
     if not images:
         about += " The images are not on this machine."
@@ -96,11 +96,6 @@ def gallery(
 
 def _scores(trials: Sequence[Trial]) -> list[TestScore]:
     return [trial.test for trial in trials if trial.test is not None]
-
-
-def _n_wrong(score: TestScore) -> int:
-    """How many images it got wrong."""
-    return sum(sum(row) - row[true] for true, row in enumerate(score.confusion))
 
 
 def _png(image: NDArray[np.uint8]) -> str:

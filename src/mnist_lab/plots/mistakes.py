@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from mnist_lab.plots import page
 from mnist_lab.plots.page import BLUE, BOTTOM, GREY, INK, LABEL_POINTS, LEFT, LIGHT, SKY, styled
-from mnist_lab.words import percent
+from mnist_lab.words import counted, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,30 +87,37 @@ def mistakes(
     For a single training it shows the network's confidence instead.
 
     Args:
-        wrong: the mistakes and how many repeats made them, worst first; as many are shown as fit.
+        wrong: at least one mistake, each with how many repeats made it, worst first; as many are
+            shown as fit.
         images: all test images, shape `(n, 28, 28)`, 0 to 255.
         numbers: the whole test.
         caption: the origin of the figure.
     """
     shown, noun, names = wrong[:_MOST_SHOWN], caption.noun, caption.classes
-    n_rows = math.ceil(len(shown) / _IN_ROW) or 1
-    n_repeats = len(numbers.errors)
-    key = f"Below each: true → predicted {noun}, and the network's confidence."
-    if n_repeats > 1:
-        least = "at least " * _is_cut(wrong, numbers)
-        erred = f"{least}how many of {n_repeats} networks erred"
+    n_rows = math.ceil(len(shown) / _IN_ROW)
+    n_repeats, n_wrong = len(numbers.errors), numbers.n_wrong
+    what = "test digit" if noun == "digit" else "test image"
+    if n_repeats == 1:
+        key = f"Below each: true → predicted {noun}, and the network's confidence."
+        which = "" if len(shown) == n_wrong else f"; the {len(shown)} most confident"
+        title = f"{counted(n_wrong, what)} misclassified{which}"
+    else:
+        is_cut = sum(n for _, n in wrong) < n_wrong
+        erred = f"{'at least ' * is_cut}how many of {n_repeats} networks erred"
         key = f"Below each: true → predicted {noun}, and {erred}."
         if len(shown) < len(wrong):
             key += f" Shown: the worst {len(shown)}."
-    title = _title_of_mistakes(wrong, numbers, noun)
-    what = _plural(noun)
+        n_all = sum(n == n_repeats for _, n in wrong)
+        title = (
+            f"{counted(len(wrong), what)} misclassified by some of {n_repeats} networks, "
+            f"{n_all or 'none'} by all"
+        )
+        if is_cut:
+            title = f"The {counted(len(shown), what)} that most of {n_repeats} networks get wrong"
     # A word has a line of its own.
     arrow, lines = ("\n→ ", 3) if _are_words(names) else (" → ", 2)
     pitch = _SIDE + 0.18 + 0.12 * lines
     figure = page.new_page(title, key, caption, height=pitch * n_rows + 0.45)
-    if not shown:
-        said = f"no test {what[:-1]} is misclassified" if n_repeats else "no test result"
-        page.say(page.add_axes(figure, LEFT, 0.4, 6.8, _SIDE), said)
     for index, (one, n_wrong_in) in enumerate(shown):
         row, column = divmod(index, _IN_ROW)
         left, bottom = 0.3 + 0.75 * column, 0.4 + 0.14 + 0.12 * lines + pitch * (n_rows - 1 - row)
@@ -129,37 +136,6 @@ def mistakes(
             fontsize=LABEL_POINTS - 1,
         )
     return figure
-
-
-def _plural(noun: str) -> str:
-    """What the images are called."""
-    return "digits" if noun == "digit" else "images"
-
-
-def _title_of_mistakes(wrong: Sequence[tuple[Mistake, int]], numbers: Confusion, noun: str) -> str:
-    """How many images are misclassified, and of several repeats by how many."""
-    what, n_repeats, n_shown = _plural(noun), len(numbers.errors), min(len(wrong), _MOST_SHOWN)
-    n_wrong = _n_wrong(numbers)
-    if not wrong:
-        return f"Misclassified test {what}"
-    if n_repeats == 1:
-        which = "" if n_shown == n_wrong else f"; the {n_shown} most confident"
-        return f"{n_wrong:,} test {what if n_wrong > 1 else what[:-1]} misclassified{which}"
-    if _is_cut(wrong, numbers):
-        return f"The {n_shown} test {what} that most of {n_repeats} networks get wrong"
-    n_all = sum(n == n_repeats for _, n in wrong)
-    of = f"{len(wrong):,} test {what} misclassified by some of {n_repeats} networks"
-    return f"{of}, {n_all or 'none'} by all"
-
-
-def _n_wrong(numbers: Confusion) -> int:
-    """The mistakes of all repeats."""
-    return sum(sum(row) - row[at] for at, row in enumerate(numbers.matrix))
-
-
-def _is_cut(wrong: Sequence[tuple[Mistake, int]], numbers: Confusion) -> bool:
-    """Whether there are more mistakes than the records list, which hold the most confident ones."""
-    return sum(n for _, n in wrong) < _n_wrong(numbers)
 
 
 def _are_words(names: Sequence[str]) -> bool:
