@@ -237,16 +237,16 @@ class _Site:
             (self.runs.rows[key].version for key in keys if key in self.runs.rows), default=0
         )
 
-    async def section(self, keys: tuple[str, ...]) -> str:
-        """These runs as HTML; a LabError where one cannot be read."""
+    async def section(self, names: Mapping[str, str]) -> str:
+        """These runs, by key and name, as HTML; a LabError where one cannot be read."""
+        keys = tuple(names)
         version = self.version(keys)
 
         def draw() -> str:
             if keys in self._drawn and self._drawn[keys][0] == version:
                 return self._drawn[keys][1]
             began = time.thread_time()
-            runs = {key: (self.runs.rows[key].name, self._watch.run(key)) for key in keys}
-            html = pages.section(runs)
+            html = pages.section({key: (name, self._watch.run(key)) for key, name in names.items()})
             self._drawn.pop(keys, None)
             self._drawn[keys] = version, html, time.thread_time() - began
             for old in list(self._drawn)[:-4]:
@@ -261,7 +261,8 @@ class _Site:
 
     def pause_s(self, keys: tuple[str, ...]) -> float:
         """How long whoever reads about these runs is left alone after news: drawing takes time."""
-        return _SPARING * self._drawn[keys][2] if keys in self._drawn else 0.0
+        drawn = self._drawn.get(keys)  # at once: the other thread draws meanwhile
+        return _SPARING * drawn[2] if drawn else 0.0
 
 
 class _Handler(RequestHandler):
@@ -318,13 +319,12 @@ class _Run(_Handler):
     async def get(self) -> None:
         """A run, or several compared; the section alone for a page that is there already."""
         await self.site.look()
-        keys = self.asked()
-        if not keys:
+        names = {key: self.site.runs.rows[key].name for key in self.asked()}
+        if not names:
             raise HTTPError(404)
-        names = {key: self.site.runs.rows[key].name for key in keys}
         version, is_part = self.site.runs.version, bool(self.get_query_arguments("part"))
         try:
-            html = await self.site.section(keys)
+            html = await self.site.section(names)
         except LabError as problem:
             if is_part:
                 self.set_status(410)

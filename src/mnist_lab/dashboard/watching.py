@@ -85,12 +85,12 @@ class Watch:
         if not self._stale:
             self._find()
             self._stale = sorted(self._changed())
-        is_first = True
-        while self._stale and (is_first or time.thread_time() - began < BATCH_S):
+        while self._stale:
             stamp, key = self._stale.pop()
             row = self._show(key, self._read)
             self._known[key] = _Known(stamp, row.state == "running")
-            is_first = False
+            if time.thread_time() - began >= BATCH_S:
+                break
         for _, key in self._stale:
             if key not in self._rows:
                 self._show(key, self._glance)
