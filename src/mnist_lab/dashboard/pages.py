@@ -33,6 +33,9 @@ _MOST_POINTS = 48
 _NOW = 1e11
 _LEAST_ERROR = 1e-5  # on the logarithmic scale of a curve
 _MOST_TEXT = 300
+# What a row has in any case.
+_NOTHING: dict[str, Any] = {"problem": "", "share": None, "curve": None}
+_NOTHING |= dict.fromkeys(("progress", "left", "best", "test", "interval"), Cell())
 
 
 def standing(info: RunInfo, trials: list[Trial] | None, left_s: float | None) -> dict[str, Any]:
@@ -45,21 +48,15 @@ def standing(info: RunInfo, trials: list[Trial] | None, left_s: float | None) ->
     """
     settings, is_running = info.settings, info.state == "running"
     since = (not is_running and info.ended) or info.continued or info.started
-    shown: dict[str, Any] = {
+    shown = _NOTHING | {
         "state": info.state,
         "when": timestamp(since) + _NOW * is_running,
         "since": since,
         "clock": ("since " if is_running else "") + clock(since),
         "experiment": settings.experiment,
         "data": info.data.name,
-        "problem": "",
         "progress": Cell("…"),
-        "share": None,
         "left": Cell() if left_s is None else Cell(duration(left_s), left_s),
-        "best": Cell(),
-        "test": Cell(),
-        "interval": Cell(),
-        "curve": None,
     }
     if trials is None:
         return shown
@@ -79,8 +76,7 @@ def standing(info: RunInfo, trials: list[Trial] | None, left_s: float | None) ->
 
 def unreadable(problem: str) -> dict[str, Any]:
     """What the list shows of a run that cannot be read."""
-    nothing = dict.fromkeys(("progress", "left", "best", "test", "interval"), Cell())
-    return nothing | {
+    return _NOTHING | {
         "state": "unreadable",
         "when": 0.0,
         "since": "",
@@ -88,8 +84,6 @@ def unreadable(problem: str) -> dict[str, Any]:
         "experiment": views.NOTHING,
         "data": views.NOTHING,
         "problem": printable(problem[:_MOST_TEXT]),
-        "share": None,
-        "curve": None,
     }
 
 
