@@ -77,12 +77,9 @@
       const [row] = fresh.rows;
       const old = [...body.rows].find((one) => one.dataset.run === row.dataset.run);
       if (!old) body.prepend(row);
-      else {
-        old.className = row.className;
-        [...row.cells].forEach((cell, at) => {
-          if (old.cells[at].outerHTML !== cell.outerHTML) old.cells[at].replaceWith(cell);
-        });
-      }
+      else [...row.cells].forEach((cell, at) => {
+        if (old.cells[at].outerHTML !== cell.outerHTML) old.cells[at].replaceWith(cell);
+      });
     }
 
     function arrange() {

@@ -1,9 +1,7 @@
 // Draws the figures of runs, sorts and filters their tables, and keeps one choice of trials the
-// same in all of a run's. Who has newer data calls one of
-//   MnistLab.draw(section, data)   with the figures of sections/figures.py, or
-//   MnistLab.update(html)          with run.html rendered again: text, tables and figures;
-// the list of runs sorts and filters its own table with the rest.
-// zoom, ticks, order, filters and places in the scrolled frames stay.
+// same in all of a run's. Who has newer data calls MnistLab.update(html) with run.html rendered
+// again: text, tables and figures are made anew; zoom, ticks, order, filters and places in the
+// scrolled frames stay. The list of runs sorts and filters its own table with the rest.
 "use strict";
 const MnistLab = (() => {
   const root = document.documentElement;
@@ -85,13 +83,12 @@ const MnistLab = (() => {
   }
 
   function tracesOf(shown, figure, choice) {
-    const { labels } = shown.data;
     const traces = choice.traces.map((trace) => {
       const made = translated(trace);
       if (trace.customdata) made.text = trace.customdata.map((trial) => shown.words.get(trial));
       return { type: "scatter", ...made };
     });
-    if (!shown.chosen.size || !labels) return traces;
+    if (!shown.chosen.size) return traces;
     const strong = choice.traces.flatMap((trace, index) => {
       if (!trace.customdata) return [];
       const kept = trace.customdata.map((trial, at) => shown.chosen.has(trial) ? at : -1)
@@ -214,7 +211,6 @@ const MnistLab = (() => {
       sections.set(section.id, { figures: new Map(), tables: new Map(), chosen: new Set(), section });
     }
     const shown = sections.get(section.id);
-    shown.data = data;
     shown.words = new Map(Object.entries(data.labels).map(([trial, text]) => [Number(trial), plain(text)]));
     const names = Object.keys(data.figures), n = shown.figures.size;
     for (const name of names) {
@@ -242,9 +238,13 @@ const MnistLab = (() => {
     redraw(shown);
   }
 
+  function removeBoxes(shown) {
+    const plot = shown.figures.get("parallel")?.plot;
+    if (plot?.layout?.selections?.length) Plotly.relayout(plot, { selections: [] });
+  }
+
   function toggle(shown, trial) {
-    const parallel = shown.figures.get("parallel");
-    if (parallel?.plot.layout?.selections?.length) Plotly.relayout(parallel.plot, { selections: [] });
+    removeBoxes(shown);
     const { chosen } = shown;
     choose(shown, chosen.has(trial) ? [...chosen].filter((one) => one !== trial) : [...chosen, trial]);
   }
@@ -411,8 +411,7 @@ const MnistLab = (() => {
     for (const part of section.querySelectorAll(".table")) adorn(shown, part);
     openMatrix(shown);
     section.querySelector(".clear")?.addEventListener("click", () => {
-      const parallel = shown.figures.get("parallel");
-      if (parallel?.plot.layout?.selections?.length) Plotly.relayout(parallel.plot, { selections: [] });
+      removeBoxes(shown);
       choose(shown, []);
     });
   }
@@ -469,5 +468,5 @@ const MnistLab = (() => {
     }
     redrawAll();
   });
-  return { draw, update, makeSortable, sort, filter };
+  return { update, makeSortable, sort, filter };
 })();
