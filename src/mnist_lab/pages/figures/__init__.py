@@ -37,10 +37,9 @@ def of_run(one: Shown) -> dict[str, Any]:
     Returns:
         `figures`: by name, each as :class:`Figure`; `labels`: what is said of a trial, by number.
     """
-    made = dict(_figures(one))
     return {
         "labels": {trial.trial: label_of(one, trial) for trial in one.trials},
-        "figures": {name: figure._asdict() for name, figure in made.items()},
+        "figures": {name: figure._asdict() for name, figure in _figures(one)},
     }
 
 

@@ -17,7 +17,6 @@ from mnist_lab.pages.figures.drawing import (
     epoch_axis,
     error_axis,
     groups,
-    hover,
     in_percent,
     lines,
     marker,
@@ -42,10 +41,7 @@ def curves(one: Shown) -> Figure:
 
 def _of_trials(one: Shown) -> Figure:
     """A line for each trial, the better the darker."""
-    traces = [
-        lines(group, lambda trial: _points(one, trial)) | {"hovertemplate": hover(AT_EPOCH)}
-        for group in groups(one)
-    ]
+    traces = [lines(group, lambda trial: _points(one, trial), AT_EPOCH) for group in groups(one)]
     about = (
         "A line for each trial; the lower its final error, the stronger its colour. Click a line "
         "to choose its trial."
@@ -85,8 +81,8 @@ def _of_value(one: Shown, row: SummaryRow, index: int, *, is_alone: bool) -> lis
     traces = []
     if len(row.trials) > 1:
         thin = Group("", color(index), list(row.trials))
-        trace = lines(thin, lambda trial: _points(one, trial))
-        traces.append(trace | {"opacity": 0.45, "hovertemplate": hover(AT_EPOCH)})
+        trace = lines(thin, lambda trial: _points(one, trial), AT_EPOCH)
+        traces.append(trace | {"opacity": 0.45})
     means = {"training": row.curve("train_error"), "validation": row.curve("valid_error")}
     for kind, mean in means.items():
         if not any(mean):

@@ -131,7 +131,6 @@ def groups(one: Shown) -> list[Group]:
 
     Of a sweep each value has a colour, of anything else each shade is an eighth of the ranks.
     """
-    by_number = {trial.trial: trial for trial in one.trials}
     varied = VARIED.get(one.info.settings.experiment)
     if varied is not None:
         return [
@@ -150,19 +149,21 @@ def groups(one: Shown) -> list[Group]:
         ends = {0: "the best eighth", N_SHADES - 1: "the worst eighth"}
         return ends.get(place, ""), f"--shade-{place}"
 
-    found = []
-    for (name, shade), members in groupby(ranking, look):
-        trials = [by_number[each.number] for each in members]
-        found.append(Group(name, shade, trials))
+    by_number = {trial.trial: trial for trial in one.trials}
+    found = [
+        Group(name, shade, [by_number[each.number] for each in members])
+        for (name, shade), members in groupby(ranking, look)
+    ]
     return found[::-1]
 
 
 def lines(
-    group: Group, points: Callable[[Trial], Iterable[tuple[float, float | None]]]
+    group: Group, points: Callable[[Trial], Iterable[tuple[float, float | None]]], words: str = ""
 ) -> dict[str, Any]:
     """A trace through the points of every trial of a group, with a gap after each.
 
-    One trace for many trials, as each costs the browser time.
+    One trace for many trials, as each costs the browser time. `words` are of the label, besides
+    those about the trial.
     """
     x: list[float | None] = []
     y: list[float | None] = []
@@ -186,6 +187,7 @@ def lines(
             "width": 3 if group.color == BEST else 1.2,
             "dash": "dot" if group.color == LOST else "solid",
         },
+        "hovertemplate": hover(words),
     }
     if any(sizes):  # a line of one point is invisible
         made |= {"mode": "lines+markers", "marker": {"color": group.color, "size": sizes}}
@@ -193,20 +195,19 @@ def lines(
 
 
 def dots(
-    one: Shown, places: Mapping[int, tuple[float, float | None]], words: str = ""
+    one: Shown, places: Mapping[int, tuple[float, float]], words: str = ""
 ) -> list[dict[str, Any]]:
     """A trace for each group of trials, with a dot for each that has a place.
 
     Args:
         one: whose trials they are.
-        places: x and y, by trial; one without a y has no dot.
+        places: x and y, by trial.
         words: of the label, besides those about the trial.
     """
     traces = []
     varied = VARIED.get(one.info.settings.experiment)
     for index, group in enumerate(groups(one)):
-        numbers = [trial.trial for trial in group.trials]
-        known = [n for n in numbers if n in places and places[n][1] is not None]
+        known = [trial.trial for trial in group.trials if trial.trial in places]
         if not known:
             continue
         look = {"color": group.color, "size": 12 if group.color == BEST else 7}
@@ -225,6 +226,7 @@ def dots(
     return traces
 
 
-def final_errors(one: Shown) -> dict[int, float | None]:
+def final_errors(one: Shown) -> dict[int, float]:
     """The error of each trial at the largest budget that it completed, in percent."""
-    return {trial.trial: in_percent(completed_error(trial), one) for trial in one.trials}
+    errors = ((trial.trial, in_percent(completed_error(trial), one)) for trial in one.trials)
+    return {number: error for number, error in errors if error is not None}

@@ -7,6 +7,7 @@ not every browser has, and compiles code, which a content policy forbids.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab.analysis.outcomes import completed_error
@@ -16,7 +17,6 @@ from mnist_lab.pages.figures.drawing import (
     MOST_TICKS,
     Figure,
     groups,
-    hover,
     is_wide,
     lines,
 )
@@ -48,8 +48,6 @@ def parallel(one: Shown) -> Figure:
         return [(at, places[index]) for at, (_, places, _) in enumerate(axes)]
 
     traces = [lines(group, points) for group in groups(one)]
-    for trace in traces:
-        trace["hovertemplate"] = hover("")
     ticks = [
         {
             "x": at,
@@ -88,12 +86,12 @@ def parallel(one: Shown) -> Figure:
 
 def _axes(one: Shown) -> list[_Axis]:
     """What varies, what it cost, what came of it."""
-
-    def words(name: str) -> Callable[[float], str]:
-        return lambda value: value_text(name, value)
-
     axes = [
-        _Axis(in_words(name), [one.value(trial, name) for trial in one.trials], words(name))
+        _Axis(
+            in_words(name),
+            [one.value(trial, name) for trial in one.trials],
+            partial(value_text, name),
+        )
         for name in one.varied
     ]
     epochs = [float(trial.n_epochs) for trial in one.trials]
@@ -125,7 +123,7 @@ def _placed(axis: _Axis) -> tuple[list[float], list[tuple[float, str]]]:
 def _ticks(low: float, high: float, *, log: bool) -> list[float]:
     """At most six round numbers from `low` to `high`."""
     first, last = math.floor(math.log10(low or high)), math.ceil(math.log10(high))
-    choices: list[list[float]] = []
+    choices: list[list[float]]
     if log:
         choices = [
             [digit * 10.0**power for power in range(first, last + 1, step) for digit in digits]

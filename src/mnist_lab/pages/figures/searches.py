@@ -135,7 +135,7 @@ def hyperparameters(one: Shown) -> Figure:
     choices, errors = {}, final_errors(one)
     for name in one.varied:
         at, xaxis = _spread_out(one, name)
-        places = {number: (x, errors[number]) for number, x in at.items()}
+        places = {number: (at[number], error) for number, error in errors.items()}
         choices[in_words(name)] = {
             "traces": dots(one, places, "%{y:.3~r} %"),
             "layout": {"xaxis": xaxis, "yaxis": error_axis()},
@@ -153,11 +153,11 @@ def _spread_out(one: Shown, name: str) -> tuple[dict[int, float], dict[str, Any]
     distinct = sorted(set(values.values()))
     if len(distinct) > MOST_TICKS:
         return values, axis(in_words(name), log=is_wide(distinct))
-    errors = {number: error or 0.0 for number, error in final_errors(one).items()}
+    errors = final_errors(one)
     at = {}
     for place, value in enumerate(distinct):
         column = [number for number, own in values.items() if own == value]
-        for order, number in enumerate(sorted(column, key=errors.__getitem__)):
+        for order, number in enumerate(sorted(column, key=lambda each: errors.get(each, 0.0))):
             at[number] = place + beside(order, len(column))
     return at, {
         **axis(in_words(name)),
@@ -190,9 +190,9 @@ def cost(one: Shown) -> Figure:
     choices, errors = {}, final_errors(one)
     for name, seconds_of in costs.items():
         places = {
-            trial.trial: (round(seconds, 3), error)
+            trial.trial: (round(seconds, 3), errors[trial.trial])
             for trial in one.trials
-            if (seconds := seconds_of(trial)) and (error := errors[trial.trial]) is not None
+            if (seconds := seconds_of(trial)) and trial.trial in errors
         }
         if not places:
             continue
