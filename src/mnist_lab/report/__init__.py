@@ -30,7 +30,7 @@ def page(runs: Sequence[Shown]) -> str:
 
     It needs no network and asks for none. The same records give the same text.
     """
-    keys = [f"run-{number}" for number in range(1, len(runs) + 1)]
+    keyed = {f"run-{number}": one for number, one in enumerate(runs, start=1)}
     several = len(runs) > 1
     # In a text of JavaScript these are the same, in HTML they are the end of the element.
     library = pages.asset("plotly-basic.min.js").replace("</script", "<\\/script")
@@ -49,15 +49,9 @@ def page(runs: Sequence[Shown]) -> str:
             "img-src data:; base-uri 'none'; form-action 'none'",
             style=Markup(pages.asset("page.css")),  # noqa: S704 - our own file
             scripts=[Markup(one) for one in scripts],  # noqa: S704 - our own files
-            runs=[
-                sections.run(one, key) | {"label": one.label}
-                for one, key in zip(runs, keys, strict=True)
-            ],
-            figures={
-                key: pages.json_text(figures.of_run(one))
-                for one, key in zip(runs, keys, strict=True)
-            },
-            comparison=sections.comparison(runs, [f"#{key}" for key in keys]) if several else None,
+            runs=[sections.run(one, key) | {"label": one.label} for key, one in keyed.items()],
+            figures={key: pages.json_text(figures.of_run(one)) for key, one in keyed.items()},
+            comparison=sections.comparison(runs, [f"#{key}" for key in keyed]) if several else None,
             comparison_data=pages.json_text(figures.of_comparison(runs)) if several else None,
             version=__version__,
         )
