@@ -97,13 +97,18 @@ _VARIED = [name for name in TrainConfig.model_fields if name != "epochs"]
 _OF_TRIAL: dict[str, Callable[[Trial], Any]] = {
     **{name: attrgetter(name) for name in ("trial", "repeat", "seed", "state", "diverged")},
     **{name: attrgetter(f"configuration.{name}") for name in (*_VARIED, "epochs")},
-    "n_epochs": lambda trial: trial.n_epochs,
+    "n_epochs": attrgetter("n_epochs"),
     "train_error": lambda trial: trial.epochs[-1].train_error if trial.epochs else None,
     "valid_error": attrgetter("valid_error"),
     "test_error": lambda trial: trial.test.test_error if trial.test else None,
     "epoch_s": seconds_per_epoch,
     **{name: attrgetter(name) for name in ("started", "ended", "worker", "reason")},
 }
+
+
+def differing(configurations: Sequence[TrainConfig]) -> list[str]:
+    """The hyperparameters in which these differ, in the order of the configuration."""
+    return [name for name in _VARIED if len({getattr(one, name) for one in configurations}) > 1]
 
 
 def trial_sheet(trials: Iterable[Trial]) -> Sheet:

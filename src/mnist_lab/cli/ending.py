@@ -20,10 +20,9 @@ from mnist_lab.analysis.outcomes import (
 )
 from mnist_lab.cli.following import next_command
 from mnist_lab.config import VARIED
-from mnist_lab.progress.live import varied
 from mnist_lab.racing import race_of
 from mnist_lab.rundir import RunDir
-from mnist_lab.views import Cell, Table, error_cell, interval_cell, number_cell
+from mnist_lab.views import Cell, Table, differing, error_cell, interval_cell, number_cell
 from mnist_lab.words import (
     between,
     budget_text,
@@ -159,7 +158,7 @@ def _of_race(info: RunInfo, trials: Sequence[Trial], standing: list[Line]) -> An
     is of.
     """
     race, configurations = race_of(info.settings, trials), info.settings.configurations or ()
-    fields, n_epochs = varied(configurations), {one.epochs for one in configurations}
+    fields, n_epochs = differing(configurations), {one.epochs for one in configurations}
     dropped = [one for one in race.contenders if one.dropped is not None]
     dropped.sort(key=lambda one: (-(one.dropped or 0), one.place))
     cells = []

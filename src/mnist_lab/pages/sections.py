@@ -9,7 +9,7 @@ from mnist_lab.analysis.comparing import differences
 from mnist_lab.analysis.history import rank
 from mnist_lab.analysis.outcomes import best_row, n_epochs_done, n_planned, summary, tally_of
 from mnist_lab.catalogue import EXPERIMENTS
-from mnist_lab.config import OPTIONAL, VARIED, TrainConfig, describe_brackets
+from mnist_lab.config import OPTIONAL, VARIED, describe_brackets
 from mnist_lab.errors import printable
 from mnist_lab.findings import findings, method
 from mnist_lab.pages import mistakes
@@ -17,6 +17,7 @@ from mnist_lab.views import (
     Cell,
     Table,
     best,
+    differing,
     error_cell,
     interval_cell,
     number_cell,
@@ -69,11 +70,7 @@ class Shown(NamedTuple):
     @property
     def varied(self) -> list[str]:
         """The hyperparameters in which its trials differ, in the order of the configuration."""
-        return [
-            name
-            for name in TrainConfig.model_fields
-            if name != "epochs" and len({self.value(trial, name) for trial in self.trials}) > 1
-        ]
+        return differing([trial.configuration for trial in self.trials])
 
     @staticmethod
     def value(trial: Trial, name: str) -> float:
@@ -87,10 +84,9 @@ class Shown(NamedTuple):
         if not self.trials:
             return {}
         varied = (*self.varied, "epochs")
-        values = {name: self.value(self.trials[0], name) for name in TrainConfig.model_fields}
         return {
             name: value
-            for name, value in values.items()
+            for name, value in self.trials[0].configuration
             if name not in varied and (value or name not in OPTIONAL)
         }
 
@@ -275,8 +271,7 @@ def _verdicts(runs: Sequence[Shown]) -> Iterator[str]:
 def _errors(run: Shown) -> dict[int, float]:
     """The errors of a run's best configuration, or of a test, by seed; may be empty."""
     if run.is_test:
-        scored = ((one.seed, one.test.test_error) for one in run.trials if one.test)
-        return dict(scored)
+        return {one.seed: one.test.test_error for one in run.trials if one.test}
     row = best_row(run.info.settings, run.trials)
     return {one.seed: e for one, e in zip(row.completed, row.errors, strict=True)} if row else {}
 

@@ -7,8 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnist_lab.analysis.outcomes import best_trial, outcome_of, summary
-from mnist_lab.config import TrainConfig
-from mnist_lab.views import NOTHING
+from mnist_lab.views import NOTHING, differing
 from mnist_lab.words import (
     counted,
     describe,
@@ -83,12 +82,6 @@ def rung_rows(brackets: Sequence[Bracket], trials: Iterable[Trial]) -> list[Rung
     ]
 
 
-def varied(planned: Sequence[TrainConfig]) -> list[str]:
-    """The hyperparameters in which the planned configurations differ; may be empty."""
-    names = [name for name in TrainConfig.model_fields if name != "epochs"]
-    return [name for name in names if len({getattr(one, name) for one in planned}) > 1]
-
-
 def spark(errors: Sequence[float], width: int) -> str:
     """Errors as a line of blocks, on a logarithmic scale from lowest to highest."""
     if len(errors) > width:
@@ -113,7 +106,7 @@ class Screen:
 
     def __init__(self, forecast: Forecast) -> None:
         self._forecast = forecast
-        fields = varied(forecast.planned)
+        fields = differing(forecast.planned)
         self._fields = fields if len(fields) == 1 else []
         distinct = len(set(forecast.planned))
         self._repeats = 1 <= distinct < len(forecast.planned)
