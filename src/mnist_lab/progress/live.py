@@ -108,8 +108,7 @@ class Screen:
         self._forecast = forecast
         fields = differing(forecast.planned)
         self._fields = fields if len(fields) == 1 else []
-        distinct = len(set(forecast.planned))
-        self._repeats = 1 <= distinct < len(forecast.planned)
+        self._repeats = len(set(forecast.planned)) < len(forecast.planned)
         self.rungs: list[RungRow] = []
         self.best: Standing | None = None
 
@@ -132,7 +131,7 @@ class Screen:
         more = f"mean of {counted(len(row.errors), 'repeat')}"
         return Standing(percent(row.mean), short(row.configuration, self._fields), more)
 
-    def draw(self, spent_s: float, width: int, height: int, footer: str = "") -> Table:
+    def draw(self, spent_s: float, width: int, height: int, footer: str) -> Table:
         """The whole screen: at most `height` lines of at most `width` columns."""
         from rich.table import Table  # only a terminal needs it, as a notebook while it trains
         from rich.text import Text
@@ -140,12 +139,9 @@ class Screen:
         top: list[RenderableType] = [self._whole(width)]
         if self._forecast.brackets:
             top.append(self._rungs())
-        texts = []
-        if self.best is not None:
-            texts.append(f"best {' · '.join(self.best)}")
-        texts.append(f"{duration(spent_s)} so far{footer}")
-        texts += filter(None, [self._forecast.words()])
-        bottom = [Text(text, no_wrap=True, overflow="ellipsis") for text in texts]
+        best = f"best {' · '.join(self.best)}" if self.best else ""
+        texts = (best, f"{duration(spent_s)} so far{footer}", self._forecast.words())
+        bottom = [Text(text, no_wrap=True, overflow="ellipsis") for text in texts if text]
         if n := self._forecast.trials.n_failed:
             bottom.append(Text(f"! {counted(n, 'trial')} failed", style="yellow"))
         n_top = 1 + (1 + len(self.rungs)) * bool(self._forecast.brackets)
@@ -197,23 +193,21 @@ class Screen:
         if not forecast.brackets and forecast.n_trainings <= _FEW:
             trials = list(forecast.trials)
         n_shown = len(trials) if len(trials) < n_lines else max(n_lines - 2, 1)
-        is_wide = width >= _WIDE
-        bar_width, spark_width = (20, 16) if is_wide else (5, 5)
+        bar_width, spark_width = (20, 16) if width >= _WIDE else (5, 5)
         fixed = [1, bar_width, spark_width, 6] + [8, 10] * (width >= _MEDIUM)
         names = [self.name(trial) for trial in trials]
         room = width - sum(fixed) - len(fixed)
         wanted = max(map(len, names), default=0)
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-        head = in_words(self._fields[0]) if len(self._fields) == 1 else "configuration"
+        head = in_words(self._fields[0]) if self._fields else "configuration"
         table.add_column("", width=1)
         table.add_column(
             head, width=min(max(wanted, len(head)), room), no_wrap=True, overflow="ellipsis"
         )
         table.add_column("", width=bar_width)
-        validates = any(one.epochs and one.valid_error is not None for one in trials)
-        begun = any(one.epochs for one in trials)
         table.add_column("", width=spark_width, no_wrap=True)
-        is_training = begun and not validates
+        validates = any(one.valid_error is not None for one in trials)
+        is_training = any(one.epochs for one in trials) and not validates
         table.add_column("train" if is_training else "error", width=6, justify="right")
         if width >= _MEDIUM:
             table.add_column("epoch", width=8, justify="right", no_wrap=True)
@@ -262,11 +256,8 @@ def rung_done(forecast: Forecast, trial: Trial, budget: float) -> str:
     if number >= len(forecast.brackets) or budget not in forecast.brackets[number].epochs:
         return ""
     bracket = forecast.brackets[number]
-    (row, *_) = (
-        one
-        for one in rung_rows([bracket], (one for one in forecast.trials if one.id[0] == number))
-        if one.budget == budget
-    )
+    own = (one for one in forecast.trials if one.id[0] == number)
+    row = next(one for one in rung_rows([bracket], own) if one.budget == budget)
     if row.n_trained < row.n_planned or row.n_planned == 1:
         return ""
     best = "" if row.best is None else f", the best with an error of {percent(row.best)}"
