@@ -202,7 +202,7 @@ def result_table(info: RunInfo, trials: Sequence[Trial]) -> Table:
     rows = [
         [
             _name_cell(info, row),
-            *_spread_cells(row.error, row.interval(info.data.n_valid) if row.errors else None),
+            *_spread_cells(row.error, row.interval(info.data.n_valid)),
             number_cell(row.seconds_per_epoch, "{:.2f}"),
         ]
         for row in _rows(info, trials)

@@ -49,7 +49,7 @@ def describe(configuration: TrainConfig, *, without: str | None = None) -> str:
         "num_filters": f"{filters} filter{'s' * (filters > 1)}",
         "filter_size": f" of {size}×{size}",
         "epochs": f", {epochs_text(configuration.epochs)}",
-    } | {name: f", {name.replace('_', ' ')} {value:.4g}" for name, value in others if value}
+    } | {name: f", {in_words(name)} {value:.4g}" for name, value in others if value}
     return "".join(text for name, text in words.items() if name != without)
 
 

@@ -38,8 +38,12 @@ _BESIDE: dict[str, Any] = {
     "fontsize": LABEL_POINTS,
     "annotation_clip": False,
 }
-# Lines end at a label: none runs through it.
-_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+# The same on an axis. Lines end at a label: none runs through it.
+_ON_AXIS = _BESIDE | {
+    "fontsize": LABEL_POINTS - 1,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.8},
+    "zorder": 3,
+}
 _SPREAD = 0.12  # how far a line may cross from its choice, in distances between choices
 
 
@@ -97,8 +101,7 @@ def parallel_coordinates(
     for index, name in enumerate(lost):
         axes.annotate(name, (len(dimensions), _LOST + _STEP * index), (7, 0), **_BESIDE)
     for place in conditional:
-        style = _BESIDE | {"ha": "right", "fontsize": LABEL_POINTS - 1, "bbox": _BOX, "zorder": 3}
-        axes.annotate("inactive", (place, _INACTIVE), (-5, 0), **style)
+        axes.annotate("inactive", (place, _INACTIVE), (-5, 0), ha="right", **_ON_AXIS)
     rank_scale(figure, n_ranked, left=LEFT + 0.55, bottom=BOTTOM + 3.95)
     return figure
 
@@ -184,7 +187,6 @@ def _draw_axis(
         else:
             axes.plot(place, height, "_", color=INK, markersize=6, zorder=2.6, clip_on=False)
         side, align = (7, "left") if is_last else (-5, "right")
-        style = _BESIDE | {"ha": align, "fontsize": LABEL_POINTS - 1, "bbox": _BOX, "zorder": 3}
-        axes.annotate(text, (place, height), (side, 0), **style)
+        axes.annotate(text, (place, height), (side, 0), ha=align, **_ON_AXIS)
     style = _BESIDE | {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top"}
     axes.annotate("\n".join(textwrap.wrap(name, 10)), (place, 0), (0, -6), **style)
