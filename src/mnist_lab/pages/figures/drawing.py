@@ -12,7 +12,7 @@ from mnist_lab.pages.sections import ranked
 from mnist_lab.words import budget_text, describe, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from mnist_lab.analysis.history import RankedTrial
     from mnist_lab.pages.sections import Shown
@@ -106,10 +106,9 @@ def hover(words: str) -> str:
     return "<br>".join(filter(None, ("%{text}", words))) + "<extra></extra>"
 
 
-def is_wide(values: Iterable[float | None]) -> bool:
+def is_wide(values: Collection[float]) -> bool:
     """Whether they read better on a logarithmic scale."""
-    known = [value for value in values if value is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
+    low, high = min(values, default=0.0), max(values, default=0.0)
     return low > 0 and high >= _WIDE * low
 
 

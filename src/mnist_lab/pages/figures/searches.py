@@ -205,7 +205,7 @@ def cost(one: Shown) -> Figure:
             "line": {"shape": "hv", "color": INK, "width": 1.2, "dash": "dot"},
             "hoverinfo": "skip",
         }
-        xaxis = axis(f"seconds of {name}", log=is_wide(x for x, _ in places.values()))
+        xaxis = axis(f"seconds of {name}", log=is_wide([x for x, _ in places.values()]))
         choices[name] = {
             "traces": [front, *dots(one, places, "%{x:.3~r} s, %{y:.3~r} %")],
             "layout": {"xaxis": xaxis, "yaxis": error_axis()},
