@@ -37,7 +37,8 @@
   let drawn = Promise.resolve();
 
   async function redraw() {
-    const answer = await fetch(`${location.href}&part=1`).catch(() => null);
+    // Without what follows a #, as after "Skip to the content": it would swallow the part.
+    const answer = await fetch(`${location.search}&part=1`).catch(() => null);
     if (!answer) return; // the stream says why
     const text = await answer.text();
     if (answer.ok) MnistLab.update(text);
