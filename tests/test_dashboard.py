@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -28,6 +29,8 @@ from made_runs import EVIL, by_a_stranger, final_test, make_run, search, sweep
 
 from mnist_lab import cli
 from mnist_lab.dashboard import watching
+from mnist_lab.dashboard.server import _Site
+from mnist_lab.dashboard.watching import Runs
 from mnist_lab.rundir import RunDir, runs_below
 
 if TYPE_CHECKING:
@@ -236,6 +239,21 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
         run.journal.write_bytes(re.sub(rb"[^\n]", b"x", content) + news)
         assert "25.0 %" in watch.look().rows["run"].html
         assert other.look().rows["run"].state == "unreadable"
+
+
+def test_a_run_may_go_while_it_is_drawn(folder: Path) -> None:
+    """Its page is drawn all the same, whatever the next look finds."""
+
+    async def drawn() -> str:
+        site = _Site(folder, set(), "cookie")
+        await site.look()
+        site.runs = Runs({})
+        try:
+            return await site.section({"sweep": "sweep"})
+        finally:
+            site.background.end()
+
+    assert "lr-sweep on MNIST" in asyncio.run(drawn())
 
 
 def test_journals_are_read_bit_by_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
