@@ -206,26 +206,35 @@ def fast(name: str) -> str:
 
 
 def against_random(name: str) -> str:
-    """What Hyperband spends and finds against random search, if both are recorded."""
+    """What Hyperband spends against random search, if both are recorded."""
     known = found_by(name)
     if not {"Hyperband", worth.REFERENCE} <= known.keys():
         return ""
-    own, reference = known["Hyperband"], known[worth.REFERENCE]
     epochs, seconds = (
-        100
-        * statistics.median(one[what] for one in own)
-        / statistics.median(one[what] for one in reference)
+        statistics.median(one[what] for one in known["Hyperband"])
+        / statistics.median(one[what] for one in known[worth.REFERENCE])
         for what in ("epochs", "seconds")
     )
-    errors = [[100 * worth.final(one) for one in searches] for searches in (own, reference)]
-    welch = stats.ttest_ind(*errors, equal_var=False)
-    difference = statistics.fmean(errors[0]) - statistics.fmean(errors[1])
-    low, high = welch.confidence_interval()
-    return (
-        f"`hyperband` takes {epochs:.0f} % of random search's epochs and {seconds:.0f} % of its "
-        f"time; its mean error is {difference:+.2f} points off ({low:+.2f} to {high:+.2f}, Welch's "
-        "95 % interval)."
-    )
+    shares = f"{100 * epochs:.0f} % of random search's epochs and {100 * seconds:.0f} % of its time"
+    return f"`hyperband` takes {shares}."
+
+
+def as_good(*names: str) -> str:
+    """The mean errors of Hyperband and BOHB, of several records, against random search's."""
+    known = [one for name in names for one in record(name)["searches"]]
+    errors = {
+        method: [100 * worth.final(one) for one in known if one["method"] == method]
+        for method in ("Hyperband", "BOHB", worth.REFERENCE)
+    }
+    *others, reference = errors.values()
+    shown = []
+    for method, own in zip(errors, others, strict=False):
+        low, high = stats.ttest_ind(own, reference, equal_var=False).confidence_interval()
+        difference = statistics.fmean(own) - statistics.fmean(reference)
+        numbers = f"{spread(own)} %, {difference:+.2f} points, {low:+.2f} to {high:+.2f}"
+        shown.append(f"{method} ({numbers}, n = {len(own)})")
+    found = f"random search ({spread(reference)} %, n = {len(reference)})"
+    return f"{listed(shown)} against {found}"
 
 
 def searches(name: str) -> str:
@@ -396,7 +405,7 @@ def alarms() -> str:
 FACTS: dict[str, Callable[..., str]] = {
     one.__name__: one
     for one in (
-        *(error, test_error, took, finding, answers, fast, searches, before, peers, speed),
+        *(error, test_error, took, finding, answers, fast, searches, as_good, before, peers, speed),
         *(short, start, growth, precision, scale, plans, early, share, alarms),
     )
 }
