@@ -132,7 +132,7 @@ def test_place_that_there_is_not(capsys: pytest.CaptureFixture[str]) -> None:
         line = refused(["--cluster", place], capsys)
         assert line.startswith("--cluster: ")
         assert words in line
-    needs = "--cluster slurm needs the number of jobs; add it, such as --workers 20"
+    needs = "--cluster slurm needs the number of workers; add it, such as --workers 20"
     for workers in ([], ["--workers", "auto"], ["--workers", "0"]):
         assert refused(["--cluster", "slurm", *workers], capsys) == needs
     line = refused(["--cluster", "ssh:a", "--workers", "0"], capsys)

@@ -207,7 +207,7 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
         return places.Existing(f"{kind}:{where}"), remark
     if not workers:
         raise SettingsError(
-            f"--cluster {kind} needs the number of jobs",
+            f"--cluster {kind} needs the number of workers",
             next_step="add it, such as --workers 20",
         )
     remark = f"{counted(workers, 'worker')} as jobs of {kind}: training begins when one runs"
