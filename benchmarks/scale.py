@@ -44,8 +44,8 @@ def open_sleeper(*, seconds: float, shared: int) -> Callable[..., Step]:
     del shared
     filling = os.urandom(CHECKPOINT_BYTES)
 
-    def sleep(config: TrainConfig, seed: int, start: Checkpoint | None) -> Step:
-        del config, seed, start
+    def sleep(config: TrainConfig, seed: int, start: Checkpoint | None, stop: float) -> Step:
+        del config, seed, start, stop
         begin = time.monotonic()
         time.sleep(seconds)
         times = json.dumps([os.getpid(), begin, time.monotonic()]).encode()
