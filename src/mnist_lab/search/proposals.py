@@ -121,8 +121,9 @@ class Proposals:
         return self._draw(self.seed_of(id_))
 
     def seed_of(self, id_: HpBandSterId) -> int:
-        """The seed of the trial."""
-        return derive_seed(self._seed, *id_)
+        """The seed of the trial: of several trainings, that of the repeat."""
+        repeat = self.repeat_of(id_)
+        return derive_seed(self._seed, *(id_ if repeat is None else (repeat,)))
 
     def repeat_of(self, id_: HpBandSterId) -> int | None:
         """The number of the repeat, from 1, if a configuration has several trainings."""
@@ -157,10 +158,6 @@ class Grid(Proposals):
     def propose(self, id_: HpBandSterId) -> dict[str, Any]:
         """The configuration whose turn it is."""
         return self._draw(id_[2] // self._repeats)
-
-    def seed_of(self, id_: HpBandSterId) -> int:
-        """The seed of the repeat."""
-        return derive_seed(self._seed, self.repeat_of(id_))
 
     def repeat_of(self, id_: HpBandSterId) -> int:
         """The number of the repeat, from 1."""
@@ -208,10 +205,6 @@ class Race(Proposals):
         self._results[place, number + 1] = trained.error if trained and is_sound else None
         self.over.append(proposal.id)
         return None if trained is None else trained.error
-
-    def seed_of(self, id_: HpBandSterId) -> int:
-        """The seed of the round: that of a sweep's repeat."""
-        return derive_seed(self._seed, self.repeat_of(id_))
 
     def repeat_of(self, id_: HpBandSterId) -> int:
         """The number of the round, from 1."""
