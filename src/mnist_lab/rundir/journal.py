@@ -19,6 +19,7 @@ from mnist_lab.errors import RunDirError
 from mnist_lab.records import EVENT, Event, Retried, Time, Trial, Trials, fold, now
 from mnist_lab.rundir import files
 from mnist_lab.rundir.documents import Identity
+from mnist_lab.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,10 +86,9 @@ class Journal:
         is_old = bool(lines and not lines[0].number)
         self.events, self.repaired = _events(lines), None
         if n_damaged:
-            size = "1 byte" if n_damaged == 1 else f"{n_damaged:,} bytes"
             self.repaired = (
-                f"the end of the journal was damaged ({size}, as a power cut leaves it) and was "
-                "cut off; the lost part is trained again"
+                f"the end of the journal was damaged ({counted(n_damaged, 'byte')}, as a power cut "
+                "leaves it) and was cut off; the lost part is trained again"
             )
         self._n_lines, self._last, begun = 0, _NOTHING, b""
         if lines and not is_old:

@@ -38,12 +38,10 @@ if TYPE_CHECKING:
     from mnist_lab.config import FitOn
     from mnist_lab.study.run import Run
 
-_LR, _FILTER, _RANDOM, _HYPERBAND, _BOHB, _TEST = (
+_LR, _FILTER, _RANDOM, _HYPERBAND, _BOHB, _RACE, _TEST = (
     EXPERIMENTS[name].defaults
-    for name in ("lr-sweep", "filter-sweep", "random-search", "hyperband", "bohb", "test")
+    for name in ("lr-sweep", "filter-sweep", "random-search", "hyperband", "bohb", "race", "test")
 )
-
-_RACE = EXPERIMENTS["race"].defaults
 
 __all__ = [
     "bohb",

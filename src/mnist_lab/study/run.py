@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from mnist_lab import notebook, views
 from mnist_lab.analysis.outcomes import best_row, best_trial, n_ended, n_epochs_done, n_planned
+from mnist_lab.catalogue import function_name
 from mnist_lab.errors import printable
 from mnist_lab.forecast import Forecast
 from mnist_lab.rundir import RunDir, RunInfo, write_bytes
@@ -173,7 +174,7 @@ def halted(run: Run, why: str = "") -> str:
 def typed(experiment: str, *, without: Collection[str] = ()) -> str:
     """The command line of this process; a path that is not UTF-8 has its bytes escaped."""
     if "mnist_lab.cli" not in sys.modules:  # the words are those of a notebook's kernel
-        return f"call mnist_lab.{experiment.replace('-', '_')} again, as before"
+        return f"call mnist_lab.{function_name(experiment)} again, as before"
     words = shlex.join(["mnist-lab", *(word for word in sys.argv[1:] if word not in without)])
     return words.encode("utf-8", "backslashreplace").decode()
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 # More than any machine has cores.
 MOST_WORKERS = 10_000
-BATCH_SYSTEMS = ("slurm", "pbs", "lsf", "sge", "htcondor")
 _ADDRESSES = ("tcp", "tls")
 _HOST = r"([\w.-]+|\[[\da-fA-F:.]+\])"
 _LOGIN = rf"([^@,\s]+@)?{_HOST}(:\d+)?"
@@ -37,7 +36,7 @@ _LOGIN = rf"([^@,\s]+@)?{_HOST}(:\d+)?"
 _PLACES = (
     {"ssh": (rf"{_LOGIN}(,{_LOGIN})*", "ssh:pool01,me@pool02:2222")}
     | {kind: (rf"//{_HOST}:\d+", f"{kind}://HOST:8786") for kind in _ADDRESSES}
-    | {kind: ("", kind) for kind in ("local", *BATCH_SYSTEMS)}
+    | {kind: ("", kind) for kind in ("local", "slurm", "pbs", "lsf", "sge", "htcondor")}
 )
 # What `--nice` adds, as the command `nice` does.
 NICENESS = 10
