@@ -13,7 +13,6 @@ from mnist_lab.analysis.importance import dimensions_of, importance, in_common
 from mnist_lab.analysis.outcomes import best_row, best_trial, endings, summary, tally_of
 from mnist_lab.config import VARIED
 from mnist_lab.errors import DataError, RunDirError
-from mnist_lab.progress import Silent
 from mnist_lab.racing import race_of
 from mnist_lab.records import now
 from mnist_lab.rundir import RunDir, RunInfo, TestRepeat, TestResult
@@ -52,11 +51,8 @@ def write_results(
         return []
     run_dir.write_findings(findings.page(info, trials))
     written = [run_dir.findings]
-    best = best_trial(trials)
-    if info.settings.space is not None and best is not None:
-        run_dir.write_best(best.configuration)
-        written.append(run_dir.best)
-    if info.settings.configurations and (row := best_row(info.settings, trials)) is not None:
+    searched = info.settings.space is not None or info.settings.configurations
+    if searched and (row := best_row(info.settings, trials)) is not None:
         run_dir.write_best(row.configuration)
         written.append(run_dir.best)
     if info.settings.experiment == "test":
@@ -178,7 +174,7 @@ def figures(
         scores = [trial.test for trial in trials if trial.test is not None]
         numbers, wrong = confusion(scores), wrong_images(scores)
         drawn["confusion"] = plots.confusion(numbers, caption)
-        images = _test_images(run_dir, info.data, wrong, note or Silent().note) if wrong else None
+        images = _test_images(run_dir, info.data, wrong, note)
         if images is not None:
             drawn[MISTAKES] = plots.mistakes(wrong, images, numbers, caption)
     else:
@@ -198,7 +194,7 @@ def images_of_mistakes(
     told.
     """
     wrong = wrong_images([trial.test for trial in trials if trial.test is not None])
-    images = _test_images(run_dir, info.data, wrong, note or Silent().note) if wrong else None
+    images = _test_images(run_dir, info.data, wrong, note)
     return {} if images is None else {one.image: images[one.image] for one, _ in wrong}
 
 
@@ -206,9 +202,11 @@ def _test_images(
     run_dir: RunDir,
     data: DatasetInfo,
     wrong: Sequence[tuple[Mistake, int]],
-    note: Callable[[str], None],
+    note: Callable[[str], None] | None,
 ) -> NDArray[np.uint8] | None:
-    """The test images of the run's data set, which no record holds; None if it is not here."""
+    """The test images of the run's data set, if one is wrong; None if the data set is not here."""
+    if not wrong:
+        return None
     places = [data.source, datasets.locate()]
     why = f"the run's data set is no longer at {places[0]}"
     for place in dict.fromkeys(place for place in places if place is not None):
@@ -217,12 +215,13 @@ def _test_images(
             if all(one.image < len(images) for one, _ in wrong):
                 return images
             why = f"the records name images beyond the {len(images):,} of {place}"
-    has_it = run_dir.read_figure(MISTAKES, "svg") is not None
-    what = "digits" if data.noun == "digit" else "images"
-    note(
-        f"{'the' if has_it else 'no'} figure of the misclassified {what}"
-        f"{' stays as it is' * has_it}: {why}; set {datasets.DATA_VARIABLE} to where it is now"
-    )
+    if note is not None:
+        has_it = run_dir.read_figure(MISTAKES, "svg") is not None
+        what = "digits" if data.noun == "digit" else "images"
+        note(
+            f"{'the' if has_it else 'no'} figure of the misclassified {what}"
+            f"{' stays as it is' * has_it}: {why}; set {datasets.DATA_VARIABLE} to where it is now"
+        )
     return None
 
 
