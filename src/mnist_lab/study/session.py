@@ -148,7 +148,9 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
     with folder.hold(watch.note) as (chosen, held), _telling_what_is_kept(chosen.run_dir):
         run_dir, settings = chosen.run_dir, chosen.settings
         retry = options.get("retry_failed", False)
-        session = _Session(run_dir, settings, info, held, retry_failed=retry)
+        session = _Session(
+            run_dir, settings, info, held, watch=watch, deadline=deadline, retry_failed=retry
+        )
         if session.is_over():
             run = load_run(run_dir.path)
             files = results.write_records(run_dir, settings, run.trials)
@@ -160,7 +162,7 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
                     watch.note(one)
             with datasets.share(data.training_on(settings.fit_on), data.test) as shared:
                 del data  # the workers have it
-                run = session.run(place, watch, shared=shared, deadline=deadline)
+                run = session.run(place, shared)
         held.check()
         return run._replace(
             files=(*run.files, *results.write_results(run_dir, run.info, run.trials, watch.note))
@@ -213,12 +215,16 @@ class _Session:
         data: DatasetInfo,
         held: Held,
         *,
+        watch: Watcher,
+        deadline: Deadline | None,
         retry_failed: bool,
     ) -> None:
         self._run_dir = run_dir
         self._held = held
         self._settings = settings
         self._data = data
+        self._watch = watch
+        self._deadline = deadline
         self._retry_failed = retry_failed
         self._began = time.monotonic()
         if run_dir.exists():
@@ -246,21 +252,14 @@ class _Session:
         # Runs of format version 1 do not say how many events they had.
         return info.n_events is not None or n_ended(trials) >= self._settings.n_trials
 
-    def run(
-        self,
-        place: Place,
-        watch: Watcher,
-        *,
-        shared: int,
-        deadline: Deadline | None,
-    ) -> Run:
+    def run(self, place: Place, shared: int) -> Run:
         """Train what is missing; whatever happens, the files record what is done."""
         self._write_info("running")
         found = self._run_dir.read_trials()
         state: RunState = "stopped"
         try:
             with closing(Journal(self._run_dir.journal, self._info.identity)) as journal:
-                self._train(journal, place, watch, shared, deadline)
+                self._train(journal, place, shared)
             state = "complete"
             self._run_dir.drop_checkpoints()
         except TimeLimit:
@@ -284,16 +283,10 @@ class _Session:
             files.append(self._run_dir.model)
         return Run(self._run_dir.path, info, trials, n_ended(found), tuple(files))
 
-    def _train(
-        self,
-        journal: Journal,
-        place: Place,
-        watch: Watcher,
-        shared: int,
-        deadline: Deadline | None,
-    ) -> None:
+    def _train(self, journal: Journal, place: Place, shared: int) -> None:
         from mnist_lab.execute.loop import run_trials  # Dask and HpBandSter, only to train
 
+        watch, deadline = self._watch, self._deadline
         if journal.repaired:
             watch.note(journal.repaired)
         if self._retry_failed:
@@ -318,7 +311,9 @@ class _Session:
             self._held.check()
             journal.append(event)
             forecast.update(event)
-            self._replan(forecast, event)
+            # A race may drop a configuration when a training ends.
+            if self._settings.configurations and isinstance(event, Finished | Failed):
+                forecast.replan(plan(self._settings, list(forecast.trials)))
             watch.update(event)
             if isinstance(event, EpochDone) and loading.ident is None:
                 loading.start()
@@ -359,11 +354,6 @@ class _Session:
         finally:
             watch.end()
             self._run_dir.drop_token()
-
-    def _replan(self, forecast: Forecast, event: Event) -> None:
-        """A race may drop a configuration when a training ends."""
-        if self._settings.configurations and isinstance(event, Finished | Failed):
-            forecast.replan(plan(self._settings, list(forecast.trials)))
 
     def _trainer(self) -> Trainer:
         from mnist_lab.execute.worker import Trainer
