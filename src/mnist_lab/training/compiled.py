@@ -94,17 +94,13 @@ def variables() -> list[tf.Variable]:
     ]
 
 
-def _scaled(pixels: tf.Tensor) -> tf.Tensor:
-    """Bytes `(n, 28, 28)` as the network's input: `(n, 28, 28, 1)`, float32 in [0, 1]."""
-    return tf.cast(pixels, tf.float32)[..., None] * (1.0 / 255.0)
-
-
-def _through_blocks(weights: list[tf.Variable], images: tf.Tensor, dtype: tf.DType) -> list[_Block]:
-    """Both convolutions of the network, each with its ReLU and pooling.
+def _through_blocks(weights: list[tf.Variable], pixels: tf.Tensor, dtype: tf.DType) -> list[_Block]:
+    """Both convolutions of the network, each with its ReLU and pooling, on bytes `(n, 28, 28)`.
 
     ReLU comes before the pooling here because oneDNN then computes it with the convolution; the
     pooled numbers are the same.
     """
+    images = tf.cast(pixels, tf.float32)[..., None] * (1.0 / 255.0)
     blocks: list[_Block] = []
     for layer in (weights[0:2], weights[2:4]):
         inputs = tf.cast(blocks[-1].pooled if blocks else images, dtype)
@@ -215,7 +211,7 @@ def compile_training(
         def drop(units: tf.Tensor) -> tf.Tensor:
             return dropped(units, hyperparameters, number)
 
-        blocks = _through_blocks(weights, _scaled(batch.pixels), dtype)
+        blocks = _through_blocks(weights, batch.pixels, dtype)
         pooled = blocks[-1].pooled
         with tf.GradientTape() as tape:
             tape.watch(pooled)
@@ -280,7 +276,7 @@ def compile_evaluation(weights: list[tf.Variable], dtype: tf.DType) -> Any:
             start = number * EVALUATION_BATCH
             size = tf.minimum(EVALUATION_BATCH, n - start)
             pixels = tf.slice(images.pixels, [start, 0, 0], [size, -1, -1])
-            pooled = _through_blocks(weights, _scaled(pixels), dtype)[-1].pooled
+            pooled = _through_blocks(weights, pixels, dtype)[-1].pooled
             losses, more_right, classes = _loss_and_right(
                 _behind_blocks(weights, pooled, dtype), tf.slice(images.labels, [start], [size])
             )

@@ -325,9 +325,9 @@ def _mistakes(
     return tuple(found[:_MOST_MISTAKES])
 
 
-def _share_wrong(n_right: SupportsInt, n_images: SupportsInt) -> float:
+def _share_wrong(n_right: SupportsInt, n_images: int) -> float:
     """The error as the nearest float to the fraction: 0.0208, not 1 - 0.9792."""
-    return (int(n_images) - int(n_right)) / int(n_images)
+    return (n_images - int(n_right)) / n_images
 
 
 def _finite(value: float) -> float | None:
