@@ -34,7 +34,8 @@ def main() -> None:
     process, chosen = psutil.Process(), space.default_space()
     for number in range(arguments.trials):
         config = TrainConfig(**space.draw(chosen, number), epochs=1)
-        list(trainer.fit(config, seed=number))
+        trainer.begin(config, seed=number)
+        trainer.advance(1)
         print(f"trial {number + 1:3}: {process.memory_info().rss / 1e6:6.0f} MB now")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(f"peak: {peak:.0f} MB")

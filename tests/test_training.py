@@ -64,9 +64,19 @@ def opened(sample: data.Dataset) -> Callable[..., Any]:
     return opened
 
 
+def fitted(trainer: Trainer, config: TrainConfig, *, seed: int) -> list[Epoch]:
+    """The epochs of a training, up to the first whose loss is not finite."""
+    trainer.begin(config, seed=seed)
+    epochs: list[Epoch] = []
+    while not epochs or (epochs[-1].epoch < config.epochs and not epochs[-1].diverged):
+        position = epochs[-1].epoch if epochs else 0
+        epochs.append(trainer.advance(next_stop(position, [config.epochs])))
+    return epochs
+
+
 def measured(trainer: Trainer, config: TrainConfig = SMALL, seed: int = 1, **update: Any) -> Any:
     """What a training with changes in its configuration measures."""
-    return numbers(list(trainer.fit(config.model_copy(update=update), seed=seed)))
+    return numbers(fitted(trainer, config.model_copy(update=update), seed=seed))
 
 
 def drained(
@@ -92,7 +102,7 @@ def drained(
 def test_small_network_learns_the_digits(trainer: Trainer) -> None:
     """A few epochs on 3,572 real digits bring the validation error below 10 %."""
     config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4)
-    epochs = list(trainer.fit(config, seed=1))
+    epochs = fitted(trainer, config, seed=1)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4]
     assert epochs[-1].valid_error is not None
     assert epochs[-1].valid_error < 0.10
@@ -103,7 +113,7 @@ def test_small_network_learns_the_digits(trainer: Trainer) -> None:
 def test_epoch_takes_every_image_once(trainer: Trainer, sample: data.Dataset) -> None:
     """With standing weights the epoch's means are those over all images, the last batch too."""
     assert len(sample.training.train) % STANDSTILL.batch_size != 0
-    (epoch,) = trainer.fit(STANDSTILL, seed=3)
+    (epoch,) = fitted(trainer, STANDSTILL, seed=3)
     model = build_model(STANDSTILL, seed=3)
     for split, loss, error in (
         (sample.training.train, epoch.train_loss, epoch.train_error),
@@ -243,10 +253,10 @@ def test_shared_data_are_not_copied(sample: data.Dataset) -> None:
     with data.share(sample.training, sample.test) as file:
         training, _ = data.attach(file)
     trainer = Trainer(training)
-    (before,) = trainer.fit(STANDSTILL, seed=1)
+    (before,) = fitted(trainer, STANDSTILL, seed=1)
     training.train.images[:] = 0
     training.valid.labels[:] = (training.valid.labels + 1) % data.N_CLASSES
-    (after,) = trainer.fit(STANDSTILL, seed=1)
+    (after,) = fitted(trainer, STANDSTILL, seed=1)
     assert numbers([before])[0][0] != numbers([after])[0][0]
     assert before.valid_error != after.valid_error
 
@@ -294,7 +304,7 @@ def test_each_step_and_each_epoch_drops_other_units(sample: data.Dataset) -> Non
     """
     config = STANDSTILL.model_copy(update={"dropout": 0.5, "epochs": 2})
     trainer = Trainer(sample.training)
-    first, second = trainer.fit(config, seed=3)
+    first, second = fitted(trainer, config, seed=3)
     assert first.train_loss != pytest.approx(second.train_loss, rel=1e-4)
     assert first.valid_loss == second.valid_loss
 
@@ -316,7 +326,7 @@ def test_dropout_makes_training_harder_and_leaves_the_validation_alone(trainer: 
     config = TrainConfig(learning_rate=0.1, batch_size=16, num_filters=8, epochs=4)
     losses = []
     for dropout in (0.0, 0.5, 0.8):
-        epochs = list(trainer.fit(config.model_copy(update={"dropout": dropout}), seed=1))
+        epochs = fitted(trainer, config.model_copy(update={"dropout": dropout}), seed=1)
         assert epochs[0].train_loss is not None
         losses.append(epochs[0].train_loss)
         assert epochs[-1].valid_error is not None
@@ -373,7 +383,7 @@ def test_momentum_and_weight_decay_do_what_they_are_for(trainer: Trainer) -> Non
     config = SMALL.model_copy(update={"learning_rate": 0.01})
 
     def trained(**update: float) -> tuple[float, float]:
-        *_, last = trainer.fit(config.model_copy(update=update), seed=1)
+        *_, last = fitted(trainer, config.model_copy(update=update), seed=1)
         assert last.valid_loss is not None
         return last.valid_loss, sum(float((one**2).sum()) for one in trainer.weights())
 
@@ -410,7 +420,7 @@ def test_bfloat16_learns_like_float32(trainer: Trainer, sample: data.Dataset) ->
 def test_refused(trainer: Trainer, sample: data.Dataset, opened: Callable[..., Any]) -> None:
     """A batch larger than the data, an absent GPU, a score of nothing, the data of another run."""
     with pytest.raises(SettingsError, match=r"size 5,000 is larger than the 3,572 training images"):
-        next(trainer.fit(SMALL.model_copy(update={"batch_size": 5000}), seed=1))
+        trainer.begin(SMALL.model_copy(update={"batch_size": 5000}), seed=1)
     if not tf.config.list_physical_devices("GPU"):
         with pytest.raises(DeviceError, match="TensorFlow sees no GPU"):
             Trainer(sample.training, device="gpu")

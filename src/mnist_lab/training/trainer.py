@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 
 from mnist_lab import data
-from mnist_lab.config import next_stop
 from mnist_lab.errors import SettingsError, no_gpu
 from mnist_lab.records import Epoch, Mistake, TestScore
 from mnist_lab.training.compiled import (
@@ -30,8 +29,6 @@ from mnist_lab.training.compiled import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import keras
     from numpy.typing import NDArray
 
@@ -76,23 +73,6 @@ class Trainer:
         self._evaluate = compile_evaluation(self._weights, self._dtype)
         self._training: dict[Kind, Any] = {}  # what was compiled
         self._config: TrainConfig | None = None
-
-    def fit(self, config: TrainConfig, *, seed: int) -> Iterator[Epoch]:
-        """Train `config` from `seed`, yielding each epoch when it is done.
-
-        A loss that is not finite ends the training and is null in the last epoch.
-
-        Raises:
-            SettingsError: the batch size exceeds the number of training images.
-        """
-        self.begin(config, seed=seed)
-        position = 0.0
-        while position < config.epochs:
-            position = next_stop(position, [config.epochs])
-            epoch = self.advance(position)
-            yield epoch
-            if epoch.diverged:
-                return
 
     def begin(self, config: TrainConfig, *, seed: int, start: bytes | None = None) -> None:
         """Get ready to train.
