@@ -418,14 +418,12 @@ def test_bfloat16_learns_like_float32(trainer: Trainer, sample: data.Dataset) ->
 
 
 def test_refused(trainer: Trainer, sample: data.Dataset, opened: Callable[..., Any]) -> None:
-    """A batch larger than the data, an absent GPU, a score of nothing, the data of another run."""
+    """A batch larger than the data, an absent GPU, the data of another run."""
     with pytest.raises(SettingsError, match=r"size 5,000 is larger than the 3,572 training images"):
         trainer.begin(SMALL.model_copy(update={"batch_size": 5000}), seed=1)
     if not tf.config.list_physical_devices("GPU"):
         with pytest.raises(DeviceError, match="TensorFlow sees no GPU"):
             Trainer(sample.training, device="gpu")
-    with pytest.raises(RuntimeError, match="nothing was trained yet"):
-        Trainer(sample.training).score(sample.test)
     with pytest.raises(DataError, match="not the data set that the run began with"):
         opened(digests={})
 

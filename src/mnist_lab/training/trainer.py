@@ -45,6 +45,8 @@ N_VALID_WITHIN = 2500
 class Trainer:
     """Trains configurations one after another on one data set, in this process.
 
+    Each training starts with :meth:`begin`; the other methods are about the last that did.
+
     Args:
         training: the data; its type has no test images.
         precision: `float32`, or `bfloat16` by Keras' `mixed_bfloat16` policy.
@@ -72,7 +74,6 @@ class Trainer:
         self._dtype = tf.dtypes.as_dtype(precision)
         self._evaluate = compile_evaluation(self._weights, self._dtype)
         self._training: dict[Kind, Any] = {}  # what was compiled
-        self._config: TrainConfig | None = None
 
     def begin(self, config: TrainConfig, *, seed: int, start: bytes | None = None) -> None:
         """Get ready to train.
@@ -120,12 +121,8 @@ class Trainer:
             stop: at most the end of the current epoch. A stop within an epoch is rounded to whole
                 steps of the optimiser, at least one. However often a training stops within an
                 epoch, its numbers at the end of it are the same.
-
-        Raises:
-            RuntimeError: nothing has begun.
         """
-        begin = time.perf_counter()
-        config = self._trained()
+        begin, config = time.perf_counter(), self._config
         number = math.ceil(stop)
         n_steps = max(round((stop - number + 1) * self._n_train / config.batch_size), 1)
         end = self._n_train if number == stop else min(n_steps * config.batch_size, self._n_train)
@@ -163,13 +160,9 @@ class Trainer:
         )
 
     def checkpoint(self) -> bytes:
-        """The state of the training between two steps: the content of an `.npz` file.
-
-        Raises:
-            RuntimeError: nothing has begun.
-        """
-        config, content = self._trained(), io.BytesIO()
-        variables = self._weights + (self._velocities if config.momentum else [])
+        """The state of the training between two steps: the content of an `.npz` file."""
+        content = io.BytesIO()
+        variables = self._weights + (self._velocities if self._config.momentum else [])
         arrays = {str(number): variable.numpy() for number, variable in enumerate(variables)}
         np.savez(
             content, **{name: sum_.numpy() for name, sum_ in self._sums._asdict().items()}, **arrays
@@ -177,11 +170,7 @@ class Trainer:
         return content.getvalue()
 
     def score(self, test: data.Split) -> TestScore:
-        """Error, loss, confusion matrix and worst mistakes of the current weights on `test`.
-
-        Raises:
-            RuntimeError: nothing was trained yet.
-        """
+        """Error, loss, confusion matrix and worst mistakes of the current weights on `test`."""
         network = self._model()
         with tf.device(self._device):
             images = _on_device(test)
@@ -198,31 +187,16 @@ class Trainer:
         )
 
     def weights(self) -> list[NDArray[np.float32]]:
-        """The trained weights, in the order of Keras' `get_weights`.
-
-        Raises:
-            RuntimeError: nothing was trained yet.
-        """
-        self._trained()
+        """The trained weights, in the order of Keras' `get_weights`."""
         return [weight.numpy() for weight in self._weights]
 
     def model_bytes(self) -> bytes:
-        """The trained model as the content of a `.keras` file.
-
-        Raises:
-            RuntimeError: nothing was trained yet.
-        """
+        """The trained model as the content of a `.keras` file."""
         return model.to_bytes(self._model())
-
-    def _trained(self) -> TrainConfig:
-        """The current training."""
-        if self._config is None:
-            raise RuntimeError("nothing was trained yet")
-        return self._config
 
     def _model(self) -> keras.Model:
         """The trained model in Keras."""
-        network = model.build_model(self._trained(), seed=self._seed, precision=self._precision)
+        network = model.build_model(self._config, seed=self._seed, precision=self._precision)
         network.set_weights(self.weights())
         return network
 
