@@ -270,12 +270,11 @@ class Loop:
 
     def _taken_from(self, worker: _Worker) -> _Task | None:
         """The task that a worker had started; one that it had not started waits again."""
-        started, *others = dict.fromkeys(task for task, _ in worker.steps) or [None]
-        for task in (started, *others):
-            if task is not None:
-                worker.drop(task)
-        self._waiting.extendleft(task for task in others if task is not None)
-        return started
+        tasks = list(dict.fromkeys(task for task, _ in worker.steps))
+        for task in tasks:
+            worker.drop(task)
+        self._waiting.extendleft(tasks[1:])
+        return tasks[0] if tasks else None
 
     def _give_up_lost(self) -> None:
         for name, worker in list(self._workers.items()):

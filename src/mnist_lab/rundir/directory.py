@@ -14,7 +14,6 @@ from mnist_lab.errors import RunDirError, SettingsError, WriteError, similar
 from mnist_lab.records import FORMAT_VERSION, Event, Trial
 from mnist_lab.rundir import checkpoints, files, hpbandster, lock
 from mnist_lab.rundir.documents import Curves, RunInfo
-from mnist_lab.rundir.files import MOST_BYTES
 from mnist_lab.rundir.journal import Follower, read_journal
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ class RunDir:
             fault = f"{self.run} is damaged ({files.first_line(problem)})"
             raise files.refused(fault) from None
 
-    def follow(self, most: int = MOST_BYTES) -> Follower:
+    def follow(self, most: int = files.MOST_BYTES) -> Follower:
         """Who follows the journal, of at most `most` bytes; it is read when it is looked at."""
         return Follower(self.journal, most)
 

@@ -163,7 +163,7 @@ class Follower:
     `n_events` are known by now. A journal of more than `most` bytes is refused.
     """
 
-    def __init__(self, path: Path, most: int = files.MOST_BYTES) -> None:
+    def __init__(self, path: Path, most: int) -> None:
         self._path, self._most = path, most
         self._identity: Identity | None = None
         self._forget()

@@ -74,7 +74,7 @@ class Held:
 
 
 @contextmanager
-def hold(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[Held]:
+def hold(path: Path, say: Callable[[str], None]) -> Iterator[Held]:
     """Hold the lock `path`; it ends with the process, however that ends.
 
     `say` gets a line if another machine must be watched for :data:`GIVEN_UP_AFTER_S`. Raises Busy,
