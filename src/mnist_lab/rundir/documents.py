@@ -37,10 +37,10 @@ class Identity(Frozen):
         before |= before.pop("base")
         after |= after.pop("base")
         races = before.pop("configurations", None), after.pop("configurations", None)
-        for key in ("repeats",) if races[0] else ("iters",):
-            grown = before[key], after[key]
-            if None not in grown and grown[0] < grown[1]:
-                before[key] = after[key]
+        grows = "repeats" if races[0] else "iters"
+        numbers = before[grows], after[grows]
+        if None not in numbers and numbers[0] < numbers[1]:
+            before[grows] = after[grows]
         different = [
             f"{key} {_typed(before.get(key))} {there}, {_typed(after.get(key))} {now}"
             for key in before | after
