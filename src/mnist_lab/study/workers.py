@@ -84,9 +84,9 @@ def join(
             next_step="copy it again",
         ) from None
     if at is not None:
-        _address(at)
         joined = joined.model_copy(update={"scheduler": f"tls://{at}"})
-    host, port = _address(joined.scheduler.partition("//")[2])
+    place = joined.scheduler.partition("//")[2]
+    host, port = _address(place)
     with ExitStack() as opened:
         client = opened.enter_context(closing(joining.connect(joined)))
         source, quiet = data or _source(given["source"]), isinstance(watch, Silent)
@@ -106,7 +106,7 @@ def join(
         del dataset  # the workers have it
         if remark:
             watch.note(remark)
-        watch.note(f"joining {host}:{port} with {counted(len(slots), 'worker')}")
+        watch.note(f"joining {place} with {counted(len(slots), 'worker')}")
         joining.work(
             client,
             joined,
