@@ -202,7 +202,7 @@ def test_busy_cores_by_kind(
 def test_suggested_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as find a free core and memory, one at least; the reason for fewer is named."""
     quota = "this process's group is limited to {} cores"
-    free = "{} GiB of memory are free, a worker takes 1.2"
+    free = "{} GiB of memory is free, a worker takes 1.2"
     for n_cores, *given, n_threads, n_workers, why in (
         (2, inf, 0, 20, 1, 2, ""),
         (2, 2, 0.4, 20, 1, 2, ""),

@@ -142,7 +142,7 @@ def suggested_workers(n_threads: int = 1) -> tuple[int, str]:
     if n_workers >= n_cores // n_threads:
         return n_workers, ""
     if n_workers < by_cores:
-        return n_workers, f"{memory_gib:.1f} GiB of memory are free, a worker takes {WORKER_GIB}"
+        return n_workers, f"{memory_gib:.1f} GiB of memory is free, a worker takes {WORKER_GIB}"
     if limit < n_cores - n_busy:
         return n_workers, f"this process's group is limited to {limit:.3g} of {n_cores} cores"
     return n_workers, f"other work keeps {n_busy} of {n_cores} cores busy"

@@ -193,7 +193,7 @@ def race(
         raise SettingsError(f"--top: {top} is too small", next_step="give 1 or more")
     if not 1 <= max_repeats <= MOST_ROUNDS:
         problem = f"--max-repeats: {max_repeats} is not from 1 to {MOST_ROUNDS}"
-        raise SettingsError(problem, next_step=f"give at most {MOST_ROUNDS}")
+        raise SettingsError(problem, next_step=f"give 1 to {MOST_ROUNDS}")
     taking_part = [one for run in several for one in _best_of(Path(run), top)]
     for one in given:
         taking_part += [one] if isinstance(one, TrainConfig) else read_train_configs(Path(one))
