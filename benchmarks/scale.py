@@ -33,13 +33,13 @@ from mnist_lab.rundir import Identity, Journal, RunDir
 from mnist_lab.search.proposals import Proposals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from mnist_lab.execute.worker import Train
 
 # Bytes of the base configuration's weights.
 CHECKPOINT_BYTES = 104_250 * 4
 
 
-def open_sleeper(*, seconds: float, shared: int) -> Callable[..., Step]:
+def open_sleeper(*, seconds: float, shared: int) -> Train:
     """A trainer that sleeps; its checkpoint begins with who slept, and from when to when."""
     del shared
     filling = os.urandom(CHECKPOINT_BYTES)
