@@ -52,7 +52,8 @@ MOST = 0.05
 SEEDS = {error: intervals.assumed_noise(error).factor for error in (0.012, 0.15)}
 FACTOR = intervals.USUAL.factor
 # The repeats that it is known from; filter size 3x3 is the learning rate 0.1.
-REPEATED = ("lr-sweep", "filter-sweep", "test-hyperband-whole-6-train", "test-random-search-6-train")
+TESTS = ("test-hyperband-whole-6-train", "test-random-search-6-train")
+REPEATED = ("lr-sweep", "filter-sweep", *TESTS)
 LEARNED = 0.03
 LOWEST = "mean of 5, of the lowest of 4 equal values"
 

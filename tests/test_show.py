@@ -170,11 +170,13 @@ def test_status_of_a_run_that_goes_on(status: Status) -> None:
     assert told["left_s"] > 2
 
 
-@pytest.mark.parametrize("experiment", ["lr-sweep", "wide-space", "hyperband", "test-hyperband-whole-6"])
+@pytest.mark.parametrize(
+    "experiment", ["lr-sweep", "wide-space", "hyperband-whole", "test-random-search-6"]
+)
 def test_status_of_the_reference_runs(status: Status, experiment: str) -> None:
     """A row for each value, repeat, or one of the best ten; what all share is not in it."""
     words, told = status(lab.REFERENCE / experiment)
-    assert ("the best 10 of" in words) is (experiment in {"wide-space", "hyperband"})
+    assert ("the best 10 of" in words) is (experiment in {"wide-space", "hyperband-whole"})
     assert words.count("filters of") == (told["best"] is not None)
 
 
