@@ -220,21 +220,34 @@ def against_random(name: str) -> str:
 
 
 def as_good(*names: str) -> str:
-    """The mean errors of Hyperband and BOHB, of several records, against random search's."""
+    """The errors of several records' searches and of their winners, against random search's."""
     known = [one for name in names for one in record(name)["searches"]]
-    errors = {
-        method: [100 * worth.final(one) for one in known if one["method"] == method]
-        for method in ("Hyperband", "BOHB", worth.REFERENCE)
-    }
-    *others, reference = errors.values()
-    shown = []
-    for method, own in zip(errors, others, strict=False):
-        low, high = stats.ttest_ind(own, reference, equal_var=False).confidence_interval()
-        difference = statistics.fmean(own) - statistics.fmean(reference)
-        numbers = f"{spread(own)} %, {difference:+.2f} points, {low:+.2f} to {high:+.2f}"
-        shown.append(f"{method} ({numbers}, n = {len(own)})")
-    found = f"random search ({spread(reference)} %, n = {len(reference)})"
-    return f"{listed(shown)} against {found}"
+
+    def errors(method: str, of: Callable[[Any], float | None]) -> list[float]:
+        found = (of(one) for one in known if one["method"] == method)
+        return [100 * error for error in found if error is not None]
+
+    def tested(one: Any) -> float | None:
+        return statistics.fmean(one["test"]) if one.get("test") else None
+
+    rows = []
+    for method in (worth.REFERENCE, "Hyperband", "BOHB"):
+        cells = {"search": method}
+        for title, of in {"validation": worth.final, "test": tested}.items():
+            own, reference = errors(method, of), errors(worth.REFERENCE, of)
+            cells[f"{title} error, mean ± SD"] = f"{spread(own)} %, n = {len(own)}"
+            cells["difference" if of is tested else "difference to random search"] = (
+                "–" if method == worth.REFERENCE else difference(own, reference)
+            )
+        rows.append(cells)
+    return table(rows)
+
+
+def difference(own: Sequence[float], other: Sequence[float]) -> str:
+    """The difference of two means with Welch's 95 % interval, in points of error."""
+    low, high = stats.ttest_ind(own, other, equal_var=False).confidence_interval()
+    middle = statistics.fmean(own) - statistics.fmean(other)
+    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def searches(name: str) -> str:
@@ -254,13 +267,6 @@ def searches(name: str) -> str:
         for method, own in found_by(name).items()
     )
     return f"{table(rows, name)} {against_random(name)}".rstrip()
-
-
-def before(method: str) -> str:
-    """The final errors of a method in the earlier record."""
-    known = record("worth-before")["searches"]
-    errors = [100 * one["improvements"][-1][1] for one in known if one["method"] == method]
-    return f"{spread(errors)} % (n = {len(errors)})"
 
 
 def walls(work: str) -> dict[str, list[float]]:
@@ -405,7 +411,7 @@ def alarms() -> str:
 FACTS: dict[str, Callable[..., str]] = {
     one.__name__: one
     for one in (
-        *(error, test_error, took, finding, answers, fast, searches, as_good, before, peers, speed),
+        *(error, test_error, took, finding, answers, fast, searches, as_good, peers, speed),
         *(short, start, growth, precision, scale, plans, early, share, alarms),
     )
 }
