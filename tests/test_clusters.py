@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 import pytest
-from test_faults import TESTS, measured
+from lab import LAB, TESTS, measured
 
 import mnist_lab
 from mnist_lab.config import TrainConfig
@@ -49,7 +48,7 @@ class Lab:
     def __init__(self, out: str, *words: str) -> None:
         self.run = RunDir(Path(out))
         self.log = Path(f"{out}.log")
-        command = [sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, *words, "--out", out]
+        command = [*LAB, *SEARCH, *words, "--out", out]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.running.append(self.process)
@@ -204,7 +203,7 @@ def test_coordinator_is_a_job(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> 
     """The example's script: cancelled it stops with 143, submitted again it continues."""
     program = Path("bin", "mnist-lab")
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "formula_lab.py"} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {" ".join(LAB)} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent.absolute()}:{os.environ['PATH']}")
     monkeypatch.setenv("WORKERS", "2")

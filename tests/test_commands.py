@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import lab
 import numpy as np
 import pytest
-from test_faults import wait_until_gone, workers_of
+from lab import wait_until_gone, workers_of
 
 from mnist_lab import data, machine, study
 from mnist_lab.config import StudySettings, TrainConfig

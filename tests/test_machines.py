@@ -18,12 +18,13 @@ import sys
 import time
 from contextlib import suppress
 from shutil import which
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import lab
 import psutil
 import pytest
 from data_files import make_arrays, write_npz
-from test_faults import TESTS, measured
+from lab import measured, wait_for
 
 from mnist_lab import machine
 from mnist_lab.execute.cluster import Token
@@ -32,10 +33,9 @@ from mnist_lab.records import EpochDone, Started
 from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-LAB = TESTS / "formula_lab.py"
 TOKEN = ".token.json"  # noqa: S105 - its name, not what is in it
 N_TRIALS, N_EPOCHS = 5, 8
 SEARCH = ("random-search", "--iters", str(N_TRIALS), "--epochs", str(N_EPOCHS), "--data", "sample")
@@ -52,14 +52,6 @@ print(json.dumps([
     if one.status == psutil.CONN_LISTEN or (one.type == socket.SOCK_DGRAM and not one.raddr)
 ]))
 """
-
-
-def wait_for(happens: Callable[[], Any]) -> None:
-    """Wait until it happens, for a minute."""
-    deadline = time.monotonic() + 60
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class Command(NamedTuple):
@@ -175,7 +167,7 @@ class Lan:
         """Give `mnist-lab` a command on a host, which does not see the folder `hide`."""
         folder = self._folder / f"{host}-{next(self._number)}"
         folder.mkdir()
-        command = [sys.executable, str(LAB), *words]
+        command = [*lab.LAB, *words]
         if hide is not None:  # `ip netns exec` gives its command mounts of its own
             mount = 'mount -t tmpfs none "$0" && exec "$@"'
             command = ["sh", "-c", mount, str(hide), *command]
@@ -186,7 +178,7 @@ class Lan:
                 stdout=output,
                 stderr=output,
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(TESTS), "COLUMNS": "200"} | environment,
+                env=os.environ | {"PYTHONPATH": str(lab.TESTS), "COLUMNS": "200"} | environment,
             )
         self._commands.append(Command(process, folder / "printed"))
         return self._commands[-1]
@@ -281,10 +273,8 @@ class Search:
 
     def n_epochs(self, command: Command | None = None) -> int:
         """How many epochs the journal has; with a command: how many its worker made since."""
-        if not self.run.journal.exists():
-            return 0
-        if command is None:
-            return self.run.journal.read_bytes().count(b'"event":"epoch"')
+        if command is None or not self.run.journal.exists():
+            return lab.n_epochs(self.run.journal)
         names, trial_of, count = self.workers(command), dict[int, str](), 0
         for event in self.run.read_events():
             if isinstance(event, Started):
@@ -473,17 +463,17 @@ def test_trial_that_kills_joined_workers_fails(tmp_path: Path) -> None:
 
     They were joined from a terminal, as a person would.
     """
-    out, environment = tmp_path / "run", os.environ | {"PYTHONPATH": str(TESTS)}
+    out, environment = tmp_path / "run", os.environ | {"PYTHONPATH": str(lab.TESTS)}
     words = ("random-search", "--iters", "1", "--data", "sample", "--workers", "0")
     with subprocess.Popen(
-        [sys.executable, str(LAB), *words, "--out", str(out)],
+        [*lab.LAB, *words, "--out", str(out)],
         env=environment,
         stderr=subprocess.DEVNULL,
     ) as run:
         wait_for((out / TOKEN).exists)
         terminal, its_end = pty.openpty()
         with subprocess.Popen(
-            [sys.executable, str(LAB), "worker", str(out), "--workers", "1"],
+            [*lab.LAB, "worker", str(out), "--workers", "1"],
             env=environment | {"FORMULA_DIES": "*"},
             stderr=its_end,
         ) as joined:
@@ -503,17 +493,11 @@ def test_trial_that_kills_joined_workers_fails(tmp_path: Path) -> None:
 
 def refusal(*words: str, **environment: str) -> tuple[int, str]:
     """The exit code of `mnist-lab worker`, and the one line that it prints."""
-    done = subprocess.run(
-        [sys.executable, str(LAB), "worker", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=os.environ | {"PYTHONPATH": str(TESTS)} | environment,
-    )
-    assert done.stdout == ""
-    line = "; ".join(done.stderr.splitlines())
-    return done.returncode, line.removeprefix("error: ").replace("; hint: ", "; ")
+    process = lab.start("worker", *words, command=lab.LAB, **environment)
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    line = "; ".join(err.splitlines())
+    return process.returncode, line.removeprefix("error: ").replace("; hint: ", "; ")
 
 
 def free_port() -> int:
@@ -596,12 +580,7 @@ def test_run_is_named_in_one_way(words: tuple[str, ...]) -> None:
 def test_worker_that_would_measure_something_else_is_refused(tmp_path: Path) -> None:
     """Another data set, other versions, or none at all: each is told, and the run goes on."""
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, str(LAB), *SEARCH, "--workers", "0", "--out", str(out)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
-    )
+    process = lab.start(*SEARCH, "--workers", "0", "--out", str(out))
     try:
         wait_for((out / TOKEN).exists)
         code, line = refusal(str(out), FORMULA_VERSIONS="0.0")
@@ -619,7 +598,7 @@ def test_worker_that_would_measure_something_else_is_refused(tmp_path: Path) -> 
         assert process.poll() is None
     finally:
         process.terminate()
-        process.wait(30)
+        process.communicate(timeout=30)
     assert process.returncode == 143
     code, line = refusal(str(out))
     assert code == 2

@@ -16,13 +16,14 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import formula
+import lab
 import psutil
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
-from test_faults import TESTS, wait_until_gone, workers_of
+from lab import TESTS, wait_for, wait_until_gone, workers_of
 
 import mnist_lab
 from mnist_lab import machine
@@ -36,9 +37,8 @@ from mnist_lab.rundir import RunDir
 from mnist_lab.study import session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-LAB = TESTS / "formula_lab.py"
 SEARCH = ("random-search", "--iters", "40", "--epochs", "50", "--data", "sample")
 SHORT = ("random-search", "--iters", "4", "--epochs", "5", "--data", "sample", "--workers", "1")
 TOKEN = ".token.json"  # noqa: S105 - its name, not what is in it
@@ -107,7 +107,7 @@ def start(
     """Give the lab a command in `folder`, with its temporary files in `folder/tmp`."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        [*before, sys.executable, str(LAB), *words],
+        [*before, *lab.LAB, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -119,20 +119,9 @@ def start(
     )
 
 
-def wait_for(happens: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait until it happens, for a minute; a process that ends first tells why."""
-    deadline = time.monotonic() + 60
-    while not happens():
-        if process is not None and process.poll() is not None:
-            pytest.fail(f"ended first: {process.communicate()}")
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def n_epochs(folder: Path) -> int:
     """How many epochs the journal of the run in `folder` knows."""
-    journal = RunDir(folder / "run").journal
-    return journal.read_bytes().count(b'"event":"epoch"') if journal.exists() else 0
+    return lab.n_epochs(RunDir(folder / "run").journal)
 
 
 def read_token(folder: Path) -> Token:
