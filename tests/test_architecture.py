@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from made_events import run_info, whole_trial, write_events
+from made_events import study_settings, whole_trial
+from made_runs import make_run
 
 import mnist_lab
-from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -260,11 +260,7 @@ def loaded(*arguments: str) -> set[str]:
 @pytest.fixture
 def run(tmp_path: Path) -> str:
     """A run with one finished trial."""
-    run_dir = RunDir(tmp_path / "lr-sweep")
-    run_dir.create()
-    run_dir.write_info(run_info())
-    write_events(run_dir, *whole_trial())
-    return str(run_dir.path)
+    return str(make_run(tmp_path / "lr-sweep", study_settings(), *whole_trial(), state="running"))
 
 
 def test_help_is_light() -> None:
