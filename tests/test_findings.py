@@ -557,12 +557,6 @@ class TestEstimates:
         expected = fmean(min(drawn) for drawn in combinations(errors, n_drawn))
         assert intervals.best_of(errors, n_drawn) == pytest.approx(expected)
 
-    def test_deviation_interval(self) -> None:
-        """The bounds of a standard deviation are chi-square quantiles."""
-        low, high = intervals.deviation_interval(0.06, 4)
-        assert low == pytest.approx(0.06 * math.sqrt(3 / stats.chi2.ppf(0.975, 3)))
-        assert high == pytest.approx(0.06 * math.sqrt(3 / stats.chi2.ppf(0.025, 3)))
-
 
 def score(*wrong: int) -> TestScore:
     """A test on 1,000 images, 100 of each digit; so many of each are taken for the next digit."""
@@ -602,9 +596,9 @@ class TestTested:
         trials = [made_trial(n, [], test=one) for n, one in enumerate(scores)]
         text = told(findings(TEST, trials, N_VALID), "seeds")
         assert text.startswith("Another seed changes the test error by about 5.16 points.")
-        low, high = map(
-            points, intervals.deviation_interval(float(np.std([0, 4, 8, 12], ddof=1)) / 100, 4)
-        )
+        # The bounds of a standard deviation are chi-square quantiles.
+        sd = np.std([0, 0.04, 0.08, 0.12], ddof=1)
+        low, high = (points(sd * math.sqrt(3 / stats.chi2.ppf(q, 3))) for q in (0.975, 0.025))
         assert f"over 4 seeds (95 % interval {low} to {high})" in text
         assert f"together, by about {points(intervals.binomial_sd(0.06, 1000))} points" in text
 

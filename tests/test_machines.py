@@ -545,11 +545,19 @@ def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "cannot read {}"),
         (None, "cannot read {}"),
         (
-            token_for(1).replace("BEGIN", "BEGUN").encode(),
-            "the certificates of the token cannot",
+            re.sub('"certificate":"[^"]*', '"certificate":"', token_for(1)).encode(),
+            "{} is not a copy",
+        ),
+        *(
+            (damaged.encode(), "the certificates of the token cannot")
+            for damaged in (
+                token_for(1).replace("BEGIN", "BEGUN"),
+                token_for(1).replace("PRIVATE", "PRÜVATE"),
+                re.sub('"key":"[^"]*', '"key":"', token_for(1)),
+            )
         ),
     ],
-    ids=["empty", "json", "keys", "bytes", "absent", "damaged"],
+    ids=["empty", "json", "keys", "bytes", "absent", "cut", "damaged", "no ASCII", "no key"],
 )
 def test_token_that_is_none_is_refused(content: bytes | None, rule: str, tmp_path: Path) -> None:
     """Whatever else lies there, it is a wrong command line and no defect."""
