@@ -140,7 +140,7 @@ class Lan:
 
     def listeners(self, name: str) -> dict[int, set[str]]:
         """The processes of a host that take connections or datagrams, and at which addresses."""
-        look = [which("ip") or "ip", "netns", "exec", self._name(name), sys.executable, "-c", LOOK]
+        look = [*self.inside(name), sys.executable, "-c", LOOK]
         done = subprocess.run(look, check=True, capture_output=True, text=True)
         found: dict[int, set[str]] = {}
         for pid, address in json.loads(done.stdout):
@@ -163,6 +163,10 @@ class Lan:
         """Put it back."""
         self._ip("-n", self._name("switch"), "link", "set", f"port-{name}", "up")
 
+    def inside(self, name: str) -> list[str]:
+        """The words before a command that is to run on a host."""
+        return [which("ip") or "ip", "netns", "exec", self._name(name)]
+
     def lab(self, host: str, *words: str, hide: Path | None = None, **environment: str) -> Command:
         """Give `mnist-lab` a command on a host, which does not see the folder `hide`."""
         folder = self._folder / f"{host}-{next(self._number)}"
@@ -173,7 +177,7 @@ class Lan:
             command = ["sh", "-c", mount, str(hide), *command]
         with (folder / "printed").open("wb") as output:
             process = subprocess.Popen(
-                [which("ip") or "ip", "netns", "exec", self._name(host), *command],
+                [*self.inside(host), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

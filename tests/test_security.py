@@ -15,7 +15,6 @@ import time
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from shutil import which
 from typing import TYPE_CHECKING, NamedTuple
 
 import formula
@@ -24,6 +23,7 @@ import psutil
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
 from lab import TESTS, wait_for, wait_until_gone, workers_of
+from test_machines import RUN, TOKEN, hosts
 
 import mnist_lab
 from mnist_lab import machine
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 SEARCH = ("random-search", "--iters", "40", "--epochs", "50", "--data", "sample")
 SHORT = ("random-search", "--iters", "4", "--epochs", "5", "--data", "sample", "--workers", "1")
-TOKEN = ".token.json"  # noqa: S105 - its name, not what is in it
+__all__ = ["hosts"]  # a fixture
+
 LOOPBACK = "127.0.0.1"
 HAS_IPV6 = any(one.address == "::1" for all_ in psutil.net_if_addrs().values() for one in all_)
 # How long nothing may be learned during a flood, on a busy machine; an epoch takes 0.1 s.
@@ -262,38 +263,6 @@ def test_strangers_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> 
             known.recv(1000)
 
 
-@pytest.fixture
-def apart() -> Iterator[list[list[str]]]:
-    """How to run a command in each of two network namespaces, at 10.78.0.1 and 10.78.0.2."""
-    ip = which("ip")
-    if ip is None or os.geteuid() != 0:
-        pytest.skip("needs hosts of its own: root, with iproute2, makes network namespaces")
-    names = [f"sec{os.getpid()}-{number}" for number in (1, 2)]
-    ends = f"type veth peer name net netns {names[1]}"
-    try:
-        for name in names:
-            made = subprocess.run([ip, "netns", "add", name], check=False, capture_output=True)
-            if made.returncode:
-                pytest.skip(f"needs hosts of its own: {made.stderr!r}")
-        for words in (
-            f"-n {names[0]} link add net {ends}",
-            *(
-                f"-n {name} {what}"
-                for number, name in enumerate(names, start=1)
-                for what in (
-                    f"address add 10.78.0.{number}/24 dev net",
-                    "link set lo up",
-                    "link set net up",
-                )
-            ),
-        ):
-            subprocess.run([ip, *words.split()], check=True)
-        yield [[ip, "netns", "exec", name] for name in names]
-    finally:
-        for name in names:
-            subprocess.run([ip, "netns", "delete", name], check=False, capture_output=True)
-
-
 @pytest.mark.proof
 @pytest.mark.parametrize("where", ["loopback", "network"])
 def test_floods_delay_no_epoch_and_end_nothing(
@@ -301,8 +270,9 @@ def test_floods_delay_no_epoch_and_end_nothing(
 ) -> None:
     """3,000 silent connections and 300 loud ones at every port, with 1,024 files to open."""
     elsewhere = where == "network"
-    here, there = request.getfixturevalue("apart") if elsewhere else ([], [])
-    host = "10.78.0.1" if elsewhere else LOOPBACK
+    lan = request.getfixturevalue("hosts") if elsewhere else None
+    here, there = (lan.inside("a"), lan.inside("b")) if lan else ([], [])
+    host = RUN if elsewhere else LOOPBACK
     usual = ["sh", "-c", 'ulimit -Sn 1024; exec "$@"', "sh"]
     begin = partial(start, tmp_path, before=[*here, *usual], seconds="0.1")
     words = ("--workers", "0", "--host", host) if elsewhere else ("--workers", "2")
