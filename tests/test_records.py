@@ -6,7 +6,7 @@ import json
 import math
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,6 @@ from made_events import (
     configs,
     epoch_done,
     epochs,
-    events,
     failed,
     finished,
     promoted,
@@ -57,19 +56,6 @@ def test_now() -> None:
 # --- JSON
 
 
-@given(events)
-def test_json_round_trip_of_events(event: Event) -> None:
-    """Any event survives its JSON, which is one line and strict JSON: no NaN, no infinity."""
-    text = event.model_dump_json()
-    assert EVENT.validate_json(text) == event
-    assert len(text.encode().splitlines()) == 1
-
-    def refuse(constant: str) -> NoReturn:
-        raise AssertionError(constant)
-
-    json.loads(text, parse_constant=refuse)
-
-
 _rungs = st.builds(
     Rung, valid_error=st.none() | st.floats(0, 1), valid_loss=st.none() | st.floats(0, 9)
 )
@@ -86,7 +72,7 @@ _rungs = st.builds(
     )
 )
 def test_json_round_trip_of_trials(trial: Trial) -> None:
-    """Any entry of curves.json survives its JSON, as events do."""
+    """Any entry of curves.json survives its JSON, as events do in a journal."""
     assert Trial.model_validate_json(trial.model_dump_json()) == trial
 
 

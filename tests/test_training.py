@@ -32,12 +32,6 @@ UPDATES = pytest.mark.parametrize("update", [{}, BEYOND], ids=["sheet", "beyond"
 
 
 @pytest.fixture(scope="module")
-def sample() -> data.Dataset:
-    """The bundled digits."""
-    return data.load(data.SAMPLE)
-
-
-@pytest.fixture(scope="module")
 def trainer(sample: data.Dataset) -> Trainer:
     """One trainer, which every test may use: a training leaves nothing behind for the next."""
     return Trainer(sample.training)
