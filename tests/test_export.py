@@ -123,21 +123,6 @@ def test_export_changes_nothing_else(run: RunDir, capsys: pytest.CaptureFixture[
     assert {name: content for name, content in files(run.path).items() if name in before} == before
 
 
-def test_what_cannot_be_exported(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line says why."""
-    assert run.exists()
-    for words, code, line in (
-        ("nowhere --to csv", 2, "no folder 'nowhere'"),
-        ("run --to excel", 2, "'excel' is not one of"),
-        ("run", 2, "export needs --to"),
-        ("run --to csv --out run/run.json", 2, "run/run.json is, or lies below, a file"),
-    ):
-        assert cli.main(["export", *words.split()]) == code
-        told = capsys.readouterr().err
-        assert line in told
-        assert told.count("\n") <= 2
-
-
 def test_several_at_once(
     run: RunDir,
     tmp_path: Path,
@@ -153,6 +138,8 @@ def test_several_at_once(
     assert table == f"open it: with a spreadsheet, or pandas.read_csv: {run.export}/csv/trials.csv"
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
     assert files(tmp_path / "out") == files(run.export)
+    assert cli.main([*words, "--out", str(run.run)]) == 2
+    assert "is, or lies below, a file" in capsys.readouterr().err
     for package in ("tensorboard", "optuna"):
         monkeypatch.setitem(sys.modules, package, None)
         assert cli.main([*words, "--to", package, "--out", str(tmp_path / "none")]) == 2

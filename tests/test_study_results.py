@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
+from data_files import sample_arrays, write_npz
 from made_events import (
     begun_as,
     epoch_done,
@@ -71,10 +71,7 @@ def test_mistakes(run_dir: RunDir) -> None:
 )
 def test_other_classes(run_dir: RunDir, stem: str, wrong: str, often: str) -> None:
     """What is no digit is called a class, by its name where it has one, in all that is written."""
-    path, sample = run_dir.path / f"{stem}.npz", data.load("sample")
-    joined = sample.training_on("train+valid").train
-    arrays = (joined.images, joined.labels, sample.test.images, sample.test.labels)
-    np.savez(path, **dict(zip(data.dataset.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
+    path = write_npz(run_dir.path / f"{stem}.npz", sample_arrays())
     info = run_dir.read_info().model_copy(update={"data": data.load(str(path)).info})
     warned = info.data.model_copy(update={"warnings": ("something is odd",)})
     run_dir.write_info(info.model_copy(update={"data": warned}))
