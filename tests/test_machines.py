@@ -294,24 +294,13 @@ class Search:
             assert "Traceback" not in command.printed()
         assert measured(str(self.out)) == measured(alone)
         assert not (self.out / TOKEN).exists()
-        trained = [
-            (event.trial, event.epoch.epoch)
-            for event in self.run.read_events()
-            if isinstance(event, EpochDone)
-        ]
-        assert len(trained) == len(set(trained)) == N_TRIALS * N_EPOCHS
-        assert all(
-            event.from_epoch == sum(one.trial == event.trial for one in before)
-            for event, before in self._with_epochs_before()
-        )
-
-    def _with_epochs_before(self) -> Iterator[tuple[Started, list[EpochDone]]]:
-        done: list[EpochDone] = []
+        trained: list[tuple[int, float]] = []
         for event in self.run.read_events():
             if isinstance(event, EpochDone):
-                done.append(event)
+                trained.append((event.trial, event.epoch.epoch))
             elif isinstance(event, Started):
-                yield event, list(done)
+                assert event.from_epoch == sum(trial == event.trial for trial, _ in trained)
+        assert len(trained) == len(set(trained)) == N_TRIALS * N_EPOCHS
 
 
 @pytest.mark.proof

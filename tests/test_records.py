@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from made_events import (
     TIME,
     an_epoch,
-    configs,
+    any_trials,
     epoch_done,
-    epochs,
     failed,
     finished,
     promoted,
@@ -56,21 +55,7 @@ def test_now() -> None:
 # --- JSON
 
 
-_rungs = st.builds(
-    Rung, valid_error=st.none() | st.floats(0, 1), valid_loss=st.none() | st.floats(0, 9)
-)
-
-
-@given(
-    st.builds(
-        Trial,
-        configuration=configs,
-        id=st.tuples(*[st.integers(0, 99)] * 3),
-        epochs=st.lists(epochs, max_size=3).map(tuple),
-        rungs=st.lists(_rungs, max_size=3).map(tuple),
-        test=st.none() | scores,
-    )
-)
+@given(any_trials(scores))
 def test_json_round_trip_of_trials(trial: Trial) -> None:
     """Any entry of curves.json survives its JSON, as events do in a journal."""
     assert Trial.model_validate_json(trial.model_dump_json()) == trial

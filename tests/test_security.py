@@ -374,11 +374,6 @@ def is_new(folder: Path, tokens: list[Token]) -> bool:
     return (folder / "run" / TOKEN).exists() and read_token(folder) not in tokens
 
 
-def has_more(folder: Path, known: int) -> bool:
-    """Whether the journal knows more epochs than that."""
-    return n_epochs(folder) > known
-
-
 @pytest.mark.proof
 def test_token_lives_as_long_as_the_run_is_written(tmp_path: Path) -> None:
     """It is gone after an interrupt and the end; each session has its own; no litter, ever."""
@@ -388,8 +383,8 @@ def test_token_lives_as_long_as_the_run_is_written(tmp_path: Path) -> None:
         wait_for(partial(is_new, tmp_path, tokens), process)
         tokens.append(read_token(tmp_path))
         if number:
-            known = n_epochs(tmp_path)
-            wait_for(partial(has_more, tmp_path, known), process)
+            more = n_epochs(tmp_path) + 1
+            lab.wait_for_epochs(RunDir(tmp_path / "run").journal, more, process)
             workers = workers_of(process)
             process.send_signal(number)
             wait_until_gone(workers)
