@@ -50,9 +50,7 @@ def n_epochs(journal: Path) -> int:
 
 
 def wait_for(
-    happens: Callable[[], object],
-    process: subprocess.Popen[str] | None = None,
-    seconds: float = 60,
+    happens: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 60
 ) -> None:
     """Wait until it happens; a process that ends first tells why."""
     deadline = time.monotonic() + seconds

@@ -188,8 +188,6 @@ def test_train_space_and_doctor() -> None:
     lab.run("train", "--epochs", "1", "--num-filters", "4", "--data", "sample", "--quiet")
     assert Path("results/train/model.keras").exists()
     shown = json.loads(real_lab("space", "--json").stdout)
-    filters = next(one for one in shown["hyperparameters"] if one["name"] == "num_filters")
-    assert 20 <= filters["median"] <= 25  # the geometric mean of 8 and 64 is 22.6
     assert shown["files"] == []
     assert not Path("results/space").exists()  # nobody asked for a figure
     shown = json.loads(real_lab("space", "--json", "--out", "drawn").stdout)

@@ -16,14 +16,7 @@ from typing import TYPE_CHECKING
 import lab
 import pytest
 from dashboards import Dashboard, dashboard
-from made_events import (
-    epoch_done,
-    finished,
-    proposed,
-    started,
-    study_settings,
-    write_events,
-)
+from made_events import epoch_done, finished, proposed, started, study_settings, write_events
 from made_runs import EVIL, by_a_stranger, final_test, make_run, search, sweep
 
 from mnist_lab import cli
