@@ -8,7 +8,7 @@ import subprocess
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -25,50 +25,35 @@ _SLURM_PORT = 16817
 OVER = {"CANCELLED", "COMPLETED", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
 
 
-class Job(NamedTuple):
-    """A job in the queue: its number, its name, and its state as Slurm writes it."""
-
-    id: str
-    name: str
-    state: str
-
-
 class Slurm:
     """The jobs of one test: those that were submitted in its folder, by whomever."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
 
-    def jobs(self) -> list[Job]:
-        """What waits or runs, oldest first."""
-        lines = _run("squeue", "--noheader", "--sort=i", "--format=%i|%j|%T|%Z").splitlines()
+    def jobs(self) -> list[str]:
+        """The numbers of what waits or runs, oldest first."""
+        lines = _run("squeue", "--noheader", "--sort=i", "--format=%i|%Z").splitlines()
         rows = [line.split("|") for line in lines]
-        return [Job(*row[:3]) for row in rows if row[3].startswith(self._folder)]
+        return [job for job, folder in rows if folder.startswith(self._folder)]
 
     def submit(self, script: Path, *options: str, words: Sequence[str] = ()) -> str:
         """Submit a script and its words; the number of its job."""
         command = ("sbatch", "--parsable", *options, str(script), *words)
         return _run(*command, folder=self._folder).strip()
 
-    def state(self, job: str) -> str:
-        """How a job stands, or how it ended."""
-        found = re.search(r"JobState=(\w+)", _run("scontrol", "show", "job", job))
+    def told(self, job: str, what: str) -> str:
+        """What Slurm says of a job: its `JobState`, or its `ExitCode` and signal as in `143:0`."""
+        found = re.search(rf"{what}=([\w:]+)", _run("scontrol", "show", "job", job))
         assert found
         return found[1]
 
-    def exit_code(self, job: str) -> str:
-        """How a job ended, and by which signal, as in `143:0`."""
-        found = re.search(r"ExitCode=([\d:]+)", _run("scontrol", "show", "job", job))
-        assert found
-        return found[1]
-
-    def wait(self, job: str, *states: str, seconds: float = 60) -> str:
-        """Wait until a job is in one of these states, or over if none is said; its state."""
+    def wait(self, job: str, seconds: float = 60) -> None:
+        """Wait until a job is over."""
         until = time.monotonic() + seconds
-        while (state := self.state(job)) not in (states or OVER):
+        while (state := self.told(job, "JobState")) not in OVER:
             assert time.monotonic() < until, f"job {job} is {state}"
             time.sleep(0.1)
-        return state
 
     def cancel(self, *jobs: str) -> None:
         """End jobs as an administrator does: SIGTERM, and SIGKILL 10 seconds later."""
@@ -77,7 +62,7 @@ class Slurm:
 
     def clean(self) -> None:
         """Leave no job behind, and let none take part in the next test."""
-        left = [job.id for job in self.jobs()]
+        left = self.jobs()
         self.cancel(*left)
         for job in left:
             self.wait(job)

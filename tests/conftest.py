@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clusters import Slurm, Sshd
     from data_files import Arrays
 
+    from mnist_lab.data import Dataset
     from mnist_lab.rundir import RunDir
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -122,6 +123,14 @@ def arrays() -> Arrays:
     from data_files import make_arrays  # this file is tested alone, too
 
     return make_arrays()
+
+
+@pytest.fixture(scope="session")
+def sample() -> Dataset:
+    """The bundled digits."""
+    from mnist_lab import data
+
+    return data.load(data.SAMPLE)
 
 
 @pytest.fixture

@@ -95,9 +95,9 @@ class Dashboard(NamedTuple):
 
 
 @contextmanager
-def dashboard(folder: Path, *words: str, **environment: str) -> Iterator[Dashboard]:
-    """A dashboard of the runs below a folder; it ends without a word of its own."""
-    process = lab.start("dashboard", str(folder), *words, command=lab.REAL, **environment)
+def dashboard(*words: Path | str, **environment: str) -> Iterator[Dashboard]:
+    """A dashboard of the runs below a folder, or below `results`; it ends without other words."""
+    process = lab.start("dashboard", *map(str, words), command=lab.REAL, **environment)
     assert process.stdout is not None
     said = process.stdout.readline()
     found = re.search(r"http://\S+", said)

@@ -7,13 +7,12 @@ import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from mnist_lab import data
+from mnist_lab import data
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -34,6 +33,14 @@ def make_arrays(n_train: int = 24, n_test: int = 6, seed: int = 0) -> Arrays:
         "x_test": rng.integers(0, 256, (n_test, 28, 28), dtype=np.uint8),
         "y_test": np.arange(n_test, dtype=np.uint8) % 10,
     }
+
+
+def sample_arrays() -> Arrays:
+    """The bundled digits by their npz keys, 4,286 to train and to validate."""
+    sample = data.load(data.SAMPLE)
+    train, test = sample.training_on("train+valid").train, sample.test
+    arrays = (train.images, train.labels, test.images, test.labels)
+    return dict(zip(data.dataset.NPZ_KEYS, arrays, strict=True))
 
 
 def idx_bytes(array: NDArray[Any]) -> bytes:

@@ -271,6 +271,25 @@ scores = st.builds(
     confusion=st.integers(0, 3).flatmap(lambda n: st.tuples(*[st.tuples(*[_numbers] * n)] * n)),
     mistakes=st.lists(mistakes, max_size=3).map(tuple),
 )
+
+
+def any_trials(tests: st.SearchStrategy[TestScore]) -> st.SearchStrategy[Trial]:
+    """Trials with any of these test scores or none; of few seeds, so that some agree."""
+    rungs = st.builds(
+        Rung, valid_error=st.none() | _fractions, valid_loss=st.none() | st.floats(0, 9)
+    )
+    return st.builds(
+        Trial,
+        id=st.tuples(*[st.integers(0, 9)] * 3),
+        configuration=configs,
+        seed=st.integers(0, 2),
+        diverged=st.booleans(),
+        epochs=st.lists(epochs, max_size=9).map(tuple),
+        rungs=st.lists(rungs, max_size=2).map(tuple),
+        test=st.none() | tests,
+    )
+
+
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         Proposed,

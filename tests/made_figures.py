@@ -115,15 +115,9 @@ def best_so_far(trials: Sequence[Trial], *, by_epochs: bool = False) -> Figure:
     return plots.incumbent(points, best, tally_of(trials), CAPTION, by_epochs=by_epochs)
 
 
-def hyperband(
-    planned: Sequence[Bracket],
-    outcomes: Mapping[Any, str] | None = None,
-    *,
-    n_endings: int | None = None,
-    scale: float = 1.0,
-) -> list[Trial]:
+def hyperband(planned: Sequence[Bracket], *how: Any, **more: Any) -> list[Trial]:
     """The trials of a search by successive halving; see :func:`halving`."""
-    return fold(halving(planned, outcomes, n_endings=n_endings, scale=scale))
+    return fold(halving(planned, *how, **more))
 
 
 def halving(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -257,15 +255,6 @@ class TestProgress:
         assert [point.at for point in points] == sorted({point.at for point in points})
         steps = [point.at for point in progress(trials, by_epochs=False)]
         assert steps == [*range(1, len(trials) + 1)]
-
-    def test_first_bracket(self) -> None:
-        """Nine trials of two epochs, three of four more, one of twelve more."""
-        points = told(progress(hyperband(brackets(1))))
-        assert [at for at, *_ in points] == [*range(2, 19, 2), 22, 26, 30, 42]
-        assert [budget for _, budget, *_ in points] == [2] * 9 + [6] * 3 + [18]
-        errors = [error or 1 for *_, error, _ in points]
-        bests = [min(errors[: row + 1]) for row in range(len(errors))]
-        assert [best for *_, best in points] == bests
 
     def test_what_went_wrong(self) -> None:
         """A training that failed or diverged has spent what it did, and found nothing."""
@@ -558,15 +547,6 @@ def test_describe() -> None:
     beyond = TrainConfig(momentum=0.9, dropout=0.25, weight_decay=1e-4)
     assert describe(beyond).endswith("12 epochs, momentum 0.9, dropout 0.25, weight decay 0.0001")
     assert describe(TrainConfig(dropout=0.5)).endswith("12 epochs, dropout 0.5")
-
-
-def test_import_is_light() -> None:
-    """The numbers come without numpy, scipy and matplotlib, so that `status` stays quick."""
-    code = (
-        "import sys, mnist_lab.analysis; print({'numpy', 'scipy', 'matplotlib'} & {*sys.modules})"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
 
 
 class TestRanking:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from made_events import run_info, whole_trial, write_events
+from made_events import study_settings, whole_trial
+from made_runs import make_run
 
 import mnist_lab
-from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,7 +243,10 @@ def test_only_rundir_names_files() -> None:
 
 # --- what a command loads
 
-HEAVY = {"tensorflow", "keras", "hpbandster", "distributed", "ConfigSpace", "matplotlib", "scipy"}
+HEAVY = {
+    *("tensorflow", "keras", "hpbandster", "distributed", "ConfigSpace", "matplotlib"),
+    *("scipy", "numpy", "sklearn", "pandas", "pooch", "requests"),
+}
 
 
 def loaded(*arguments: str) -> set[str]:
@@ -260,46 +263,31 @@ def loaded(*arguments: str) -> set[str]:
 @pytest.fixture
 def run(tmp_path: Path) -> str:
     """A run with one finished trial."""
-    run_dir = RunDir(tmp_path / "lr-sweep")
-    run_dir.create()
-    run_dir.write_info(run_info())
-    write_events(run_dir, *whole_trial())
-    return str(run_dir.path)
+    return str(make_run(tmp_path / "lr-sweep", study_settings(), *whole_trial(), state="running"))
 
 
-def test_help_is_light() -> None:
-    """The package, the command line and its help load nothing heavy, not even NumPy."""
-    for words in (["-c", "import mnist_lab"], ["-m", "mnist_lab", "--help"]):
-        assert loaded(*words) & (HEAVY | {"numpy"}) == set()
+# What a command loads of what is heavy, and what it may; neither help nor status takes even NumPy.
+LIGHT: list[tuple[str, set[str], set[str]]] = [
+    ("--help", set(), set()),
+    ("status RUN", set(), set()),
+    ("lr-sweep --data sample --dry-run", set(), {"numpy"}),
+    *((f"export RUN --to {to}", set(), {"numpy"}) for to in ("course", "csv", "tensorboard")),
+    ("report RUN", set(), {"numpy", "scipy"}),
+    ("plot RUN", {"matplotlib"}, {"numpy", "scipy"}),
+    ("space --out pictures", {"matplotlib", "ConfigSpace"}, {"numpy", "scipy"}),
+]
 
 
-def test_status_is_light(run: str) -> None:
-    """To tell how a run stands takes nothing heavy, not even NumPy."""
-    assert loaded("-m", "mnist_lab", "status", run) & (HEAVY | {"numpy"}) == set()
+@pytest.mark.parametrize(("words", "takes", "may"), LIGHT, ids=[words for words, *_ in LIGHT])
+def test_commands_are_light(run: str, words: str, takes: set[str], may: set[str]) -> None:
+    """None but a training loads what trains, and none what draws but those that draw on paper."""
+    given = [run if word == "RUN" else word for word in words.split()]
+    assert loaded("-m", "mnist_lab", *given) & HEAVY - may == takes
 
 
-def test_dry_run_is_light() -> None:
-    """What stands before the first training loads neither what trains nor what draws."""
-    packages = loaded("-m", "mnist_lab", "lr-sweep", "--data", "sample", "--dry-run")
-    assert packages & HEAVY == set()
-
-
-def test_plot_is_light(run: str) -> None:
-    """To draw a run takes matplotlib, and nothing that trains."""
-    packages = loaded("-m", "mnist_lab", "plot", run)
-    assert packages & (HEAVY - {"scipy"}) == {"matplotlib"}
-
-
-@pytest.mark.parametrize("to", ["course", "csv", "tensorboard"])
-def test_export_is_light(run: str, to: str) -> None:
-    """To export a run takes nothing that trains or draws, TensorBoard's format included."""
-    assert loaded("-m", "mnist_lab", "export", run, "--to", to) & HEAVY == set()
-
-
-def test_report_is_light(run: str) -> None:
-    """To report on a run takes nothing that trains, nor what draws on paper."""
-    packages = loaded("-m", "mnist_lab", "report", run)
-    assert packages & (HEAVY - {"scipy"}) == set()
+def test_the_package_is_light() -> None:
+    """To import it loads nothing heavy, not even NumPy."""
+    assert loaded("-c", "import mnist_lab") & HEAVY == set()
 
 
 def test_dashboard_is_light(run: str) -> None:
@@ -312,13 +300,7 @@ watch = watching.Watch(Path(sys.argv[1]))
 assert watch.look().rows["lr-sweep"].state == "interrupted"
 assert "trial" in pages.section({"lr-sweep": ("lr-sweep", watch.run("lr-sweep"))})
 """
-    assert loaded("-c", script, str(Path(run).parent)) & (HEAVY - {"scipy"}) == set()
-
-
-def test_space_is_light() -> None:
-    """To show a search space takes ConfigSpace and matplotlib, and nothing that trains."""
-    packages = loaded("-m", "mnist_lab", "space", "--out", "pictures")
-    assert packages & (HEAVY - {"scipy"}) == {"matplotlib", "ConfigSpace"}
+    assert loaded("-c", script, str(Path(run).parent)) & HEAVY <= {"numpy", "scipy"}
 
 
 def test_worker_is_light() -> None:

@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 import pytest
-from test_faults import TESTS, measured
+from lab import LAB, TESTS, measured
 
 import mnist_lab
 from mnist_lab.config import TrainConfig
@@ -49,7 +48,7 @@ class Lab:
     def __init__(self, out: str, *words: str) -> None:
         self.run = RunDir(Path(out))
         self.log = Path(f"{out}.log")
-        command = [sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, *words, "--out", out]
+        command = [*LAB, *SEARCH, *words, "--out", out]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         self.running.append(self.process)
@@ -124,9 +123,9 @@ def test_slurm(slurm: Slurm) -> None:
     site(memory="300MB", job_extra_directives="['--hold']")
     lab = Lab("jobs", "--cluster", "slurm", "--workers", "2")
     lab.wait_for(lambda: len(slurm.jobs()) == 2)
-    first, second = (job.id for job in slurm.jobs())
+    first, second = slurm.jobs()
     slurm.cancel(first)
-    lab.wait_for(lambda: [job.id for job in slurm.jobs()] not in ([first, second], [second]))
+    lab.wait_for(lambda: slurm.jobs() not in ([first, second], [second]))
     release(slurm)
     lab.end()
     assert slurm.jobs() == []
@@ -136,7 +135,7 @@ def test_slurm(slurm: Slurm) -> None:
 def release(slurm: Slurm) -> None:
     """Let the jobs that are held start."""
     for job in slurm.jobs():
-        subprocess.run(["scontrol", "release", job.id], check=True)  # noqa: S607
+        subprocess.run(["scontrol", "release", job], check=True)  # noqa: S607
 
 
 def test_cancelled_jobs_cost_no_attempt(slurm: Slurm) -> None:
@@ -146,7 +145,7 @@ def test_cancelled_jobs_cost_no_attempt(slurm: Slurm) -> None:
     lab = Lab("jobs", *words, "--cluster", "slurm", "--workers", "1")
     for _ in range(4):
         lab.next_epochs()
-        slurm.cancel(slurm.jobs()[-1].id)
+        slurm.cancel(slurm.jobs()[-1])
     lab.end()
     trials = [event for event in lab.run.read_events() if isinstance(event, Started)]
     assert len(trials) == 5
@@ -204,7 +203,7 @@ def test_coordinator_is_a_job(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> 
     """The example's script: cancelled it stops with 143, submitted again it continues."""
     program = Path("bin", "mnist-lab")
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "formula_lab.py"} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {" ".join(LAB)} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent.absolute()}:{os.environ['PATH']}")
     monkeypatch.setenv("WORKERS", "2")
@@ -226,7 +225,7 @@ def test_coordinator_is_a_job(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> 
         wait_for(lambda: slurm.jobs() == [], SOON_S)
         assert "Continue: " in logs[0].read_text()
         assert run.read_info().state == ("stopped" if code == "143:0" else "complete")
-        assert code == slurm.exit_code(job)
+        assert code == slurm.told(job, "ExitCode")
     assert measured(str(run.path)) == local()
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import lab
 import numpy as np
 import pytest
-from test_faults import wait_until_gone, workers_of
+from data_files import sample_arrays, write_npz
+from lab import wait_until_gone, workers_of
 
 from mnist_lab import data, machine, study
 from mnist_lab.config import StudySettings, TrainConfig
@@ -87,11 +88,11 @@ def test_lr_sweep_writes_what_the_contract_names(real: Path) -> None:
 
 def test_own_data() -> None:
     """One's own data train; what they are and what is odd about them is told wherever they show."""
-    dataset = data.load("sample")
-    x, y = dataset.training.train.images[:600], dataset.training.train.labels[:600]
-    some = np.flatnonzero(y != 8)
-    arrays = (x[some], y[some], dataset.test.images, dataset.test.labels)
-    np.savez("mine.npz", **dict(zip(data.dataset.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
+    arrays = sample_arrays()
+    some = np.flatnonzero(arrays["y_train"][:600] != 8)
+    for key in ("x_train", "y_train"):
+        arrays[key] = arrays[key][some]
+    write_npz(Path("mine.npz"), arrays)
     words = ("lr-sweep", "--values", "0.1", "--epochs", "1", "--workers", "1", "--data", "mine.npz")
     planned, done = lab.run(*words, "--dry-run"), lab.run(*words)
     asked = lab.run("status", "results/lr-sweep")
@@ -187,8 +188,6 @@ def test_train_space_and_doctor() -> None:
     lab.run("train", "--epochs", "1", "--num-filters", "4", "--data", "sample", "--quiet")
     assert Path("results/train/model.keras").exists()
     shown = json.loads(real_lab("space", "--json").stdout)
-    filters = next(one for one in shown["hyperparameters"] if one["name"] == "num_filters")
-    assert 20 <= filters["median"] <= 25  # the geometric mean of 8 and 64 is 22.6
     assert shown["files"] == []
     assert not Path("results/space").exists()  # nobody asked for a figure
     shown = json.loads(real_lab("space", "--json", "--out", "drawn").stdout)

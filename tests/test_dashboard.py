@@ -17,14 +17,7 @@ from typing import TYPE_CHECKING
 import lab
 import pytest
 from dashboards import Dashboard, dashboard
-from made_events import (
-    epoch_done,
-    finished,
-    open_journal,
-    proposed,
-    started,
-    study_settings,
-)
+from made_events import epoch_done, finished, proposed, started, study_settings, write_events
 from made_runs import EVIL, by_a_stranger, final_test, make_run, search, sweep
 
 from mnist_lab import cli
@@ -35,8 +28,6 @@ from mnist_lab.rundir import RunDir, runs_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from mnist_lab.records import Event
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +45,6 @@ def served(folder: Path) -> Iterator[Dashboard]:
     """A dashboard of them."""
     with dashboard(folder) as made:
         yield made
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something to become true."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 # --- what is shown
@@ -141,15 +124,10 @@ def test_a_run_itself_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_runs_may_be_yet_to_come(tmp_path: Path) -> None:
     """Whoever starts it first sees the first run come."""
-    process = lab.start("dashboard", command=lab.REAL)
-    assert process.stdout is not None
-    url = re.search(r"http://\S+", process.stdout.readline())
-    assert url is not None
-    made = Dashboard(process, url[0])
-    assert "No runs yet" in made.get("/").text
-    sweep(tmp_path / "results" / "sweep")
-    assert list(made.rows()) == ["sweep"]
-    assert made.end()[0] == 130
+    with dashboard() as made:
+        assert "No runs yet" in made.get("/").text
+        sweep(tmp_path / "results" / "sweep")
+        assert list(made.rows()) == ["sweep"]
 
 
 # --- what changes
@@ -157,16 +135,8 @@ def test_runs_may_be_yet_to_come(tmp_path: Path) -> None:
 
 def begin(path: Path) -> RunDir:
     """A sweep of two values that has begun its first epoch."""
-    make_run(path, study_settings(), proposed(1, learning_rate=0.1), started(1), state="running")
-    return RunDir(path)
-
-
-def append(run: RunDir, *events: Event) -> None:
-    """As whoever trains it does."""
-    journal = open_journal(run)
-    for event in events:
-        journal.append(event)
-    journal.close()
+    begun = (proposed(1, learning_rate=0.1), started(1))
+    return RunDir(make_run(path, study_settings(), *begun, state="running"))
 
 
 def test_it_follows_a_run(tmp_path: Path) -> None:
@@ -179,12 +149,12 @@ def test_it_follows_a_run(tmp_path: Path) -> None:
             assert next(news)["rows"].keys() == {"run", "other"}
             assert next(own) == {"changed": True}
             for epoch, error in ((1, 0.25), (2, 0.125)):
-                append(run, epoch_done(1, epoch, error))
+                write_events(run, epoch_done(1, epoch, error))
                 told = next(news)
                 assert told["rows"].keys() == {"run"}
                 assert f"to {100 * error:.1f} %" in told["rows"]["run"]
                 assert next(own) == {"changed": True}
-            append(run, epoch_done(1, 3, 0.0625), finished(1))
+            write_events(run, epoch_done(1, 3, 0.0625), finished(1))
             run.write_info(run.read_info().model_copy(update={"state": "complete"}))
             while "2 complete" not in told["tally"]:
                 told = next(news)
@@ -233,7 +203,7 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
         before = watch.look()
         assert watch.look().rows == before.rows
         content = run.journal.read_bytes()
-        append(run, epoch_done(1, 1, 0.25))
+        write_events(run, epoch_done(1, 1, 0.25))
         # What was read before is not looked at again.
         news = run.journal.read_bytes()[len(content) :]
         run.journal.write_bytes(re.sub(rb"[^\n]", b"x", content) + news)
@@ -390,7 +360,7 @@ def test_a_browser_is_given_a_key_for_one_time(tmp_path: Path) -> None:
     script.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
     script.chmod(0o700)
     with dashboard(tmp_path, BROWSER=str(script)) as made:
-        until(opened.exists)
+        lab.wait_for(opened.exists)
         url = opened.read_text().strip()
         assert url != made.url
         path = url.removeprefix(f"http://127.0.0.1:{made.port}")

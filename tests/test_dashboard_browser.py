@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import lab
@@ -82,9 +81,7 @@ def visitor(driver: webdriver.Chrome) -> Iterator[Visitor]:
     # A page that was left has closed its stream.
     said = [one for one in driver.get_log("browser") if "INCOMPLETE_CHUNKED" not in one["message"]]
     assert said == []
-    events = [json.loads(one["message"])["message"] for one in driver.get_log("performance")]
-    sent = [one["params"] for one in events if one["method"] == "Network.requestWillBeSent"]
-    asked = [one["request"]["url"] for one in sent]
+    asked = visitor.asked()
     assert asked
     assert [url for url in asked if not url.startswith(("http://127.0.0.1:", "data:"))] == []
     driver.get("about:blank")
@@ -256,15 +253,7 @@ def test_nothing_of_a_stranger_runs(visitor: Visitor, served: Dashboard) -> None
     visitor.until(lambda: visitor.one("#live").text == "Live")
     visitor.hover(".curves g.trace path.point")
     visitor.one('tr[data-trial="1"] input').click()
-    assert visitor.run("window.hit") is None
-    # Nor would it if it got in.
-    visitor.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=window.hit=1>')")
-    visitor.run(
-        "document.body.append(Object.assign(document.createElement('script'), {text: 'hit = 1'}))"
-    )
-    assert visitor.run("window.hit") is None
-    refused = [one["message"] for one in visitor.driver.get_log("browser")]
-    assert any("Content Security Policy" in one for one in refused)
+    visitor.is_closed_to_strangers()
 
 
 def test_it_says_when_it_is_alone(visitor: Visitor, folder: Path) -> None:

@@ -186,12 +186,6 @@ def test_made_of_mnist(
 # --- one copy for all processes of a machine
 
 
-@pytest.fixture(scope="module")
-def sample() -> data.Dataset:
-    """The bundled digits."""
-    return data.load(data.SAMPLE)
-
-
 def same(one: data.Split, other: data.Split) -> bool:
     """Whether two splits hold the same values, of the same types and shapes."""
     return (

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import Arrays, write_npz
+from data_files import Arrays, sample_arrays, write_npz
 
 from mnist_lab import data
 from mnist_lab.data.looking import look
@@ -21,11 +21,8 @@ Change = Callable[[Arrays], Arrays]
 
 @pytest.fixture(scope="module")
 def digits() -> Arrays:
-    """The sample as four arrays, 4,286 digits to train and to validate."""
-    dataset = data.load("sample")
-    train, test = dataset.training_on("train+valid").train, dataset.test
-    arrays: Arrays = {"x_train": train.images, "y_train": train.labels}
-    return arrays | {"x_test": test.images, "y_test": test.labels}
+    """The bundled digits."""
+    return sample_arrays()
 
 
 def load(folder: Path, arrays: Arrays) -> data.Dataset:

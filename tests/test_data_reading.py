@@ -202,10 +202,6 @@ BAD = [
     (changed("y_train", lambda y: y + 1), "labels go from [0-9]+ to 10, not from 0 to 9"),
     # IDX
     (
-        lambda tmp, _: tmp,
-        "no IDX files in .*, nor up to 3 folders below",
-    ),
-    (
         idx("y_test", None),
         "is missing t10k-labels-idx1-ubyte; it has .*train-images-.*; add what is missing",
     ),

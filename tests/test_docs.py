@@ -14,7 +14,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import textwrap
 from collections import Counter
@@ -22,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 import click
+import lab
 import pytest
 from click.testing import CliRunner
 
@@ -236,12 +236,7 @@ def test_the_experiment_of_the_contributing_page_works(tmp_path: Path) -> None:
     searched = os.pathsep.join(map(str, (tmp_path, ROOT / "tests")))
     words = ("--values", "64,128", "--epochs", "2", "--data", "sample", "--out", out)
     for asked in (("batch-sweep", "--help"), ("batch-sweep", *words), ("report", out)):
-        subprocess.run(
-            [sys.executable, ROOT / "tests" / "formula_lab.py", *asked],
-            env=os.environ | {"PYTHONPATH": searched},
-            check=True,
-            timeout=300,
-        )
+        lab.run(*asked, PYTHONPATH=searched)
     run = json.loads((Path(out) / "curves.json").read_text(encoding="utf-8"))
     assert [trial["configuration"]["batch_size"] for trial in run["trials"]] == [64, 128]
     assert "Which batch size?" in (Path(out) / "report.html").read_text(encoding="utf-8")

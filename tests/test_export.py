@@ -23,11 +23,12 @@ from made_events import (
     failed,
     finished,
     proposed,
-    run_info,
     started,
+    study_settings,
     whole_trial,
     write_events,
 )
+from made_runs import make_run
 
 from mnist_lab import cli, export, load_run
 from mnist_lab.errors import LabError
@@ -44,19 +45,15 @@ SCORE = TestScore(test_error=0.25, test_loss=None, confusion=((3, 1), (0, 0)))
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     """Trials: complete, tested without validation, failed before an epoch, running, waiting."""
-    run = RunDir(tmp_path / "run")
-    run.create()
-    run.write_info(run_info())
-    write_events(
-        run,
+    events = [
         *whole_trial(1, learning_rate=0.05, filter_size=5),
         *(proposed(2, epochs=1), started(2), epoch_done(2, valid_error=None)),
         finished(2, budget=1, test=SCORE),
         *(proposed(3, momentum=0.9), started(3), failed(3, "=HYPERLINK(1)")),
         *(proposed(4), started(4), epoch_done(4, valid_error=0.5)),
         proposed(5),
-    )
-    return run
+    ]
+    return RunDir(make_run(tmp_path / "run", study_settings(), *events, state="running"))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -101,14 +98,12 @@ def test_csv(run: RunDir) -> None:
 
 def test_run_without_a_trial(tmp_path: Path) -> None:
     """What has just begun gives tables without rows, and nothing for the course."""
-    run = RunDir(tmp_path / "new")
-    run.create()
-    run.write_info(run_info())
-    assert export.write(run.path, "course") == []
-    for path in export.write(run.path, "csv"):
+    run = make_run(tmp_path / "new", study_settings(), state="running")
+    assert export.write(run, "course") == []
+    for path in export.write(run, "csv"):
         assert path.read_text(encoding="utf-8").startswith("trial,repeat,")
         assert path.read_text(encoding="utf-8").count("\n") == 1
-    assert len(export.write(run.path, "tensorboard")) == 1
+    assert len(export.write(run, "tensorboard")) == 1
 
 
 def test_export_changes_nothing_else(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,21 +123,6 @@ def test_export_changes_nothing_else(run: RunDir, capsys: pytest.CaptureFixture[
     assert {name: content for name, content in files(run.path).items() if name in before} == before
 
 
-def test_what_cannot_be_exported(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line says why."""
-    assert run.exists()
-    for words, code, line in (
-        ("nowhere --to csv", 2, "no folder 'nowhere'"),
-        ("run --to excel", 2, "'excel' is not one of"),
-        ("run", 2, "export needs --to"),
-        ("run --to csv --out run/run.json", 2, "run/run.json is, or lies below, a file"),
-    ):
-        assert cli.main(["export", *words.split()]) == code
-        told = capsys.readouterr().err
-        assert line in told
-        assert told.count("\n") <= 2
-
-
 def test_several_at_once(
     run: RunDir,
     tmp_path: Path,
@@ -158,6 +138,8 @@ def test_several_at_once(
     assert table == f"open it: with a spreadsheet, or pandas.read_csv: {run.export}/csv/trials.csv"
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
     assert files(tmp_path / "out") == files(run.export)
+    assert cli.main([*words, "--out", str(run.run)]) == 2
+    assert "is, or lies below, a file" in capsys.readouterr().err
     for package in ("tensorboard", "optuna"):
         monkeypatch.setitem(sys.modules, package, None)
         assert cli.main([*words, "--to", package, "--out", str(tmp_path / "none")]) == 2

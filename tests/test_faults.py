@@ -5,28 +5,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import lab
 import psutil
 import pytest
+from lab import measured, wait_until_gone, workers_of
 
 from mnist_lab.records import EpochDone, Started, timestamp
 from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
-TESTS = Path(__file__).parent
 N_KILLS = int(os.environ.get("MNIST_LAB_KILLS", "20"))
 SEARCH = ("random-search", "--iters", "12", "--epochs", "6", "--data", "sample", "--workers", "2")
 
@@ -40,49 +39,19 @@ def _can_be_hung_up() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let worker processes import the formula."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+def _not_too_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch takes long enough to be killed in."""
     monkeypatch.setenv("FORMULA_SECONDS", "0.03")
 
 
 def start(out: str, *words: str) -> subprocess.Popen[str]:
     """Start the search."""
-    return subprocess.Popen(
-        [sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, "--out", out, *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return lab.start(*SEARCH, "--out", out, *words)
 
 
-def measured(out: str) -> list[Any]:
-    """The trials in curves.json, without times and workers."""
-    trials = json.loads(Path(out, "curves.json").read_text(encoding="utf-8"))["trials"]
-    return [
-        (
-            trial["id"],
-            trial["configuration"],
-            trial["seed"],
-            trial["state"],
-            [(epoch["epoch"], epoch["valid_error"]) for epoch in trial["epochs"]],
-        )
-        for trial in sorted(trials, key=lambda trial: trial["id"])
-    ]
-
-
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The worker processes of a run, as far as they live."""
-    try:
-        return psutil.Process(process.pid).children()
-    except psutil.NoSuchProcess:
-        return []
-
-
-def wait_until_gone(processes: list[psutil.Process]) -> None:
-    """No process is left behind."""
-    _, alive = psutil.wait_procs(processes, timeout=20)
-    assert alive == []
+def finish(out: str, *words: str) -> str:
+    """Let the search end well; what it said on standard error."""
+    return lab.run(*SEARCH, "--out", out, *words).stderr
 
 
 def ended_before(process: subprocess.Popen[str], out: str, chance: random.Random) -> bool:
@@ -134,9 +103,7 @@ def tear(out: str, chance: random.Random) -> None:
 def test_killed_again_and_again_it_ends_with_the_same_curves() -> None:
     """Random kills at random moments lose nothing but the epochs in progress."""
     chance = random.Random(1)  # noqa: S311 - chance, not secrecy
-    whole = start("whole")
-    _, printed = whole.communicate(timeout=120)
-    assert whole.returncode == 0, printed
+    finish("whole")
     n_kills = n_runs = n_again = 0
     while n_kills < N_KILLS:
         out = f"killed-{n_runs}"
@@ -172,9 +139,7 @@ def test_seconds_of_a_killed_session_count(monkeypatch: pytest.MonkeyPatch) -> N
     process.kill()
     process.communicate(timeout=60)
     wait_until_gone(workers)
-    again = start("killed")
-    again.communicate(timeout=120)
-    assert again.returncode == 0
+    finish("killed")
     info = run.read_info()
     own_s = timestamp(info.ended) - timestamp(info.continued)
     # From the start of the killed session to its last event, which came a moment after it was read.
@@ -189,10 +154,7 @@ def test_worker_killed_while_it_runs_is_replaced_within_two_seconds(
     monkeypatch.setenv("FORMULA_SECONDS", "0.3")
     process = start("replaced")
     run = RunDir(Path("replaced"))
-    deadline = time.monotonic() + 60
-    while not run.journal.exists() or b'"event":"epoch"' not in run.journal.read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    lab.wait_for_epochs(run.journal, 1, process)
     victim = workers_of(process)[0]
     victim.kill()
     killed = time.time()
@@ -224,9 +186,7 @@ def test_closed_terminal_and_two_interrupts(number: signal.Signals) -> None:
     process.communicate(timeout=20)
     assert process.returncode == (143 if number == signal.SIGHUP else 130)
     wait_until_gone(workers)
-    again = start("stopped")
-    again.communicate(timeout=120)
-    assert again.returncode == 0
+    finish("stopped")
 
 
 @pytest.mark.proof
@@ -252,17 +212,15 @@ def test_time_limit_ends_the_run_cleanly(monkeypatch: pytest.MonkeyPatch) -> Non
     assert limited.returncode == 75
     wait_until_gone(workers)
     assert re.search(r"(?:all|\d+ of) 12 trials will fit before \d\d:\d\d:\d\d\n", printed)
-    n_done = sum(trial.state == "complete" for trial in RunDir(Path("limited")).read_trials())
+    run = RunDir(Path("limited"))
+    n_done = sum(trial.state == "complete" for trial in run.read_trials())
     assert 0 < n_done < 12
     said = f"Stopped (the time limit is reached): {n_done} of 12 trials finished, "
     assert printed.splitlines()[-1].startswith(said)
-    assert RunDir(Path("limited")).read_info().state == "stopped"
-    assert RunDir(Path("limited")).best.exists()
-    again = start("limited")
-    again.communicate(timeout=120)
-    assert again.returncode == 0
-    trained = [e for e in RunDir(Path("limited")).read_events() if isinstance(e, EpochDone)]
-    assert len(trained) == 12 * 6
+    assert run.read_info().state == "stopped"
+    assert run.best.exists()
+    finish("limited")
+    assert n_trained("limited") == 12 * 6
 
 
 def test_time_limit_before_the_first_trial_leaves_a_run_that_continues(
@@ -275,17 +233,7 @@ def test_time_limit_before_the_first_trial_leaves_a_run_that_continues(
     assert limited.returncode == 75
     assert "0 of 12 trials finished, 0 epochs saved" in printed
     monkeypatch.setenv("FORMULA_SECONDS", "0.03")
-    again = start("limited")
-    again.communicate(timeout=120)
-    assert again.returncode == 0
-
-
-def finish(out: str, *words: str) -> str:
-    """Let the search end well; what it said on standard error."""
-    process = start(out, *words)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    return said
+    finish("limited")
 
 
 def n_trained(out: str) -> int:

@@ -12,13 +12,13 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import lab
 import pytest
 
 from mnist_lab import load_run
@@ -27,9 +27,8 @@ from mnist_lab.rundir import RunDir
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-TESTS = Path(__file__).parent
-GOLDEN = TESTS / "golden"
-WIDE_SPACE = TESTS.parent / "configs" / "wide-space.json"
+GOLDEN = lab.TESTS / "golden"
+WIDE_SPACE = lab.TESTS.parent / "configs" / "wide-space.json"
 BEST = {"learning_rate": 0.03, "batch_size": 48, "num_filters": 24, "filter_size": 5, "epochs": 4}
 
 BUDGETS = "--min-epochs 1 --max-epochs 9 --eta 3 --survivors 1"
@@ -129,15 +128,9 @@ def made(name: str, sessions: Iterable[Session]) -> Path:
         command = f"{COMMANDS[name]} --data sample --workers 1 --quiet --out {run} {words}"
         # Not 0: no two trainings of one worker shall end in the same millisecond.
         seconds = 0.2 if "--time-limit" in words else 0.002 if n_epochs is None else 0.03
-        process = subprocess.Popen(
-            [sys.executable, TESTS / "formula_lab.py", *command.split()],
-            env=os.environ
-            | {"PYTHONPATH": str(TESTS), "FORMULA_SECONDS": str(seconds)}
-            | {"FORMULA_DRAWS_NOTHING": "1"}
-            | ENVIRONMENT.get(name, {}),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+        environment = ENVIRONMENT.get(name, {}) | {"FORMULA_SECONDS": str(seconds)}
+        process = lab.start(
+            *command.split(), command=lab.LAB, FORMULA_DRAWS_NOTHING="1", **environment
         )
         while n_epochs is not None and process.poll() is None:
             if sum(len(trial.epochs) for trial in RunDir(run).read_trials()) >= n_epochs:
@@ -214,4 +207,4 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             record(each)
-            os.chdir(TESTS)
+            os.chdir(lab.TESTS)

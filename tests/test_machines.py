@@ -18,12 +18,13 @@ import sys
 import time
 from contextlib import suppress
 from shutil import which
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+import lab
 import psutil
 import pytest
 from data_files import make_arrays, write_npz
-from test_faults import TESTS, measured
+from lab import measured, wait_for
 
 from mnist_lab import machine
 from mnist_lab.execute.cluster import Token
@@ -32,10 +33,9 @@ from mnist_lab.records import EpochDone, Started
 from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-LAB = TESTS / "formula_lab.py"
 TOKEN = ".token.json"  # noqa: S105 - its name, not what is in it
 N_TRIALS, N_EPOCHS = 5, 8
 SEARCH = ("random-search", "--iters", str(N_TRIALS), "--epochs", str(N_EPOCHS), "--data", "sample")
@@ -52,14 +52,6 @@ print(json.dumps([
     if one.status == psutil.CONN_LISTEN or (one.type == socket.SOCK_DGRAM and not one.raddr)
 ]))
 """
-
-
-def wait_for(happens: Callable[[], Any]) -> None:
-    """Wait until it happens, for a minute."""
-    deadline = time.monotonic() + 60
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class Command(NamedTuple):
@@ -148,7 +140,7 @@ class Lan:
 
     def listeners(self, name: str) -> dict[int, set[str]]:
         """The processes of a host that take connections or datagrams, and at which addresses."""
-        look = [which("ip") or "ip", "netns", "exec", self._name(name), sys.executable, "-c", LOOK]
+        look = [*self.inside(name), sys.executable, "-c", LOOK]
         done = subprocess.run(look, check=True, capture_output=True, text=True)
         found: dict[int, set[str]] = {}
         for pid, address in json.loads(done.stdout):
@@ -171,22 +163,26 @@ class Lan:
         """Put it back."""
         self._ip("-n", self._name("switch"), "link", "set", f"port-{name}", "up")
 
+    def inside(self, name: str) -> list[str]:
+        """The words before a command that is to run on a host."""
+        return [which("ip") or "ip", "netns", "exec", self._name(name)]
+
     def lab(self, host: str, *words: str, hide: Path | None = None, **environment: str) -> Command:
         """Give `mnist-lab` a command on a host, which does not see the folder `hide`."""
         folder = self._folder / f"{host}-{next(self._number)}"
         folder.mkdir()
-        command = [sys.executable, str(LAB), *words]
+        command = [*lab.LAB, *words]
         if hide is not None:  # `ip netns exec` gives its command mounts of its own
             mount = 'mount -t tmpfs none "$0" && exec "$@"'
             command = ["sh", "-c", mount, str(hide), *command]
         with (folder / "printed").open("wb") as output:
             process = subprocess.Popen(
-                [which("ip") or "ip", "netns", "exec", self._name(host), *command],
+                [*self.inside(host), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(TESTS), "COLUMNS": "200"} | environment,
+                env=os.environ | {"PYTHONPATH": str(lab.TESTS), "COLUMNS": "200"} | environment,
             )
         self._commands.append(Command(process, folder / "printed"))
         return self._commands[-1]
@@ -281,10 +277,8 @@ class Search:
 
     def n_epochs(self, command: Command | None = None) -> int:
         """How many epochs the journal has; with a command: how many its worker made since."""
-        if not self.run.journal.exists():
-            return 0
-        if command is None:
-            return self.run.journal.read_bytes().count(b'"event":"epoch"')
+        if command is None or not self.run.journal.exists():
+            return lab.n_epochs(self.run.journal)
         names, trial_of, count = self.workers(command), dict[int, str](), 0
         for event in self.run.read_events():
             if isinstance(event, Started):
@@ -300,24 +294,13 @@ class Search:
             assert "Traceback" not in command.printed()
         assert measured(str(self.out)) == measured(alone)
         assert not (self.out / TOKEN).exists()
-        trained = [
-            (event.trial, event.epoch.epoch)
-            for event in self.run.read_events()
-            if isinstance(event, EpochDone)
-        ]
-        assert len(trained) == len(set(trained)) == N_TRIALS * N_EPOCHS
-        assert all(
-            event.from_epoch == sum(one.trial == event.trial for one in before)
-            for event, before in self._with_epochs_before()
-        )
-
-    def _with_epochs_before(self) -> Iterator[tuple[Started, list[EpochDone]]]:
-        done: list[EpochDone] = []
+        trained: list[tuple[int, float]] = []
         for event in self.run.read_events():
             if isinstance(event, EpochDone):
-                done.append(event)
+                trained.append((event.trial, event.epoch.epoch))
             elif isinstance(event, Started):
-                yield event, list(done)
+                assert event.from_epoch == sum(trial == event.trial for trial, _ in trained)
+        assert len(trained) == len(set(trained)) == N_TRIALS * N_EPOCHS
 
 
 @pytest.mark.proof
@@ -473,17 +456,17 @@ def test_trial_that_kills_joined_workers_fails(tmp_path: Path) -> None:
 
     They were joined from a terminal, as a person would.
     """
-    out, environment = tmp_path / "run", os.environ | {"PYTHONPATH": str(TESTS)}
+    out, environment = tmp_path / "run", os.environ | {"PYTHONPATH": str(lab.TESTS)}
     words = ("random-search", "--iters", "1", "--data", "sample", "--workers", "0")
     with subprocess.Popen(
-        [sys.executable, str(LAB), *words, "--out", str(out)],
+        [*lab.LAB, *words, "--out", str(out)],
         env=environment,
         stderr=subprocess.DEVNULL,
     ) as run:
         wait_for((out / TOKEN).exists)
         terminal, its_end = pty.openpty()
         with subprocess.Popen(
-            [sys.executable, str(LAB), "worker", str(out), "--workers", "1"],
+            [*lab.LAB, "worker", str(out), "--workers", "1"],
             env=environment | {"FORMULA_DIES": "*"},
             stderr=its_end,
         ) as joined:
@@ -503,17 +486,11 @@ def test_trial_that_kills_joined_workers_fails(tmp_path: Path) -> None:
 
 def refusal(*words: str, **environment: str) -> tuple[int, str]:
     """The exit code of `mnist-lab worker`, and the one line that it prints."""
-    done = subprocess.run(
-        [sys.executable, str(LAB), "worker", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=os.environ | {"PYTHONPATH": str(TESTS)} | environment,
-    )
-    assert done.stdout == ""
-    line = "; ".join(done.stderr.splitlines())
-    return done.returncode, line.removeprefix("error: ").replace("; hint: ", "; ")
+    process = lab.start("worker", *words, command=lab.LAB, **environment)
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    line = "; ".join(err.splitlines())
+    return process.returncode, line.removeprefix("error: ").replace("; hint: ", "; ")
 
 
 def free_port() -> int:
@@ -561,11 +538,19 @@ def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "cannot read {}"),
         (None, "cannot read {}"),
         (
-            token_for(1).replace("BEGIN", "BEGUN").encode(),
-            "the certificates of the token cannot",
+            re.sub('"certificate":"[^"]*', '"certificate":"', token_for(1)).encode(),
+            "{} is not a copy",
+        ),
+        *(
+            (damaged.encode(), "the certificates of the token cannot")
+            for damaged in (
+                token_for(1).replace("BEGIN", "BEGUN"),
+                token_for(1).replace("PRIVATE", "PRÜVATE"),
+                re.sub('"key":"[^"]*', '"key":"', token_for(1)),
+            )
         ),
     ],
-    ids=["empty", "json", "keys", "bytes", "absent", "damaged"],
+    ids=["empty", "json", "keys", "bytes", "absent", "cut", "damaged", "no ASCII", "no key"],
 )
 def test_token_that_is_none_is_refused(content: bytes | None, rule: str, tmp_path: Path) -> None:
     """Whatever else lies there, it is a wrong command line and no defect."""
@@ -596,12 +581,7 @@ def test_run_is_named_in_one_way(words: tuple[str, ...]) -> None:
 def test_worker_that_would_measure_something_else_is_refused(tmp_path: Path) -> None:
     """Another data set, other versions, or none at all: each is told, and the run goes on."""
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, str(LAB), *SEARCH, "--workers", "0", "--out", str(out)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
-    )
+    process = lab.start(*SEARCH, "--workers", "0", "--out", str(out))
     try:
         wait_for((out / TOKEN).exists)
         code, line = refusal(str(out), FORMULA_VERSIONS="0.0")
@@ -619,7 +599,7 @@ def test_worker_that_would_measure_something_else_is_refused(tmp_path: Path) -> 
         assert process.poll() is None
     finally:
         process.terminate()
-        process.wait(30)
+        process.communicate(timeout=30)
     assert process.returncode == 143
     code, line = refusal(str(out))
     assert code == 2

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -14,19 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import formula
+import lab
 import nbformat
 import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
-from made_events import (
-    failed,
-    proposed,
-    run_info,
-    started,
-    study_settings,
-    whole_trial,
-    write_events,
-)
+from made_events import failed, proposed, run_info, started, study_settings, whole_trial
+from made_runs import make_run
 from nbclient import NotebookClient
 
 import mnist_lab
@@ -36,10 +29,9 @@ from mnist_lab.rundir import RunDir
 from mnist_lab.study import session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-TESTS = Path(__file__).parent
-TOUR = TESTS.parent / "examples" / "tour.ipynb"
+TOUR = lab.TESTS.parent / "examples" / "tour.ipynb"
 HURRY = "import os; os.environ['FORMULA_SECONDS'] = '0.001'"
 FORMULA = (
     "import formula; from mnist_lab.study import session; session.open_trainer = "
@@ -47,8 +39,7 @@ FORMULA = (
 )
 # 20 epochs each, of FORMULA_SECONDS.
 SWEEP = "lr_sweep([0.1, 0.01], epochs=20, data='sample', workers=2, out='r')"
-COMMAND = "lr-sweep --values 0.1,0.01 --epochs 20 --data sample --out r"
-LAB = (sys.executable, str(TESTS / "formula_lab.py"), *COMMAND.split())
+COMMAND = ["lr-sweep", "--values", "0.1,0.01", "--epochs", "20", "--data", "sample", "--out", "r"]
 
 SEARCH_FIGURES = "incumbent learning_curves hyperparameters parallel_coordinates search_space"
 
@@ -58,7 +49,7 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Kernels write beside the test, and they and their workers can import the formula."""
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(lab.TESTS), prepend=os.pathsep)
     # So long that nothing ends before a test has seen it run.
     monkeypatch.setenv("FORMULA_SECONDS", "1")
 
@@ -124,18 +115,7 @@ def html_of(outputs: list[dict[str, Any]], kind: str) -> list[str]:
 
 def wait_for_epoch() -> None:
     """Until the journal of the run `r` tells of an epoch."""
-    journal = RunDir(Path("r")).journal
-    wait_until(
-        lambda: journal.exists() and '"event":"epoch"' in journal.read_text(encoding="utf-8")
-    )
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Until it holds."""
-    deadline = time.monotonic() + 200
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    lab.wait_for(lambda: lab.n_epochs(RunDir(Path("r")).journal), seconds=200)
 
 
 # --- the package
@@ -196,7 +176,7 @@ def test_tour() -> None:
 @pytest.mark.proof
 def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
     """A notebook sees a terminal's run grow, follows it to its end, and goes on after it."""
-    process = subprocess.Popen([*LAB, "--workers", "1"], stderr=subprocess.PIPE, text=True)
+    process = lab.start(*COMMAND, "--workers", "1")
     wait_for_epoch()
     look = "[mnist_lab.load_run('r').info.state, len(mnist_lab.load_run('r').epochs_to_pandas())]"
     state, n_epochs = notebook.value(look)
@@ -205,11 +185,11 @@ def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
     assert refused["ename"] == "Busy"
     assert f"process {process.pid} on" in refused["evalue"]
     cell, watched = notebook.start("mnist_lab.watch('r')")
-    wait_until(lambda: len(set(html_of(watched, "update_display_data"))) > 1)
+    lab.wait_for(lambda: len(set(html_of(watched, "update_display_data"))) > 1, seconds=200)
     process.terminate()
     cell.join()
-    assert process.wait(60) == 143
-    process.communicate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
     first, *updates, last = html_of(watched, "display_data") + html_of(
         watched, "update_display_data"
     )
@@ -232,10 +212,10 @@ def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
 @pytest.mark.proof
 def test_killed_run_is_interrupted_not_running(notebook: Notebook) -> None:
     """Nobody waits for a run whose process was killed; and it tells how it was started."""
-    process = subprocess.Popen([*LAB, "--quiet"])
+    process = lab.start(*COMMAND, "--quiet")
     wait_for_epoch()
     process.kill()
-    process.wait()
+    process.communicate()
     (end,) = html_of(notebook.run("mnist_lab.watch('r')"), "execute_result")
     assert "interrupted, 0 of 2 trials done" in end
 
@@ -276,17 +256,18 @@ def test_stop_button(notebook: Notebook) -> None:
 @pytest.mark.proof
 def test_stop_button_ends_the_watching_alone(notebook: Notebook) -> None:
     """Who stops to watch gets the run as it stands, and whoever writes it goes on."""
-    process = subprocess.Popen([*LAB, "--quiet"], stdout=subprocess.DEVNULL)
+    process = lab.start(*COMMAND, "--quiet")
     wait_for_epoch()
     cell, seen = notebook.start("mnist_lab.watch('r')")
-    wait_until(lambda: seen)
+    lab.wait_for(lambda: seen, seconds=200)
     notebook.interrupt()
     cell.join()
     (end,) = html_of(seen, "execute_result")
     assert "running, 0 of 2 trials done" in end
     assert process.poll() is None
     process.terminate()
-    assert process.wait(60) == 143
+    process.communicate(timeout=60)
+    assert process.returncode == 143
 
 
 def test_study_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,11 +293,9 @@ EVIL = "<script>alert('&')</script>"
 
 def made_run(**info: Any) -> mnist_lab.Run:
     """A complete trial, one that failed with an evil reason, and one that waits."""
-    run_dir = RunDir(Path(f"made {EVIL[:8]}"))
-    run_dir.create()
-    run_dir.write_info(run_info(settings=study_settings(repeats=2), state="complete", **info))
-    write_events(run_dir, *whole_trial(1), proposed(2), started(2), failed(2, EVIL), proposed(3))
-    return mnist_lab.load_run(str(run_dir.path))
+    events = [*whole_trial(1), proposed(2), started(2), failed(2, EVIL), proposed(3)]
+    path = make_run(Path(f"made {EVIL[:8]}"), study_settings(repeats=2), *events, **info)
+    return mnist_lab.load_run(str(path))
 
 
 def test_text_from_files_is_escaped() -> None:

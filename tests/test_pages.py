@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from itertools import pairwise
@@ -345,25 +344,15 @@ def test_mistakes_are_pictures() -> None:
     assert len(set(numbers)) == len(numbers)
 
 
-@dataclass
-class Two:
-    """Two runs to compare, and what is said of them."""
-
-    errors: tuple[float, float]
-    epochs: tuple[int, int]
-    said: str
-    warned: bool
-
-
 @pytest.mark.parametrize(
-    "two",
+    ("other_error", "other_epochs", "said"),
     [
-        Two((0.01, 0.011), (3, 3), "Too close to call: b may be as good", warned=False),
-        Two((0.01, 0.05), (3, 3), "The others are worse, beyond chance", warned=False),
-        Two((0.01, 0.05), (3, 6), "The others are worse, beyond chance", warned=True),
+        (0.011, 3, "Too close to call: b may be as good"),
+        (0.05, 3, "The others are worse, beyond chance"),
+        (0.05, 6, "The others are worse, beyond chance"),
     ],
 )
-def test_whether_a_difference_is_real(two: Two) -> None:
+def test_whether_a_difference_is_real(other_error: float, other_epochs: int, said: str) -> None:
     """The comparison says which run is lowest, whether that shows, and who was trained longer."""
     runs = [
         of_trials(
@@ -373,14 +362,14 @@ def test_whether_a_difference_is_real(two: Two) -> None:
             values=None,
             base=TrainConfig(epochs=epochs),
         )
-        for error, epochs, label in zip(two.errors, two.epochs, "ab", strict=True)
+        for error, epochs, label in ((0.01, 3, "a"), (other_error, other_epochs, "b"))
     ]
     found = sections.comparison(runs, ["run-1", "run-2"])
     (verdict,) = found["verdicts"]
     assert verdict.startswith("a has the lowest validation error, 1.00 %.")
-    assert two.said in verdict
-    said = "The best were not trained equally long: a 3 epochs and b 6 epochs."
-    assert (said in found["warnings"]) == two.warned
+    assert said in verdict
+    warning = "The best were not trained equally long: a 3 epochs and b 6 epochs."
+    assert (warning in found["warnings"]) == (other_epochs == 6)
 
 
 # --- nothing in a text is HTML

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -12,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lab
 import psutil
 import pytest
-from test_faults import TESTS, measured
+from lab import measured
 from test_search import BASE, Memory, decide, formula_trainer, grid, results
 
 import mnist_lab
@@ -42,7 +42,7 @@ SIZES = (16, 32, 64, 128, 48, 96, 24, 80)
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Worker processes import the formula; Dask's settings are not those of who runs the tests."""
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(lab.TESTS))
     monkeypatch.setenv("FORMULA_SECONDS", "0.05")
     monkeypatch.setenv("DASK_CONFIG", str(tmp_path / "dask"))
 
@@ -229,16 +229,8 @@ def test_scheduler_that_does_not_answer(
 )
 def test_nothing_starts_anywhere(place: str, reason: str) -> None:
     """It is tried three times; the one line says why it was in vain."""
-    lab = (sys.executable, str(TESTS / "formula_lab.py"), *SEARCH, "--quiet", "--workers", "1")
-    done = subprocess.run(
-        [*lab, "--cluster", place],
-        env=os.environ | {"PATH": "/nowhere"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == (
+    words = (*SEARCH, "--quiet", "--workers", "1", "--cluster", place)
+    assert lab.run(*words, code=1, PATH="/nowhere").stderr == (
         f"error: no worker could start; the last attempt: {reason}\n"
         "hint: fix that, then run the same command again to continue\n"
     )
@@ -293,17 +285,9 @@ def foreign() -> Iterator[Dask]:
 def test_existing_scheduler(foreign: Dask) -> None:
     """Its workers give the same numbers as our own, for one run after the other."""
     foreign.work("--nworkers", "2")
-    lab = [sys.executable, str(TESTS / "formula_lab.py"), *SEARCH]
     cluster = ["--cluster", foreign.address]
     for out, words in {"here": [], "there": cluster, "again": cluster}.items():
-        done = subprocess.run(
-            [*lab, *words, "--out", out],
-            env=os.environ | {"FORMULA_DRAWS_NOTHING": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        lab.run(*SEARCH, *words, "--out", out, FORMULA_DRAWS_NOTHING="1")
         assert measured(out) == measured("here")
 
 

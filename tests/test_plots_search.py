@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_events import made_trial, run_info, study_settings, write_events
+from made_events import made_trial, study_settings
 from made_figures import (
     CAPTION,
     axes_of,
@@ -22,13 +22,13 @@ from made_figures import (
     texts,
     ticks,
 )
+from made_runs import make_run
 from matplotlib.colors import to_hex, to_rgb
 
 from mnist_lab import plots, space
 from mnist_lab.analysis.history import median_progress
 from mnist_lab.config import TrainConfig
 from mnist_lab.plots.search import draw_medians
-from mnist_lab.rundir import RunDir
 from mnist_lab.study import load_run
 
 if TYPE_CHECKING:
@@ -322,8 +322,6 @@ def test_ways_to_search() -> None:
 @pytest.mark.parametrize("experiment", ["hyperband", "bohb"])
 def test_drawn(tmp_path: Path, experiment: str) -> None:
     """A run of Hyperband or BOHB has its promotions among the figures, and epochs in the other."""
-    run_dir = RunDir(tmp_path / "run")
-    run_dir.create()
     settings = study_settings(
         experiment=experiment,
         base=TrainConfig(epochs=18),
@@ -332,9 +330,8 @@ def test_drawn(tmp_path: Path, experiment: str) -> None:
         min_epochs=2,
         space=space.to_dict(space.default_space()),
     )
-    run_dir.write_info(run_info(settings=settings))
-    write_events(run_dir, *halving(brackets(3), n_endings=15))
-    drawn = {path.name: path for path in load_run(run_dir.path).draw()}
+    run = make_run(tmp_path / "run", settings, *halving(brackets(3), n_endings=15), state="running")
+    drawn = {path.name: path for path in load_run(run).draw()}
     assert {path.stem for path in drawn.values()} == {
         "incumbent",
         "brackets",

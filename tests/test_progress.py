@@ -332,14 +332,6 @@ def test_time_left_of_trials(table: Screen) -> None:
     assert re.search(r"1/3 +2 s\n", table.shows())
 
 
-def test_two_workers_halve_the_time_left(screen: Callable[[Any], Screen]) -> None:
-    """The time left of the whole is that of the worker who ends last."""
-    lines = screen(Lines)
-    lines.begin(2, n_workers=2)
-    shown = lines.shows(proposed(1), proposed(2), started(1), started(2), epoch_done(1, 1))
-    assert "about 6 s left" in shown
-
-
 def test_silence(capsys: pytest.CaptureFixture[str], screen: Callable[[Any], Screen]) -> None:
     """The watcher that shows nothing takes everything."""
     silent = screen(lambda _: Silent())

@@ -117,6 +117,27 @@ class Reader:
         self.until(lambda: element.find_elements(By.CSS_SELECTOR, ".plot-container g.trace"))
         return element
 
+    def is_closed_to_strangers(self) -> None:
+        """What would get into the page from outside does not run, which the browser reports."""
+        assert self.run("window.hit") is None
+        self.run(
+            "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=window.hit=1>')"
+        )
+        self.run(
+            "document.body.append(Object.assign(document.createElement('script'), "
+            "{text: 'hit = 1'}))"
+        )
+        assert self.run("window.hit") is None
+        refused = [one["message"] for one in self.driver.get_log("browser")]
+        assert any("Content Security Policy" in one for one in refused)
+
+    def asked(self) -> list[str]:
+        """The addresses that its pages asked for."""
+        log = self.driver.get_log("performance")
+        events = [json.loads(one["message"])["message"] for one in log]
+        sent = [one["params"] for one in events if one["method"] == "Network.requestWillBeSent"]
+        return [one["request"]["url"] for one in sent]
+
     def strong(self, figure: str) -> set[int]:
         """The trials that stand out in a figure; all, where none is chosen."""
         plot = self.draw(figure)
@@ -146,9 +167,7 @@ def reader(driver: webdriver.Chrome) -> Iterator[Reader]:
     reader = Reader(driver)
     yield reader
     assert driver.get_log("browser") == []
-    events = [json.loads(one["message"])["message"] for one in driver.get_log("performance")]
-    sent = [one["params"] for one in events if one["method"] == "Network.requestWillBeSent"]
-    asked = [one["request"]["url"] for one in sent]
+    asked = reader.asked()
     assert asked
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
@@ -471,16 +490,8 @@ def test_nothing_of_a_stranger_runs(reader: Reader, pages: dict[str, Path]) -> N
         button.click()
     reader.hover(".incumbent g.trace path.point")
     reader.one('#run-1 tr[data-trial="1"] input').click()
-    assert reader.run("window.hit") is None
     assert EVIL.partition("<!--")[0] in reader.one("#run-1 h2").text
-    # Nor would it if it got in.
-    reader.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=window.hit=1>')")
-    reader.run(
-        "document.body.append(Object.assign(document.createElement('script'), {text: 'hit = 1'}))"
-    )
-    assert reader.run("window.hit") is None
-    refused = [one["message"] for one in reader.driver.get_log("browser")]
-    assert any("Content Security Policy" in one for one in refused)
+    reader.is_closed_to_strangers()
 
 
 def test_no_width_scrolls_sideways(reader: Reader, pages: dict[str, Path]) -> None:

@@ -298,19 +298,6 @@ def test_create_twice(tmp_path: Path) -> None:
         assert names(run.path) == set()
 
 
-def test_create_where_no_folder_can_be(tmp_path: Path) -> None:
-    """A file in the way is a usage error, a place that takes no folder a failure; both by name."""
-    (tmp_path / "file").touch()
-    is_file = "file(/run)? is, or lies below, a file"
-    for place, kind, match in [
-        ("file", SettingsError, is_file),
-        ("file/run", SettingsError, is_file),
-        ("/proc/mnist-lab/run", SettingsError, "cannot write the folder /proc/mni"),
-    ]:
-        with pytest.raises(kind, match=f"{match}.*; give another --out"):
-            RunDir(tmp_path / place).create()
-
-
 def test_a_folder_for_a_run(tmp_path: Path) -> None:
     """A new folder, an empty one, one with a lock alone and one with a run are ours to write.
 
@@ -392,12 +379,6 @@ def test_journal_round_trip(made: list[Event]) -> None:
         assert len(run.journal.read_bytes().splitlines()) == 1 + len(made)
 
 
-def test_no_journal_no_events(tmp_path: Path) -> None:
-    """A run that was stopped before it began has no events."""
-    assert RunDir(tmp_path).read_events() == []
-    assert RunDir(tmp_path).read_trials() == []
-
-
 def test_each_event_is_on_the_disk_at_once(run: RunDir) -> None:
     """Who reads while a session writes sees every event that was appended."""
     journal = open_journal(run)
@@ -450,8 +431,6 @@ def test_lines_that_do_not_follow(run: RunDir, change: Any, match: str) -> None:
 
 
 DAMAGES_AT_THE_END: dict[str, Callable[[bytes], bytes]] = {
-    "torn": lambda x: x[:-30],
-    "no end of line": lambda x: x[:-1],
     "zeros": lambda x: x[:-30] + bytes(5000),
     "zeros with an end of line": lambda x: x[:-30] + bytes(29) + b"\n",
     "changed": lambda x: x[:-30] + x[-30:].replace(b'"crc', b'"src'),
@@ -509,18 +488,14 @@ def test_journal_of_format_version_1(run: RunDir) -> None:
     write_events(run, whole_trial()[-1])
     assert run.read_events() == whole_trial()
     assert len(run.journal.read_bytes().splitlines()) == 1 + len(old)
-    for number, damaged in ((5, [*old[:4], b"{}\n", old[5]]), (None, [*old[:3], *old[4:]])):
+    skips = r"journal\.jsonl is damaged: trial 1 has epoch 3 after 1"
+    for match, damaged in (
+        ("line 5 of .*changed", [*old[:4], b"{}\n", old[5]]),
+        (skips, [*old[:3], *old[4:]]),
+    ):
         run.journal.write_bytes(b"".join(damaged))
-        match = "trial 1 has epoch 3 after 1" if number is None else f"line {number} of .*changed"
         with pytest.raises(RunDirError, match=match):
             run.read_trials()
-
-
-def test_journal_without_its_proposal(run: RunDir) -> None:
-    """A journal that reports on a trial it never proposed is refused by that trial's number."""
-    write_events(run, proposed(1), started(7))
-    with pytest.raises(RunDirError, match=r"journal\.jsonl is damaged: trial 7 is proposed not"):
-        run.read_trials()
 
 
 def test_unreadable_journal(run: RunDir) -> None:

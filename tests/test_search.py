@@ -311,16 +311,6 @@ def test_journal_and_checkpoint_may_differ(n_lost: int) -> None:
     assert results([*history, *rest]) == results(whole)
 
 
-def test_trial_without_its_checkpoint_starts_again() -> None:
-    """Epochs whose state is gone are void and trained again, to the same numbers."""
-    whole = decide(grid(16))
-    history = [event for event in whole if not isinstance(event, Finished)]
-    rest = decide(grid(16), history=history)
-    assert [e.epoch.epoch for e in rest if isinstance(e, EpochDone)] == [1, 2, 3]
-    assert [len(trial.epochs) for trial in fold([*history, *rest])] == [3]
-    assert results([*history, *rest]) == results(whole)
-
-
 def test_complete_journal_needs_no_worker() -> None:
     """What is known already is answered without opening a cluster."""
     history = whole("search", 3)

@@ -15,18 +15,19 @@ import time
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from shutil import which
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import formula
+import lab
 import psutil
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
-from test_faults import TESTS, wait_until_gone, workers_of
+from lab import TESTS, wait_for, wait_until_gone, workers_of
+from test_machines import RUN, TOKEN, hosts
 
 import mnist_lab
 from mnist_lab import machine
-from mnist_lab.errors import SettingsError, StudyError
+from mnist_lab.errors import StudyError
 from mnist_lab.execute import dask, joining
 from mnist_lab.execute.cluster import Cluster, Token
 from mnist_lab.execute.dask import Credentials, new_credentials, security
@@ -36,12 +37,12 @@ from mnist_lab.rundir import RunDir
 from mnist_lab.study import session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-LAB = TESTS / "formula_lab.py"
 SEARCH = ("random-search", "--iters", "40", "--epochs", "50", "--data", "sample")
 SHORT = ("random-search", "--iters", "4", "--epochs", "5", "--data", "sample", "--workers", "1")
-TOKEN = ".token.json"  # noqa: S105 - its name, not what is in it
+__all__ = ["hosts"]  # a fixture
+
 LOOPBACK = "127.0.0.1"
 HAS_IPV6 = any(one.address == "::1" for all_ in psutil.net_if_addrs().values() for one in all_)
 # How long nothing may be learned during a flood, on a busy machine; an epoch takes 0.1 s.
@@ -107,7 +108,7 @@ def start(
     """Give the lab a command in `folder`, with its temporary files in `folder/tmp`."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        [*before, sys.executable, str(LAB), *words],
+        [*before, *lab.LAB, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -119,20 +120,9 @@ def start(
     )
 
 
-def wait_for(happens: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait until it happens, for a minute; a process that ends first tells why."""
-    deadline = time.monotonic() + 60
-    while not happens():
-        if process is not None and process.poll() is not None:
-            pytest.fail(f"ended first: {process.communicate()}")
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def n_epochs(folder: Path) -> int:
     """How many epochs the journal of the run in `folder` knows."""
-    journal = RunDir(folder / "run").journal
-    return journal.read_bytes().count(b'"event":"epoch"') if journal.exists() else 0
+    return lab.n_epochs(RunDir(folder / "run").journal)
 
 
 def read_token(folder: Path) -> Token:
@@ -234,19 +224,6 @@ def test_token_of_another_run_is_refused_in_one_line(live: Live) -> None:
         joining.connect(stale)
 
 
-def test_token_whose_certificates_are_damaged_is_refused_in_one_line(live: Live) -> None:
-    """A token that was cut or changed while it was copied is told from a defect."""
-    for name, text in live.token.credentials.model_dump().items():
-        for damaged in ("", text[: len(text) // 2], "ünusable"):
-            credentials = live.token.credentials.model_copy(update={name: damaged})
-            token = live.token.model_copy(update={"credentials": credentials})
-            with pytest.raises(
-                (SettingsError, ValueError),
-                match=r"the certificates of the token|at least 1 character",
-            ):
-                joining.connect(Token.model_validate_json(token.model_dump_json()))
-
-
 def test_clocks_may_differ() -> None:
     """A machine that thinks it is last year, or the next, may join."""
     certificate = load_pem_x509_certificate(new_credentials().certificate.encode())
@@ -286,38 +263,6 @@ def test_strangers_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> 
             known.recv(1000)
 
 
-@pytest.fixture
-def apart() -> Iterator[list[list[str]]]:
-    """How to run a command in each of two network namespaces, at 10.78.0.1 and 10.78.0.2."""
-    ip = which("ip")
-    if ip is None or os.geteuid() != 0:
-        pytest.skip("needs hosts of its own: root, with iproute2, makes network namespaces")
-    names = [f"sec{os.getpid()}-{number}" for number in (1, 2)]
-    ends = f"type veth peer name net netns {names[1]}"
-    try:
-        for name in names:
-            made = subprocess.run([ip, "netns", "add", name], check=False, capture_output=True)
-            if made.returncode:
-                pytest.skip(f"needs hosts of its own: {made.stderr!r}")
-        for words in (
-            f"-n {names[0]} link add net {ends}",
-            *(
-                f"-n {name} {what}"
-                for number, name in enumerate(names, start=1)
-                for what in (
-                    f"address add 10.78.0.{number}/24 dev net",
-                    "link set lo up",
-                    "link set net up",
-                )
-            ),
-        ):
-            subprocess.run([ip, *words.split()], check=True)
-        yield [[ip, "netns", "exec", name] for name in names]
-    finally:
-        for name in names:
-            subprocess.run([ip, "netns", "delete", name], check=False, capture_output=True)
-
-
 @pytest.mark.proof
 @pytest.mark.parametrize("where", ["loopback", "network"])
 def test_floods_delay_no_epoch_and_end_nothing(
@@ -325,8 +270,9 @@ def test_floods_delay_no_epoch_and_end_nothing(
 ) -> None:
     """3,000 silent connections and 300 loud ones at every port, with 1,024 files to open."""
     elsewhere = where == "network"
-    here, there = request.getfixturevalue("apart") if elsewhere else ([], [])
-    host = "10.78.0.1" if elsewhere else LOOPBACK
+    lan = request.getfixturevalue("hosts") if elsewhere else None
+    here, there = (lan.inside("a"), lan.inside("b")) if lan else ([], [])
+    host = RUN if elsewhere else LOOPBACK
     usual = ["sh", "-c", 'ulimit -Sn 1024; exec "$@"', "sh"]
     begin = partial(start, tmp_path, before=[*here, *usual], seconds="0.1")
     words = ("--workers", "0", "--host", host) if elsewhere else ("--workers", "2")
@@ -428,11 +374,6 @@ def is_new(folder: Path, tokens: list[Token]) -> bool:
     return (folder / "run" / TOKEN).exists() and read_token(folder) not in tokens
 
 
-def has_more(folder: Path, known: int) -> bool:
-    """Whether the journal knows more epochs than that."""
-    return n_epochs(folder) > known
-
-
 @pytest.mark.proof
 def test_token_lives_as_long_as_the_run_is_written(tmp_path: Path) -> None:
     """It is gone after an interrupt and the end; each session has its own; no litter, ever."""
@@ -442,8 +383,8 @@ def test_token_lives_as_long_as_the_run_is_written(tmp_path: Path) -> None:
         wait_for(partial(is_new, tmp_path, tokens), process)
         tokens.append(read_token(tmp_path))
         if number:
-            known = n_epochs(tmp_path)
-            wait_for(partial(has_more, tmp_path, known), process)
+            more = n_epochs(tmp_path) + 1
+            lab.wait_for_epochs(RunDir(tmp_path / "run").journal, more, process)
             workers = workers_of(process)
             process.send_signal(number)
             wait_until_gone(workers)

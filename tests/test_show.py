@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import time
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -348,8 +347,7 @@ def test_a_lost_signal_is_obeyed(lost: signal.Signals, code: int) -> None:
 def test_nothing_was_begun() -> None:
     """Stopped before there is a run, there is nothing to tell of."""
     process = lab.start(*SWEEP, FORMULA_SECONDS="0.3")
-    while not Path("results").exists():
-        time.sleep(0.01)
+    lab.wait_for(Path("results").exists, process)
     process.send_signal(signal.SIGTERM)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 143

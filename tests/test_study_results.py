@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
+from data_files import sample_arrays, write_npz
 from made_events import (
     begun_as,
     epoch_done,
@@ -14,13 +14,13 @@ from made_events import (
     forge,
     journal_lines,
     proposed,
-    run_info,
     started,
     study_settings,
     whole_trial,
     write_events,
 )
 from made_figures import texts
+from made_runs import make_run
 
 from mnist_lab import data, space, study
 from mnist_lab.config import TrainConfig
@@ -28,7 +28,6 @@ from mnist_lab.errors import RunDirError
 from mnist_lab.findings import page
 from mnist_lab.records import Mistake, TestScore
 from mnist_lab.rundir import RunDir
-from mnist_lab.study.results import test_result as result_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,13 +40,10 @@ SCORE = TestScore(test_error=0.25, test_loss=0.7, confusion=((1, 1), (0, 2)), mi
 @pytest.fixture
 def run_dir(tmp_path: Path) -> RunDir:
     """A test on the bundled digits that got one of them wrong."""
-    run_dir = RunDir(tmp_path / "test")
-    run_dir.create()
     settings = study_settings(experiment="test", values=None)
-    run_dir.write_info(run_info(settings=settings, data=data.load(data.SAMPLE).info))
-    ended = finished(test=SCORE)
-    write_events(run_dir, proposed(), started(), epoch_done(number=1), ended)
-    return run_dir
+    events = (proposed(), started(), epoch_done(number=1), finished(test=SCORE))
+    info = data.load(data.SAMPLE).info
+    return RunDir(make_run(tmp_path / "test", settings, *events, data=info, state="running"))
 
 
 def drawn(run_dir: RunDir) -> tuple[set[str], list[str]]:
@@ -75,10 +71,7 @@ def test_mistakes(run_dir: RunDir) -> None:
 )
 def test_other_classes(run_dir: RunDir, stem: str, wrong: str, often: str) -> None:
     """What is no digit is called a class, by its name where it has one, in all that is written."""
-    path, sample = run_dir.path / f"{stem}.npz", data.load("sample")
-    joined = sample.training_on("train+valid").train
-    arrays = (joined.images, joined.labels, sample.test.images, sample.test.labels)
-    np.savez(path, **dict(zip(data.dataset.NPZ_KEYS, arrays, strict=True)))  # type: ignore[arg-type] # numpy's stub
+    path = write_npz(run_dir.path / f"{stem}.npz", sample_arrays())
     info = run_dir.read_info().model_copy(update={"data": data.load(str(path)).info})
     warned = info.data.model_copy(update={"warnings": ("something is odd",)})
     run_dir.write_info(info.model_copy(update={"data": warned}))
@@ -135,12 +128,6 @@ def test_older_record(run_dir: RunDir) -> None:
     assert drawn(run_dir) == ({"confusion"}, [])
 
 
-def test_result_names_them(run_dir: RunDir) -> None:
-    """`test.json` has the mistakes of each repeat."""
-    (repeat,) = result_of(run_dir.read_trials()).repeats
-    assert repeat.mistakes == (WRONG,)
-
-
 def test_mistakes_beyond_the_images(run_dir: RunDir) -> None:
     """A record that names an image which the data set lacks is told so, in a note."""
     lines = journal_lines(run_dir)
@@ -158,12 +145,10 @@ def test_mistakes_beyond_the_images(run_dir: RunDir) -> None:
 def test_trials_of_other_settings(tmp_path: Path, size: int, error: str) -> None:
     """A trial beside the search space is refused; a budget that no rung has is not drawn."""
     space_file = space.to_dict(space.default_space())
-    run_dir = RunDir(tmp_path / "search")
-    run_dir.create()
     settings = study_settings(
         experiment="hyperband", values=None, iters=1, min_epochs=1, space=space_file
     ).model_copy(update={"base": TrainConfig(epochs=2)})
-    run_dir.write_info(run_info(settings=settings))
+    run_dir = RunDir(make_run(tmp_path / "search", settings, state="running"))
     assert "incumbent" in drawn(run_dir)[0]  # no trial yet
     write_events(run_dir, *whole_trial(filter_size=size, learning_rate=0.01))
     if error:
