@@ -13,6 +13,7 @@ import os
 import re
 import tomllib
 from itertools import count
+from operator import not_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 # Looking for plugins reads the metadata of every installed package: a tenth of `status`'s time.
@@ -24,9 +25,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -121,15 +120,10 @@ class TrainConfig(Frozen):
     num_filters: NumFilters = BASE["num_filters"]
     filter_size: FilterSize = BASE["filter_size"]
     epochs: Epochs = BASE["epochs"]
-    momentum: Share = BASE["momentum"]
-    dropout: Share = BASE["dropout"]
-    weight_decay: WeightDecay = BASE["weight_decay"]
-
-    @model_serializer(mode="wrap")
-    def _without_zeros(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # So that the sheet's configurations keep the five keys that other programs read.
-        values: dict[str, Any] = serialize(self)
-        return {key: value for key, value in values.items() if value or key not in OPTIONAL}
+    # Left out where 0: the sheet's configurations keep the five keys that other programs read.
+    momentum: Share = Field(default=BASE["momentum"], exclude_if=not_)
+    dropout: Share = Field(default=BASE["dropout"], exclude_if=not_)
+    weight_decay: WeightDecay = Field(default=BASE["weight_decay"], exclude_if=not_)
 
 
 def forward_multiplications(config: TrainConfig) -> int:
@@ -259,7 +253,7 @@ class StudySettings(Frozen):
         int, Field(ge=1, le=MOST_TRIALS, description=f"repeats go from 1 to {MOST_TRIALS:,}")
     ] = 1
     # A race: who takes part. Left out of files where there is none.
-    configurations: tuple[TrainConfig, ...] | None = None
+    configurations: tuple[TrainConfig, ...] | None = Field(default=None, exclude_if=not_)
     # Searches: how many configurations, or brackets where there are budgets, and the ConfigSpace
     # search space as its own JSON.
     iters: Annotated[int, Field(ge=1, le=MOST_TRIALS)] | None = Field(
@@ -298,11 +292,6 @@ class StudySettings(Frozen):
         if self.n_trials > MOST_TRIALS:
             raise ValueError(f"{self.n_trials:,} trials are too many: the limit is {MOST_TRIALS:,}")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = serialize(self)
-        return {key: one for key, one in values.items() if one or key != "configurations"}
 
     @property
     def brackets(self) -> list[Bracket]:

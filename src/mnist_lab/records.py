@@ -12,15 +12,10 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import not_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    TypeAdapter,
-    model_serializer,
-)
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from mnist_lab.config import Epochs, Frozen, Seed, Text, TrainConfig
 from mnist_lab.words import describe, epochs_text, in_words, percent, value_text
@@ -124,13 +119,8 @@ class Epoch(Frozen):
     train_error: Fraction
     valid_loss: Loss | None
     valid_error: Fraction | None
-    n_valid: Number | None = None
+    n_valid: Number | None = Field(default=None, exclude_if=not_)
     duration_s: Seconds
-
-    @model_serializer(mode="wrap")
-    def _without_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = serialize(self)
-        return {key: value for key, value in values.items() if key != "n_valid" or value}
 
     @property
     def diverged(self) -> bool:
