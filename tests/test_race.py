@@ -17,6 +17,7 @@ from lab import start, wait_for_epochs
 from made_events import run_info, study_settings, whole_trial
 from scipy.stats import ttest_rel  # type: ignore[import-untyped]
 
+from mnist_lab.cli import show
 from mnist_lab.cli.ending import ending
 from mnist_lab.config import TrainConfig
 from mnist_lab.findings import findings
@@ -134,6 +135,15 @@ def test_the_end_is_told_in_words() -> None:
     assert told["leader"].startswith("Configuration 1 leads, but has not won, after 5 repeats")
     assert "5 repeats cannot separate configuration 1 and configuration 2." in told["undecided"]
     assert "--max-repeats" in told["undecided"]
+
+
+def test_a_dry_run_counts_those_left(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the dropped will not train is neither done nor left."""
+    settings, trials = _study([0.01] * 5, [0.011, 0.009] * 2 + [0.01], [0.05, 0.06] * 2 + [0.05])
+    run = Run(Path("r"), run_info(settings=settings, state="stopped"), trials)
+    show.plan(run, as_json=False, no_color=True)
+    told = "would run at most 30 more trainings, 30 more epochs, on MNIST; 15 of 45 trainings and"
+    assert f"{told} 15 of 45 epochs are done in r; roughly " in capsys.readouterr().out
 
 
 def test_a_training_without_an_epoch_has_no_error() -> None:

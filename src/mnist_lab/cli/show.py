@@ -109,11 +109,11 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
     settings, trials = run.info.settings, run.trials
     planned, brackets = configurations(settings), settings.brackets
     n_ended, n_left, n_more = len(outcomes.endings(trials)), 0, 0.0
+    n_all, n_epochs = settings.n_trainings, outcomes.n_epochs_planned(settings, trials)
+    if settings.configurations:
+        n_all = outcomes.n_planned(settings, trials)
     # A search that ran out of trials is over, however many were planned.
     if run.info.state != "complete":
-        n_all = settings.n_trainings
-        if settings.configurations:
-            n_all = outcomes.n_planned(settings, trials)
         n_left = max(n_all - n_ended, sum(trial.ended is None for trial in trials))
         n_more = outcomes.n_epochs_left(settings, trials)
     if as_json:
@@ -140,7 +140,7 @@ def plan(run: Run, *, as_json: bool, no_color: bool) -> None:
         for config in dict.fromkeys(planned):
             table.add_row(short(config), str(planned.count(config)))
     say(table)
-    on, n_all, n_epochs = f"on {run.info.data.name}", settings.n_trainings, settings.n_epochs
+    on = f"on {run.info.data.name}"
     if not n_left:
         n_failed = outcomes.tally_of(trials).failed
         n_done = outcomes.n_epochs_done(trials)
@@ -396,7 +396,7 @@ def _rough(run: Run) -> str:
     from mnist_lab.study.run import images_per_epoch
 
     settings = run.info.settings
-    planned = configurations(settings)
+    planned = configurations(settings, run.trials)
     n_images = images_per_epoch(settings, run.info.data)
     n_workers = max(len(usable_cores()) // settings.threads_per_worker, 1)
     more = promotions(settings, planned)
@@ -462,7 +462,7 @@ def _summary(path: Path, info: RunInfo, trials: list[Trial]) -> dict[str, Any]:
 
 
 def _measured(name: str, error: Spread | None) -> dict[str, Any]:
-    n, mean, sd = error[:3] if error else (0, None, None)
+    n, mean, sd = error or (0, None, None)
     return {name: mean, f"{name}_sd": sd, "n": n}
 
 
