@@ -31,7 +31,9 @@ from made_events import (
 from made_runs import make_run
 
 from mnist_lab import cli, export, load_run
+from mnist_lab.config import TrainConfig
 from mnist_lab.errors import LabError
+from mnist_lab.export.tables import markdown
 from mnist_lab.records import TestScore
 from mnist_lab.rundir import RunDir
 
@@ -230,6 +232,14 @@ def test_tables(name: str, tmp_path: Path) -> None:
         assert text.strip("| ").replace(" | ", " & ").replace("%", r"\%") in plain
     n_columns = page.splitlines()[0].count("|") - 1
     assert re.search(rf"{{tabular}}{{[lr]{{{n_columns}}}}}", source)
+
+
+def test_table_of_a_race() -> None:
+    """Its configurations may be trained for different numbers of epochs."""
+    both = (TrainConfig(epochs=6), TrainConfig(epochs=3))
+    settings = study_settings(experiment="race", values=None, configurations=both)
+    page = markdown(run_info(settings=settings), [])
+    assert "MNIST. 3 epochs or 6 epochs each. Error:" in page
 
 
 def test_tables_of_a_strangers_run(run: RunDir) -> None:

@@ -210,9 +210,10 @@ def test_what_fits() -> None:
         followed = study(seconds=seconds)
         feed(followed, proposed(1), started(1), epoch_done(1, 1))
         assert followed.words() == f"{n} of 4 trials will fit before 12:00:{end}"
-    followed = study(seconds=23.9)
-    feed(followed, proposed(1), started(1), epoch_done(1, 1))
-    assert followed.words() == "all 4 trials will fit before 12:00:24"
+    for n, many in ((4, "all 4"), (1, "1 of 1")):
+        followed = study(n, seconds=23.9)
+        feed(followed, proposed(1), started(1), epoch_done(1, 1))
+        assert followed.words() == f"{many} trials will fit before 12:00:24"
 
 
 def test_study_that_goes_on_knows_its_costs() -> None:

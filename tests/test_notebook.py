@@ -18,13 +18,22 @@ import nbformat
 import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
-from made_events import failed, proposed, run_info, started, study_settings, whole_trial
+from made_events import (
+    failed,
+    made_trial,
+    proposed,
+    run_info,
+    started,
+    study_settings,
+    whole_trial,
+)
 from made_runs import make_run
 from nbclient import NotebookClient
 
 import mnist_lab
 from mnist_lab import study
 from mnist_lab.errors import LabError
+from mnist_lab.notebook import trials_html
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import session
 
@@ -304,6 +313,14 @@ def test_text_from_files_is_escaped() -> None:
     html = made_run(data=evil)._repr_html_()
     assert "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;" in html
     assert "<script" not in html
+
+
+def test_an_error_of_zero_is_the_best() -> None:
+    """The table of a search has the best first."""
+    settings = study_settings(experiment="random-search", values=None, iters=2, space={})
+    trials = [made_trial(1, [None]), made_trial(2, [0.1]), made_trial(3, [0.0])]
+    html = trials_html("r", run_info(settings=settings), trials)
+    assert re.findall(r"<tr><td[^>]*>(\d+)<", html) == ["3", "2", "1"]
 
 
 def test_frames() -> None:

@@ -250,7 +250,7 @@ class Forecast:
             now, left_s = time.monotonic(), self.deadline.seconds_left()
             n_late = sum(end - now > left_s for end in self._ends(now))
         n_all = self.n_trainings
-        many = f"{n_all - n_late} of {n_all}" if n_late else f"all {n_all}"
+        many = f"{n_all - n_late} of {n_all}" if n_late or n_all == 1 else f"all {n_all}"
         return f"{many} {self.noun} will fit before {self.deadline.words()}"
 
     def _ends(self, now: float) -> list[float]:

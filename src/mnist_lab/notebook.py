@@ -112,7 +112,10 @@ def trials_html(name: str, info: RunInfo, trials: Sequence[Trial]) -> str:
     more = [*(f"note: {note}" for note in info.data.notes), *best_in_words(info, trials)]
     lines = [f"<b>{escape(printable(name))}</b>: {escape(what)}, {done}", *map(escape, more)]
     if info.settings.space is not None:  # the best first, as far as they trained equally long
-        trials = sorted(trials, key=lambda one: (-one.n_epochs, one.valid_error or 1.0))
+        trials = sorted(
+            trials,
+            key=lambda one: (-one.n_epochs, one.valid_error is None, one.valid_error or 0.0),
+        )
     table = trial_table(info, trials, _HEADS)
     sides = [f"text-align: {'right' if is_number else 'left'}" for is_number in table.is_number]
     head = "".join(

@@ -68,7 +68,8 @@ def _caption(info: RunInfo, trials: Sequence[Trial]) -> str:
         images = f"{data.n_test:,} test images"
     shared = describe(settings.base, without=VARIED.get(settings.experiment)).removesuffix(", ")
     if settings.configurations:
-        shared = f"{epochs_text(settings.configurations[0].epochs)} each"
+        budgets = sorted({one.epochs for one in settings.configurations})
+        shared = f"{' or '.join(map(epochs_text, budgets))} each"
     errors = (
         f"{capital(shared)}. Error: mean ± standard deviation over n trainings from different "
         "seeds. Interval: Student's for the mean, of a single training Wilson's."
