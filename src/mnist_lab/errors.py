@@ -184,5 +184,5 @@ def similar(word: str, legal: Iterable[str], *, least: float = 0.6) -> str:
         legal: what it may be.
         least: the share of the letters that must agree, from 0 to 1.
     """
-    close = get_close_matches(word, list(legal), n=1, cutoff=least)
+    close = get_close_matches(word, legal, n=1, cutoff=least)
     return f"did you mean {close[0]!r}?" if close else ""

@@ -156,11 +156,8 @@ class Mistake(Frozen):
     confidence: Fraction
 
 
-_MOST_CLASSES = 10
-
-
 def _square(matrix: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-    if len(matrix) > _MOST_CLASSES or any(len(row) != len(matrix) for row in matrix):
+    if len(matrix) > len(DIGITS) or any(len(row) != len(matrix) for row in matrix):
         raise ValueError("a confusion matrix has at most ten rows, and as many columns")
     return matrix
 
@@ -299,13 +296,10 @@ class Trial(Frozen):
 
     def _repr_html_(self) -> str:
         """The view in a notebook: the state, and the configuration as a small block."""
-        values = {
-            in_words(name): value_text(name, v) for name, v in dict(self.configuration).items()
-        }
         rows = "".join(
-            f"<tr><td>{name}</td><td>{value}</td></tr>"
-            for name, value in values.items()
-            if value != "0"
+            f"<tr><td>{in_words(name)}</td><td>{value_text(name, value)}</td></tr>"
+            for name, value in self.configuration
+            if value
         )
         return f"<b>trial {self.trial}</b>: {self._standing}<table>{rows}</table>"
 

@@ -266,7 +266,7 @@ def in_common(
         matters: as :func:`importance` has it.
         trials: of the search.
     """
-    numeric = {one.name for one in dimensions if not one.choices and one.scale != "choice"}
+    numeric = {one.name for one in dimensions if one.scale != "choice"}
     name = next((one.name for one in matters if one.matters and one.name in numeric), None)
     winner = best_trial(trials)
     if name is None or winner is None:

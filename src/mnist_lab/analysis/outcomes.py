@@ -297,9 +297,9 @@ def best_row(settings: StudySettings, trials: Iterable[Trial]) -> SummaryRow | N
 
 def race_rows(settings: StudySettings, trials: Iterable[Trial]) -> list[SummaryRow]:
     """The rows of a race's table, in the order in which the configurations were given."""
-    rows, found = [], grouped(trials, attrgetter("id"))
+    rows, found = [], grouped(trials, lambda one: one.id[2])
     for place, configuration in enumerate(settings.configurations or ()):
-        group = tuple(one for id_, trials in found.items() if id_[2] == place for one in trials)
+        group = tuple(found.get(place, ()))
         name = f"configuration {place + 1}"
         completed = tuple(one for one in group if final_error(one) is not None)
         rows.append(SummaryRow(None, name, describe(configuration), group, completed))

@@ -121,7 +121,7 @@ def _tell(text: str) -> None:
 
 def _fail(error: LabError, *, debug: bool) -> int:
     trace = traceback.format_exc() if debug else ""
-    _tell("\n".join([f"{trace}{error.lines()[0]}", *error.lines()[1:], ""]))
+    _tell(trace + "\n".join([*error.lines(), ""]))
     return error.exit_code
 
 
@@ -162,9 +162,8 @@ def _in_our_words(error: click.ClickException, arguments: Sequence[str]) -> Sett
         if isinstance(param, click.Argument) and context is not None:
             typed = param.make_metavar(context)
         if isinstance(error, click.MissingParameter):
-            text = (getattr(param, "help", None) or see).rstrip(".")
-            text = f"{text[:1].lower()}{text[1:]}"
-            return SettingsError(f"{name} needs {typed}", next_step=text)
+            text = getattr(param, "help", None) or see
+            return SettingsError(f"{name} needs {typed}", next_step=_sentence(text))
         return SettingsError(f"{typed}: {_sentence(error.message)}")
     if isinstance(error, click.BadOptionUsage):
         takes = "needs a" if "requires" in error.message else "takes no"
@@ -183,6 +182,6 @@ def _value(option: str, arguments: Sequence[str]) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Click's words as part of a line of ours."""
+    """A sentence as part of a line."""
     text = " ".join(text.split()).rstrip(".")
     return f"{text[:1].lower()}{text[1:]}"

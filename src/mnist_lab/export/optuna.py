@@ -112,7 +112,7 @@ def _space(info: RunInfo) -> list[Hyperparameter]:
     if info.settings.space is not None:
         return list(map(Hyperparameter.from_json, info.settings.space["hyperparameters"]))
     varied = VARIED.get(info.settings.experiment)
-    values = tuple(info.settings.values or ())
+    values = info.settings.values or ()
     return [Hyperparameter(varied, "choice", None, None, values)] if varied else []
 
 

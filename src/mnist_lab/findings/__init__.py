@@ -90,10 +90,11 @@ def page(info: RunInfo, trials: Sequence[Trial]) -> str:
     if found:
         answer, *others = found
         parts += [f"**{answer.claim}** {answer.numbers}".rstrip(), about]
-        parts += [f"- **{one.claim}** {one.numbers}".rstrip() for one in others]
+        bullets = [f"- **{one.claim}** {one.numbers}".rstrip() for one in others]
+        parts += ["\n".join(bullets)] * bool(bullets)
     else:
         parts.append(about)
     parts += [f"Note: {note}." for note in data.notes]
     if found:
         parts += ["## How the intervals were computed", method(settings)]
-    return "\n\n".join(parts).replace("\n\n- ", "\n- ").replace("\n- ", "\n\n- ", 1) + "\n"
+    return "\n\n".join(parts) + "\n"

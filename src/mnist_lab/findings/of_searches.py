@@ -220,11 +220,6 @@ def _common(shared: Common, winner: Trial) -> Finding:
     )
 
 
-def _range_of(trials: Sequence[Trial], name: str) -> tuple[float, float]:
-    values = [getattr(one.configuration, name) for one in trials]
-    return min(values), max(values)
-
-
 def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> Iterator[Finding]:
     """How many learned nothing, the simplest rule for which, and what to do about it."""
     ended = judged(trials)
@@ -247,8 +242,9 @@ def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> 
     claim = f"{len(failed)} of {of} learned next to nothing{how_long}"
     rule = separating(dimensions, trials)
     if rule is None:
-        rates = " to ".join(f"{rate:.3g}" for rate in sorted({*_range_of(failed, "learning_rate")}))
-        numbers += f", with {'learning rates of' if len(failed) > 1 else 'learning rate'} {rates}"
+        rates = sorted({one.configuration.learning_rate for one in failed})
+        shown = " to ".join(f"{rate:.3g}" for rate in dict.fromkeys((rates[0], rates[-1])))
+        numbers += f", with {'learning rates of' if len(failed) > 1 else 'learning rate'} {shown}"
         numbers += "; no simple rule separates them." if len(failed) > 2 else "."  # noqa: PLR2004
         yield Finding("learned nothing", f"{claim}.", numbers)
         return
