@@ -94,7 +94,7 @@ def made_trial(
     errors: Sequence[float | None],
     *,
     seed: int = 7,
-    at: Sequence[int] = (),
+    at: Sequence[float] = (),
     train: float | Sequence[float] | None = None,
     losses: Sequence[tuple[float, float]] = (),
     seconds: float | Sequence[float] = 1.0,

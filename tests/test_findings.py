@@ -164,6 +164,12 @@ class TestLearning:
         assert "0.001 ends with 10.0 %" in text
         none = of_sweep({0.1: [[0.8]], 0.01: [[0.9]]}, "90 % accuracy")
         assert none.startswith("No learning rate reaches 90 % accuracy within 1 epoch.")
+        short = sweep({0.1: [[0.8]]}, at=(0.5,))
+        words = " ".join(one.text for one in findings(LR_SWEEP, short, N_VALID))
+        assert "No learning rate reaches 90 % accuracy within 1/2 epoch." in words
+        assert "Learning rate 0.1 has hardly begun to learn after 1/2 epoch." in words
+        part = of_sweep({0.1: [[0.8, 0.09]]}, "90 % accuracy", at=(1, 1.5))
+        assert part == "It reaches 90 % accuracy. 0.1 after epoch 1.5 (9.00 % error)."
         assert "0.1 ends with 80.0 % (79.2 to 80.8 %)" in none
 
     @pytest.mark.parametrize(

@@ -109,10 +109,10 @@ class SummaryRow(NamedTuple):
         return error_interval(self.errors, n_images)
 
     @property
-    def passed(self) -> int | None:
-        """The first record after which the mean error was below :data:`GOAL`."""
-        points = enumerate(self.curve("valid_error"), start=1)
-        return next((place for place, point in points if point and point.mean < GOAL), None)
+    def passed(self) -> tuple[float, float] | None:
+        """The first epoch after which the mean error was below :data:`GOAL`, and that error."""
+        points = zip(self.positions, self.curve("valid_error"), strict=True)
+        return next(((at, one.mean) for at, one in points if one and one.mean < GOAL), None)
 
     @property
     def positions(self) -> list[float]:

@@ -242,7 +242,7 @@ def _of_sweep(info: RunInfo, rows: Sequence[SummaryRow], best: views.Best) -> An
         seconds = row.seconds_per_epoch
         asked = number_cell(seconds / fastest if seconds and fastest else None, "{:.1f}×")
         if is_of_rates:
-            asked = Cell(f"epoch {row.passed}" if row.passed else "never")
+            asked = Cell(f"epoch {budget_text(row.passed[0])}" if row.passed else "never")
         is_best = row.configuration == best.configuration
         notes = ["best"] * is_best + row.tally.but_complete()
         cells.append(
@@ -270,7 +270,7 @@ def _links(run: Run) -> Iterator[Line]:
         yield Line(f"Details  {run_dir.findings}", whole=True)
     if run_dir.model in files:
         yield Line(f"Model    {run_dir.model}", whole=True)
-    figures = [path for path in files if path.suffix[1:] == "png"]
+    figures = [path for path in files if path.suffix == ".png"]
     if figures:
         more = f"  and {len(figures) - 1} more" if figures[1:] else ""
         yield Line(f"Figure   {figures[0]}{more}", whole=True)

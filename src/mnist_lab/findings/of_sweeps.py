@@ -25,6 +25,7 @@ from mnist_lab.findings.common import (
     source,
 )
 from mnist_lab.words import (
+    budget_text,
     capital,
     counted,
     describe,
@@ -217,16 +218,15 @@ def _passing(by_value: Sequence[SummaryRow], n_valid: int) -> Finding:
     Diverged values are not judged here.
     """
     passing, others = [], []
-    n_epochs = max(len(row.positions) for row in by_value)
     for row in reversed(by_value):
-        point = row.curve("valid_error")[row.passed - 1] if row.passed else None
-        if point is None:
+        if (passed := row.passed) is None:
             others.append(f"{row.name} ends with {measured(row, n_valid)}")
         else:
-            passing.append(f"{row.name} after epoch {row.passed} ({percent(point.mean)} error)")
+            epoch, error = passed
+            passing.append(f"{row.name} after epoch {budget_text(epoch)} ({percent(error)} error)")
     goal = f"{100 - 100 * GOAL:.0f} % accuracy"
     if not passing:
-        within = counted(n_epochs, "epoch")
+        within = epochs_text(max(row.positions[-1] for row in by_value))
         claim = f"No learning rate reaches {goal} within {within}."
     elif others:
         claim = f"{len(passing)} of {counted(len(by_value), 'learning rate')} reach {goal}."
@@ -318,7 +318,7 @@ def _barely(
 
     The others are sorted by value and include this one; only this one where none can be tried.
     """
-    n_epochs, name = len(row.completed[0].epochs), capital(row.title)
+    n_epochs, name = row.completed[0].n_epochs, capital(row.title)
     better = [other for other in others if other.mean <= _BARELY]
     larger = [other for other in better if _value(other) > _value(row)]
     fall = next((one for one in falls if one.row is row), None)
