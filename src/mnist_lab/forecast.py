@@ -157,7 +157,7 @@ class Forecast:
 
     def __init__(
         self,
-        planned: Sequence[TrainConfig],  # of all trials, in the order they are handed out
+        planned: Sequence[TrainConfig],
         trials: Iterable[Trial] = (),  # those that the journal knows already
         *,
         promotions: Sequence[TrainConfig] = (),

@@ -243,8 +243,10 @@ def _failures(dimensions: Sequence[Hyperparameter], trials: Sequence[Trial]) -> 
     rule = separating(dimensions, trials)
     if rule is None:
         rates = sorted({one.configuration.learning_rate for one in failed})
-        shown = " to ".join(f"{rate:.3g}" for rate in dict.fromkeys((rates[0], rates[-1])))
-        numbers += f", with {'learning rates of' if len(failed) > 1 else 'learning rate'} {shown}"
+        shown = f"learning rate {rates[0]:.3g}"
+        if len(rates) > 1:
+            shown = f"learning rates of {rates[0]:.3g} to {rates[-1]:.3g}"
+        numbers += f", with {shown}"
         numbers += "; no simple rule separates them." if len(failed) > 2 else "."  # noqa: PLR2004
         yield Finding("learned nothing", f"{claim}.", numbers)
         return

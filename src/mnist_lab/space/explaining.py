@@ -89,7 +89,7 @@ def explain(
     return found
 
 
-def as_json(one: Hyperparameter, example: int | None = None) -> dict[str, Any]:
+def as_json(one: Hyperparameter, example: int | None) -> dict[str, Any]:
     """The draws of a hyperparameter; shares are of those in which it is active."""
     n_draws = len(one.draws)
     row: dict[str, Any] = {"name": one.name, "scale": one.scale, "n_draws": n_draws}

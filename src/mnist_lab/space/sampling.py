@@ -37,9 +37,9 @@ def draw(space: ConfigurationSpace, seed: int) -> dict[str, Any]:
     raise SettingsError(problem, next_step="forbid less")
 
 
-def draws(space: ConfigurationSpace, n_draws: int, seed: int = 0) -> dict[str, list[Any]]:
+def draws(space: ConfigurationSpace, n_draws: int) -> dict[str, list[Any]]:
     """The values of each hyperparameter, where active, in `n_draws` configurations."""
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(0)
     drawn: list[dict[str, Any]] = []
     while len(drawn) < n_draws:
         drawn += sample(space, n_draws, random)
