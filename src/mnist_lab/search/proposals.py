@@ -177,7 +177,7 @@ class Race(Proposals):
     """
 
     def __init__(self, configurations: Sequence[dict[str, Any]], *, most: int, seed: int) -> None:
-        super().__init__(lambda place: configurations[place], brackets=[], seed=seed)
+        super().__init__(configurations.__getitem__, brackets=[], seed=seed)
         self._configurations = configurations
         self._results: dict[tuple[int, int], float | None] = {}
         self._most = most
