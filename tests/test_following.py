@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from made_events import (
@@ -100,6 +101,17 @@ def test_next(paths: str, ended: str, reported: str | None) -> None:
         _, name, *words = shlex.split(line)
         assert mnist_lab.commands[name].make_context(name, words) is not None
         assert all(Path(word).exists() for word in words if "best" in word)
+
+
+def test_a_folder_that_must_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beside the search is not known then, and its best is to be tested."""
+    run = load_run("known")
+
+    def refuse(path: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert next_command([run]) == "mnist-lab test --config known/best.json --repeats 10"
 
 
 def on_data(path: str, source: str) -> str:

@@ -91,8 +91,10 @@ def _tests(info: RunInfo, winner: Run) -> bool:
 def _test_beside(winner: Run) -> Path | None:
     """A complete test of a search's best, in a folder beside it."""
     # Not `parent`: that of `.` would be itself.
-    folder = Path(os.path.normpath(winner.path / os.pardir))
-    for path in sorted(folder.iterdir()):
+    folder, beside = Path(os.path.normpath(winner.path / os.pardir)), list[Path]()
+    with suppress(OSError):  # it may forbid to be listed
+        beside = sorted(folder.iterdir())
+    for path in beside:
         with suppress(LabError):  # no run, or a damaged one
             info = RunDir(path).read_info()
             if info.state == "complete" and _tests(info, winner):
