@@ -39,16 +39,18 @@ sys.path.append(str(Path(__file__).parent / "peers"))
 import environments
 
 from mnist_lab import machine, plots, study
-from mnist_lab.analysis.history import median_progress, progress
+from mnist_lab.analysis.history import progress
 from mnist_lab.analysis.outcomes import best_trial, final_error
 from mnist_lab.errors import ExitCode
 from mnist_lab.plots import page
-from mnist_lab.plots.search import draw_medians
+from mnist_lab.plots.labels import End, label_ends, look, wrapped
 from mnist_lab.records import now, timestamp
 from mnist_lab.words import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from matplotlib.axes import Axes
 
     # Seconds, epochs and the lowest validation error by then, from 0 to 1.
     Improvement = tuple[float, float, float]
@@ -316,6 +318,61 @@ def curves(own: Sequence[dict[str, Any]], place: int) -> list[list[tuple[float, 
     end = max(one[("seconds", "epochs")[place]] for one in own)
     found = [[(step[place], step[2]) for step in one["improvements"]] for one in own]
     return [[*steps, (max(end, steps[-1][0]), steps[-1][1])] for steps in found if steps]
+
+
+def median_progress(
+    searches: Sequence[Sequence[tuple[float, float | None]]],
+) -> list[tuple[float, float, float, float]]:
+    """Combine several searches of one kind, from different seeds, into one curve.
+
+    It begins where more than half of the searches have a result; those without one count as an
+    error of 1.0. It ends where the first search ends.
+
+    Args:
+        searches: for each, the seconds or epochs spent, rising, and the lowest error by then.
+
+    Returns:
+        Rows of what was spent and, over the searches, the median, minimum and maximum of the lowest
+        error found by then.
+    """
+    begun = [points for points in searches if points]
+    end = min((points[-1][0] for points in begun), default=0)
+    rows = []
+    for place in sorted({at for points in begun for at, _ in points if at <= end}):
+        bests = [
+            next((best for at, best in reversed(points) if at <= place), None)
+            for points in searches
+        ]
+        if sum(best is not None for best in bests) > len(bests) / 2:
+            errors = [1.0 if best is None else best for best in bests]
+            rows.append((place, statistics.median(errors), min(errors), max(errors)))
+    return rows
+
+
+def draw_medians(
+    axes: Axes, methods: Iterable[tuple[str, int, Sequence[tuple[float, float, float, float]]]]
+) -> None:
+    """Draw the lowest error of each way to search: the median, and a band to the extremes.
+
+    Args:
+        axes: with their final limits.
+        methods: name, number of searches and :func:`median_progress` of each.
+    """
+    ends = []
+    for index, (name, n, own) in enumerate(methods):
+        color, marker = look(index)
+        named = f"{name} (n = {n})"
+        if not own:
+            ends.append(End(wrapped(named, "no result"), color, marker, 0, None))
+            continue
+        spent, middle, low, high = zip(*own, strict=True)
+        axes.step(spent, middle, where="post", color=color)
+        axes.fill_between(spent, low, high, step="post", color=color, alpha=0.18, linewidth=0)
+        extremes = f"{percent(low[-1])} to {percent(high[-1])}" if n > 1 else ""
+        label = wrapped(named, percent(middle[-1]), extremes)
+        shown = min(middle[-1], axes.get_ylim()[1])
+        ends.append(End(label, color, marker, spent[-1], shown))
+    label_ends(axes, ends)
 
 
 @page.styled()

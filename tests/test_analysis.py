@@ -23,7 +23,6 @@ from made_figures import brackets, error_of, hyperband
 from mnist_lab.analysis.confusion import Confusion, confusion, wrong_images
 from mnist_lab.analysis.history import (
     bracket_panels,
-    median_progress,
     progress,
     rank,
 )
@@ -342,53 +341,6 @@ class TestBudgets:
         assert (best.valid_error if best else None) == min(
             (error_of(trial, largest) for trial in rivals if largest), default=None
         )
-
-
-class TestMedianProgress:
-    """Several searches of one kind as one."""
-
-    def test_medians(self) -> None:
-        """Each holds its best until it has a better one; the shortest ends them all.
-
-        A single search is its own median, from its first result on.
-        """
-        alone = median_progress([[(2, None), (4, 0.5), (6, 0.25)]])
-        assert alone == [(4, 0.5, 0.5, 0.5), (6, 0.25, 0.25, 0.25)]
-        searches = [
-            [(2, 0.5), (9, 0.25)],
-            [(3, 0.125), (9, 0.125)],
-            [(1, 0.75), (8, 0.25)],
-        ]
-        rows = [(2, 0.75, 0.5, 1.0), (3, 0.5, 0.125, 0.75), (8, 0.25, 0.125, 0.5)]
-        assert median_progress(searches) == rows
-
-    @pytest.mark.parametrize("searches", [[], [[]], [[], [(2, 0.5)]], [[(2, None)]]])
-    def test_no_median(self, searches: list[list[tuple[int, float | None]]]) -> None:
-        """Where no more than half of the searches have a result, there is no median."""
-        assert median_progress(searches) == []
-
-    @given(
-        st.lists(
-            st.lists(st.tuples(st.integers(1, 9), st.floats(0, 1)), min_size=1, max_size=9),
-            min_size=1,
-            max_size=5,
-        )
-    )
-    def test_law(self, steps: list[list[tuple[int, float]]]) -> None:
-        """The median lies between the extremes, and none of the three ever rises."""
-        searches: list[list[tuple[int, float | None]]] = []
-        for one in steps:
-            bests = [min(error for _, error in one[: row + 1]) for row in range(len(one))]
-            places = [sum(more for more, _ in one[: row + 1]) for row in range(len(one))]
-            searches.append([*zip(places, bests, strict=True)])
-        rows = median_progress(searches)
-        assert all(low <= middle <= high for _, middle, low, high in rows)
-        epochs, *lines = zip(*rows, strict=True) if rows else ((),)
-        assert list(epochs) == sorted(set(epochs))
-        for line in lines:
-            assert list(line) == sorted(line, reverse=True)
-        if rows:
-            assert epochs[-1] == min(points[-1][0] for points in searches)
 
 
 def looks(trials: list[Trial], n_brackets: int = 1) -> list[list[str]]:

@@ -23,6 +23,7 @@ from made_events import (
     failed,
     finished,
     proposed,
+    run_info,
     started,
     study_settings,
     whole_trial,

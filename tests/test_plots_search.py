@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from made_events import made_trial, study_settings
 from made_figures import (
-    CAPTION,
     axes_of,
     best_so_far,
     brackets,
     falling,
     halving,
     hyperband,
-    lines_of,
     promotions,
     search,
     texts,
@@ -26,9 +24,7 @@ from made_runs import make_run
 from matplotlib.colors import to_hex, to_rgb
 
 from mnist_lab import plots, space
-from mnist_lab.analysis.history import median_progress
 from mnist_lab.config import TrainConfig
-from mnist_lab.plots.search import draw_medians
 from mnist_lab.study import load_run
 
 if TYPE_CHECKING:
@@ -298,25 +294,6 @@ class TestBrackets:
         """An error of 0 stands at the bottom."""
         (axes,) = axes_of(promotions(hyperband(brackets(1), scale=0.0), brackets(1)))
         assert {y for _, y in dots(axes, "beaten")} == {axes.get_ylim()[0]}
-
-
-def test_ways_to_search() -> None:
-    """The line is the median of the seeds, the band reaches from the best to the worst.
-
-    Each way has a colour of its own; one without a result is named too.
-    """
-    seeds = [[(2, start), (4, start / 4)] for start in (0.25, 0.5, 0.125)]
-    figure = plots.page.new_page("", "", CAPTION, height=4.6)
-    axes: Any = plots.page.add_axes(figure, 1, 1, 4, 3)
-    ways: list[Any] = [("bohb", 3, median_progress(seeds)), ("random search", 1, [])]
-    draw_medians(axes, ways)
-    (line,) = lines_of(figure, "-")
-    assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.0625]]
-    assert line.get_drawstyle() == "steps-post"
-    (band,) = axes.collections
-    assert {float(y) for _, y in band.get_paths()[0].vertices} == {0.5, 0.125, 0.03125}
-    named = {"bohb (n = 3)", "6.25 %", "3.12 % to 12.5 %", "random search (n = 1)", "no result"}
-    assert named <= {*texts(figure)}
 
 
 @pytest.mark.parametrize("experiment", ["hyperband", "bohb"])

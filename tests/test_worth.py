@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_figures import CAPTION, lines_of, texts
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import worth
+
+from mnist_lab import plots
 
 
 def noted(time: float, epochs: int, error: float) -> dict[str, Any]:
@@ -71,6 +76,72 @@ def test_table_and_figure(tmp_path: Path) -> None:
     assert "| SMAC3 | 1 | never | never | never | never |" in table
     assert json.loads((tmp_path / "worth.json").read_text(encoding="utf-8"))["searches"]
     assert (tmp_path / "worth.png").read_bytes().startswith(b"\x89PNG")
+
+
+class TestMedianProgress:
+    """Several searches of one kind as one."""
+
+    def test_medians(self) -> None:
+        """Each holds its best until it has a better one; the shortest ends them all.
+
+        A single search is its own median, from its first result on.
+        """
+        alone = worth.median_progress([[(2, None), (4, 0.5), (6, 0.25)]])
+        assert alone == [(4, 0.5, 0.5, 0.5), (6, 0.25, 0.25, 0.25)]
+        searches = [
+            [(2, 0.5), (9, 0.25)],
+            [(3, 0.125), (9, 0.125)],
+            [(1, 0.75), (8, 0.25)],
+        ]
+        rows = [(2, 0.75, 0.5, 1.0), (3, 0.5, 0.125, 0.75), (8, 0.25, 0.125, 0.5)]
+        assert worth.median_progress(searches) == rows
+
+    @pytest.mark.parametrize("searches", [[], [[]], [[], [(2, 0.5)]], [[(2, None)]]])
+    def test_no_median(self, searches: list[list[tuple[int, float | None]]]) -> None:
+        """Where no more than half of the searches have a result, there is no median."""
+        assert worth.median_progress(searches) == []
+
+    @given(
+        st.lists(
+            st.lists(st.tuples(st.integers(1, 9), st.floats(0, 1)), min_size=1, max_size=9),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    def test_law(self, steps: list[list[tuple[int, float]]]) -> None:
+        """The median lies between the extremes, and none of the three ever rises."""
+        searches: list[list[tuple[int, float | None]]] = []
+        for one in steps:
+            bests = [min(error for _, error in one[: row + 1]) for row in range(len(one))]
+            places = [sum(more for more, _ in one[: row + 1]) for row in range(len(one))]
+            searches.append([*zip(places, bests, strict=True)])
+        rows = worth.median_progress(searches)
+        assert all(low <= middle <= high for _, middle, low, high in rows)
+        epochs, *lines = zip(*rows, strict=True) if rows else ((),)
+        assert list(epochs) == sorted(set(epochs))
+        for line in lines:
+            assert list(line) == sorted(line, reverse=True)
+        if rows:
+            assert epochs[-1] == min(points[-1][0] for points in searches)
+
+
+def test_ways_to_search() -> None:
+    """The line is the median of the seeds, the band reaches from the best to the worst.
+
+    Each way has a colour of its own; one without a result is named too.
+    """
+    seeds = [[(2, start), (4, start / 4)] for start in (0.25, 0.5, 0.125)]
+    figure = plots.page.new_page("", "", CAPTION, height=4.6)
+    axes: Any = plots.page.add_axes(figure, 1, 1, 4, 3)
+    ways: list[Any] = [("bohb", 3, worth.median_progress(seeds)), ("random search", 1, [])]
+    worth.draw_medians(axes, ways)
+    (line,) = lines_of(figure, "-")
+    assert line.get_xydata().tolist() == [[2, 0.25], [4, 0.0625]]
+    assert line.get_drawstyle() == "steps-post"
+    (band,) = axes.collections
+    assert {float(y) for _, y in band.get_paths()[0].vertices} == {0.5, 0.125, 0.03125}
+    named = {"bohb (n = 3)", "6.25 %", "3.12 % to 12.5 %", "random search (n = 1)", "no result"}
+    assert named <= {*texts(figure)}
 
 
 def test_other_record(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mnist_lab.analysis.outcomes import (
@@ -68,35 +67,6 @@ def lowest_by_epoch(trials: Iterable[Trial]) -> list[tuple[float, float]]:
             error = one.train_error if one.valid_error is None else one.valid_error
             lowest[one.epoch] = min(error, lowest.get(one.epoch, 1.0))
     return sorted(lowest.items())
-
-
-def median_progress(
-    searches: Sequence[Sequence[tuple[float, float | None]]],
-) -> list[tuple[float, float, float, float]]:
-    """Combine several searches of one kind, from different seeds, into one curve.
-
-    It begins where more than half of the searches have a result; those without one count as an
-    error of 1.0. It ends where the first search ends.
-
-    Args:
-        searches: for each, the epochs spent, rising, and the lowest error by then, if any.
-
-    Returns:
-        Rows of epochs spent and, over the searches, the median, minimum and maximum of the lowest
-        error found by then.
-    """
-    begun = [points for points in searches if points]
-    end = min((points[-1][0] for points in begun), default=0)
-    rows = []
-    for place in sorted({at for points in begun for at, _ in points if at <= end}):
-        bests = [
-            next((best for at, best in reversed(points) if at <= place), None)
-            for points in searches
-        ]
-        if sum(best is not None for best in bests) > len(bests) / 2:
-            errors = [1.0 if best is None else best for best in bests]
-            rows.append((place, median(errors), min(errors), max(errors)))
-    return rows
 
 
 Look = Outcome | Literal["promoted", "beaten", "winner", "best", "undecided"]

@@ -1,4 +1,4 @@
-"""The figures of searches: the best so far, who was promoted; ways to search compared."""
+"""The figures of searches: the best so far, who was promoted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from matplotlib.colors import LinearSegmentedColormap
 from mnist_lab.analysis.outcomes import final_error, grouped, outcome_of
 from mnist_lab.plots import page
 from mnist_lab.plots.labels import (
-    End,
     beside,
     key_of,
-    label_ends,
     look,
     mark_legend,
     swarm,
-    wrapped,
 )
 from mnist_lab.plots.page import (
     BLUE,
@@ -38,7 +35,7 @@ from mnist_lab.plots.page import (
 from mnist_lab.words import budget_text, counted, describe, epochs_text, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -304,30 +301,3 @@ def _draw_lost(axes: Axes, look: str, place: int, n: int) -> None:
     if crowded:
         beside_it: dict[str, Any] = {"xycoords": edge, "textcoords": "offset points"}
         axes.annotate(str(n), (place, y), (5, 0), va="center", fontsize=7, **beside_it)
-
-
-def draw_medians(
-    axes: Axes, methods: Iterable[tuple[str, int, Sequence[tuple[float, float, float, float]]]]
-) -> None:
-    """Draw the lowest error of each way to search: the median, and a band to the extremes.
-
-    Args:
-        axes: with their final limits.
-        methods: name, number of searches and :func:`~mnist_lab.analysis.history.median_progress`
-            of each.
-    """
-    ends = []
-    for index, (name, n, own) in enumerate(methods):
-        color, marker = look(index)
-        named = f"{name} (n = {n})"
-        if not own:
-            ends.append(End(wrapped(named, "no result"), color, marker, 0, None))
-            continue
-        spent, middle, low, high = zip(*own, strict=True)
-        axes.step(spent, middle, where="post", color=color)
-        axes.fill_between(spent, low, high, step="post", color=color, alpha=0.18, linewidth=0)
-        extremes = f"{percent(low[-1])} to {percent(high[-1])}" if n > 1 else ""
-        label = wrapped(named, percent(middle[-1]), extremes)
-        shown = min(middle[-1], axes.get_ylim()[1])
-        ends.append(End(label, color, marker, spent[-1], shown))
-    label_ends(axes, ends)
