@@ -205,6 +205,12 @@ def fast(name: str) -> str:
     return f"{shown} {against_random(name)}".rstrip()
 
 
+def time_of(name: str, method: str) -> str:
+    """How long the searches of a method took, by the clock."""
+    own = [one["seconds"] for one in record(name)["searches"] if one["method"] == method]
+    return f"{median(own, duration)}, n = {len(own)}"
+
+
 def against_random(name: str) -> str:
     """What Hyperband spends against random search, if both are recorded."""
     known = found_by(name)
@@ -222,32 +228,29 @@ def against_random(name: str) -> str:
 def as_good(*names: str) -> str:
     """The errors of several records' searches and of their winners, against random search's."""
     known = [one for name in names for one in record(name)["searches"]]
-
-    def errors(method: str, of: Callable[[Any], float | None]) -> list[float]:
-        found = (of(one) for one in known if one["method"] == method)
-        return [100 * error for error in found if error is not None]
-
-    def tested(one: Any) -> float | None:
-        return statistics.fmean(one["test"]) if one.get("test") else None
-
     rows = []
-    for method in (worth.REFERENCE, "Hyperband", "BOHB"):
-        cells = {"search": method}
-        for title, of in {"validation": worth.final, "test": tested}.items():
-            own, reference = errors(method, of), errors(worth.REFERENCE, of)
-            cells[f"{title} error, mean ± SD"] = f"{spread(own)} %, n = {len(own)}"
-            cells["difference" if of is tested else "difference to random search"] = (
-                "–" if method == worth.REFERENCE else difference(own, reference)
+    for kind, of in {"validation, the best": worth.final, "test, the winner": worth.tested}.items():
+        errors = {
+            method: [100 * of(one) for one in known if one["method"] == method and of(one)]
+            for method in (worth.REFERENCE, "Hyperband", "BOHB")
+        }
+        reference = errors[worth.REFERENCE]
+        for method, own in errors.items():
+            if not own[1:]:
+                continue
+            welch = stats.ttest_ind(own, reference, equal_var=False).confidence_interval()
+            less = statistics.fmean(own) - statistics.fmean(reference)
+            bounds = f"{less:+.2f} ({welch.low:+.2f} to {welch.high:+.2f})"
+            rows.append(
+                {
+                    "search": method,
+                    "error": kind,
+                    "n": str(len(own)),
+                    "mean ± SD, %": spread(own),
+                    "difference": "–" if method == worth.REFERENCE else bounds,
+                }
             )
-        rows.append(cells)
     return table(rows)
-
-
-def difference(own: Sequence[float], other: Sequence[float]) -> str:
-    """The difference of two means with Welch's 95 % interval, in points of error."""
-    low, high = stats.ttest_ind(own, other, equal_var=False).confidence_interval()
-    middle = statistics.fmean(own) - statistics.fmean(other)
-    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def searches(name: str) -> str:
@@ -411,7 +414,19 @@ def alarms() -> str:
 FACTS: dict[str, Callable[..., str]] = {
     one.__name__: one
     for one in (
-        *(error, test_error, took, finding, answers, fast, searches, as_good, peers, speed),
+        *(
+            error,
+            test_error,
+            took,
+            finding,
+            answers,
+            fast,
+            time_of,
+            searches,
+            as_good,
+            peers,
+            speed,
+        ),
         *(short, start, growth, precision, scale, plans, early, share, alarms),
     )
 }

@@ -603,7 +603,7 @@ class TestTested:
         text = told(findings(TEST, trials, N_VALID), "seeds")
         assert text.startswith("Another seed changes the test error by about 5.16 points.")
         # The bounds of a standard deviation are chi-square quantiles.
-        sd = np.std([0, 0.04, 0.08, 0.12], ddof=1)
+        sd = float(np.std([0, 0.04, 0.08, 0.12], ddof=1))
         low, high = (points(sd * math.sqrt(3 / stats.chi2.ppf(q, 3))) for q in (0.975, 0.025))
         assert f"over 4 seeds (95 % interval {low} to {high})" in text
         assert f"together, by about {points(intervals.binomial_sd(0.06, 1000))} points" in text

@@ -270,7 +270,7 @@ def _links(run: Run) -> Iterator[Line]:
         yield Line(f"Details  {run_dir.findings}", whole=True)
     if run_dir.model in files:
         yield Line(f"Model    {run_dir.model}", whole=True)
-    figures = [path for path in files if path.suffix == ".png"]
+    figures = [path for path in files if path.suffix[1:] == "png"]
     if figures:
         more = f"  and {len(figures) - 1} more" if figures[1:] else ""
         yield Line(f"Figure   {figures[0]}{more}", whole=True)
