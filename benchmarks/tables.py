@@ -414,20 +414,8 @@ def alarms() -> str:
 FACTS: dict[str, Callable[..., str]] = {
     one.__name__: one
     for one in (
-        *(
-            error,
-            test_error,
-            took,
-            finding,
-            answers,
-            fast,
-            time_of,
-            searches,
-            as_good,
-            peers,
-            speed,
-        ),
-        *(short, start, growth, precision, scale, plans, early, share, alarms),
+        *(error, test_error, took, finding, answers, fast, time_of, searches, as_good),
+        *(peers, speed, short, start, growth, precision, scale, plans, early, share, alarms),
     )
 }
 
