@@ -11,8 +11,6 @@ where it should. Writes docs/performance/false_alarms.json and .md.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
 from collections import Counter
@@ -23,6 +21,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 import numpy as np
+import recording
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
@@ -41,7 +40,6 @@ from mnist_lab.words import counted
 
 N_IMAGES = 10_000
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "docs" / "performance"
 REFERENCE = ROOT / "results" / "reference"
 EXERCISE, WIDE = (ROOT / "configs" / name for name in ("space.json", "wide-space.json"))
 # Not 0, with which the interval of `expected_of_lowest` was chosen.
@@ -568,9 +566,8 @@ def rates(instruments: Sequence[Instrument], runs: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Simulate, and write the files."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = recording.parser(__doc__)
     parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     factor, interval, trainings, groups = seeds()
     record = {
@@ -586,8 +583,8 @@ def main() -> None:
         "sweeps and tests": rates(SWEEPS_AND_TESTS, arguments.runs),
         "searches": rates(SEARCHES, arguments.runs),
     }
-    for name, text in (("json", json.dumps(record, indent=1) + "\n"), ("md", table(record))):
-        (arguments.out / f"false_alarms.{name}").write_text(text, encoding="utf-8")
+    recording.write(record, arguments.out / "false_alarms.json")
+    (arguments.out / "false_alarms.md").write_text(table(record), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,17 +11,14 @@ same fresh order of the images in each epoch. Writes last_batch.json and last_ba
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
+import recording
 
 from mnist_lab import data as datasets
-from mnist_lab import machine
 from mnist_lab.analysis import intervals
 from mnist_lab.config import TrainConfig
 from mnist_lab.model import build_model
@@ -103,20 +100,14 @@ def table(configurations: dict[str, dict[str, list[float]]]) -> str:
 
 def main() -> None:
     """Train, print the table, write the files."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = recording.parser(__doc__)
     parser.add_argument("data", help="MNIST as .npz")
     parser.add_argument("--seeds", type=int, default=14)
-    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     arguments = parser.parse_args()
     training = datasets.load(arguments.data).training_on("train")
     train, valid = part_of(training.train), part_of(training.valid)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[str, list[float]]] = {}
-    record: dict[str, Any] = {
-        "machine": machine.hardware(),
-        "versions": machine.versions(),
-        "configurations": found,
-    }
+    record = recording.made_with() | {"configurations": found}
     for name, config in CONFIGURATIONS.items():
         found[name] = {way: [] for way in WAYS}
         for seed in range(arguments.seeds):
@@ -124,8 +115,7 @@ def main() -> None:
                 error = valid_error(config, seed, train, valid, weighted=way == "weighted")
                 found[name][way].append(error)
                 print(f"{name}, {way}, seed {seed}: {100 * error:.2f} %", flush=True)
-        text = json.dumps(record, indent=1) + "\n"
-        (arguments.out / "last_batch.json").write_text(text, encoding="utf-8")
+        recording.write(record, arguments.out / "last_batch.json")
         (arguments.out / "last_batch.md").write_text(table(found), encoding="utf-8")
     print(table(found))
 

@@ -11,7 +11,6 @@ replayed: its plans are those of Hyperband. Writes plans.json and plans.md. Take
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import itertools
 import json
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import recording
 
 from mnist_lab import study
 from mnist_lab.config import Bracket, TrainConfig, bracket, count_rungs
@@ -465,9 +465,8 @@ def measure(spaces: dict[str, Curves], n: int) -> dict[str, Any]:
 
 def main() -> None:
     """Replay the plans and write the files."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = recording.parser(__doc__)
     parser.add_argument("--replays", type=int, default=500)
-    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     arguments = parser.parse_args()
     fractions = Path("docs/performance/fractions.jsonl")
     spaces = {space: load(space, fractions) for space in SPACES}

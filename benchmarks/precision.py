@@ -10,17 +10,17 @@ each configuration.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from mnist_lab import machine, study
+import recording
+
+from mnist_lab import study
 from mnist_lab.analysis import intervals
 from mnist_lab.config import Precision, TrainConfig
-from mnist_lab.records import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,26 +97,18 @@ def rows(record: dict[str, Any]) -> Iterator[str]:
 
 def main() -> None:
     """Train what is missing and write the files."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = recording.parser(__doc__)
     parser.add_argument("data", help="MNIST as .npz")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     configurations: dict[str, Any] = {}
-    record = {
-        "date": now()[:10],
-        "machine": machine.hardware(),
-        "versions": machine.versions(),
-        "configurations": configurations,
-    }
+    record = recording.made_with() | {"configurations": configurations}
     for name, config in CONFIGURATIONS.items():
         configurations[name] = {
             precision: measured(config, precision, arguments.data, arguments.seeds)
             for precision in get_args(Precision)
         }
-        text = json.dumps(record, indent=1) + "\n"
-        (arguments.out / "precision.json").write_text(text, encoding="utf-8")
+        recording.write(record, arguments.out / "precision.json")
         table = "\n".join(rows(record)) + "\n"
         (arguments.out / "precision.md").write_text(table, encoding="utf-8")
     print(table)

@@ -10,7 +10,6 @@ to a real run directory. Writes scale.json, scale.png and scale.svg.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -22,13 +21,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import recording
+
 from mnist_lab import machine, plots
 from mnist_lab.config import Bracket, StudySettings, TrainConfig
 from mnist_lab.execute.loop import run_trials
 from mnist_lab.execute.places import Local
 from mnist_lab.execute.pool import WorkerSlot
 from mnist_lab.execute.worker import Trainer
-from mnist_lab.records import Checkpoint, Epoch, Proposed, Result, Step, now
+from mnist_lab.records import Checkpoint, Epoch, Proposed, Result, Step
 from mnist_lab.rundir import Identity, Journal, RunDir
 from mnist_lab.search.proposals import Proposals
 
@@ -172,11 +173,10 @@ def draw(results: list[dict[str, Any]], out: Path) -> None:
 
 def main() -> None:
     """Measure, print a table, write the files."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = recording.parser(__doc__)
     parser.add_argument("--workers", default="1,4,16,64")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--seconds", default="0,2", help="lengths of the trials")
-    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     arguments = parser.parse_args()
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     results = []
@@ -194,14 +194,7 @@ def main() -> None:
                 f"{one['idle_share']:18.1%}",
                 flush=True,
             )
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    record = {
-        "date": now()[:10],
-        "machine": machine.hardware(),
-        "versions": machine.versions(),
-        "results": results,
-    }
-    (arguments.out / "scale.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    recording.write(recording.made_with() | {"results": results}, arguments.out / "scale.json")
     draw(results, arguments.out)
 
 

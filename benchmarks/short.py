@@ -25,12 +25,11 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from mnist_lab import machine
+import recording
+
 from mnist_lab.config import TrainConfig
 from mnist_lab.execute.worker import tensorflow_settings
-from mnist_lab.records import now
 
 # Batch size, number of filters, filter size: small, middle and large in the exercise's space.
 CONFIGURATIONS = ((16, 8, 3), (64, 22, 5), (24, 54, 5))
@@ -79,18 +78,14 @@ def measure(data: str) -> None:
 
 def main() -> None:
     """Measure, print and write; or be one of the measured processes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = recording.parser(__doc__)
     parser.add_argument("data", help="MNIST as .npz")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
         measure(asked.data)
         return
-    asked.out.mkdir(parents=True, exist_ok=True)
     runs = []
     for _ in range(asked.runs):
         lines = subprocess.run(  # noqa: S603 - our own command
@@ -100,18 +95,15 @@ def main() -> None:
             text=True,
         ).stdout.splitlines()
         runs.append([json.loads(line) for line in lines])
-    record = {
+    record = recording.made_with() | {
         "format_version": 1,
-        "date": now()[:10],
-        "machine": machine.hardware(),
-        "versions": machine.versions(),
         "budget": BUDGET,
         "rows": [
             {"shape": shape, "seconds": measured}
             for shape, measured in zip(CONFIGURATIONS, zip(*runs, strict=True), strict=True)
         ],
     }
-    (asked.out / "short.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    recording.write(record, asked.out / "short.json")
     heads = ["network", *PARTS, "sum (range)"]
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
     for shape, *measured in zip(CONFIGURATIONS, *runs, strict=True):

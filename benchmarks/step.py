@@ -13,16 +13,15 @@ tell the time of each kernel. Prints a table and writes step.json, row by row.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any, get_args
 
-from mnist_lab import machine
+import recording
+
 from mnist_lab.config import Precision, TrainConfig
 from mnist_lab.execute.worker import tensorflow_settings
 
@@ -127,13 +126,10 @@ def row(one: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, print and write; or be one of the measured processes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = recording.parser(__doc__)
     parser.add_argument("data", help="MNIST as .npz")
     parser.add_argument("--against", nargs="+", default=[], metavar="NAME=VALUE")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     parser.add_argument(
         "--shapes",
         nargs="+",
@@ -146,12 +142,9 @@ def main() -> None:
     if asked.train:
         train(asked.data, shapes[0], asked.train)
         return
-    asked.out.mkdir(parents=True, exist_ok=True)
     against = dict(one.split("=", 1) for one in asked.against)
-    record: dict[str, Any] = {
+    record = recording.made_with() | {
         "format_version": 1,
-        "machine": machine.hardware(),
-        "versions": machine.versions(),
         "against": asked.against,
         "steps": N_STEPS,
         "rounds": N_ROUNDS,
@@ -173,8 +166,7 @@ def main() -> None:
             one = {"shape": shape, "precision": precision, "us": ours, "against_us": other}
             record["rows"].append(one | {"onednn_us": verbose})
             print(row(record["rows"][-1]), flush=True)
-            content = json.dumps(record, indent=1) + "\n"
-            (asked.out / "step.json").write_text(content, encoding="utf-8")
+            recording.write(record, asked.out / "step.json")
 
 
 if __name__ == "__main__":
