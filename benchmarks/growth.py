@@ -12,10 +12,8 @@ then growth.md, growth.png and growth.svg, which show medians.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import re
 import resource
 import statistics
 import subprocess
@@ -24,14 +22,17 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import psutil
+import recording
 
-from mnist_lab import machine, plots
-from mnist_lab.records import now
+from mnist_lab import plots
+from mnist_lab.records import timestamp
+from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,15 +56,7 @@ SERIES = {
     "workers": [Sweep(workers=n) for n in (1, 2)],
     "images": [Sweep(images=n) for n in (5_000, 50_000, 500_000)],
 }
-# A stage ends with the first line that looks so, or the last one of the stage `training`.
-STAGES = {
-    "preparation": r"lr-sweep on ",
-    "start of the workers": r"trial \d+ starts",
-    "first epoch": r"trial \d+ epoch 1/",
-    "training": r"trial \d+ done",
-    "figures and words": "",
-}
-FIRST_LINE = "first epoch"  # the stage that ends with the first result
+STAGES = ("preparation", "start of the workers", "first epoch", "training", "figures and words")
 # Of the table: MB are peaks, of the worker that has the most, and its share of what it shares.
 COLUMNS = (
     *Sweep._fields,
@@ -103,39 +96,40 @@ def measure(sweep: Sweep, data: Path, out: Path) -> dict[str, Any]:
     rates = ",".join(f"{0.1 - 0.001 * number:.3f}" for number in range(sweep.trials))
     command = [sys.executable, "-m", "mnist_lab", "lr-sweep", "--values", rates, "--fresh"]
     command += ["--epochs", str(sweep.epochs), "--workers", str(sweep.workers)]
-    command += ["--data", str(data), "--out", str(out)]
+    command += ["--data", str(data), "--out", str(out), "--quiet"]
     # It would keep Python from finding what it compiled the last time.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    ends: dict[str, float] = {}
     memory: dict[str, float] = defaultdict(float)
-    cpu_s, start = _children_cpu_s(), time.perf_counter()
-    with subprocess.Popen(  # noqa: S603
-        command,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
+    cpu_s, start = _children_cpu_s(), time.time()
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, env=environment, stdout=subprocess.DEVNULL
     ) as process:
-        assert process.stderr is not None  # noqa: S101 - it was asked for above
         watcher = threading.Thread(target=_watch_memory, args=(process, memory), daemon=True)
         watcher.start()
-        for line in process.stderr:
-            for stage, pattern in STAGES.items():
-                seen = stage != "training" and stage in ends
-                if pattern and not seen and re.match(pattern, line):
-                    ends[stage] = time.perf_counter() - start
         process.wait()
-    ends["figures and words"] = time.perf_counter() - start
+    end = time.time()
     watcher.join()
-    if process.returncode or len(ends) < len(STAGES):
-        sys.exit(f"{' '.join(command)}\nended with exit code {process.returncode} after {ends}")
-    befores = [0.0, *ends.values()]
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}\nended with exit code {process.returncode}")
+    run = RunDir(out)
+    times: dict[str, list[float]] = defaultdict(list)
+    for event in run.read_events():
+        times[event.event].append(timestamp(event.time))
+    first_epoch = min(times["epoch"])
+    ends = (
+        timestamp(run.read_info().started),
+        min(times["started"]),
+        first_epoch,
+        max(times["finished"]),
+        end,
+    )
     return {
-        "seconds": ends["figures and words"],
-        "first_line_s": ends[FIRST_LINE],
+        "seconds": end - start,
+        "first_line_s": first_epoch - start,
         "cpu_s": _children_cpu_s() - cpu_s,
         "stages_s": {
-            stage: ends[stage] - before for stage, before in zip(STAGES, befores, strict=False)
+            stage: after - before
+            for stage, (before, after) in zip(STAGES, pairwise((start, *ends)), strict=True)
         },
         "peak_mb": dict(memory),
     }
@@ -146,7 +140,7 @@ def _children_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _watch_memory(process: subprocess.Popen[str], peak_mb: dict[str, float]) -> None:
+def _watch_memory(process: subprocess.Popen[bytes], peak_mb: dict[str, float]) -> None:
     """Note the peaks: of any worker what is its own and its share, and the shares of all together.
 
     A page that n processes have counts 1/n in each one's share (PSS).
@@ -172,24 +166,20 @@ Results = dict[Sweep, list[dict[str, Any]]]
 
 
 def read(path: Path) -> Results:
-    """The runs of an earlier call."""
+    """The runs of an earlier call; ends the program where they were made with something else."""
     if not path.exists():
         return {}
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record, made = json.loads(path.read_text(encoding="utf-8")), recording.made_with()
+    for key in ("machine", "versions"):
+        if record[key] != made[key]:
+            sys.exit(f"{path} has another {key}: give another --out, or remove it")
     return {Sweep(**one["sweep"]): one["runs"] for one in record["results"]}
 
 
 def write(path: Path, results: Results) -> None:
     """All runs, with the machine that they were made on."""
-    record = {
-        "date": now()[:10],
-        "machine": machine.hardware(),
-        "versions": machine.versions(),
-        "results": [
-            {"sweep": sweep._asdict(), "runs": runs} for sweep, runs in sorted(results.items())
-        ],
-    }
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    rows = [{"sweep": sweep._asdict(), "runs": runs} for sweep, runs in sorted(results.items())]
+    recording.write(recording.made_with() | {"results": rows}, path)
 
 
 def middle(runs: list[dict[str, Any]], of: Callable[[dict[str, Any]], float]) -> float:
@@ -278,13 +268,11 @@ def _curve(axes: Axes, results: Results, name: str, quantities: dict[str, str]) 
 
 def main() -> None:
     """Measure what is missing, and write the files."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = recording.parser(__doc__)
     parser.add_argument("data", type=Path, help="MNIST as .npz")
     parser.add_argument("--only", default=",".join(SERIES), help="series, with commas between")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     record = arguments.out / "growth.json"
     results = read(record)
     sweeps = dict.fromkeys(one for name in arguments.only.split(",") for one in SERIES[name])
