@@ -46,8 +46,7 @@ EXERCISE, WIDE = (ROOT / "configs" / name for name in ("space.json", "wide-space
 SEED = 1
 # A finding that draws a conclusion may do so without a reason in one of twenty runs.
 MOST = 0.05
-# The seeds' standard deviation in sampling errors, at 1 % and at 15 % error.
-SEEDS = {error: intervals.assumed_noise(error).factor for error in (0.012, 0.15)}
+# The seeds' standard deviation in sampling errors, at about 1 % error.
 FACTOR = intervals.USUAL.factor
 # The repeats that it is known from; filter size 3x3 is the learning rate 0.1.
 TESTS = ("test-hyperband-whole-6-train", "test-random-search-6-train")
@@ -109,10 +108,9 @@ TRAIN = settings("train")
 TEST = settings("test", fit_on="train+valid")
 
 
-def measured(true: float, random: Random, factor: float | None = None) -> float:
+def measured(true: float, random: Random, factor: float = FACTOR) -> float:
     """What one training shows of a true error, by its seed, on the images that all share."""
-    by = SEEDS.get(true, SEEDS[0.012]) if factor is None else factor
-    error = true + by * binomial_sd(true, N_IMAGES) * random.standard_normal()
+    error = true + factor * binomial_sd(true, N_IMAGES) * random.standard_normal()
     return round(min(1.0, max(0.0, error)) * N_IMAGES) / N_IMAGES
 
 
@@ -127,7 +125,7 @@ def sweep(
 
     def make(random: Random, effect: float) -> Records:
         luck = [random.standard_normal() * (0.5**0.5) for _ in range(n_seeds)]
-        sd = SEEDS[true] * binomial_sd(true, N_IMAGES)
+        sd = intervals.assumed_noise(true).factor * binomial_sd(true, N_IMAGES)
         trials = []
         for value in range(n_values):
             for seed, shared in enumerate(luck):
@@ -154,7 +152,7 @@ def curves(n_seeds: int, n_epochs: int = 12, kept: float = 0.0) -> Make:
         trials = []
         for seed in range(n_seeds):
             true, off, errors = 0.015, 0.0, []
-            sd = SEEDS[0.012] * binomial_sd(true, N_IMAGES)
+            sd = FACTOR * binomial_sd(true, N_IMAGES)
             for epoch in range(n_epochs):
                 off = kept * off + (1 - kept**2) ** 0.5 * random.standard_normal()
                 fallen = effect * 4 * (n_epochs - 1 - epoch) / n_epochs
@@ -276,7 +274,7 @@ def search(
                 alive = alive[: most or n]
                 for one in alive:
                     slow = (plan[-1][1] / epochs) ** 0.5
-                    errors[one].append(measured(min(0.9, float(truth[one]) * slow), random, FACTOR))
+                    errors[one].append(measured(min(0.9, float(truth[one]) * slow), random))
                 alive.sort(key=lambda one: errors[one][-1])
         budgets = [epochs for _, epochs in plan]
         trials = []
@@ -516,7 +514,7 @@ def coverage(runs: int) -> dict[str, float]:
 def expects_rightly(truth: Truth, n: int, random: Random) -> bool:
     """Whether the winner's true error lies in the interval of what is expected."""
     true = [float(one) for one in truth([TrainConfig(epochs=1)] * n, random)]
-    errors = [measured(one, random, FACTOR) for one in true]
+    errors = [measured(one, random) for one in true]
     low, high = intervals.expected_of_lowest(errors, N_IMAGES, intervals.USUAL).interval
     return low <= true[errors.index(min(errors))] <= high
 

@@ -60,21 +60,21 @@ class Outcome(NamedTuple):
     share: float
 
 
-def simulated(gaps: list[float], draw: random.Random, most: int = MOST) -> Outcome:
+def simulated(gaps: list[float], draw: random.Random) -> Outcome:
     """One race of configurations with these gaps, in points."""
     deviations = [draw.uniform(*DEVIATIONS) for _ in gaps]
     errors = {}
-    for number in range(1, most + 1):
+    for number in range(1, MOST + 1):
         common = draw.gauss(0, DEVIATIONS[0])
         for place, (gap, deviation) in enumerate(zip(gaps, deviations, strict=True)):
             errors[place, number] = (1 + gap + common + draw.gauss(0, deviation)) / 100
-    race = judge(len(gaps), errors, most)
+    race = judge(len(gaps), errors, MOST)
     places, lowest = range(len(gaps)), min(gaps)
 
     def is_wrong(place: int) -> bool:
         return gaps[place] > lowest + NEAR
 
-    means = [fmean(errors[k, number] for number in range(1, most + 1)) for k in places]
+    means = [fmean(errors[k, number] for number in range(1, MOST + 1)) for k in places]
     best = race.contenders[gaps.index(lowest)]
     return Outcome(
         wrong=is_wrong(race.left[0].place),
@@ -82,7 +82,7 @@ def simulated(gaps: list[float], draw: random.Random, most: int = MOST) -> Outco
         wrong_once=is_wrong(min(places, key=lambda k: errors[k, 1])),
         lost_best=best.dropped is not None,
         n_left=len(race.left),
-        share=sum(len(one.errors) for one in race.contenders) / (len(gaps) * most),
+        share=sum(len(one.errors) for one in race.contenders) / (len(gaps) * MOST),
     )
 
 
@@ -120,7 +120,6 @@ def measured(n_races: int) -> dict[str, dict[str, float]]:
 
 def page(record: dict[str, Any]) -> str:
     """The record as a page of Markdown."""
-    table, looks = record["races"], record["divisors"]
     heads = "| configurations | a race | all repeated | trained once | best dropped | decided | "
     about = (
         f"`benchmarks/race.py`: {record['n']:,} races of each kind, up to {MOST} repeats, seeds "
@@ -130,14 +129,14 @@ def page(record: dict[str, Any]) -> str:
     )
     lines = ["# Races, simulated", "", about, "", heads + "left at the end | trainings |"]
     lines += ["| --- " * 8 + "|"]
-    for kind, row in table.items():
+    for kind, row in record["races"].items():
         shares = [
             row[name] for name in ("wrong", "wrong_repeated", "wrong_once", "lost_best", "decided")
         ]
         cells = [kind, *(f"{100 * share:.1f} %" for share in shares)]
         cells += [f"{row['n_left']:.1f}", f"{100 * row['share']:.0f} %"]
         lines.append(f"| {' | '.join(cells)} |")
-    told = "; ".join(f"{name}: {value}" for name, value in looks.items())
+    told = "; ".join(f"{name}: {value}" for name, value in record["divisors"].items())
     looking = (
         "A test after each round instead of one makes one of two equals lose more often, as if its "
         f"level were so many times as large: {told}. The race divides by {LOOKS}."
