@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import recording
+from scipy import stats  # type: ignore[import-untyped]
 
 from mnist_lab import study
 from mnist_lab.config import Bracket, TrainConfig, bracket, count_rungs
@@ -291,11 +292,6 @@ def frontier(plans: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def places(values: np.ndarray) -> np.ndarray:
-    """The place (n,) of each of the values, from 0, the smallest first."""
-    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
-
-
 def fairness(curves: Curves) -> list[dict[str, Any]]:
     """For each budget: places by loss of the final five, and what is ranked too low early.
 
@@ -306,8 +302,9 @@ def fairness(curves: Curves) -> list[dict[str, Any]]:
     learned = np.flatnonzero(final < LEARNED)
     rows = []
     for budget in MINIMA:
-        early = places(curves.at(budget, by_loss=True))
-        gap = (places(early[learned]) - places(final[learned])).astype(float)
+        early = stats.rankdata(curves.at(budget, by_loss=True), "ordinal")
+        five = [int(early[i]) for i in np.argsort(final)[:5]]
+        gap = stats.rankdata(early[learned], "ordinal") - stats.rankdata(final[learned], "ordinal")
         names = (
             "learning_rate",
             "momentum",
@@ -323,13 +320,12 @@ def fairness(curves: Curves) -> list[dict[str, Any]]:
         rows.append(
             {
                 "budget": budget,
-                "places_of_final_five": [int(early[i]) + 1 for i in np.argsort(final)[:5]],
+                "places_of_final_five": five,
                 "dropped": {
-                    eta: [round(dropped(int(early[i]), eta), 2) for i in np.argsort(final)[:5]]
-                    for eta in (4, 8)
+                    eta: [round(dropped(place - 1, eta), 2) for place in five] for eta in (4, 8)
                 },
                 "misjudged": {
-                    name: round(float(np.corrcoef(ranks(column), ranks(gap))[0, 1]), 2)
+                    name: round(float(stats.spearmanr(column, gap).statistic), 2)
                     for name, column in columns.items()
                     if len(set(column.tolist())) > 1
                 },
@@ -338,18 +334,9 @@ def fairness(curves: Curves) -> list[dict[str, Any]]:
     return rows
 
 
-def dropped(n_better: int, eta: int, n_trials: int = 64, n: int = 50) -> float:
-    """How likely a rung of `n_trials` draws from `n` drops one to which so many are better."""
-    share, others = n_better / n, n_trials - 1
-    kept = range(n_trials // eta)
-    return 1 - sum(math.comb(others, k) * share**k * (1 - share) ** (others - k) for k in kept)
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks (n,) in which equal values share their mean rank."""
-    below = (values[None, :] < values[:, None]).sum(axis=1)
-    same = (values[None, :] == values[:, None]).sum(axis=1)
-    return np.asarray(below + (same - 1) / 2)
+def dropped(n_better: int, eta: int) -> float:
+    """How likely a rung of 64 draws from 50 drops one to which so many of the 50 are better."""
+    return float(stats.binom.sf(64 // eta - 1, 64 - 1, n_better / 50))
 
 
 def name_of(one: dict[str, Any]) -> str:
