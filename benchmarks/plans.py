@@ -31,7 +31,8 @@ SPACES = {"exercise": "random-search", "wide": "wide-space"}
 RECORDED = 6
 # Error and loss fall as epochs ** -SLOPE beyond the recorded ones, and a trial's error then differs
 # by a factor with this deviation from where the curve is. Both are means over the 14 curves of 18
-# epochs in results/reference/hyperband-whole and bohb that end below 5 % (slopes 0.07 to 0.34).
+# epochs that end below 5 % (slopes 0.07 to 0.34) in results/reference/hyperband-whole and in a BOHB
+# of whole epochs that was there, too.
 SLOPE, NOISE = 0.20, 0.08
 # The program of today against the one of the reference runs: 28 instead of 34.4 s an epoch for
 # batches of 24 and 54 filters of 5x5. Small networks have gained more.

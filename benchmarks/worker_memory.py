@@ -25,7 +25,7 @@ from mnist_lab.training.trainer import Trainer
 
 def main() -> None:
     """Train `--trials` draws of the default search space, one epoch each."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default=None)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
