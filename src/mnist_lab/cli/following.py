@@ -91,7 +91,8 @@ def _tests(info: RunInfo, winner: Run) -> bool:
 def _test_beside(winner: Run) -> Path | None:
     """A complete test of a search's best, in a folder beside it."""
     # Not `parent`: that of `.` would be itself.
-    folder, beside = Path(os.path.normpath(winner.path / os.pardir)), list[Path]()
+    folder = Path(os.path.normpath(winner.path / os.pardir))
+    beside: list[Path] = []
     with suppress(OSError):  # it may forbid to be listed
         beside = sorted(folder.iterdir())
     for path in beside:

@@ -122,7 +122,8 @@ class Trainer:
                 steps of the optimiser, at least one. However often a training stops within an
                 epoch, its numbers at the end of it are the same.
         """
-        begin, config = time.perf_counter(), self._config
+        begin = time.perf_counter()
+        config = self._config
         number = math.ceil(stop)
         n_steps = max(round((stop - number + 1) * self._n_train / config.batch_size), 1)
         end = self._n_train if number == stop else min(n_steps * config.batch_size, self._n_train)
