@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ def made_with() -> dict[str, Any]:
 
 
 def write(record: dict[str, Any], path: Path) -> None:
-    """Write a record, in a folder that is made if necessary."""
+    """Write a record at once, in a folder that is made if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    new.replace(path)
+
+
+def read(path: Path, made: dict[str, Any]) -> dict[str, Any]:
+    """A record to go on with; ends the program where what `made` holds differs in it."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for key, value in made.items():
+        if found.get(key) != value:
+            sys.exit(f"{path} has another {key}: give another --out, or remove it")
+    return found

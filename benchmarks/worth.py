@@ -21,7 +21,6 @@ Runs and the peers' environments (2 x 3 GB) are in results/worth/.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -37,6 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 sys.path.append(str(Path(__file__).parent / "peers"))
 
 import environments
+import recording
 
 from mnist_lab import machine, plots, study
 from mnist_lab.analysis.history import progress
@@ -415,9 +415,7 @@ def draw(searches: Sequence[dict[str, Any]], caption: plots.Caption) -> Any:
 
 def write(record: dict[str, Any], path: Path) -> None:
     """Write the record, and the table and the figure beside it."""
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    new.replace(path)
+    recording.write(record, path)
     searches = record["searches"]
     path.with_suffix(".md").write_text(table(searches), encoding="utf-8")
     caption = plots.Caption(
@@ -451,29 +449,21 @@ def open_record(path: Path, data: Path, space: str | None) -> dict[str, Any]:
     }
     if not path.exists():
         return record
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    for key in set(record) - {"searches"}:
-        if found.get(key) != record[key]:
-            sys.exit(f"{path} has another {key}: give another --out, or remove it")
-    return found
+    return recording.read(path, {key: record[key] for key in record if key != "searches"})
 
 
 def main() -> None:
     """Run what is missing and write the files."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = recording.parser(__doc__)
     parser.add_argument("data", type=Path, help="MNIST as .npz")
     parser.add_argument("--seeds", type=int, default=5, help="peers: the first 3 of them")
     parser.add_argument(
         "--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
     )
     parser.add_argument("--test", action="store_true", help="test the winners that are there")
-    parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     parser.add_argument("--space", help="ConfigSpace's JSON, of which only our methods take any")
     arguments = parser.parse_args()
     data, space = arguments.data.resolve(), arguments.space
-    arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / (f"worth-{Path(space).stem}.json" if space else "worth.json")
     record = open_record(path, data, space)
     searches = record["searches"]
