@@ -249,9 +249,10 @@ def final(one: dict[str, Any]) -> float:
     return float(one["improvements"][-1][2]) if one["improvements"] else 1.0
 
 
-def tested(one: dict[str, Any]) -> float:
-    """The mean test error of a search's winner; 0 if it has not been tested."""
-    return statistics.fmean(one.get("test") or [0.0])
+def tested(one: dict[str, Any]) -> float | None:
+    """The mean test error of a search's winner; None if it has not been tested."""
+    errors = one.get("test")
+    return statistics.fmean(errors) if errors else None
 
 
 def reached(one: dict[str, Any], error: float) -> tuple[float, float]:
@@ -288,7 +289,7 @@ def table(searches: Sequence[dict[str, Any]]) -> str:
             continue
         cells = [
             spread([final(one) for one in own], percent),
-            spread([tested(one) for one in own if one.get("test")], percent),
+            spread([error for one in own if (error := tested(one)) is not None], percent),
             spread([one["seconds"] for one in own]),
             spread([one["epochs"] for one in own]),
         ]
@@ -513,7 +514,7 @@ def test_winners(record: dict[str, Any], data: Path, methods: Sequence[str], pat
         one["test"] = same["test"] if same else test(one, data, record["space"])
         known.append(one)
         write(record, path)
-        told = f"{one['method']}, seed {one['seed']}: {tested(one):.2%}"
+        told = f"{one['method']}, seed {one['seed']}: {statistics.fmean(one['test']):.2%}"
         print(f"test of {told}", flush=True)
 
 

@@ -28,9 +28,21 @@ class Confusion(NamedTuple):
     interval: Interval | None
 
     @property
-    def n_wrong(self) -> int:
-        """The mistakes of all repeats; records list only the most confident ones of each."""
-        return sum(sum(row) - row[digit] for digit, row in enumerate(self.matrix))
+    def wrong(self) -> list[tuple[int, int, int]]:
+        """The count of each pair of a true and another, predicted digit; the largest first."""
+        cells = [
+            (count, true, predicted)
+            for true, row in enumerate(self.matrix)
+            for predicted, count in enumerate(row)
+            if true != predicted
+        ]
+        return sorted(cells, reverse=True)
+
+    @property
+    def most_often(self) -> tuple[int, int, int] | None:
+        """The first of `wrong`; None where another is as frequent, or it happened once."""
+        first, second = [*self.wrong, (0, 0, 0), (0, 0, 0)][:2]
+        return first if first[0] > max(second[0], 1) else None
 
 
 def confusion(scores: Sequence[TestScore]) -> Confusion:

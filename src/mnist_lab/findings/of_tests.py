@@ -14,7 +14,7 @@ from mnist_lab.analysis.intervals import (
 )
 from mnist_lab.findings.common import Finding, left_out, trainings
 from mnist_lab.records import DIGITS
-from mnist_lab.words import between, capital, counted, describe, percent, points
+from mnist_lab.words import between, capital, describe, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,21 +78,20 @@ def _classes(result: Confusion, noun: str, names: Sequence[str]) -> Iterator[Fin
         ends.append(
             f"{percent(error)} for {names[at]} ({between(interval)}, {round(sizes[at]):,} images)"
         )
-    times, true, predicted = max(
-        (count, -row, -column)
-        for row, counted_row in enumerate(result.matrix)
-        for column, count in enumerate(counted_row)
-        if row != column
-    )
+    where, often = "" if n == 1 else f" in {n} networks", ""
+    if result.most_often is not None:
+        times, true, predicted = result.most_often
+        often = (
+            f" {capital(names[true])} is most often taken for {names[predicted]}: "
+            f"{times:,} times{where}."
+        )
     (_, easiest), (_, hardest) = min(known), max(known)
     claim = f"{capital(names[hardest])} is the hardest {noun}, {names[easiest]} the easiest."
     if p >= ALPHA:
         claim = f"No {noun} is shown to be harder than the others."
-    where = "" if n == 1 else f" in {n} networks"
     yield Finding(
         "digits" if noun == "digit" else "classes",
         claim,
         f"The test error ranges from {ends[0]} to {ends[1]}; p = {p:.2g} if no {noun} is harder."
-        f" {capital(names[-true])} is most often taken for {names[-predicted]}: "
-        f"{counted(times, 'time')}{where}.",
+        f"{often}",
     )

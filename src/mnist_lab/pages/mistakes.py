@@ -33,8 +33,7 @@ def matrix(trials: Sequence[Trial], data: DatasetInfo) -> dict[str, Any] | None:
     if not scores:
         return None
     numbers = confusion(scores)
-    wrong = [count for t, row in enumerate(numbers.matrix) for p, count in enumerate(row) if p != t]
-    most = max(wrong, default=0) or 1
+    most = max((count for count, *_ in numbers.wrong), default=0) or 1
     rows = []
     for true, counts in enumerate(numbers.matrix):
         cells = []

@@ -44,9 +44,14 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
     if interval:
         low, high = map(percent, interval)
         known = f" (95 % interval{of}: {low} to {high})"
+    often = ""
+    if numbers.most_often is not None:
+        most, true, predicted = numbers.most_often
+        names = caption.classes
+        often = f" Most often, {names[true]} is taken for {names[predicted]}: {most:,} times."
     figure = page.new_page(
         f"Test error {percent(error.mean, error.sd)}{known}",
-        f"{numbers.n_images:,} images{summed}; grey: correct.{_most_often(numbers, caption)}",
+        f"{numbers.n_images:,} images{summed}; grey: correct.{often}",
         caption,
         height=6.1 + room,
     )
@@ -58,21 +63,6 @@ def confusion(numbers: Confusion, caption: Caption) -> Figure:
         caption.noun,
     )
     return figure
-
-
-def _most_often(numbers: Confusion, caption: Caption) -> str:
-    """The most frequent confusion as a sentence, if there is one that is more than a single one."""
-    counts = [
-        (count, true, predicted)
-        for true, row in enumerate(numbers.matrix)
-        for predicted, count in enumerate(row)
-        if true != predicted
-    ]
-    most, true, predicted = max(counts, default=(0, 0, 0))
-    if most < 2 or sum(count == most for count, *_ in counts) > 1:  # noqa: PLR2004 - more than one
-        return ""
-    names = caption.classes
-    return f" Most often, {names[true]} is taken for {names[predicted]}: {most:,} times."
 
 
 @styled()
@@ -95,7 +85,8 @@ def mistakes(
     """
     shown, noun, names = wrong[:_MOST_SHOWN], caption.noun, caption.classes
     n_rows = math.ceil(len(shown) / _IN_ROW)
-    n_repeats, n_wrong = len(numbers.errors), numbers.n_wrong
+    # Records list only the most confident mistakes of each repeat.
+    n_repeats, n_wrong = len(numbers.errors), sum(count for count, *_ in numbers.wrong)
     what = "test digit" if noun == "digit" else "test image"
     if n_repeats == 1:
         key = f"Below each: true → predicted {noun}, and the network's confidence."
