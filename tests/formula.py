@@ -86,6 +86,15 @@ def _train(
     return Step(start, Result(loss=loss, test=score_of(seed) if final else None), b"a model")
 
 
+def _is_first(path: str) -> bool:
+    """Whether this process made the file, as one of several does."""
+    try:
+        Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
 def _perhaps_fail(config: TrainConfig, epoch: float) -> None:
     if epoch < 2:
         return
@@ -94,11 +103,9 @@ def _perhaps_fail(config: TrainConfig, epoch: float) -> None:
     if os.environ.get("FORMULA_DIES") in {"*", str(config.batch_size)}:
         os.kill(os.getpid(), signal.SIGKILL)
     once = os.environ.get("FORMULA_DIES_ONCE")  # a file that the first death leaves behind
-    if once and not Path(once).exists():
-        Path(once).touch()
+    if once and _is_first(once):
         os.kill(os.getpid(), signal.SIGKILL)
     stuck = os.environ.get("FORMULA_STUCK_ONCE")
-    if stuck and not Path(stuck).exists():
-        Path(stuck).touch()
+    if stuck and _is_first(stuck):
         os.kill(os.getpid(), signal.SIGSTOP)
     hoard.append(b"x" * (int(os.environ.get("FORMULA_LEAKS_MIB", "0")) << 20))

@@ -69,11 +69,11 @@ def test_stuck_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("FORMULA_STUCK_ONCE", str(tmp_path / "stuck"))
     monkeypatch.setenv("FORMULA_SECONDS", "0.2")
     notes: list[str] = []
-    events = run(search(4), patience_s=2, notes=notes)
+    events = run(search(4), patience_s=5, notes=notes)
     (again,) = (e for e in events if isinstance(e, Started) and e.attempt > 1)
     assert again.from_epoch >= 1
     assert results(events) == results(undisturbed)
-    assert re.fullmatch(r"worker .+ finished no epoch for 2 s", "".join(notes))
+    assert re.fullmatch(r"worker .+ finished no epoch for [56] s", "".join(notes))
     assert children() == []
 
 

@@ -242,6 +242,7 @@ class Search:
         *,
         workers: int = 0,
         patience: str = USUAL,
+        seconds: str = "0.1",
     ) -> None:
         self.lan = lan
         self.out = out
@@ -251,7 +252,7 @@ class Search:
             "a",
             *SEARCH,
             *words,
-            FORMULA_SECONDS="0.1",
+            FORMULA_SECONDS=seconds,
             DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP=patience,
         )
         wait_for((out / TOKEN).exists)
@@ -308,14 +309,14 @@ def test_workers_of_two_machines_one_of_them_late(lan: Lan, alone: str, tmp_path
     """One sees the folder; the other has the token alone, and comes in the middle."""
     search = Search(lan, tmp_path / "run")
     wait_for(lambda: "workers join with mnist-lab worker" in search.command.printed())
-    early = search.join("b", seconds="0.15")
+    early = search.join("b", seconds="0.5")  # so that the other comes long before the end
     wait_for(lambda: search.n_epochs(early) > 3)
     (tmp_path / "elsewhere").mkdir()
     token = tmp_path / "elsewhere" / "copy"
     token.write_bytes((search.out / TOKEN).read_bytes())
     address = json.loads(token.read_bytes())["scheduler"].removeprefix("tls://")
     words = ("worker", "--join", address, "--token", str(token), "--workers", "1")
-    late = lan.lab("c", *words, hide=search.out, FORMULA_SECONDS="0.15")
+    late = lan.lab("c", *words, hide=search.out, FORMULA_SECONDS="1")
     wait_for(lambda: search.n_epochs(late) > 3)
     assert lan.listeners("a") == {search.command.process.pid: {RUN}}
     for command, host in ((early, "b"), (late, "c")):
@@ -394,8 +395,8 @@ def test_killed_run_sends_its_workers_home_and_continues(
     lan: Lan, alone: str, tmp_path: Path
 ) -> None:
     """Without a master the workers end soon; the same command goes on, and they join again."""
-    search = Search(lan, tmp_path / "run", workers=1)
-    other = search.join("b")
+    search = Search(lan, tmp_path / "run", workers=1, seconds="0.5")
+    other = search.join("b", seconds="0.5")
     wait_for(lambda: search.n_epochs(other) > 3)
     main, own = search.command.family()
     assert lan.listeners("a") == {main.pid: {RUN}, own.pid: {"127.0.0.1"}}
@@ -493,11 +494,12 @@ def refusal(*words: str, **environment: str) -> tuple[int, str]:
     return process.returncode, line.removeprefix("error: ").replace("; hint: ", "; ")
 
 
-def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port where nobody listens, and that nobody else gets."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def token_for(port: int) -> str:
@@ -512,12 +514,12 @@ def token_for(port: int) -> str:
     ).model_dump_json()
 
 
-def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path, free_port: int) -> None:
     """No run, none that is written now, none that listens: what to do is said, and the code."""
     code, line = refusal(str(tmp_path / "nothing"))
     assert code == 2
     assert line.startswith("no folder ")
-    port = free_port()
+    port = free_port
     # As PowerShell writes what it copies.
     (tmp_path / "token").write_text(token_for(port), encoding="utf-16")
     code, line = refusal("--token", str(tmp_path / "token"))

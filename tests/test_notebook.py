@@ -185,7 +185,7 @@ def test_tour() -> None:
 @pytest.mark.proof
 def test_watch_and_continue_what_a_terminal_started(notebook: Notebook) -> None:
     """A notebook sees a terminal's run grow, follows it to its end, and goes on after it."""
-    process = lab.start(*COMMAND, "--workers", "1")
+    process = lab.start(*COMMAND, "--workers", "1", FORMULA_SECONDS="2")
     wait_for_epoch()
     look = "[mnist_lab.load_run('r').info.state, len(mnist_lab.load_run('r').epochs_to_pandas())]"
     state, n_epochs = notebook.value(look)

@@ -213,7 +213,10 @@ def test_scheduler_that_does_not_answer(
             assert line.startswith("no answer from")
             assert reason in line
     begin_s = time.monotonic()
-    line = refused(["--cluster", f"tcp://127.0.0.1:{port}"], capsys, code=1)
+    with socket.socket() as bound:  # without listening: nobody else gets the port
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        line = refused(["--cluster", f"tcp://127.0.0.1:{port}"], capsys, code=1)
     assert f"no answer from 127.0.0.1:{port} (Connection refused); check that it" in line
     line = refused(["--cluster", "tcp://127.0.0.1:99999"], capsys, code=1)
     assert "(Port out of range 0-65535)" in line

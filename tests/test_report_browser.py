@@ -98,7 +98,7 @@ class Reader:
 
     def until(self, condition: Callable[[], Any]) -> Any:
         """Wait for something to become true; plotly draws when it can."""
-        return WebDriverWait(self.driver, 60).until(lambda _: condition())
+        return WebDriverWait(self.driver, 200).until(lambda _: condition())
 
     def hover(self, dot: str) -> str:
         """Point at a dot of a chart, and read the label that appears."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,7 +39,7 @@ from mnist_lab.study import session
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SEARCH = ("random-search", "--iters", "40", "--epochs", "50", "--data", "sample")
+SEARCH = ("random-search", "--iters", "400", "--epochs", "50", "--data", "sample")
 SHORT = ("random-search", "--iters", "4", "--epochs", "5", "--data", "sample", "--workers", "1")
 __all__ = ["hosts"]  # a fixture
 
@@ -155,6 +155,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         ending.callback(process.kill)
         wait_for(lambda: n_epochs(folder), process)
         wait_for(lambda: all(map(listens, workers_of(process))), process)
+        # Dask's folder is gone when a worker has joined.
+        wait_for(lambda: not any((folder / "tmp").iterdir()), process)
         yield Live(process, folder / "run", read_token(folder))
         stop(process)
 
@@ -237,7 +239,7 @@ def test_clocks_may_differ() -> None:
 def test_strangers_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """The longest there goes first, all go soon; who has shown a certificate may be silent."""
     monkeypatch.setattr(dask, "MOST_STRANGERS", 3)
-    monkeypatch.setattr(dask, "HANDSHAKE_S", 0.5)
+    monkeypatch.setattr(dask, "HANDSHAKE_S", 2.0)
     trainer = Trainer("run", formula.open_formula, {}, n_threads=1, versions=machine.versions())
     path = list(sys.path)
     with closing(Cluster(trainer, host=LOOPBACK)) as cluster, ExitStack() as opened:
@@ -254,9 +256,9 @@ def test_strangers_make_room_for_each_other(monkeypatch: pytest.MonkeyPatch) -> 
             for _ in range(5)
         ]
         assert [one.recv(1) for one in silent[:2]] == [b""] * 2
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 1.5
         assert [one.recv(1) for one in silent[2:]] == [b""] * 3
-        assert 0.4 < time.monotonic() - began < 3
+        assert 1.5 < time.monotonic() - began < 20
         time.sleep(0.5)
         assert known.recv(1000)  # the rest of the greeting, and no end
         with pytest.raises(ssl.SSLWantReadError):
@@ -371,7 +373,9 @@ def test_secret_is_in_no_file_and_in_no_process_table(live: Live) -> None:
 
 def is_new(folder: Path, tokens: list[Token]) -> bool:
     """Whether there is a token, and none of these."""
-    return (folder / "run" / TOKEN).exists() and read_token(folder) not in tokens
+    with suppress(FileNotFoundError):  # a session that begins removes what a killed one left
+        return read_token(folder) not in tokens
+    return False
 
 
 @pytest.mark.proof
@@ -479,8 +483,9 @@ def test_two_studies_at_once_in_one_process(
             one.start()
         while any(one.is_alive() for one in threads):
             for rate in rates:
-                if (token := tmp_path / f"{rate}" / TOKEN).exists():
-                    keys.add(Token.model_validate_json(token.read_bytes()).credentials.key)
+                with suppress(FileNotFoundError):  # not there yet, or no more
+                    token = (tmp_path / f"{rate}" / TOKEN).read_bytes()
+                    keys.add(Token.model_validate_json(token).credentials.key)
             time.sleep(0.05)
         assert len(keys) == 2
     else:

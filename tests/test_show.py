@@ -287,7 +287,7 @@ SWEEP = ("lr-sweep", "--data", "sample", "--values", "0.1,0.2", "--epochs", "60"
     [
         (signal.SIGINT, (), 130, ""),
         (signal.SIGTERM, ("--quiet",), 143, " (terminated by SIGTERM)"),
-        (None, ("--time-limit", "4s", "--json"), 75, " (the time limit is reached)"),
+        (None, ("--time-limit", "10s", "--json"), 75, " (the time limit is reached)"),
     ],
 )
 def test_what_is_kept(
