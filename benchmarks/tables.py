@@ -192,14 +192,15 @@ def fast(name: str) -> str:
     """The README's searches: what our commands found, in which time."""
     rows = (
         {
-            "search": f"`{' '.join(record(name)['methods'][method])}`",
+            "search": f"`{' '.join(record(name)['methods'][method])}`"
+            + ", as long as random search" * worth.METHODS[method].as_long,
             "n": str(len(own)),
             "epochs": median(one["epochs"] for one in own),
             "time": median((one["seconds"] for one in own), duration),
             "validation error of the best": median(map(worth.final, own), percent),
         }
         for method, own in found_by(name).items()
-        if not (worth.METHODS[method].as_long or worth.METHODS[method].requirements)
+        if not worth.METHODS[method].requirements
     )
     shown = table(rows, name).replace("(performance/", "(docs/performance/")
     return f"{shown} {against_random(name)}".rstrip()
