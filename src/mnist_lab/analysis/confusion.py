@@ -39,6 +39,11 @@ class Confusion(NamedTuple):
         return sorted(cells, reverse=True)
 
     @property
+    def n_wrong(self) -> int:
+        """The mistakes of all repeats; records list only the most confident ones of each."""
+        return sum(count for count, *_ in self.wrong)
+
+    @property
     def most_often(self) -> tuple[int, int, int] | None:
         """The first of `wrong`; None where another is as frequent, or it happened once."""
         first, second = [*self.wrong, (0, 0, 0), (0, 0, 0)][:2]

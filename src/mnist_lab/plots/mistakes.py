@@ -85,8 +85,7 @@ def mistakes(
     """
     shown, noun, names = wrong[:_MOST_SHOWN], caption.noun, caption.classes
     n_rows = math.ceil(len(shown) / _IN_ROW)
-    # Records list only the most confident mistakes of each repeat.
-    n_repeats, n_wrong = len(numbers.errors), sum(count for count, *_ in numbers.wrong)
+    n_repeats, n_wrong = len(numbers.errors), numbers.n_wrong
     what = "test digit" if noun == "digit" else "test image"
     if n_repeats == 1:
         key = f"Below each: true → predicted {noun}, and the network's confidence."
