@@ -229,6 +229,14 @@ def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sshd:
     return clusters.sshd(tmp_path, monkeypatch)
 
 
+@pytest.fixture
+def can_be_hung_up() -> Iterator[None]:
+    """Children take over whether SIGHUP is ignored: whoever runs the tests may use nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def _state() -> dict[str, Any]:
     """The environment and the signal handlers, which outlive a test."""
     handlers = {number.name: signal.getsignal(number) for number in SIGNALS}

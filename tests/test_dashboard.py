@@ -414,6 +414,7 @@ def test_nothing_can_be_sent(served: Dashboard) -> None:
 # --- begin and end
 
 
+@pytest.mark.usefixtures("can_be_hung_up")
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
 def test_it_ends_at_once(folder: Path, number: str, code: int) -> None:
     """Also while somebody reads."""

@@ -25,18 +25,10 @@ from mnist_lab.rundir import RunDir
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
 
 N_KILLS = int(os.environ.get("MNIST_LAB_KILLS", "20"))
+pytestmark = pytest.mark.usefixtures("can_be_hung_up")
 SEARCH = ("random-search", "--iters", "12", "--epochs", "6", "--data", "sample", "--workers", "2")
-
-
-@pytest.fixture(autouse=True)
-def _can_be_hung_up() -> Iterator[None]:
-    """Children take over whether SIGHUP is ignored: whoever runs the tests may use nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 WRONG = Mistake(image=7, true=7, predicted=1, confidence=0.875)
-SCORE = TestScore(test_error=0.25, test_loss=0.7, confusion=((1, 1), (0, 2)), mistakes=(WRONG,))
+SCORE = TestScore(test_error=0.25, test_loss=0.7, confusion=((2, 2), (0, 4)), mistakes=(WRONG,))
 
 
 @pytest.fixture
