@@ -27,7 +27,7 @@ import worth
 from scipy import stats  # type: ignore[import-untyped]
 
 from mnist_lab.analysis.intervals import error_interval
-from mnist_lab.analysis.outcomes import summary
+from mnist_lab.analysis.outcomes import grouped, summary
 from mnist_lab.cli.ending import ending
 from mnist_lab.config import VARIED
 from mnist_lab.findings import findings
@@ -233,17 +233,16 @@ def as_good(*names: str) -> str:
     """
     known = [one for name in names for one in record(name)["searches"]]
     rows = []
-    for kind, of in {"validation, the best": worth.final, "test, the winner": worth.tested}.items():
-        by_seed: dict[str, dict[int, list[float]]] = {
-            method: {} for method in (worth.REFERENCE, "Hyperband", "BOHB", "Hyperband, as long")
-        }
-        for one in known:
-            if one["method"] in by_seed and (error := of(one)) is not None:
-                by_seed[one["method"]].setdefault(one["seed"], []).append(100 * error)
-        errors = {
-            method: [statistics.fmean(same) for same in seeds.values()]
-            for method, seeds in by_seed.items()
-        }
+    kinds: dict[str, Callable[..., Any]] = {
+        "validation, the best": worth.final,
+        "test, the winner": worth.tested,
+    }
+    for kind, of in kinds.items():
+        errors = {}
+        for method in (worth.REFERENCE, "Hyperband", "BOHB", "Hyperband, as long"):
+            own = [one for one in known if one["method"] == method and of(one) is not None]
+            seeds = grouped(own, lambda one: one["seed"]).values()
+            errors[method] = [100 * statistics.fmean(map(of, same)) for same in seeds]
         reference = errors[worth.REFERENCE]
         for method, own in errors.items():
             if not own[1:]:

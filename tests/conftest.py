@@ -230,6 +230,14 @@ def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sshd:
 
 
 @pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port where nobody listens, and that nobody else gets."""
+    with socket.socket() as bound:
+        bound.bind((LOOPBACK, 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
 def can_be_hung_up() -> Iterator[None]:
     """Children take over whether SIGHUP is ignored: whoever runs the tests may use nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -12,7 +12,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -494,14 +493,6 @@ def refusal(*words: str, **environment: str) -> tuple[int, str]:
     return process.returncode, line.removeprefix("error: ").replace("; hint: ", "; ")
 
 
-@pytest.fixture
-def free_port() -> Iterator[int]:
-    """A port where nobody listens, and that nobody else gets."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
-
-
 def token_for(port: int) -> str:
     """A token of a run that is not there."""
     return Token(
@@ -519,13 +510,12 @@ def test_worker_for_nobody_is_refused_in_one_line(tmp_path: Path, free_port: int
     code, line = refusal(str(tmp_path / "nothing"))
     assert code == 2
     assert line.startswith("no folder ")
-    port = free_port
     # As PowerShell writes what it copies.
-    (tmp_path / "token").write_text(token_for(port), encoding="utf-16")
+    (tmp_path / "token").write_text(token_for(free_port), encoding="utf-16")
     code, line = refusal("--token", str(tmp_path / "token"))
     assert code == 1
     assert line == (
-        f"no answer from 127.0.0.1:{port} (Connection refused); check that it runs "
+        f"no answer from 127.0.0.1:{free_port} (Connection refused); check that it runs "
         "(mnist-lab status), and was started with --host and an address that this machine reaches"
     )
     assert refusal("--token", str(tmp_path / "token"), "--join", "nö..such:7")[0] == 1

@@ -201,7 +201,7 @@ print(signal.getsignal(signal.SIGINT) is before)"""
 
 
 def test_scheduler_that_does_not_answer(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
     """Nobody listens, or somebody says nothing, or something else: one line, soon."""
     monkeypatch.setattr("mnist_lab.execute.dask.ANSWER_S", 2.0)
@@ -213,11 +213,8 @@ def test_scheduler_that_does_not_answer(
             assert line.startswith("no answer from")
             assert reason in line
     begin_s = time.monotonic()
-    with socket.socket() as bound:  # without listening: nobody else gets the port
-        bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
-        line = refused(["--cluster", f"tcp://127.0.0.1:{port}"], capsys, code=1)
-    assert f"no answer from 127.0.0.1:{port} (Connection refused); check that it" in line
+    line = refused(["--cluster", f"tcp://127.0.0.1:{free_port}"], capsys, code=1)
+    assert f"no answer from 127.0.0.1:{free_port} (Connection refused); check that it" in line
     line = refused(["--cluster", "tcp://127.0.0.1:99999"], capsys, code=1)
     assert "(Port out of range 0-65535)" in line
     assert time.monotonic() - begin_s < 10

@@ -78,8 +78,9 @@ def _classes(result: Confusion, noun: str, names: Sequence[str]) -> Iterator[Fin
         ends.append(
             f"{percent(error)} for {names[at]} ({between(interval)}, {round(sizes[at]):,} images)"
         )
-    where, often = "" if n == 1 else f" in {n} networks", ""
+    often = ""
     if result.most_often is not None:
+        where = "" if n == 1 else f" in {n} networks"
         times, true, predicted = result.most_often
         often = (
             f" {capital(names[true])} is most often taken for {names[predicted]}: "
