@@ -367,7 +367,7 @@ def draw_medians(
     ends = []
     for index, (name, n, own) in enumerate(methods):
         color, marker = look(index)
-        named = f"{name} (n\u00a0=\u00a0{n})"
+        named = f"{name} (n = {n})"
         if not own:
             ends.append(End(wrapped(named, "no result"), color, marker, 0, None))
             continue
