@@ -14,6 +14,7 @@ import re
 import shlex
 import statistics
 import sys
+import warnings
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -247,7 +248,9 @@ def as_good(*names: str) -> str:
         for method, own in errors.items():
             if not own[1:]:
                 continue
-            welch = stats.ttest_ind(own, reference, equal_var=False).confidence_interval()
+            # Seeds whose errors are all alike are no reason for a warning of lost precision.
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+                welch = stats.ttest_ind(own, reference, equal_var=False).confidence_interval()
             less = statistics.fmean(own) - statistics.fmean(reference)
             bounds = f"{less:+.2f} ({welch.low:+.2f} to {welch.high:+.2f})"
             rows.append(

@@ -367,7 +367,7 @@ def draw_medians(
     ends = []
     for index, (name, n, own) in enumerate(methods):
         color, marker = look(index)
-        named = f"{name} (n = {n})"
+        named = f"{name} (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{n})"
         if not own:
             ends.append(End(wrapped(named, "no result"), color, marker, 0, None))
             continue

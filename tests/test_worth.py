@@ -141,7 +141,7 @@ def test_ways_to_search() -> None:
     (band,) = axes.collections
     assert {float(y) for _, y in band.get_paths()[0].vertices} == {0.5, 0.125, 0.03125}
     named = {"bohb (n = 3)", "6.25 %", "3.12 % to 12.5 %", "random search (n = 1)", "no result"}
-    assert named <= {*texts(figure)}
+    assert named <= {text.replace("\N{NO-BREAK SPACE}", " ") for text in texts(figure)}
 
 
 def test_other_record(tmp_path: Path) -> None:
