@@ -455,7 +455,7 @@ class TestSearch:
     def test_edge(self, values: dict[str, Any], near: list[str]) -> None:
         """The edge is where a twentieth of the range is left on its own scale."""
         text = of_search("edge", [0.01], **{name: [value] for name, value in values.items()})
-        assert text.startswith("The best lies at the edge" if near else "")
+        assert text.startswith("The best lies near the edge" if near else "")
         for words in near:
             assert words in text
         assert ("27 % of random configurations" in text) == bool(near)

@@ -302,7 +302,7 @@ def _bound(one: Condition) -> str:
 def _edges(
     dimensions: Sequence[Hyperparameter], matters: Sequence[Importance], winner: Trial
 ) -> Iterator[Finding]:
-    """Whether the best lies at the edge of the space, on the scale of each range."""
+    """Whether the best lies near the edge of the space, on the scale of each range."""
     near, beyond = [], []
     n_ranges = 0
     better = {one.name: one.better for one in matters if one.matters}
@@ -321,7 +321,7 @@ def _edges(
     if not near:
         return
     chance = 100 * (1 - (1 - 2 * _EDGE) ** n_ranges)
-    claim = f"The best lies at the edge of the search space: {listed(near)}."
+    claim = f"The best lies near the edge of the search space: {listed(near)}."
     if beyond:
         advice = (
             f"Other trials are also better with {listed(beyond)}: widen the range there (--space)."
