@@ -242,8 +242,8 @@ def test_rules_in_words() -> None:
     assert explaining.rules(SPACE) == []
     made = whole()
     made.add(CS.OrConjunction(*two(made, made["num_filters"])), both(made))
-    condition = "num_filters only if (momentum = 0.9 or filter_size < 4)"
-    assert explaining.rules(made) == [condition, "never (num_filters > 3 and momentum = 0)"]
+    condition = "number of filters only if (momentum = 0.9 or filter size < 4)"
+    assert explaining.rules(made) == [condition, "never (number of filters > 3 and momentum = 0)"]
 
 
 def test_numbers_are_the_cnns_kind() -> None:
@@ -379,8 +379,8 @@ def test_wide_space(tmp_path: Path) -> None:
     """The wide space says what it varies, and keeps away from what diverges."""
     assert {*WIDE} == {*reading.SEARCHABLE}
     assert explaining.rules(WIDE) == [
-        "dropout only if num_filters > 16",
-        "never (learning_rate > 0.1 and momentum > 0.9)",
+        "dropout only if number of filters > 16",
+        "never (learning rate > 0.1 and momentum > 0.9)",
     ]
     for one in drawn_from(WIDE, tmp_path):
         assert not (one["learning_rate"] > 0.1 and one["momentum"] > 0.9)
@@ -601,9 +601,9 @@ def test_old_formats(tmp_path: Path) -> None:
     probabilities = {one.name: one.probabilities for one in explaining.describe(read)}
     assert probabilities["filter_size"] == (0.25, 0.75)
     assert sorted(explaining.rules(read)) == [
-        "momentum only if (filter_size = 5 and num_filters > 16)",
-        "never (filter_size = 3 and num_filters in {63, 64})",
-        "never num_filters > batch_size",
+        "momentum only if (filter size = 5 and number of filters > 16)",
+        "never (filter size = 3 and number of filters in {63, 64})",
+        "never number of filters > batch size",
     ]
     for missing in ("conditions", "forbiddens"):
         del values[missing]
@@ -706,8 +706,8 @@ def test_shown_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     dropout = next(line for line in shown.splitlines() if "dropout" in line)
     assert re.search(r"0 to 0\.5 .* linear .* 6\d\.\d %", dropout)
     assert shown.count("always") == 6
-    assert "\ndropout only if num_filters > 16\n" in shown
-    assert "\nnever (learning_rate > 0.1 and momentum > 0.9)\n" in shown
+    assert "\ndropout only if number of filters > 16\n" in shown
+    assert "\nnever (learning rate > 0.1 and momentum > 0.9)\n" in shown
     show.space(None, tmp_path, as_json=False, no_color=True)
     assert "active" not in capsys.readouterr().out
 
@@ -733,7 +733,7 @@ def test_shown_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert by_name["filter_size"]["shares"] == [1.0, 0.0]
     assert by_name["learning_rate"]["distribution"] == "normal"
     assert by_name["learning_rate"]["active"] == 1.0
-    assert shown["rules"] == ["dropout only if filter_size = 5"]
+    assert shown["rules"] == ["dropout only if filter size = 5"]
     assert all(Path(path).exists() for path in shown["files"])
 
 

@@ -41,7 +41,7 @@ def rules(space: ConfigurationSpace) -> list[str]:
     ]
     found += [f"never {str(one).replace('Forbidden: ', '')}" for one in space.forbidden_clauses]
     text = "\n".join(found).replace(" && ", " and ").replace(" || ", " or ")
-    return text.replace(" == ", " = ").splitlines()
+    return in_words(text.replace(" == ", " = ")).splitlines()
 
 
 def examples(hyperparameters: Sequence[Hyperparameter]) -> dict[str, int]:
