@@ -277,7 +277,7 @@ def spread(values: Sequence[float], write: Any = number) -> str:
 
 def table(searches: Sequence[dict[str, Any]]) -> str:
     """Two tables in Markdown, of what was found and when; medians over the seeds, and ranges."""
-    found = ["validation error", "test error", "seconds", "epochs"]
+    found = ["validation error", "test error", "seconds", "epochs", "winners tested"]
     when = ["seconds to random search's error", "epochs to it", "share of its seconds"]
     when += ["share of its epochs", *(f"seconds to {error:.2%}" for error in ERRORS)]
     rows = [_line("method", "n", *found), _line("---", *["---:"] * (1 + len(found)))]
@@ -287,11 +287,13 @@ def table(searches: Sequence[dict[str, Any]]) -> str:
         own = [one for one in searches if one["method"] == method]
         if not own:
             continue
+        tests = [error for one in own if (error := tested(one)) is not None]
         cells = [
             spread([final(one) for one in own], percent),
-            spread([error for one in own if (error := tested(one)) is not None], percent),
+            spread(tests, percent),
             spread([one["seconds"] for one in own]),
             spread([one["epochs"] for one in own]),
+            str(len(tests)),
         ]
         rows.append(_line(method, str(len(own)), *cells))
         pairs = [(one, references[one["seed"]]) for one in own if one["seed"] in references]
