@@ -64,6 +64,18 @@ def test_a_run_depends_on_neither_the_folder_nor_the_settings_of_others(tmp_path
     assert [path.name for path in home.iterdir()] == ["keras.json"]
 
 
+def test_onednn_computes_on_every_processor(tmp_path: Path) -> None:
+    """TensorFlow would leave it out on older ones, and oneDNN tells of each of its kernels."""
+    code = """import os
+from mnist_lab.execute.worker import tensorflow_settings
+os.environ.update(tensorflow_settings(1))
+import tensorflow as tf
+tf.function(tf.nn.conv2d)(tf.ones((1, 8, 8, 1)), tf.ones((3, 3, 1, 4)), 1, "SAME")"""
+    variables = {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_VERBOSE": "1"}
+    told = run(*processes.python(code), folder=tmp_path, **variables)
+    assert ",exec,cpu,convolution," in told
+
+
 def test_keras_in_this_process_reads_no_settings(tmp_path: Path) -> None:
     """Who imports our model gets Keras as it was shipped, and the variables are as before."""
     (tmp_path / "keras.json").write_text("[]")  # Keras raises AttributeError
