@@ -19,9 +19,12 @@ from mnist_lab import data, machine, study
 from mnist_lab.config import StudySettings, TrainConfig
 from mnist_lab.records import fold
 from mnist_lab.rundir import RunDir
+from mnist_lab.study.workers import place_for
 
 if TYPE_CHECKING:
     import subprocess
+
+    from mnist_lab.config import Precision
 
 REAL_MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist.npz"
 CONFIGURATION = {"learning_rate", "batch_size", "num_filters", "filter_size", "epochs"}
@@ -181,6 +184,21 @@ def test_precision_auto_is_that_of_the_processor_and_then_of_the_run(
     lab.run("train", "--epochs", "1", "--data", "sample", "--precision", "bfloat16")
     assert chosen(has_it=False) == "bfloat16"
     assert chosen(has_it=False, fresh=True) == "float32"
+
+
+def test_a_precision_that_the_processor_imitates_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take many times as long, and nothing else would say why."""
+
+    def is_told(*, has_it: bool | None, precision: Precision) -> bool:
+        monkeypatch.setattr(machine, "has_bfloat16", lambda: has_it)
+        settings = StudySettings(experiment="train", base=TrainConfig(), precision=precision)
+        _, lines = place_for({"workers": 1}, settings, 0)
+        return any("no bfloat16 instructions" in line for line in lines)
+
+    assert is_told(has_it=False, precision="bfloat16")
+    assert not is_told(has_it=False, precision="float32")
+    assert not is_told(has_it=True, precision="bfloat16")
+    assert not is_told(has_it=None, precision="bfloat16")
 
 
 def test_train_space_and_doctor() -> None:

@@ -156,10 +156,9 @@ def run_study(settings: StudySettings, n_gpus: int, options: Options, *, origin:
             files = results.write_records(run_dir, settings, run.trials)
             run = run._replace(files=tuple(files))
         else:
-            place, remark = looked.result()
-            for one in (*info.warnings, remark):
-                if one:
-                    watch.note(one)
+            place, remarks = looked.result()
+            for one in (*info.warnings, *remarks):
+                watch.note(one)
             with datasets.share(data.training_on(settings.fit_on), data.test) as shared:
                 del data  # the workers have it
                 run = session.run(place, shared)

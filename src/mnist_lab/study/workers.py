@@ -77,7 +77,8 @@ def join(
     text = _token_text(run, token)
     try:
         joined = Token.model_validate_json(text)
-        given = {name: joined.arguments[name] for name in ("source", "digests", "fit_on", "device")}
+        names = ("source", "digests", "fit_on", "device", "precision")
+        given = {name: joined.arguments[name] for name in names}
     except (ValueError, KeyError):
         raise SettingsError(
             f"{token or run} is not a copy of a run's .token.json",
@@ -104,8 +105,9 @@ def join(
         )
         trainer.check_versions()
         del dataset  # the workers have it
-        if remark:
-            watch.note(remark)
+        for one in (remark, _slow_precision(given["precision"], given["device"])):
+            if one:
+                watch.note(one)
         watch.note(f"joining {place} with {counted(len(slots), 'worker')}")
         joining.work(
             client,
@@ -178,8 +180,8 @@ def check_workers(workers: int | None, least: int, here: str = "") -> None:
         raise SettingsError(f"--workers: {workers} is too {size}", next_step=legal)
 
 
-def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[Place, str]:
-    """The place that executes a study, and a line about it, perhaps empty.
+def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[Place, list[str]]:
+    """The place that executes a study, and what its user should know of it, in lines.
 
     Args:
         options: of the study.
@@ -196,21 +198,32 @@ def place_for(options: Options, settings: StudySettings, n_gpus: int) -> tuple[P
     if kind == "local":
         n_threads = settings.threads_per_worker
         slots, remark = slots_for(workers, n_gpus, n_threads, nice=bool(nice))
-        return places.Local(slots, host), remark
+        remarks = [remark, _slow_precision(settings.precision, settings.device)]
+        return places.Local(slots, host), [one for one in remarks if one]
     if kind == "ssh":
         check_workers(workers, 1, " with --cluster ssh")
         words = ["--nice"] * bool(nice) + ([] if workers is None else ["--workers", str(workers)])
-        return places.Ssh(where.split(","), host=host, words=words, options=details), ""
+        return places.Ssh(where.split(","), host=host, words=words, options=details), []
     if kind in _ADDRESSES:
-        remark = "--workers is ignored: the scheduler has its own workers" if workers else ""
-        return places.Existing(f"{kind}:{where}"), remark
+        remarks = ["--workers is ignored: the scheduler has its own workers"] if workers else []
+        return places.Existing(f"{kind}:{where}"), remarks
     if not workers:
         raise SettingsError(
             f"--cluster {kind} needs the number of workers",
             next_step="add it, such as --workers 20",
         )
     remark = f"{counted(workers, 'worker')} as jobs of {kind}: training begins when one runs"
-    return places.Batch(kind, workers, host=host, options=details), remark
+    return places.Batch(kind, workers, host=host, options=details), [remark]
+
+
+def _slow_precision(precision: str, device: str) -> str:
+    """A line if this processor has to imitate the precision, else an empty one."""
+    if (precision, device) == ("bfloat16", "cpu") and machine.has_bfloat16() is False:
+        return (
+            "this processor has no bfloat16 instructions: float32, which --precision auto takes "
+            "here, is several times as fast"
+        )
+    return ""
 
 
 def parse_cluster(cluster: str | Mapping[str, Any] | None) -> tuple[str, str, dict[str, Any]]:
