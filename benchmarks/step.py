@@ -2,7 +2,7 @@
 
     python benchmarks/step.py mnist.npz
     python benchmarks/step.py mnist.npz --against TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE=true
-    python benchmarks/step.py mnist.npz --against PYTHONPATH=../before/src
+    python benchmarks/step.py mnist.npz --against PYTHONPATH=../before/src --precision float32
 
 Each configuration trains in each precision in processes of their own, set up as a worker is; with
 `--against` in turn with processes that have these variables too: another setting of TensorFlow's,
@@ -136,7 +136,9 @@ def main() -> None:
         default=[as_words(shape) for shape in CONFIGURATIONS],
         metavar="BATCH,FILTERS,SIZE",
     )
-    parser.add_argument("--train", choices=get_args(Precision), help=argparse.SUPPRESS)
+    both = get_args(Precision)
+    parser.add_argument("--precision", nargs="+", choices=both, default=both)
+    parser.add_argument("--train", choices=both, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     shapes = [tuple(map(int, words.split(","))) for words in asked.shapes]
     if asked.train:
@@ -154,7 +156,7 @@ def main() -> None:
     heads += [f"against {' '.join(asked.against)} (range)"] * bool(against)
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
     for shape in shapes:
-        for precision in get_args(Precision):
+        for precision in asked.precision:
             place = (asked.data, shape, precision)
             ours: list[float] = []
             other: list[float] = []

@@ -15,7 +15,8 @@ validation images.
 
 Writes worth.json after each search (worth-wide-space.json for that space), and the same command
 goes on with what is missing; a search that was interrupted begins anew, as its seconds would be
-wrong. Then worth.md, worth.png and worth.svg.
+wrong. Winners may be tested on another machine, which their tests name. Then worth.md, worth.png
+and worth.svg.
 Runs and the peers' environments (2 x 3 GB) are in results/worth/.
 """
 
@@ -48,6 +49,7 @@ from mnist_lab.records import now, timestamp
 from mnist_lab.words import percent
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
@@ -228,20 +230,28 @@ def in_turn(seed: int) -> list[str]:
     return [first, *others[turn:], *others[:turn]]
 
 
-def test(one: dict[str, Any], data: Path, space: str | None) -> list[float]:
-    """The test errors of a search's winner, trained anew on all training images."""
+def test(one: dict[str, Any], data: Path, space: str | None, n: int) -> dict[str, Any]:
+    """The test errors of a search's winner, trained anew `n` times on all training images.
+
+    Returns:
+        `test`, the errors, and `tested`: where, when and in which precision, which is bfloat16 on a
+        processor that has it.
+    """
     searched = folder_of(one["method"], one["seed"], space)
     path = searched.with_name(f"test-{searched.name}")
     config = path.with_suffix(".json")
+    config.parent.mkdir(parents=True, exist_ok=True)  # the search may have been elsewhere
     config.write_text(json.dumps(one["winner"]), encoding="utf-8")
     command = [sys.executable, "-m", "mnist_lab", "test", "--config", str(config)]
-    command += ["--repeats", str(N_TESTS), "--precision", "bfloat16", "--workers", "2", "--quiet"]
+    command += ["--repeats", str(n), "--precision", "auto", "--workers", "2", "--quiet"]
     command += ["--data", str(data), "--out", str(path)]
     subprocess.run(  # noqa: S603 - our own command
         command, env=environments.variables(), stdout=subprocess.DEVNULL, check=True
     )
-    scores = [trial.test for trial in study.load_run(path).trials]
-    return [score.test_error for score in scores if score is not None]
+    run = study.load_run(path)
+    errors = [trial.test.test_error for trial in run.trials if trial.test is not None]
+    where = {"processor": machine.hardware()["processor"], "precision": run.info.settings.precision}
+    return {"test": errors, "tested": {"date": now()[:10]} | where}
 
 
 def final(one: dict[str, Any]) -> float:
@@ -432,8 +442,17 @@ def write(record: dict[str, Any], path: Path) -> None:
         path.with_suffix(f".{suffix}").write_bytes(content)
 
 
-def open_record(path: Path, data: Path, space: str | None) -> dict[str, Any]:
-    """What is there, or a new record; ends the program where it was made otherwise."""
+def open_record(
+    path: Path, data: Path, space: str | None, *, elsewhere: bool = False
+) -> dict[str, Any]:
+    """What is there, or a new record; ends the program where it was made otherwise.
+
+    Args:
+        path: of the record.
+        data: as given.
+        space: as given.
+        elsewhere: another machine may have made it.
+    """
     hardware = machine.hardware()
     hardware.pop("system")  # it may have another kernel tomorrow
     record: dict[str, Any] = {
@@ -452,7 +471,8 @@ def open_record(path: Path, data: Path, space: str | None) -> dict[str, Any]:
     }
     if not path.exists():
         return record
-    return recording.read(path, {key: record[key] for key in record if key != "searches"})
+    free = {"searches", "machine"} if elsewhere else {"searches"}
+    return recording.read(path, {key: record[key] for key in record if key not in free})
 
 
 def main() -> None:
@@ -464,14 +484,15 @@ def main() -> None:
         "--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
     )
     parser.add_argument("--test", action="store_true", help="test the winners that are there")
+    parser.add_argument("--trainings", type=int, default=N_TESTS, help="of each winner")
     parser.add_argument("--space", help="ConfigSpace's JSON, of which only our methods take any")
     arguments = parser.parse_args()
     data, space = arguments.data.resolve(), arguments.space
     path = arguments.out / (f"worth-{Path(space).stem}.json" if space else "worth.json")
-    record = open_record(path, data, space)
+    record = open_record(path, data, space, elsewhere=arguments.test)
     searches = record["searches"]
     if arguments.test:
-        test_winners(record, data, arguments.only, path)
+        test_winners(record, data, arguments, path)
     for seed in () if arguments.test else range(arguments.seeds):
         for method in in_turn(seed):
             requirements, as_long = METHODS[method].requirements, METHODS[method].as_long
@@ -506,14 +527,19 @@ def main() -> None:
     print(table(searches))
 
 
-def test_winners(record: dict[str, Any], data: Path, methods: Sequence[str], path: Path) -> None:
+def test_winners(
+    record: dict[str, Any], data: Path, arguments: argparse.Namespace, path: Path
+) -> None:
     """Test each winner that has not been; the same configuration gives the same errors."""
     known = [one for one in record["searches"] if one.get("test")]
     for one in record["searches"]:
-        if one.get("test") or one["method"] not in methods or not one["winner"]:
+        if one.get("test") or one["method"] not in arguments.only or not one["winner"]:
             continue
         same = next((other for other in known if other["winner"] == one["winner"]), None)
-        one["test"] = same["test"] if same else test(one, data, record["space"])
+        if same:
+            one.update({key: same[key] for key in ("test", "tested") if key in same})
+        else:
+            one.update(test(one, data, record["space"], arguments.trainings))
         known.append(one)
         write(record, path)
         told = f"{one['method']}, seed {one['seed']}: {statistics.fmean(one['test']):.2%}"
