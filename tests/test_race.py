@@ -27,6 +27,7 @@ from mnist_lab.racing import FEWEST, gap, judge, level_of, planned, race_of
 from mnist_lab.records import fold
 from mnist_lab.rundir import RunDir
 from mnist_lab.study import Run
+from mnist_lab.views import summary_table
 
 if TYPE_CHECKING:
     from mnist_lab.config import StudySettings
@@ -119,6 +120,8 @@ def test_the_end_is_told_in_words() -> None:
     rows = [line.split() for line in end if line.strip()[:1].isdigit()]
     assert rows[0][:5] == ["1", "batch", "16", "1.05", "±"]
     assert rows[1][-3:] == ["+1.02", "5", "dropped"]
+    table = summary_table(run.info, trials)
+    assert [row[0].text.partition(":")[0] for row in table.rows] == ["1", "2"]
     svg = content(
         drawn(
             race_of(settings, trials), settings.configurations or (), Caption("d", "", "", "", "")

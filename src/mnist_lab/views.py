@@ -178,7 +178,10 @@ def _varied(info: RunInfo) -> str:
 def _name_cell(info: RunInfo, row: SummaryRow) -> Cell:
     if info.settings.experiment in VARIED:
         return Cell(row.name, row.value)
-    return Cell(short(row.configuration))
+    told = short(row.configuration)
+    if given := info.settings.configurations:  # the findings of a race call it by its number
+        told = f"{given.index(row.configuration) + 1}: {told}"
+    return Cell(told)
 
 
 def _rows(info: RunInfo, trials: Sequence[Trial]) -> list[SummaryRow]:
