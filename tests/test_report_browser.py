@@ -503,6 +503,17 @@ def test_no_width_scrolls_sideways(reader: Reader, pages: dict[str, Path]) -> No
         assert reader.run("innerWidth") == width  # a phone would zoom out for a wider page
 
 
+def test_a_table_that_fits_has_no_bar(reader: Reader, pages: dict[str, Path]) -> None:
+    """Its frame is as wide as itself."""
+    reader.open(pages["several"], width=1400)
+    overhang = """[...document.querySelectorAll(".scroll")]
+      .filter(frame => frame.offsetWidth < frame.parentElement.clientWidth)
+      .map(frame => frame.scrollWidth - frame.clientWidth)"""
+    found = reader.run(overhang)
+    assert found
+    assert set(found) == {0}
+
+
 def test_the_dark(reader: Reader, pages: dict[str, Path]) -> None:
     """Light words on a dark page, in the charts too; and the other way round in the morning.
 
