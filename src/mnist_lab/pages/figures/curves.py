@@ -22,7 +22,7 @@ from mnist_lab.pages.figures.drawing import (
     marker,
 )
 from mnist_lab.racing import race_of
-from mnist_lab.words import counted, describe, in_words
+from mnist_lab.words import counted, in_words
 
 if TYPE_CHECKING:
     from mnist_lab.analysis.outcomes import SummaryRow
@@ -123,16 +123,15 @@ def _points(one: Shown, trial: Trial) -> list[tuple[float, float | None]]:
 
 def race(one: Shown) -> Figure:
     """Mean differences to the leader on equal seeds, in points; who was dropped is grey."""
-    settings = one.info.settings
-    found = race_of(settings, one.trials)
+    found = race_of(one.info.settings, one.trials)
     traces = []
     for each in found.contenders:
         gaps = _gaps(found, each)
         if not gaps:
             continue
-        name = f"{each.place + 1}: {describe((settings.configurations or ())[each.place])}"
+        name = f"configuration {each.place + 1}"
         name += " (leads)" * (each is found.leader)
-        name += f" (dropped after repeat {each.dropped})" if each.dropped else ""
+        name += f" (dropped after {each.dropped})" if each.dropped else ""
         shade, half = GREY if each.dropped else color(each.place), gaps[-1][-1]
         traces.append(
             {
@@ -156,13 +155,12 @@ def race(one: Shown) -> Figure:
         )
     layout = {
         "xaxis": {**axis("repeats"), "dtick": math.ceil(max(found.n_rounds, 1) / 12), "tick0": 1},
-        "yaxis": axis("error above that of the leader, in points"),
-        "legend": {"orientation": "v", "y": -0.2, "yanchor": "top"},
+        "yaxis": axis("points above the leader"),
     }
     about = (
         f"Mean difference to the leader on equal seeds after {counted(found.n_rounds, 'repeat')}; "
-        "above 0 is worse. A bar ends at the lower end of the interval: above 0, a configuration "
-        "is worse beyond doubt, and dropped."
+        "above 0 is worse. A bar ends at the lower end of the interval. Grey: dropped, because "
+        "worse beyond doubt than the leader, or than another."
     )
     return Figure("The race", about, {"": {"traces": traces, "layout": layout}})
 
