@@ -462,6 +462,6 @@ def test_any_damage_is_one_line(
             run.run.write_text(json.dumps(lines[0]), encoding="utf-8")
     formats = " ".join(f"--to {one}" for one in ("course", "csv", "optuna", "markdown", "latex"))
     for words in ("status", f"export {formats}", "plot"):
-        began = time.monotonic()
+        began = time.process_time()
         assert cli.main([*words.split(), str(path)]) in {0, 1, 2}
-        assert time.monotonic() - began < 20
+        assert time.process_time() - began < 20
