@@ -77,8 +77,7 @@ def join(
     text = _token_text(run, token)
     try:
         joined = Token.model_validate_json(text)
-        names = ("source", "digests", "fit_on", "device", "precision")
-        given = {name: joined.arguments[name] for name in names}
+        given = {name: joined.arguments[name] for name in ("source", "digests", "fit_on", "device")}
     except (ValueError, KeyError):
         raise SettingsError(
             f"{token or run} is not a copy of a run's .token.json",
@@ -105,7 +104,8 @@ def join(
         )
         trainer.check_versions()
         del dataset  # the workers have it
-        for one in (remark, _slow_precision(given["precision"], given["device"])):
+        precision = joined.arguments.get("precision", "float32")
+        for one in (remark, _slow_precision(precision, given["device"])):
             if one:
                 watch.note(one)
         watch.note(f"joining {place} with {counted(len(slots), 'worker')}")
