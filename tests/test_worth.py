@@ -145,7 +145,13 @@ def test_ways_to_search() -> None:
 
 
 def test_other_record(tmp_path: Path) -> None:
-    """A record of another machine, version or method is not continued."""
-    (tmp_path / "worth.json").write_text('{"searches": []}')
-    with pytest.raises(SystemExit, match="has another"):
-        worth.open_record(tmp_path / "worth.json", tmp_path / "mnist.npz", None)
+    """A record of another machine, version or method is not continued; its winners are tested."""
+    path, data = tmp_path / "worth.json", tmp_path / "mnist.npz"
+    made = worth.open_record(path, data, None)
+    path.write_text(json.dumps(made | {"machine": {"processor": "another"}}))
+    with pytest.raises(SystemExit, match="has another machine"):
+        worth.open_record(path, data, None)
+    assert worth.open_record(path, data, None, elsewhere=True)["machine"]["processor"] == "another"
+    path.write_text(json.dumps(made | {"methods": {}}))
+    with pytest.raises(SystemExit, match="has another methods"):
+        worth.open_record(path, data, None, elsewhere=True)
