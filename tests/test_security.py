@@ -46,7 +46,7 @@ __all__ = ["hosts"]  # a fixture
 LOOPBACK = "127.0.0.1"
 HAS_IPV6 = any(one.address == "::1" for all_ in psutil.net_if_addrs().values() for one in all_)
 # How long nothing may be learned during a flood, on a busy machine; an epoch takes 0.1 s.
-LONGEST_GAP_S = 6.0
+LONGEST_GAP_S = 3.0
 # Where the processes listen whose numbers are given, as seen on their own host.
 LOOK = """
 import sys, psutil, test_security
