@@ -265,7 +265,7 @@ def test_a_race_shows_who_is_dropped() -> None:
     leader, other = choice["traces"]
     assert "(leads)" in leader["name"]
     assert set(leader["y"]) == {0}
-    assert "dropped after 5" in other["name"]
+    assert "dropped after repeat 5" in other["name"]
     assert other["line"]["color"] == "--quiet"
     assert other["y"][-1] - other["error_y"]["arrayminus"][-1] > 0
 

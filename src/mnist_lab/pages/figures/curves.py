@@ -129,9 +129,9 @@ def race(one: Shown) -> Figure:
         gaps = _gaps(found, each)
         if not gaps:
             continue
-        name = f"configuration {each.place + 1}"
+        name = str(each.place + 1)
         name += " (leads)" * (each is found.leader)
-        name += f" (dropped after {each.dropped})" if each.dropped else ""
+        name += f" (dropped after repeat {each.dropped})" if each.dropped else ""
         shade, half = GREY if each.dropped else color(each.place), gaps[-1][-1]
         traces.append(
             {
@@ -159,8 +159,8 @@ def race(one: Shown) -> Figure:
     }
     about = (
         f"Mean difference to the leader on equal seeds after {counted(found.n_rounds, 'repeat')}; "
-        "above 0 is worse. A bar ends at the lower end of the interval. Grey: dropped, because "
-        "worse beyond doubt than the leader, or than another."
+        "above 0 is worse. A bar ends at the lower end of the interval. Those in grey were "
+        "dropped: they are worse beyond doubt than the leader or another."
     )
     return Figure("The race", about, {"": {"traces": traces, "layout": layout}})
 
