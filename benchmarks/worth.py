@@ -250,7 +250,7 @@ def test(one: dict[str, Any], data: Path, space: str | None, n: int) -> dict[str
     )
     run = study.load_run(path)
     errors = [trial.test.test_error for trial in run.trials if trial.test is not None]
-    where = {"processor": machine.hardware()["processor"], "precision": run.info.settings.precision}
+    where = {"processor": machine.processor(), "precision": run.info.settings.precision}
     return {"test": errors, "tested": {"date": now()[:10]} | where}
 
 

@@ -206,8 +206,8 @@ def tensorflow_settings(n_threads: int) -> dict[str, str]:
         "TF_NUM_INTRAOP_THREADS": str(n_threads),
         "TF_NUM_INTEROP_THREADS": "1",
         "OMP_NUM_THREADS": str(n_threads),
-        # By default TensorFlow leaves oneDNN out where a processor has no VNNI or AMX, as those of
-        # before 2019 and AMD's before Zen 4; an epoch takes several times as long there without it.
+        # By default TensorFlow leaves oneDNN out where a processor has no VNNI and no AMX, as AMD's
+        # before Zen 4; a step takes three to four times as long there without it.
         "TF_ENABLE_ONEDNN_OPTS": "1",
         # By default each step sets up the convolutions' gradients anew, to save memory; that is up
         # to a fifth of a small network's step, and no memory was seen to be saved.
