@@ -33,7 +33,11 @@ class Visitor(Reader):
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.cdp("Emulation.setDeviceMetricsOverride", **screen)
         self.driver.get(url)
-        self.until(lambda: self.one("#live").text == "Live")
+        self.arrive()
+
+    def arrive(self) -> None:
+        """Wait until another page than the one before is live: driver and click may be early."""
+        self.until(lambda: not self.run("window.isSame") and self.one("#live").text == "Live")
         self.run("(window.isSame = true)")
 
     def row(self, name: str) -> dict[str, str]:
@@ -146,7 +150,7 @@ def test_a_search_is_seen_in_the_list(visitor: Visitor, tmp_path: Path) -> None:
         assert visitor.run(place) == pytest.approx(before, abs=2)
         assert visitor.one('tr[data-run="old-07"] input').is_selected()
         visitor.driver.refresh()
-        visitor.until(lambda: visitor.one("#live").text == "Live")
+        visitor.arrive()
         assert visitor.one('tr[data-run="old-07"] input').is_selected()
         assert visitor.one("input[type=search]").get_attribute("value") == "e"
         assert visitor.names()[0] == "live"
@@ -161,8 +165,7 @@ def test_a_search_is_seen_on_its_page(visitor: Visitor, tmp_path: Path) -> None:
         visitor.visit(made.url)
         visitor.until(lambda: visitor.all('tr[data-run="live"] polyline'))
         visitor.one('tr[data-run="live"] a').click()
-        visitor.until(lambda: visitor.one("#live").text == "Live")
-        visitor.run("(window.isSame = true)")
+        visitor.arrive()
         plot = visitor.draw("figure.curves")
         before = visitor.run("arguments[0].data.length", plot)
         visitor.run("Plotly.relayout(arguments[0], {'xaxis.range': [1, 2]})", plot)
@@ -251,7 +254,7 @@ def test_nothing_of_a_stranger_runs(visitor: Visitor, served: Dashboard) -> None
         button.click()
     assert visitor.run("window.hit") is None
     link.click()
-    visitor.until(lambda: visitor.one("#live").text == "Live")
+    visitor.arrive()
     visitor.hover(".curves g.trace path.point")
     visitor.one('tr[data-trial="1"] input').click()
     visitor.is_closed_to_strangers()

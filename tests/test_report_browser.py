@@ -73,7 +73,9 @@ class Reader:
         self.cdp("Emulation.setDeviceMetricsOverride", **screen)
         self.driver.get_log("browser")  # what the pages before said
         self.driver.get_log("performance")
-        self.driver.get(path.absolute().as_uri())
+        self.driver.get(path.absolute().as_uri())  # may return before the page is there
+        place = "[document.readyState, decodeURIComponent(location.pathname)]"
+        self.until(lambda: self.run(place) == ["complete", str(path.absolute())])
 
     def cdp(self, command: str, **arguments: Any) -> Any:
         """A command of Chromium's own protocol."""
@@ -111,7 +113,7 @@ class Reader:
 
     def draw(self, figure: str) -> WebElement:
         """Scroll to a figure, which is drawn then."""
-        self.until(lambda: self.all(f"{figure} .plot"))  # a script makes it
+        self.until(lambda: self.all(f"{figure} .plot"))  # a live page gets it with its first epoch
         element = self.one(f"{figure} .plot")
         self.run("arguments[0].scrollIntoView({block: 'center'})", element)
         self.until(lambda: element.find_elements(By.CSS_SELECTOR, ".plot-container g.trace"))
@@ -225,7 +227,6 @@ def test_a_click_sorts(reader: Reader, pages: dict[str, Path]) -> None:
     What has no number stays last.
     """
     reader.open(pages["search"])
-    reader.until(lambda: reader.all("td input"))  # the script has put its column in front
     first = reader.column("validation error")
     head = next(one for one in reader.all("th") if one.text.startswith("validation"))
     shown = []
@@ -242,7 +243,7 @@ def test_a_click_sorts(reader: Reader, pages: dict[str, Path]) -> None:
 def test_a_filter_hides_rows(reader: Reader, pages: dict[str, Path]) -> None:
     """Words, numbers of a column, or both; what is hidden is counted, and comes back."""
     reader.open(pages["search"])
-    field = reader.until(lambda: reader.all("input[type=search]"))[-1]
+    field = reader.all("input[type=search]")[-1]
     everything = reader.column("validation error")
     for text, holds in (
         ("validation error < 10", lambda row: row != "–" and float(row.split()[0]) < 10),
@@ -373,7 +374,7 @@ def test_a_chosen_row_stays_in_its_table(
       return [frame.width, frame.height, getComputedStyle(one.parentElement).display];
     })"""
     reader.open(pages["search"], **look)
-    before = reader.until(lambda: reader.all("td input")) and reader.run(cells)
+    before = reader.run(cells)
     reader.one('tr[data-trial="3"] input').click()
     assert reader.run(cells) == before
     ground = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,10 +186,9 @@ def test_a_pause_within_an_epoch_changes_nothing(
         assert numbers([one.epoch for one in at_whole]) == numbers([one.epoch for one in whole])
         assert [one.epoch.n_valid for one in at_whole] == [None, None]
         assert again == outcome
-        for start in pieces[:-1]:  # by another worker each
-            (checkpoint, *_), _ = drained(opened(), config, start, stops)
-            place = pieces.index(start) + 1
-            assert numbers([checkpoint.epoch]) == numbers([pieces[place].epoch])
+        for start, piece in pairwise(pieces):  # by another worker each
+            step = opened()(config, 1, start, next_stop(start.epoch.epoch, stops))
+            assert numbers([step.checkpoint.epoch]) == numbers([piece.epoch])
 
 
 def test_a_part_of_an_epoch(sample: data.Dataset) -> None:
