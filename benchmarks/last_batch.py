@@ -37,7 +37,7 @@ class Part(NamedTuple):
     """Images as the network takes them, `(n, 28, 28, 1)` in [0, 1], and their labels `(n,)`."""
 
     images: NDArray[np.float32]
-    labels: NDArray[np.integer]
+    labels: NDArray[np.int32]
 
 
 def part_of(split: datasets.Split) -> Part:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import recording
+from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
 from mnist_lab import study
@@ -67,13 +68,13 @@ class Curves(NamedTuple):
     with its validation, while both workers train; `configurations` are the 50.
     """
 
-    errors: np.ndarray
-    losses: np.ndarray
-    within: np.ndarray
-    seconds: np.ndarray
+    errors: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    within: NDArray[np.float64]
+    seconds: NDArray[np.float64]
     configurations: list[TrainConfig]
 
-    def at(self, epochs: float, *, by_loss: bool) -> np.ndarray:
+    def at(self, epochs: float, *, by_loss: bool) -> NDArray[np.float64]:
         """Validation loss or error (50,) after these epochs; within the first, between the records.
 
         Below the first record (1/64 or 1/32 epoch, by batch size) it is that record.
@@ -88,7 +89,7 @@ class Curves(NamedTuple):
             [np.interp(math.log(epochs), np.log(one[:, 0]), one[:, column]) for one in self.within]
         )
 
-    def expected(self, epochs: float, *, by_loss: bool = False) -> np.ndarray:
+    def expected(self, epochs: float, *, by_loss: bool = False) -> NDArray[np.float64]:
         """Where the curve (50,) is after these epochs, at least 2, without the luck of the last."""
         whole = self.losses if by_loss else self.errors
         last = round(min(epochs, RECORDED))
@@ -126,7 +127,7 @@ def load(space: str, fractions: Path) -> Curves:
     )
 
 
-def finite(values: list[Any]) -> np.ndarray:
+def finite(values: list[Any]) -> NDArray[np.float64]:
     """The numbers as float64, `WORST` for those that are missing or not finite."""
     numbers = np.array(values, dtype=float)
     return np.where(np.isfinite(numbers), numbers, WORST)
@@ -138,7 +139,7 @@ def plan(first: float, last: float, eta: int, survivors: int = 1) -> list[Bracke
     return [bracket(number, first, last, eta, survivors) for number in range(n_rungs)]
 
 
-def seconds_of(curves: Curves, before: float, after: float) -> np.ndarray:
+def seconds_of(curves: Curves, before: float, after: float) -> NDArray[np.float64]:
     """Seconds (50,) of training on from one budget to the next, with the validations."""
     validations = int(after) - int(before) if after >= 1 else PARTIAL
     return curves.seconds * ((after - before) * (1 - VALIDATION) + validations * VALIDATION)

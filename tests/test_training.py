@@ -38,7 +38,7 @@ def trainer(sample: data.Dataset) -> Trainer:
     return Trainer(sample.training)
 
 
-def floats(split: data.Split) -> NDArray[np.floating]:
+def floats(split: data.Split) -> NDArray[np.floating[Any]]:
     """The images as the network takes them."""
     return (split.images.astype(np.float32) / 255)[..., np.newaxis]
 

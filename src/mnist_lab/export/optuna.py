@@ -18,7 +18,7 @@ from mnist_lab.records import timestamp
 from mnist_lab.views import trial_sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mnist_lab.records import Trial
     from mnist_lab.rundir import RunInfo
@@ -42,7 +42,7 @@ def files(info: RunInfo, trials: Sequence[Trial]) -> dict[str, bytes]:
     entries: list[dict[str, Any]] = []
 
     class Log(BaseJournalBackend):
-        def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
             return entries[log_number_from:]
 
         def append_logs(self, logs: list[dict[str, Any]]) -> None:

@@ -23,8 +23,7 @@ from mnist_lab.rundir.files import refuse_link, regular, unwritable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from filelock import SoftFileLease
-    from filelock._marker import OwnerRecord
+    from filelock import OwnerRecord, SoftFileLease
 
 # A holder touches its lease this often, ...
 HEARTBEAT_S = 5.0
