@@ -29,7 +29,7 @@ LIMITS = [
     ("-v 100000", "space --json", "a limit of 0.10 GiB of addresses is too low; 0.25 GiB"),
     ("-v 800000", TRAIN, "up to 3 GiB of addresses.* the limit is 0.8 GiB"),
     ("-v 2000000", TRAIN, "up to 3 GiB of addresses.* the limit is 1.9 GiB"),
-    ("-n 6", "space", r"not enough open files.* a limit of 6 \(ulimit -n\)"),
+    ("-n 5", "space", r"not enough open files.* a limit of 5 \(ulimit -n\)"),
     ("-n 12", TRAIN, "--workers 1 opens up to 131 files.* the limit is 12"),
     ("-d 300000", TRAIN, "needs 0.55 GiB for its data, and the limit is 0.3 GiB"),
 ]
