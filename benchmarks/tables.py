@@ -109,7 +109,9 @@ def made(name: str) -> str:
     named = ", ".join(f"{known[key]} {versions[key]}" for key in known)
     when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     link = f"[record](performance/{name}.json)"
-    return f"Made on {host['cores']} cores of an {host['processor']} with {named}, {when} ({link})."
+    lacks = " (no bfloat16 instructions)" * (host.get("bfloat16") is False)
+    where = f"{host['cores']} cores of an {host['processor']}{lacks}"
+    return f"Made on {where} with {named}, {when} ({link})."
 
 
 def median(values: Iterable[float], write: Callable[[float], str] = "{:,.0f}".format) -> str:
@@ -284,27 +286,34 @@ def searches(name: str) -> str:
     return f"{table(rows, name)} {against_random(name)}".rstrip()
 
 
-def walls(work: str) -> dict[str, list[float]]:
+def walls(work: str, name: str = "peers") -> dict[str, list[float]]:
     """The seconds of each peer's processes."""
-    runs = [one for one in record("peers")["runs"] if one["work"] == work]
-    return {peer: [one["wall_s"] for one in runs if one["peer"] == peer] for peer in PEERS}
+    seconds: dict[str, list[float]] = {}
+    for one in record(name)["runs"]:
+        if one["work"] == work:
+            seconds.setdefault(one["peer"], []).append(one["wall_s"])
+    return seconds
 
 
-def ratio(work: str, peer: str) -> float:
+def ratio(work: str, peer: str, name: str = "peers") -> float:
     """How often as fast as the first peer."""
-    first, own = (statistics.median(walls(work)[one]) for one in ("hpbandster", peer))
+    first, own = (statistics.median(walls(work, name)[one]) for one in ("hpbandster", peer))
     return first / own
 
 
-def peers() -> str:
+def peers(name: str) -> str:
     """Seconds of each peer for each work, and how often as fast as the first."""
-    works = [work for work in record("peers")["works"] if all(walls(work).values())]
+    works = [work for work in record(name)["works"] if walls(work, name)]
     rows = (
-        {"": title, "n": median(len(walls(work)[peer]) for work in works)}
-        | {work: f"{median(walls(work)[peer])}, {ratio(work, peer):.2f}" for work in works}
+        {"": title, "n": median(len(walls(work, name)[peer]) for work in works)}
+        | {
+            work: f"{median(walls(work, name)[peer])}, {ratio(work, peer, name):.2f}"
+            for work in works
+        }
         for peer, title in PEERS.items()
+        if peer in walls(works[0], name)
     )
-    return table(rows, "peers")
+    return table(rows, name)
 
 
 def speed() -> str:

@@ -100,6 +100,7 @@ class Record:
         # A machine may get another kernel between two rounds, which each measurement names.
         hardware = machine.hardware()
         self._system = hardware.pop("system")
+        hardware["bfloat16"] = machine.has_bfloat16()  # tells processors of one name apart
         self.content: dict[str, Any] = {
             "format_version": 2,
             "memory": f"largest sum of PSS over all processes, every {processes.INTERVAL_S} s",
