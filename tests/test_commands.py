@@ -112,7 +112,7 @@ def test_own_data() -> None:
 @pytest.mark.proof
 def test_number_of_workers_changes_no_number() -> None:
     """One, two or four workers of one thread train the same curves, to the last digit."""
-    search = ("random-search", "--iters", "4", "--epochs", "1", "--data", "sample", "--quiet")
+    search = ("random-search", "--iters", "4", "--epochs", "2", "--data", "sample", "--quiet")
     for n_workers in ("1", "2", "4"):
         real_lab(*search, "--workers", n_workers, "--out", f"workers-{n_workers}")
     assert measured("workers-2") == measured("workers-1")
