@@ -288,40 +288,43 @@ def searches(name: str) -> str:
 
 def walls(work: str, name: str = "peers") -> dict[str, list[float]]:
     """The seconds of each peer's processes."""
-    seconds: dict[str, list[float]] = {}
-    for one in record(name)["runs"]:
-        if one["work"] == work:
-            seconds.setdefault(one["peer"], []).append(one["wall_s"])
-    return seconds
+    runs = [one for one in record(name)["runs"] if one["work"] == work]
+    return {peer: [one["wall_s"] for one in runs if one["peer"] == peer] for peer in PEERS}
 
 
-def ratio(work: str, peer: str, name: str = "peers") -> float:
+def ratio(seconds: dict[str, list[float]], peer: str) -> float:
     """How often as fast as the first peer."""
-    first, own = (statistics.median(walls(work, name)[one]) for one in ("hpbandster", peer))
-    return first / own
+    return statistics.median(seconds["hpbandster"]) / statistics.median(seconds[peer])
 
 
-def peers(name: str) -> str:
-    """Seconds of each peer for each work, and how often as fast as the first."""
-    works = [work for work in record(name)["works"] if walls(work, name)]
+def peers(name: str = "peers") -> str:
+    """Seconds of each peer for each work, and how often as fast as the first.
+
+    A work is shown once all peers of the record have done it.
+    """
+    by_work = {work: walls(work, name) for work in record(name)["works"]}
+    known = [peer for peer in PEERS if any(seconds[peer] for seconds in by_work.values())]
+    shown = {
+        work: seconds for work, seconds in by_work.items() if all(seconds[peer] for peer in known)
+    }
     rows = (
-        {"": title, "n": median(len(walls(work, name)[peer]) for work in works)}
+        {"": PEERS[peer], "n": median(len(seconds[peer]) for seconds in shown.values())}
         | {
-            work: f"{median(walls(work, name)[peer])}, {ratio(work, peer, name):.2f}"
-            for work in works
+            work: f"{median(seconds[peer])}, {ratio(seconds, peer):.2f}"
+            for work, seconds in shown.items()
         }
-        for peer, title in PEERS.items()
-        if peer in walls(works[0], name)
+        for peer in known
     )
     return table(rows, name)
 
 
 def speed() -> str:
     """How often as fast ours is in the learning-rate sweep."""
-    float32, bfloat16 = (ratio("lr-sweep", f"ours-{one}") for one in ("float32", "bfloat16"))
+    seconds = walls("lr-sweep")
+    float32, bfloat16 = (ratio(seconds, f"ours-{one}") for one in ("float32", "bfloat16"))
     return (
         f"{float32:.1f} times as fast as `model.fit` with HpBandSter in float32, {bfloat16:.1f} "
-        f"times in bfloat16 (medians of {len(walls('lr-sweep')['hpbandster'])} sweeps)"
+        f"times in bfloat16 (medians of {len(seconds['hpbandster'])} sweeps)"
     )
 
 
