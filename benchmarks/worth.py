@@ -6,12 +6,12 @@
     python benchmarks/worth.py mnist.npz --space configs/wide-space.json --seeds 3
 
 Each method searches the exercise sheet's space, or another one without peers, once per seed, as a
-whole process that a user would start, with two workers, in bfloat16 unless it says otherwise. Seeds
-take turns, so that a machine whose speed drifts is fair to all: random search first, as it says how
-long the methods "as long" may take; then the others, with another one first for each seed. Peers
-search for five minutes, two to four times what Hyperband takes. A search's seconds count from its
-command's start. An error counts when a training on whole epochs has ended, validated on all
-validation images.
+whole process that a user would start, with two workers, in bfloat16 where the processor has it
+unless it says otherwise. Seeds take turns, so that a machine whose speed drifts is fair to all:
+random search first, as it says how long the methods "as long" may take; then the others, with
+another one first for each seed. Peers search for five minutes, two to four times what Hyperband
+takes. A search's seconds count from its command's start. An error counts when a training on whole
+epochs has ended, validated on all validation images.
 
 Writes worth.json after each search (worth-wide-space.json for that space), and the same command
 goes on with what is missing; a search that was interrupted begins anew, as its seconds would be
@@ -124,7 +124,7 @@ def our_search(
         CalledProcessError: it ended otherwise than by its end or its time limit.
     """
     experiment, *words = METHODS[method].words
-    command = [sys.executable, "-m", "mnist_lab", experiment, "--precision", "bfloat16", *words]
+    command = [sys.executable, "-m", "mnist_lab", experiment, "--precision", "auto", *words]
     command += ["--seed", str(seed), "--workers", "2", "--quiet"]
     command += ["--data", str(data), "--out", str(path)]
     command += ["--time-limit", f"{math.ceil(limit_s)}s"] if limit_s else []
@@ -455,6 +455,7 @@ def open_record(
     """
     hardware = machine.hardware()
     hardware.pop("system")  # it may have another kernel tomorrow
+    hardware["bfloat16"] = machine.has_bfloat16()  # tells processors of one name apart
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "data": data.name,

@@ -6,8 +6,9 @@
 
 Makes an environment for each peer (8 GB in all, once), then times whole processes, from the command
 to its end, in turn (A B C, C B A, ...) so that a machine whose speed drifts is fair to all. Each
-process is recorded when it ends, and the same command goes on after the last one. Writes
-peers.json, and from it peers.md, peers.png and peers.svg.
+process is recorded when it ends, and the same command goes on after the last one. A whole random
+search takes the script hours: search-1, search-6, ... search-46 are its parts. Writes peers.json,
+and from it peers.md, peers.png and peers.svg.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 import environments
 import processes
 import summary
-from works import WORKS
+from works import DEFAULT, WORKS
 
 from mnist_lab import machine
 from mnist_lab.records import now
@@ -114,6 +115,7 @@ class Record:
         if not path.exists():
             return
         found = json.loads(path.read_text(encoding="utf-8"))
+        found["works"] = self.content["works"] | found["works"]  # some may be new
         for key in set(self.content) - {"peaks", "runs"}:
             if found.get(key) != self.content[key]:
                 sys.exit(f"{path} has other {key}: give another --out, or remove it")
@@ -138,8 +140,7 @@ def main() -> int:
     )
     parser.add_argument("data", help="MNIST as .npz")
     parser.add_argument("--runs", type=int, default=3)
-    three = [name for name in WORKS if name != "smoke"]
-    parser.add_argument("--work", nargs="+", choices=WORKS, default=three)
+    parser.add_argument("--work", nargs="+", choices=WORKS, default=DEFAULT)
     parser.add_argument("--peer", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--out", type=Path, default=Path("docs/performance"))
     parser.add_argument("--environments", type=Path, default=HERE / ".venv")
