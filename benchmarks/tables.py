@@ -26,6 +26,7 @@ import plans as replayed
 import precision as precisions
 import worth
 from scipy import stats  # type: ignore[import-untyped]
+from works import PARTS
 
 from mnist_lab.analysis.intervals import error_interval
 from mnist_lab.analysis.outcomes import grouped, summary
@@ -52,6 +53,7 @@ PEERS = {
     "ours-float32": "mnist-lab, float32",
     "ours-bfloat16": "mnist-lab, bfloat16",
 }
+SCRIPT = "hpbandster"  # what people write, with which the others are compared
 # First and last budget, eta, survivors, and what is trained.
 PLANS = {
     *((1 / 8, 8, 8, survivors, "one bracket") for survivors in (1, 2)),
@@ -182,13 +184,39 @@ def answers() -> str:
 # --- docs/performance
 
 
-def found_by(name: str) -> dict[str, list[Any]]:
-    """The recorded searches of each method that has several: alone, one compares with nothing."""
+def found_by(name: str, script: str = "") -> dict[str, list[Any]]:
+    """The recorded searches of each method that has several: alone, one compares with nothing.
+
+    With the record of a script's search, which takes hours, one of each is enough.
+    """
     known = record(name)
     of: dict[str, list[Any]] = {method: [] for method in known["methods"]}
     for one in known["searches"]:
         of[one["method"]].append(one)
-    return {method: own for method, own in of.items() if own[1:]}
+    if not script:
+        return {method: own for method, own in of.items() if own[1:]}
+    own_search = {f"random search, {PEERS[SCRIPT]}": [script_search(script)]}
+    return own_search | {method: own for method, own in of.items() if own}
+
+
+def script_search(script: str) -> dict[str, Any]:
+    """The script's random search, of whose parts each was a process, as one after the other.
+
+    What a process takes besides its trainings, some seconds, counts at its start.
+    """
+    seconds, n_epochs, found = 0.0, 0, []
+    runs = {one["work"]: one for one in record(script)["runs"] if one["peer"] == SCRIPT}
+    for name, part in PARTS.items():
+        trained = runs[name]["configurations"]
+        ends = seconds + runs[name]["wall_s"] - sum(one["seconds"] for one in trained)
+        for one in trained:
+            ends += one["seconds"]
+            n_epochs += part.epochs
+            # `fit` computes it in float32: 0.010500013 is 105 of 10,000 images.
+            found.append(worth.Found(ends, n_epochs, round(one["valid_error"], 4)))
+        seconds += runs[name]["wall_s"]
+    steps = worth.improvements(found, 0)
+    return {"seconds": seconds, "epochs": n_epochs, "improvements": steps}
 
 
 def fast(name: str) -> str:
@@ -206,7 +234,7 @@ def fast(name: str) -> str:
         if not worth.METHODS[method].requirements
     )
     shown = table(rows, name).replace("(performance/", "(docs/performance/")
-    return f"{shown} {against_random(name)}".rstrip()
+    return f"{shown} {against(found_by(name), worth.REFERENCE)}".rstrip()
 
 
 def time_of(name: str, method: str) -> str:
@@ -215,17 +243,17 @@ def time_of(name: str, method: str) -> str:
     return f"{median(own, duration)}, n = {len(own)}"
 
 
-def against_random(name: str) -> str:
-    """What Hyperband spends against random search, if both are recorded."""
-    known = found_by(name)
-    if not {"Hyperband", worth.REFERENCE} <= known.keys():
+def against(known: dict[str, list[Any]], other: str) -> str:
+    """What Hyperband spends against another method, if both are recorded."""
+    if not {"Hyperband", other} <= known.keys():
         return ""
     epochs, seconds = (
         statistics.median(one[what] for one in known["Hyperband"])
-        / statistics.median(one[what] for one in known[worth.REFERENCE])
+        / statistics.median(one[what] for one in known[other])
         for what in ("epochs", "seconds")
     )
-    shares = f"{100 * epochs:.0f} % of random search's epochs and {100 * seconds:.0f} % of its time"
+    named = other if other == worth.REFERENCE else "the script"
+    shares = f"{100 * epochs:.0f} % of {named}'s epochs and {100 * seconds:.0f} % of its time"
     return f"`hyperband` takes {shares}."
 
 
@@ -267,8 +295,9 @@ def as_good(*names: str) -> str:
     return table(rows)
 
 
-def searches(name: str) -> str:
-    """All recorded searches, and when they had found a good error."""
+def searches(name: str, script: str = "") -> str:
+    """All recorded searches, and a script's; and when they had found a good error."""
+    known = found_by(name, script)
     rows = (
         {
             "method": method,
@@ -281,9 +310,16 @@ def searches(name: str) -> str:
             f"s to {percent(error)}": worth.spread([worth.reached(one, error)[0] for one in own])
             for error in worth.ERRORS
         }
-        for method, own in found_by(name).items()
+        for method, own in known.items()
     )
-    return f"{table(rows, name)} {against_random(name)}".rstrip()
+    other = next(iter(known)) if script else worth.REFERENCE
+    text = f"{table(rows, name)} {against(known, other)}".rstrip()
+    if script:
+        lowest = worth.final(known[other][0])
+        errors = [worth.final(one) for one in known["Hyperband"]]
+        n_as_low = sum(error <= lowest for error in errors)
+        text += f" {n_as_low} of its {len(errors)} searches found an error as low as the script's."
+    return text
 
 
 def walls(work: str, name: str = "peers") -> dict[str, list[float]]:
@@ -294,7 +330,7 @@ def walls(work: str, name: str = "peers") -> dict[str, list[float]]:
 
 def ratio(seconds: dict[str, list[float]], peer: str) -> float:
     """How often as fast as the first peer."""
-    return statistics.median(seconds["hpbandster"]) / statistics.median(seconds[peer])
+    return statistics.median(seconds[SCRIPT]) / statistics.median(seconds[peer])
 
 
 def peers(name: str = "peers") -> str:
@@ -324,7 +360,7 @@ def speed() -> str:
     float32, bfloat16 = (ratio(seconds, f"ours-{one}") for one in ("float32", "bfloat16"))
     return (
         f"{float32:.1f} times as fast as `model.fit` with HpBandSter in float32, {bfloat16:.1f} "
-        f"times in bfloat16 (medians of {len(seconds['hpbandster'])} sweeps)"
+        f"times in bfloat16 (medians of {len(seconds[SCRIPT])} sweeps)"
     )
 
 

@@ -1,9 +1,9 @@
 """Are budgets and a model worth it? Random search, Hyperband and BOHB, and two peers.
 
     python benchmarks/worth.py mnist.npz                          # every search: hours
-    python benchmarks/worth.py mnist.npz --only BOHB --seeds 1    # a piece of it
+    python benchmarks/worth.py mnist.npz --only BOHB --seed 0     # a piece of it
     python benchmarks/worth.py mnist.npz --test                   # then test each winner
-    python benchmarks/worth.py mnist.npz --space configs/wide-space.json --seeds 3
+    python benchmarks/worth.py mnist.npz --space configs/wide-space.json --seed 0 1 2
 
 Each method searches the exercise sheet's space, or another one without peers, once per seed, as a
 whole process that a user would start, with two workers, in bfloat16 where the processor has it
@@ -480,7 +480,7 @@ def main() -> None:
     """Run what is missing and write the files."""
     parser = recording.parser(__doc__)
     parser.add_argument("data", type=Path, help="MNIST as .npz")
-    parser.add_argument("--seeds", type=int, default=5, help="peers: the first 3 of them")
+    parser.add_argument("--seed", nargs="+", type=int, default=range(5), help="peers: below 3")
     parser.add_argument(
         "--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD"
     )
@@ -494,7 +494,7 @@ def main() -> None:
     searches = record["searches"]
     if arguments.test:
         test_winners(record, data, arguments, path)
-    for seed in () if arguments.test else range(arguments.seeds):
+    for seed in () if arguments.test else arguments.seed:
         for method in in_turn(seed):
             requirements, as_long = METHODS[method].requirements, METHODS[method].as_long
             is_there = any((one["method"], one["seed"]) == (method, seed) for one in searches)

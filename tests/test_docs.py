@@ -19,6 +19,7 @@ import textwrap
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
 import lab
@@ -28,6 +29,7 @@ from click.testing import CliRunner
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import tables
+from works import PARTS
 
 from mnist_lab.cli.commands import mnist_lab
 from mnist_lab.config import TrainConfig, forward_multiplications
@@ -129,6 +131,30 @@ def test_a_comparison_needs_several(monkeypatch: pytest.MonkeyPatch) -> None:
     known["searches"].append(alone)
     assert "`random-search --iters 50 --epochs 6` | 2 | 300 |" in tables.fast("worth")
     assert "`hyperband` takes 10 % of random search's epochs" in tables.fast("worth")
+
+
+def test_a_search_in_parts_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes count as one after the other, in the order of the search; all must be there."""
+
+    def part(work: str, *errors: float) -> dict[str, Any]:
+        trained = [{"valid_error": error, "seconds": 10.0} for error in errors]
+        return {"work": work, "peer": "hpbandster", "wall_s": 60.0, "configurations": trained}
+
+    runs = [part(work, 0.9, 0.8, 0.02, 0.02, 0.9) for work in PARTS]
+    # 105 of 10,000 images, as `fit` says it in float32.
+    runs[1] = part("search-6", 0.02, 0.02, 0.010500013828277588, 0.02, 0.02)
+    monkeypatch.setattr(tables, "record", lambda _: {"runs": runs[::-1]})
+    search = tables.script_search("peers")
+    assert (search["seconds"], search["epochs"]) == (600, 300)
+    assert search["improvements"] == [
+        (20, 6, 0.9),
+        (30, 12, 0.8),
+        (40, 18, 0.02),
+        (100, 48, 0.0105),
+    ]
+    del runs[-1]
+    with pytest.raises(KeyError):
+        tables.script_search("peers")
 
 
 def test_the_picture_is_of_a_recorded_search() -> None:

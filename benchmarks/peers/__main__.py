@@ -102,22 +102,24 @@ class Record:
         hardware = machine.hardware()
         self._system = hardware.pop("system")
         hardware["bfloat16"] = machine.has_bfloat16()  # tells processors of one name apart
+        self._works = {name: listed._asdict() for name, listed in WORKS.items()}
         self.content: dict[str, Any] = {
             "format_version": 2,
             "memory": f"largest sum of PSS over all processes, every {processes.INTERVAL_S} s",
             "machine": hardware,
             "versions": machine.versions(),
             "requirements": requirements,
-            "works": {name: listed._asdict() for name, listed in WORKS.items()},
+            "works": {},
             "peaks": [],
             "runs": [],
         }
         if not path.exists():
             return
         found = json.loads(path.read_text(encoding="utf-8"))
-        found["works"] = self.content["works"] | found["works"]  # some may be new
-        for key in set(self.content) - {"peaks", "runs"}:
-            if found.get(key) != self.content[key]:
+        works = {work: self._works.get(work) for work in found["works"]}
+        expected = self.content | {"works": works}
+        for key in set(expected) - {"peaks", "runs"}:
+            if found.get(key) != expected[key]:
                 sys.exit(f"{path} has other {key}: give another --out, or remove it")
         self.content = found
 
@@ -127,6 +129,8 @@ class Record:
 
     def add(self, kind: str, measured: dict[str, Any]) -> None:
         """Add it, and write the file."""
+        if kind == "runs":
+            self.content["works"][measured["work"]] = self._works[measured["work"]]
         self.content[kind].append(measured | {"system": self._system, "date": now()[:10]})
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
