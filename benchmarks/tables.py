@@ -318,7 +318,7 @@ def searches(name: str, script: str = "") -> str:
         lowest = worth.final(known[other][0])
         errors = [worth.final(one) for one in known["Hyperband"]]
         n_as_low = sum(error <= lowest for error in errors)
-        text += f" {n_as_low} of its {len(errors)} searches found an error as low as the script's."
+        text += f" {n_as_low or 'None'} of its {len(errors)} searches found an error as low."
     return text
 
 
