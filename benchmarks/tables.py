@@ -204,19 +204,18 @@ def script_search(script: str) -> dict[str, Any]:
 
     What a process takes besides its trainings, some seconds, counts at its start.
     """
-    seconds, n_epochs, found = 0.0, 0, []
+    seconds, lines = 0.0, []
     runs = {one["work"]: one for one in record(script)["runs"] if one["peer"] == SCRIPT}
     for name, part in PARTS.items():
         trained = runs[name]["configurations"]
         ends = seconds + runs[name]["wall_s"] - sum(one["seconds"] for one in trained)
-        for one in trained:
+        for one, configuration in zip(trained, part.configurations, strict=True):
             ends += one["seconds"]
-            n_epochs += part.epochs
             # `fit` computes it in float32: 0.010500013 is 105 of 10,000 images.
-            found.append(worth.Found(ends, n_epochs, round(one["valid_error"], 4)))
+            line = {"time": ends, "error": round(one["valid_error"], 4)}
+            lines.append(line | {"epochs": part.epochs, "configuration": configuration})
         seconds += runs[name]["wall_s"]
-    steps = worth.improvements(found, 0)
-    return {"seconds": seconds, "epochs": n_epochs, "improvements": steps}
+    return worth.peer_summary(lines, 0, seconds)
 
 
 def fast(name: str) -> str:
@@ -318,7 +317,8 @@ def searches(name: str, script: str = "") -> str:
         lowest = worth.final(known[other][0])
         errors = [worth.final(one) for one in known["Hyperband"]]
         n_as_low = sum(error <= lowest for error in errors)
-        text += f" {n_as_low or 'None'} of its {len(errors)} searches found an error as low."
+        found = f"{n_as_low or 'None'} of its {len(errors)} searches found"
+        text += f" {found} an error as low as the script's."
     return text
 
 
