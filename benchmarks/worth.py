@@ -86,6 +86,7 @@ METHODS = {
     "Hyperband": Method(("hyperband",)),
     "BOHB": Method(("bohb",)),
     "Hyperband in float32": Method(("hyperband", "--precision", "float32")),
+    "Hyperband, 18 epochs": Method(("hyperband", "--max-epochs", "18")),
     "Hyperband, as long": Method(("hyperband", *LONG), as_long=True),
     "BOHB, as long": Method(("bohb", *LONG), as_long=True),
     "Optuna": Method(("optuna_search.py",), "optuna.txt"),
@@ -472,8 +473,12 @@ def open_record(
     }
     if not path.exists():
         return record
+    # No recorded search concerns a method that is new here; random search concerns all of them.
+    known = json.loads(path.read_text(encoding="utf-8"))["methods"].keys() | {REFERENCE}
+    methods = {name: words for name, words in record["methods"].items() if name in known}
     free = {"searches", "machine"} if elsewhere else {"searches"}
-    return recording.read(path, {key: record[key] for key in record if key not in free})
+    expected = {key: record[key] for key in record if key not in free} | {"methods": methods}
+    return recording.read(path, expected) | {"methods": record["methods"]}
 
 
 def main() -> None:

@@ -155,3 +155,15 @@ def test_other_record(tmp_path: Path) -> None:
     path.write_text(json.dumps(made | {"methods": {}}))
     with pytest.raises(SystemExit, match="has another methods"):
         worth.open_record(path, data, None, elsewhere=True)
+    path.write_text(json.dumps(made | {"methods": made["methods"] | {"BOHB": ["bohb", "--eta"]}}))
+    with pytest.raises(SystemExit, match="has another methods"):
+        worth.open_record(path, data, None)
+
+
+def test_new_method(tmp_path: Path) -> None:
+    """A record without a method that is there now is continued, with it."""
+    path, data = tmp_path / "worth.json", tmp_path / "mnist.npz"
+    made = worth.open_record(path, data, None)
+    older = {name: words for name, words in made["methods"].items() if name != "BOHB"}
+    path.write_text(json.dumps(made | {"methods": older}))
+    assert worth.open_record(path, data, None) == made
