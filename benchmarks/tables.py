@@ -184,19 +184,17 @@ def answers() -> str:
 # --- docs/performance
 
 
-def found_by(name: str, script: str = "") -> dict[str, list[Any]]:
-    """The recorded searches of each method that has several: alone, one compares with nothing.
-
-    With the record of a script's search, which takes hours, one of each is enough.
-    """
-    known = record(name)
-    of: dict[str, list[Any]] = {method: [] for method in known["methods"]}
-    for one in known["searches"]:
+def all_searches(name: str) -> dict[str, list[Any]]:
+    """The recorded searches of each method that has any."""
+    of: dict[str, list[Any]] = {method: [] for method in record(name)["methods"]}
+    for one in record(name)["searches"]:
         of[one["method"]].append(one)
-    if not script:
-        return {method: own for method, own in of.items() if own[1:]}
-    own_search = {f"random search, {PEERS[SCRIPT]}": [script_search(script)]}
-    return own_search | {method: own for method, own in of.items() if own}
+    return {method: own for method, own in of.items() if own}
+
+
+def found_by(name: str) -> dict[str, list[Any]]:
+    """The recorded searches of each method that has several: alone, one compares with nothing."""
+    return {method: own for method, own in all_searches(name).items() if own[1:]}
 
 
 def script_search(script: str) -> dict[str, Any]:
@@ -233,7 +231,7 @@ def fast(name: str) -> str:
         if not worth.METHODS[method].requirements
     )
     shown = table(rows, name).replace("(performance/", "(docs/performance/")
-    return f"{shown} {against(found_by(name), worth.REFERENCE)}".rstrip()
+    return f"{shown} {against_random_search(found_by(name))}".rstrip()
 
 
 def time_of(name: str, method: str) -> str:
@@ -242,17 +240,16 @@ def time_of(name: str, method: str) -> str:
     return f"{median(own, duration)}, n = {len(own)}"
 
 
-def against(known: dict[str, list[Any]], other: str) -> str:
-    """What Hyperband spends against another method, if both are recorded."""
-    if not {"Hyperband", other} <= known.keys():
+def against_random_search(known: dict[str, list[Any]]) -> str:
+    """What Hyperband spends against random search, if both are recorded."""
+    if not {"Hyperband", worth.REFERENCE} <= known.keys():
         return ""
     epochs, seconds = (
         statistics.median(one[what] for one in known["Hyperband"])
-        / statistics.median(one[what] for one in known[other])
+        / statistics.median(one[what] for one in known[worth.REFERENCE])
         for what in ("epochs", "seconds")
     )
-    named = other if other == worth.REFERENCE else "the script"
-    shares = f"{100 * epochs:.0f} % of {named}'s epochs and {100 * seconds:.0f} % of its time"
+    shares = f"{100 * epochs:.0f} % of random search's epochs and {100 * seconds:.0f} % of its time"
     return f"`hyperband` takes {shares}."
 
 
@@ -294,32 +291,43 @@ def as_good(*names: str) -> str:
     return table(rows)
 
 
-def searches(name: str, script: str = "") -> str:
-    """All recorded searches, and a script's; and when they had found a good error."""
-    known = found_by(name, script)
-    rows = (
-        {
-            "method": method,
-            "n": str(len(own)),
-            "epochs": median(one["epochs"] for one in own),
-            "seconds": median(one["seconds"] for one in own),
-            "validation error of the best": median(map(worth.final, own), percent),
-        }
-        | {
-            f"s to {percent(error)}": worth.spread([worth.reached(one, error)[0] for one in own])
-            for error in worth.ERRORS
-        }
-        for method, own in known.items()
-    )
-    other = next(iter(known)) if script else worth.REFERENCE
-    text = f"{table(rows, name)} {against(known, other)}".rstrip()
-    if script:
-        lowest = worth.final(known[other][0])
-        errors = [worth.final(one) for one in known["Hyperband"]]
-        n_as_low = sum(error <= lowest for error in errors)
-        found = f"{n_as_low or 'None'} of its {len(errors)} searches found"
-        text += f" {found} an error as low as the script's."
-    return text
+def spent_and_found(method: str, own: Sequence[Any]) -> dict[str, str]:
+    """What a method's searches took, and their best errors."""
+    return {
+        "method": method,
+        "n": str(len(own)),
+        "epochs": median(one["epochs"] for one in own),
+        "seconds": median(one["seconds"] for one in own),
+        "validation error of the best": median(map(worth.final, own), percent),
+    }
+
+
+def when_found(own: Sequence[Any]) -> dict[str, str]:
+    """When the searches had found a good error."""
+    return {
+        f"s to {percent(error)}": worth.spread([worth.reached(one, error)[0] for one in own])
+        for error in worth.ERRORS
+    }
+
+
+def searches(name: str) -> str:
+    """All recorded searches; and when they had found a good error."""
+    known = found_by(name)
+    rows = (spent_and_found(method, own) | when_found(own) for method, own in known.items())
+    return f"{table(rows, name)} {against_random_search(known)}".rstrip()
+
+
+def beside_script(name: str, script: str) -> str:
+    """A script's whole random search, and ours; it takes hours, so one of each is enough."""
+    reference = script_search(script)
+    known = {f"random search, {PEERS[SCRIPT]}": [reference]} | all_searches(name)
+    rows = []
+    for method, own in known.items():
+        share = statistics.median(one["seconds"] for one in own) / reference["seconds"]
+        n_as_low = sum(worth.final(one) <= worth.final(reference) for one in own)
+        compared = {"script's time": f"{100 * share:.0f} %", "as low": f"{n_as_low} of {len(own)}"}
+        rows.append(spent_and_found(method, own) | compared | when_found(own))
+    return table(rows, name)
 
 
 def walls(work: str, name: str = "peers") -> dict[str, list[float]]:
@@ -474,7 +482,8 @@ def alarms() -> str:
 FACTS: dict[str, Callable[..., str]] = {
     one.__name__: one
     for one in (
-        *(error, test_error, took, finding, answers, fast, time_of, searches, as_good),
+        *(error, test_error, took, finding, answers, fast, time_of, as_good),
+        *(searches, beside_script),
         *(peers, speed, short, start, growth, precision, scale, plans, early, share, alarms),
     )
 }
