@@ -240,6 +240,11 @@ def time_of(name: str, method: str) -> str:
     return f"{median(own, duration)}, n = {len(own)}"
 
 
+def script_time(script: str) -> str:
+    """How long the script's random search took, by the clock."""
+    return f"{duration(script_search(script)['seconds'])}, n = 1"
+
+
 def against_random_search(known: dict[str, list[Any]]) -> str:
     """What Hyperband spends against random search, if both are recorded."""
     if not {"Hyperband", worth.REFERENCE} <= known.keys():
@@ -302,11 +307,11 @@ def spent_and_found(method: str, own: Sequence[Any]) -> dict[str, str]:
     }
 
 
-def when_found(own: Sequence[Any]) -> dict[str, str]:
-    """When the searches had found a good error."""
+def when_found(own: Sequence[Any], *errors: float) -> dict[str, str]:
+    """When the searches had found a good error, or one of these."""
     return {
         f"s to {percent(error)}": worth.spread([worth.reached(one, error)[0] for one in own])
-        for error in worth.ERRORS
+        for error in sorted({*worth.ERRORS, *errors}, reverse=True)
     }
 
 
@@ -320,13 +325,14 @@ def searches(name: str) -> str:
 def beside_script(name: str, script: str) -> str:
     """A script's whole random search, and ours; it takes hours, so one of each is enough."""
     reference = script_search(script)
+    lowest = worth.final(reference)
     known = {f"random search, {PEERS[SCRIPT]}": [reference]} | all_searches(name)
     rows = []
     for method, own in known.items():
         share = statistics.median(one["seconds"] for one in own) / reference["seconds"]
-        n_as_low = sum(worth.final(one) <= worth.final(reference) for one in own)
+        n_as_low = sum(worth.final(one) <= lowest for one in own)
         compared = {"script's time": f"{100 * share:.0f} %", "as low": f"{n_as_low} of {len(own)}"}
-        rows.append(spent_and_found(method, own) | compared | when_found(own))
+        rows.append(spent_and_found(method, own) | compared | when_found(own, lowest))
     return table(rows, name)
 
 
@@ -482,7 +488,7 @@ def alarms() -> str:
 FACTS: dict[str, Callable[..., str]] = {
     one.__name__: one
     for one in (
-        *(error, test_error, took, finding, answers, fast, time_of, as_good),
+        *(error, test_error, took, finding, answers, fast, time_of, script_time, as_good),
         *(searches, beside_script),
         *(peers, speed, short, start, growth, precision, scale, plans, early, share, alarms),
     )
