@@ -157,6 +157,30 @@ def test_a_search_in_parts_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
         tables.script_search("peers")
 
 
+def test_beside_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search counts as low when its error is the script's or less, and says when it was."""
+
+    def search(*improvements: tuple[float, float, float]) -> dict[str, Any]:
+        head = {"method": "Hyperband", "date": "2026-01-02"}
+        return head | {"seconds": 50.0, "epochs": 29, "improvements": list(improvements)}
+
+    script = {"seconds": 1000.0, "epochs": 300, "improvements": [(400, 6, 0.013), (700, 90, 0.01)]}
+    kept = tables.record("worth-avx2") | {
+        "searches": [
+            search((20, 9, 0.02), (40, 29, 0.01)),
+            search((45, 29, 0.0101)),
+            search((30, 22, 0.0089)),
+        ]
+    }
+    monkeypatch.setattr(tables, "record", lambda _: kept)
+    monkeypatch.setattr(tables, "script_search", lambda _: script)
+    head, _, own, ours, *_ = tables.beside_script("worth-avx2", "peers-avx2").splitlines()
+    assert "HpBandSter, one worker | 1 | 300 | 1,000 | 1.00 % | 100 % |" in own
+    cells = dict(zip(head.split(" | "), ours.split(" | "), strict=True))
+    assert (cells["script's time"], cells["as low"]) == ("5 %", "2 of 3")
+    assert cells["s to 1.00 %"] == "40 (30 to never)"
+
+
 def test_the_picture_is_of_a_recorded_search() -> None:
     """What the README shows a search to end with is in the record of the searches."""
     picture = (ROOT / "docs" / "terminal.svg").read_text(encoding="utf-8")
