@@ -475,10 +475,13 @@ def open_record(
         return record
     # No recorded search concerns a method that is new here; random search concerns all of them.
     known = json.loads(path.read_text(encoding="utf-8"))["methods"].keys() | {REFERENCE}
-    methods = {name: words for name, words in record["methods"].items() if name in known}
+    of_methods = ("methods", "requirements")
+    older = {
+        key: {name: record[key][name] for name in record[key].keys() & known} for key in of_methods
+    }
     free = {"searches", "machine"} if elsewhere else {"searches"}
-    expected = {key: record[key] for key in record if key not in free} | {"methods": methods}
-    return recording.read(path, expected) | {"methods": record["methods"]}
+    expected = {key: record[key] for key in record if key not in free} | older
+    return recording.read(path, expected) | {key: record[key] for key in of_methods}
 
 
 def main() -> None:

@@ -160,10 +160,17 @@ def test_other_record(tmp_path: Path) -> None:
         worth.open_record(path, data, None)
 
 
-def test_new_method(tmp_path: Path) -> None:
-    """A record without a method that is there now is continued, with it."""
+@pytest.mark.parametrize("new", ["BOHB", "Optuna"])
+def test_new_method(tmp_path: Path, new: str) -> None:
+    """A record without a method that is there now, ours or a peer, is continued, with it."""
     path, data = tmp_path / "worth.json", tmp_path / "mnist.npz"
     made = worth.open_record(path, data, None)
-    older = {name: words for name, words in made["methods"].items() if name != "BOHB"}
-    path.write_text(json.dumps(made | {"methods": older}))
+    older = {
+        key: {name: content for name, content in made[key].items() if name != new}
+        for key in ("methods", "requirements")
+    }
+    path.write_text(json.dumps(made | older))
     assert worth.open_record(path, data, None) == made
+    path.write_text(json.dumps(made | {"requirements": made["requirements"] | {"SMAC3": []}}))
+    with pytest.raises(SystemExit, match="has another requirements"):
+        worth.open_record(path, data, None)
